@@ -1,0 +1,15 @@
+"""The errors that a user can cause: what came, what was expected, what to do."""
+
+from __future__ import annotations
+
+
+class InputError(ValueError):
+    """Something that the user gave cannot be used. The message is one clear line; it never holds patient identity."""
+
+
+class ReadError(InputError):
+    """A file or folder cannot be read as what it claims to be."""
+
+
+class EngineError(RuntimeError):
+    """The requested engine or device is not available here. The message names the line that installs it."""

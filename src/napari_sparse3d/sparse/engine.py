@@ -1,0 +1,127 @@
+"""What an engine must offer, and the one lookup by name.
+
+The operators of this package are executed by an *engine*: ``native`` (our C++ kernels, CPU), ``dense`` (plain torch, the
+reference) or ``spconv`` (CUDA). Engines are found through the entry-point group ``napari_sparse3d.engines``, so that this
+package depends on none of them.
+
+Meaning shared by all engines
+-----------------------------
+A sparse tensor is the dense tensor that equals ``background`` everywhere but at its rows. Sites outside the grid
+(padding) hold the background as well. ``background=None`` means that missing inputs add nothing.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from functools import cache
+from importlib.metadata import entry_points
+from typing import Any, ClassVar
+
+from torch import Tensor
+
+from napari_sparse3d.errors import EngineError
+from napari_sparse3d.sparse.window import Geometry, Triple
+
+
+class Engine(ABC):
+    """Executes the operators. All tensors lie on one device; ``indices`` are (N, 4) int32 [b, z, y, x], contiguous, unique.
+
+    Rows may come in any order; new site sets are made in raster order. N may be 0 everywhere.
+    A *plan* is the engine's own object for one pair of site sets and one geometry: which input row meets which kernel
+    offset for which output row. It must not hold a reference to ``in_indices`` (it is cached for as long as they live).
+    """
+
+    name: ClassVar[str]
+
+    @abstractmethod
+    def check_sites(self, indices: Tensor, batch_size: int, shape: Triple) -> None:
+        """Raise ``ValueError`` if a site lies outside the grid or the batch, or occurs twice."""
+
+    @abstractmethod
+    def output_sites(self, indices: Tensor, geometry: Geometry) -> Tensor:
+        """(M, 4) int32, raster order: every output site with an active input in its window."""
+
+    @abstractmethod
+    def plan(self, in_indices: Tensor, out_indices: Tensor, geometry: Geometry) -> Any:
+        """The plan from one site set to another; the two may be the same tensor (submanifold)."""
+
+    @abstractmethod
+    def convolution(
+        self, features: Tensor, weight: Tensor, bias: Tensor | None, background: Tensor | None, plan: Any
+    ) -> Tensor:
+        """(N, C_in), (C_out, kz, ky, kx, C_in), (C_out,), (C_in,) -> (M, C_out): sum over the window, plus bias."""
+
+    @abstractmethod
+    def convolution_backward(
+        self, grad: Tensor, features: Tensor, weight: Tensor, background: Tensor | None, plan: Any
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
+        """Gradients of :meth:`convolution` with respect to features, weight, bias and background, given ``grad`` (M, C_out)."""
+
+    @abstractmethod
+    def max_pool(self, features: Tensor, background: Tensor | None, plan: Any) -> tuple[Tensor, Tensor]:
+        """(N, C) -> values (M, C) and the input row each came from (M, C) int32, -1 for the background.
+
+        Of equal values the first offset in raster order wins. With background None only active inputs count.
+        """
+
+    @abstractmethod
+    def max_pool_backward(self, grad: Tensor, rows: Tensor, plan: Any) -> tuple[Tensor, Tensor]:
+        """Gradients with respect to features (N, C) and background (C,)."""
+
+    @abstractmethod
+    def avg_pool(self, features: Tensor, background: Tensor | None, plan: Any) -> Tensor:
+        """(N, C) -> (M, C): mean over the whole window, or over its active inputs where background is None."""
+
+    @abstractmethod
+    def avg_pool_backward(self, grad: Tensor, plan: Any, *, over_active: bool) -> tuple[Tensor, Tensor]:
+        """Gradients with respect to features (N, C) and background (C,). ``over_active``: the forward had background None."""
+
+
+_requested: ContextVar[str] = ContextVar("napari_sparse3d_engine", default="auto")
+
+
+@contextmanager
+def use_engine(name: str) -> Iterator[None]:
+    """Run the operators inside the ``with`` block on engine ``name`` (``"auto"``: native on the CPU, spconv on CUDA)."""
+    if name != "auto":
+        engine(name)
+    token = _requested.set(name)
+    try:
+        yield
+    finally:
+        _requested.reset(token)
+
+
+def engine_name(device_type: str) -> str:
+    """The engine that runs operators on tensors of this device: what was requested, or the default of the device."""
+    requested = _requested.get()
+    if requested != "auto":
+        return requested
+    return "native" if device_type == "cpu" else "spconv"
+
+
+def engine_names() -> list[str]:
+    """The names of all engines that are installed."""
+    return sorted(point.name for point in entry_points(group="napari_sparse3d.engines"))
+
+
+@cache
+def engine(name: str) -> Engine:
+    """The engine of this name.
+
+    Raises
+    ------
+    EngineError
+        If there is none of this name, or what it needs cannot be imported.
+    """
+    points = list(entry_points(group="napari_sparse3d.engines", name=name))
+    if not points:
+        raise EngineError(f"there is no engine {name!r}; choose one of {', '.join(engine_names())}")
+    try:
+        made: Engine = points[0].load()()
+    except ImportError as error:
+        raise EngineError(f"engine {name!r} cannot be loaded: {error}; reinstall napari-sparse3d") from error
+    return made

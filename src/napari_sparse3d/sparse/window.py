@@ -1,0 +1,105 @@
+"""The one index formula: which input site meets which output site, through which kernel offset."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import product
+from math import prod
+
+Triple = tuple[int, int, int]
+
+
+def triple(value: int | Sequence[int], name: str) -> Triple:
+    """One number for every axis, or one for each of (z, y, x)."""
+    z, y, x = (value, value, value) if isinstance(value, int) else value
+    if min(z, y, x) < 0:
+        raise ValueError(f"{name} must not be negative, got {(z, y, x)}")
+    return int(z), int(y), int(x)
+
+
+@dataclass(frozen=True)
+class Window:
+    """The geometry of a convolution or pool.
+
+    On each axis, input site ``i`` meets output site ``o`` through kernel offset ``k`` when::
+
+        i = o * stride + k * dilation - padding,      0 <= k < kernel
+
+    All values are in voxels, ordered (z, y, x).
+    """
+
+    kernel: Triple
+    stride: Triple = (1, 1, 1)
+    padding: Triple = (0, 0, 0)
+    dilation: Triple = (1, 1, 1)
+
+    def __post_init__(self) -> None:
+        for name in ("kernel", "stride", "dilation"):
+            if min(getattr(self, name)) < 1:
+                raise ValueError(f"{name} must be at least 1 on every axis, got {getattr(self, name)}")
+
+    @classmethod
+    def submanifold(cls, kernel: Triple, dilation: Triple = (1, 1, 1)) -> Window:
+        """Stride 1, centred on the output site; an even kernel reaches one site further back than forward."""
+        z, y, x = (k // 2 * d for k, d in zip(kernel, dilation, strict=True))
+        return cls(kernel, (1, 1, 1), (z, y, x), dilation)
+
+    @property
+    def volume(self) -> int:
+        """Number of kernel offsets."""
+        return prod(self.kernel)
+
+    def offsets(self) -> Iterator[Triple]:
+        """The kernel offsets (kz, ky, kx) in raster order: the order of a weight's middle axes."""
+        yield from product(*(range(k) for k in self.kernel))
+
+    def output_shape(self, shape: Triple) -> Triple:
+        """The grid that a convolution or pool over ``shape`` makes."""
+        sizes = tuple(
+            (n + 2 * p - d * (k - 1) - 1) // s + 1
+            for n, k, s, p, d in zip(shape, self.kernel, self.stride, self.padding, self.dilation, strict=True)
+        )
+        if min(sizes) < 1:
+            raise ValueError(f"a grid of {shape} is too small for {self}; use a larger field or more padding")
+        return sizes  # type: ignore[return-value]
+
+    def transposed_output_shape(self, shape: Triple, output_padding: Triple = (0, 0, 0)) -> Triple:
+        """The grid that a transposed convolution over ``shape`` makes."""
+        sizes = tuple(
+            (n - 1) * s - 2 * p + d * (k - 1) + 1 + extra
+            for n, k, s, p, d, extra in zip(
+                shape, self.kernel, self.stride, self.padding, self.dilation, output_padding, strict=True
+            )
+        )
+        if min(sizes) < 1:
+            raise ValueError(f"a transposed {self} over a grid of {shape} leaves nothing; use less padding")
+        return sizes  # type: ignore[return-value]
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """Where an operator reads and writes: the window, the two grids and the number of volumes.
+
+    ``transposed`` swaps the roles of input and output in the window's formula.
+    """
+
+    window: Window
+    batch_size: int
+    in_shape: Triple
+    out_shape: Triple
+    transposed: bool = False
+
+    def pack(self) -> list[int]:
+        """As 20 integers: what an operator's schema can carry."""
+        w = self.window
+        sizes = (*w.kernel, *w.stride, *w.padding, *w.dilation, *self.in_shape, *self.out_shape)
+        return [*sizes, self.batch_size, int(self.transposed)]
+
+    @classmethod
+    def unpack(cls, numbers: Sequence[int]) -> Geometry:
+        """The inverse of :meth:`pack`."""
+        kernel, stride, padding, dilation, in_shape, out_shape = (
+            (numbers[3 * i], numbers[3 * i + 1], numbers[3 * i + 2]) for i in range(6)
+        )
+        return cls(Window(kernel, stride, padding, dilation), numbers[18], in_shape, out_shape, bool(numbers[19]))
