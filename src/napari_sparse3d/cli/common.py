@@ -1,0 +1,220 @@
+"""What all commands share: output, progress, errors and exit codes.
+
+Three streams are kept apart. What the user asked for goes to stdout: a table (:func:`show`), or exactly one JSON object
+with ``--json`` (:func:`emit`). Progress and log go to stderr (:func:`say`, :func:`status`, :func:`track`).
+
+Exit codes: 0 done; 1 an input failed (a file that cannot be read, a volume that cannot be used; each is named);
+2 the call is wrong (an option, a recipe, a model, an engine: nothing would work with it).
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import math
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, redirect_stdout
+from contextvars import ContextVar
+from pathlib import Path
+from typing import Annotated, Any, ParamSpec, TextIO, TypeVar
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
+
+from napari_sparse3d.errors import EngineError, InputError
+from napari_sparse3d.files import replacing
+
+__all__ = [
+    "EXIT_CALL",
+    "EXIT_INPUT",
+    "CallError",
+    "JsonFlag",
+    "emit",
+    "finish",
+    "guarded",
+    "replacing",
+    "say",
+    "show",
+    "status",
+    "the_call",
+    "track",
+]
+
+EXIT_INPUT = 1
+EXIT_CALL = 2
+
+JsonFlag = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout and nothing else there.")]
+"""Annotation of the parameter ``as_json``, by which :func:`guarded` knows that ``--json`` was given."""
+
+P = ParamSpec("P")
+R = TypeVar("R")
+T = TypeVar("T")
+
+
+class CallError(InputError):
+    """The call itself is wrong: it would fail on every input."""
+
+
+class _JsonOutput:
+    """The one JSON object of this call: the real stdout, and whether the object has been printed."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self.stream = stream
+        self.printed = False
+
+
+_json_output: ContextVar[_JsonOutput | None] = ContextVar("json_output", default=None)
+
+
+def _stderr() -> Console:
+    # made anew each time: sys.stderr may have been replaced since
+    return Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def say(message: str) -> None:
+    """Print one line of log on stderr. ``message`` is plain text, not markup."""
+    _stderr().print(escape(message))
+
+
+def show(*objects: Any) -> None:
+    """Print rich objects (tables, text) on stdout: what the user asked for. Not for use with ``--json``."""
+    Console(highlight=False).print(*objects)
+
+
+def emit(result: dict[str, Any]) -> None:
+    """Print the one JSON object of a command that was called with ``--json``.
+
+    Arrays become lists, paths strings, and numbers that are not finite ``null``.
+
+    Raises
+    ------
+    RuntimeError
+        If it is called twice, or without ``--json``.
+    """
+    output = _json_output.get()
+    if output is None or output.printed:
+        raise RuntimeError("emit() prints the one JSON object of a command called with --json, once")
+    print(json.dumps(_plain(result), allow_nan=False), file=output.stream, flush=True)
+    output.printed = True
+
+
+def _plain(value: Any) -> Any:
+    """The same value in JSON's own types."""
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    if isinstance(value, Path):
+        return str(value)
+    if hasattr(value, "tolist"):  # numpy and torch, arrays and scalars
+        return _plain(value.tolist())
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
+
+
+@contextmanager
+def status(description: str) -> Iterator[None]:
+    """Say on stderr what is being done; with a spinner where stderr is a terminal."""
+    console = _stderr()
+    if console.is_terminal:
+        with console.status(escape(description)):
+            yield
+    else:
+        say(f"{description} ...")
+        yield
+
+
+def track(items: Sequence[T], description: str) -> Iterator[T]:
+    """Iterate over ``items`` with a progress bar on stderr, where that is a terminal."""
+    console = _stderr()
+    bar = Progress(
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
+    )
+    with bar:
+        yield from bar.track(items, description=escape(description))
+
+
+@contextmanager
+def the_call() -> Iterator[None]:
+    """Inside this block an unusable file or value is the call's fault (exit code 2): a recipe, a model, an output."""
+    try:
+        yield
+    except CallError:
+        raise
+    except InputError as error:
+        raise CallError(str(error)) from error
+    except OSError as error:
+        raise CallError(_os_error_line(error)) from error
+
+
+def finish(failures: Iterable[str]) -> None:
+    """End a command that went on after an input failed: name each failure on stderr; exit code 1 if there is any."""
+    lines = list(failures)
+    for line in lines:
+        _print_error(line)
+    if lines:
+        raise typer.Exit(EXIT_INPUT)
+
+
+def guarded(command: Callable[P, R]) -> Callable[P, R]:
+    """Wrap a command: errors become one line on stderr and an exit code, and ``--json`` owns stdout.
+
+    With ``--json`` whatever a library prints on stdout goes to stderr instead, and a call that fails before it printed
+    its object prints ``{"error": "..."}``. Errors that are not the user's (bugs) pass through with their traceback.
+    """
+
+    @functools.wraps(command)
+    def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
+        if not kwargs.get("as_json"):
+            with _errors_as_lines():
+                return command(*args, **kwargs)
+        token = _json_output.set(_JsonOutput(sys.stdout))
+        try:
+            with redirect_stdout(sys.stderr), _errors_as_lines():
+                return command(*args, **kwargs)
+        finally:
+            _json_output.reset(token)
+
+    return wrapper
+
+
+@contextmanager
+def _errors_as_lines() -> Iterator[None]:
+    try:
+        yield
+    except (CallError, EngineError) as error:
+        _fail(str(error), EXIT_CALL)
+    except InputError as error:
+        _fail(str(error), EXIT_INPUT)
+    except BrokenPipeError:
+        raise  # the reader of our output went away (``| head``): typer ends quietly
+    except OSError as error:
+        _fail(_os_error_line(error), EXIT_INPUT)
+
+
+def _os_error_line(error: OSError) -> str:
+    what = error.strerror or str(error) or type(error).__name__
+    return f"{error.filename}: {what}" if error.filename is not None else what
+
+
+def _fail(message: str, code: int) -> None:
+    _print_error(message)
+    output = _json_output.get()
+    if output is not None and not output.printed:
+        emit({"error": " ".join(message.split())})
+    raise typer.Exit(code)
+
+
+def _print_error(message: str) -> None:
+    _stderr().print(f"[bold red]error:[/] {escape(' '.join(message.split()))}")
