@@ -1,0 +1,39 @@
+"""Volume to voxel set, as a recipe says."""
+
+from napari_sparse3d.voxels.field import centre_offset, place_in_field
+from napari_sparse3d.voxels.recipe import (
+    BUILT_IN,
+    PRESETS,
+    Components,
+    FractionOfMax,
+    NoResampling,
+    OtsuThreshold,
+    PercentileThreshold,
+    Preset,
+    RangeThreshold,
+    Recipe,
+    ToLongestSide,
+    ToSpacing,
+)
+from napari_sparse3d.voxels.voxel_set import VoxelSet
+from napari_sparse3d.voxels.voxelize import require_voxels, voxelize
+
+__all__ = [
+    "BUILT_IN",
+    "PRESETS",
+    "Components",
+    "FractionOfMax",
+    "NoResampling",
+    "OtsuThreshold",
+    "PercentileThreshold",
+    "Preset",
+    "RangeThreshold",
+    "Recipe",
+    "ToLongestSide",
+    "ToSpacing",
+    "VoxelSet",
+    "centre_offset",
+    "place_in_field",
+    "require_voxels",
+    "voxelize",
+]

@@ -1,0 +1,317 @@
+"""A recipe: how a volume becomes a voxel set.
+
+One frozen pydantic model, the same object behind the widget, the command line, the TOML file and the model card::
+
+    name = "knee"
+    field = 126
+
+    [resample]
+    kind = "longest_side"
+    voxels = 110
+
+    [threshold]
+    kind = "range"
+    low = 226
+
+    [components]
+    keep = 1
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeAlias
+
+import tomli_w
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic_core import ErrorDetails
+
+from napari_sparse3d.errors import InputError
+from napari_sparse3d.files import replacing
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+PositiveMm: TypeAlias = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Finite: TypeAlias = Annotated[float, Field(allow_inf_nan=False)]
+
+
+class _Part(BaseModel):
+    """Frozen; unknown keys are refused; what is wrong is said in one line, as an :class:`InputError`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    def __init__(self, **values: Any) -> None:
+        try:
+            super().__init__(**values)
+        except ValidationError as error:
+            raise InputError(_one_line(error)) from error
+
+
+class NoResampling(_Part):
+    """Keep the volume's own grid."""
+
+    kind: Literal["none"] = "none"
+
+
+class ToSpacing(_Part):
+    """Resample to voxels of ``spacing_mm``: one number for isotropic voxels, or (z, y, x)."""
+
+    kind: Literal["spacing_mm"] = "spacing_mm"
+    spacing_mm: tuple[PositiveMm, PositiveMm, PositiveMm]
+
+    @field_validator("spacing_mm", mode="before")
+    @classmethod
+    def _isotropic(cls, value: object) -> object:
+        return (value, value, value) if isinstance(value, (int, float)) else value
+
+
+class ToLongestSide(_Part):
+    """Resample to isotropic voxels of which the longest side in mm takes ``voxels``."""
+
+    kind: Literal["longest_side"] = "longest_side"
+    voxels: int = Field(ge=1, le=4096)
+
+
+Resample: TypeAlias = Annotated[NoResampling | ToSpacing | ToLongestSide, Field(discriminator="kind")]
+
+
+class RangeThreshold(_Part):
+    """Active where ``low <= value <= high``, in the volume's unit; without one of the two, open on that side.
+
+    ``unit`` (``"HU"`` or ``"a.u."``), where given, is what the volume's unit must be.
+    """
+
+    kind: Literal["range"] = "range"
+    low: Finite | None = None
+    high: Finite | None = None
+    unit: Literal["HU", "a.u."] | None = None
+
+    @model_validator(mode="after")
+    def _in_order(self) -> RangeThreshold:
+        if self.low is None and self.high is None:
+            raise ValueError("a range needs low, high or both")
+        if self.low is not None and self.high is not None and self.low > self.high:
+            raise ValueError(f"low {self.low:g} is above high {self.high:g}; swap them")
+        return self
+
+
+class OtsuThreshold(_Part):
+    """Active above Otsu's threshold of the volume's own histogram."""
+
+    kind: Literal["otsu"] = "otsu"
+
+
+class PercentileThreshold(_Part):
+    """Active where the value exceeds this percentile of the volume's values."""
+
+    kind: Literal["percentile"] = "percentile"
+    percentile: float = Field(ge=0, le=100)
+
+
+class FractionOfMax(_Part):
+    """Active where the value exceeds ``fraction`` of the largest value after resampling."""
+
+    kind: Literal["fraction_of_max"] = "fraction_of_max"
+    fraction: float = Field(gt=0, lt=1)
+
+
+PresetName: TypeAlias = Literal["bone", "lung", "soft-tissue", "fat", "contrast-vessel", "skin", "brain", "otsu"]
+
+
+class Preset(_Part):
+    """A named threshold, see :data:`PRESETS`."""
+
+    kind: Literal["preset"] = "preset"
+    name: PresetName
+
+
+Threshold: TypeAlias = Annotated[
+    RangeThreshold | OtsuThreshold | PercentileThreshold | FractionOfMax | Preset, Field(discriminator="kind")
+]
+PlainThreshold: TypeAlias = RangeThreshold | OtsuThreshold | PercentileThreshold | FractionOfMax
+
+# CT windows in HU as segmentation tools use them for a first cut; fat and the lower end of soft tissue are those of
+# body-composition studies. Contrast vessels overlap with spongy bone: no threshold can part the two.
+PRESETS: dict[PresetName, PlainThreshold] = {
+    "bone": RangeThreshold(low=226, high=3071, unit="HU"),
+    "lung": RangeThreshold(low=-950, high=-500, unit="HU"),
+    "soft-tissue": RangeThreshold(low=-29, high=225, unit="HU"),
+    "fat": RangeThreshold(low=-190, high=-30, unit="HU"),
+    "contrast-vessel": RangeThreshold(low=150, high=600, unit="HU"),
+    "skin": RangeThreshold(low=-718, high=-177, unit="HU"),
+    "brain": FractionOfMax(fraction=0.3),
+    "otsu": OtsuThreshold(),
+}
+"""What the names of :class:`Preset` stand for: six for CT in HU, two for MR."""
+
+
+class Components(_Part):
+    """Keep the ``keep`` largest connected parts, or all. Of equal parts the first in raster order goes first.
+
+    ``connectivity``: 6 (faces), 18 (and edges) or 26 (and corners).
+    """
+
+    keep: Literal["all"] | int = "all"
+    connectivity: Literal[6, 18, 26] = 26
+
+    @field_validator("keep", mode="before")
+    @classmethod
+    def _count(cls, value: object) -> object:
+        if value != "all" and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
+            raise ValueError(f"must be 'all' or a number of parts from 1, not {value!r}")
+        return value
+
+
+FeatureName: TypeAlias = Literal["occupancy", "intensity", "gradient"]
+FEATURE_CHANNELS: dict[FeatureName, int] = {"occupancy": 1, "intensity": 1, "gradient": 3}
+
+
+class Recipe(_Part):
+    """How a volume becomes a voxel set. It is saved inside every model.
+
+    Parameters
+    ----------
+    name : str
+        For tables and layer names.
+    resample : NoResampling, ToSpacing or ToLongestSide
+    threshold : RangeThreshold, OtsuThreshold, PercentileThreshold, FractionOfMax or Preset
+    components : Components
+    features : tuple of str
+        Any of ``occupancy``, ``intensity``, ``gradient`` (see ``voxels.features``), in the order of the channels.
+    field : int or None
+        Side, in voxels, of the cubic grid in which the network sees the set, centred; None: any size.
+
+    Raises
+    ------
+    InputError
+        In one line, naming the part that is wrong, for anything that is no recipe.
+    """
+
+    name: str = "custom"
+    resample: Resample = NoResampling()
+    threshold: Threshold
+    components: Components = Components()
+    features: tuple[FeatureName, ...] = Field(default=("occupancy",), min_length=1)
+    field: int | None = Field(default=None, ge=1, le=4096)
+
+    @field_validator("features")
+    @classmethod
+    def _unique(cls, features: tuple[FeatureName, ...]) -> tuple[FeatureName, ...]:
+        if len(set(features)) != len(features):
+            raise ValueError(f"a feature is named twice in {', '.join(features)}")
+        return features
+
+    @property
+    def n_channels(self) -> int:
+        """Number of feature channels C."""
+        return sum(FEATURE_CHANNELS[name] for name in self.features)
+
+    @classmethod
+    def named(cls, name: str) -> Recipe:
+        """The built-in recipe of this name: ``mri-110``, ``ct-bone-110`` or ``shape-40``."""
+        if name not in BUILT_IN:
+            raise InputError(f"there is no recipe {name!r}; choose {', '.join(BUILT_IN)} or give a .toml or .json file")
+        return BUILT_IN[name]
+
+    @classmethod
+    def find(cls, name_or_path: str) -> Recipe:
+        """A built-in name, or a ``.toml`` or ``.json`` file: what the command line's ``--recipe`` takes."""
+        is_path = Path(name_or_path).suffix in {".toml", ".json"} or os.sep in name_or_path
+        return cls.load(name_or_path) if is_path else cls.named(name_or_path)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Recipe:
+        """Read a ``.toml`` or ``.json`` file.
+
+        Raises
+        ------
+        InputError
+            If the file is neither, cannot be parsed, or does not hold a recipe.
+        FileNotFoundError
+            If there is no such file.
+        """
+        source = Path(path)
+        parse = {".toml": cls.from_toml, ".json": cls.from_json}.get(source.suffix)
+        if parse is None:
+            raise InputError(f"a recipe is a .toml or .json file, got {source.name!r}")
+        try:
+            return parse(source.read_text(encoding="utf-8"))
+        except (InputError, UnicodeDecodeError) as error:
+            raise InputError(f"recipe {source.name}: {error}") from error
+
+    @classmethod
+    def from_toml(cls, text: str) -> Recipe:
+        """Parse TOML."""
+        try:
+            return cls(**tomllib.loads(text))
+        except tomllib.TOMLDecodeError as error:
+            raise InputError(f"this is no TOML: {error}") from error
+
+    @classmethod
+    def from_json(cls, text: str) -> Recipe:
+        """Parse JSON."""
+        try:
+            values = json.loads(text)
+        except json.JSONDecodeError as error:
+            raise InputError(f"this is no JSON: {error}") from error
+        if not isinstance(values, dict):
+            raise InputError(f"a recipe is one JSON object, got a {type(values).__name__}")
+        return cls(**values)
+
+    def to_toml(self) -> str:
+        """As TOML, with every choice written out."""
+        return tomli_w.dumps(self.model_dump(mode="json", exclude_none=True))
+
+    def to_json(self) -> str:
+        """As one JSON object, with every choice written out."""
+        return self.model_dump_json(exclude_none=True, indent=2)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write a ``.toml`` or ``.json`` file; it appears whole or not at all."""
+        write = {".toml": self.to_toml, ".json": self.to_json}.get(Path(path).suffix)
+        if write is None:
+            raise InputError(f"a recipe is written as .toml or .json, got {Path(path).name!r}")
+        with replacing(path) as temporary:
+            temporary.write_text(write(), encoding="utf-8")
+
+
+BUILT_IN: dict[str, Recipe] = {
+    recipe.name: recipe
+    for recipe in (
+        Recipe(name="mri-110", resample=ToLongestSide(voxels=110), threshold=FractionOfMax(fraction=0.3), field=126),
+        Recipe(name="ct-bone-110", resample=ToLongestSide(voxels=110), threshold=Preset(name="bone"), field=126),
+        # for binary shapes (0 and one other value): half of it is where the resampled surface lies
+        Recipe(name="shape-40", resample=ToLongestSide(voxels=40), threshold=FractionOfMax(fraction=0.5), field=126),
+    )
+}
+
+
+def _one_line(error: ValidationError) -> str:
+    """Every fault as ``where: what``, in one line."""
+    return "; ".join(_describe(fault) for fault in error.errors(include_url=False))
+
+
+def _describe(fault: ErrorDetails) -> str:
+    place, kind = fault["loc"], fault["type"]
+    if place[:1] in {("threshold",), ("resample",)}:
+        place = place[:1] + place[2:]  # the second is the union's member, which the user never wrote there
+    where = ".".join(map(str, place))
+    if kind == "missing":
+        return f"{where} is missing"
+    if kind == "extra_forbidden":
+        return f"{where} is no part of a recipe; remove it"
+    if kind == "union_tag_not_found":
+        return f"{where} needs a kind"
+    if kind == "union_tag_invalid":
+        context = fault["ctx"]
+        return f"{where}: there is no kind {context['tag']!r}, choose {context['expected_tags']}"
+    if kind == "value_error":  # raised by the validators above, or by a part: already a sentence
+        what = str(fault["ctx"]["error"])
+        return f"{where}: {what}" if where else what
+    return f"{where}: {fault['msg'][:1].lower()}{fault['msg'][1:]} (got {fault['input']!r})"

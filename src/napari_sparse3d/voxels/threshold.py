@@ -1,0 +1,139 @@
+"""Which values are active, and where they are."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_sparse3d.errors import InputError
+from napari_sparse3d.voxels.recipe import (
+    PRESETS,
+    FractionOfMax,
+    OtsuThreshold,
+    PercentileThreshold,
+    Preset,
+    RangeThreshold,
+    Threshold,
+)
+
+
+def bounds(threshold: Threshold, data: NDArray[Any], unit: str) -> tuple[float, float]:
+    """The inclusive range of active values that ``threshold`` means for this array.
+
+    Rules that say *exceeds* (all but the range) are turned into the next value up that the array's dtype can hold, so
+    that ``low <= data <= high`` is exact.
+
+    Parameters
+    ----------
+    threshold : Threshold
+        A preset is looked up first.
+    data : ndarray
+        The values, finite, after resampling.
+    unit : str
+        The volume's unit, ``"HU"`` or ``"a.u."``.
+
+    Returns
+    -------
+    low, high : float
+        In the volume's unit; infinite where that side is open.
+
+    Raises
+    ------
+    InputError
+        If the threshold is one in HU and the volume's unit is another, or the rule means nothing for these values
+        (Otsu of a constant, a fraction of a maximum that is not positive).
+    """
+    plain = PRESETS[threshold.name] if isinstance(threshold, Preset) else threshold
+    if isinstance(plain, RangeThreshold):
+        if plain.unit is not None and plain.unit != unit:
+            what = f"preset {threshold.name!r}" if isinstance(threshold, Preset) else "this range"
+            raise InputError(f"{what} is in {plain.unit}, but the volume is in {unit}; choose a threshold for {unit}")
+        low = -math.inf if plain.low is None else plain.low
+        high = math.inf if plain.high is None else plain.high
+        return low, high
+    return _next_above(_cut(plain, data), data.dtype), math.inf
+
+
+def _cut(threshold: OtsuThreshold | PercentileThreshold | FractionOfMax, data: NDArray[Any]) -> float:
+    """The value that active voxels exceed."""
+    if isinstance(threshold, PercentileThreshold):
+        return float(np.percentile(data, threshold.percentile))
+    if isinstance(threshold, OtsuThreshold):
+        return otsu(data)
+    maximum = float(data.max())
+    if maximum <= 0:
+        raise InputError(
+            f"a fraction of the maximum needs a positive maximum, got {maximum:g}; choose a range or a percentile"
+        )
+    return threshold.fraction * maximum
+
+
+def otsu(data: NDArray[Any], bins: int = 256) -> float:
+    """The threshold that maximises the variance between the two classes of a histogram (Otsu 1979, eq. 18).
+
+    Parameters
+    ----------
+    data : ndarray
+        Any shape, finite.
+    bins : int
+        Equal bins from the smallest to the largest value.
+
+    Returns
+    -------
+    float
+        The upper edge of the last bin of the lower class.
+
+    Raises
+    ------
+    InputError
+        If all values are equal.
+    """
+    counts, edges = np.histogram(data, bins=bins)
+    if edges[0] == data.max():
+        raise InputError(f"Otsu's threshold needs two different values, but every voxel is {edges[0]:g}")
+    centres = (edges[:-1] + edges[1:]) / 2
+    weight = np.cumsum(counts)[:-1] / counts.sum()  # of the lower class, for a cut after each bin but the last
+    moment = np.cumsum(counts * centres)[:-1] / counts.sum()
+    mean = (counts * centres).sum() / counts.sum()
+    with np.errstate(divide="ignore", invalid="ignore"):  # a class may be empty: 0 / 0
+        between = (mean * weight - moment) ** 2 / (weight * (1 - weight))
+    return float(edges[1 + np.nanargmax(between)])
+
+
+def select(data: NDArray[Any], low: float, high: float) -> tuple[NDArray[np.int32], NDArray[Any]]:
+    """The voxels with ``low <= value <= high``.
+
+    Parameters
+    ----------
+    data : ndarray
+        (Z, Y, X), any real dtype and any strides. NaN is never active.
+    low, high : float
+        Inclusive, in the array's unit; may be infinite.
+
+    Returns
+    -------
+    indices : ndarray
+        (N, 3) int32 [z, y, x], raster order.
+    values : ndarray
+        (N,) of the array's dtype.
+    """
+    active = (data >= low) & (data <= high)
+    return indices_of(active), data[active]
+
+
+def indices_of(mask: NDArray[np.bool_]) -> NDArray[np.int32]:
+    """(N, 3) int32 [z, y, x] of the True voxels, in raster order, C-contiguous."""
+    raster = np.flatnonzero(mask)
+    # np.argwhere would give the columns one after the other in memory (Fortran order)
+    return np.stack(np.unravel_index(raster, mask.shape), axis=1).astype(np.int32)
+
+
+def _next_above(value: float, dtype: np.dtype[Any]) -> float:
+    """The smallest number of ``dtype`` above ``value``."""
+    if dtype.kind in "iub":
+        return float(math.floor(value) + 1)
+    nearest = dtype.type(value)
+    return float(nearest if float(nearest) > value else np.nextafter(nearest, dtype.type(np.inf)))
