@@ -1,1 +1,36 @@
+"""Sparse tensors and their layers: the meaning, whatever engine executes it."""
 
+from napari_sparse3d.sparse.engine import engine_names, use_engine
+from napari_sparse3d.sparse.modules import (
+    GlobalAvgPool,
+    GlobalMaxPool,
+    SparseAvgPool3d,
+    SparseBatchNorm,
+    SparseConv3d,
+    SparseConvTranspose3d,
+    SparseDropout,
+    SparseInverseConv3d,
+    SparseMaxPool3d,
+    SparseSequential,
+    SubMConv3d,
+    pointwise,
+)
+from napari_sparse3d.sparse.tensor import SparseTensor
+
+__all__ = [
+    "GlobalAvgPool",
+    "GlobalMaxPool",
+    "SparseAvgPool3d",
+    "SparseBatchNorm",
+    "SparseConv3d",
+    "SparseConvTranspose3d",
+    "SparseDropout",
+    "SparseInverseConv3d",
+    "SparseMaxPool3d",
+    "SparseSequential",
+    "SparseTensor",
+    "SubMConv3d",
+    "engine_names",
+    "pointwise",
+    "use_engine",
+]

@@ -1,13 +1,14 @@
 """What an engine must offer, and the one lookup by name.
 
-The operators of this package are executed by an *engine*: ``native`` (our C++ kernels, CPU), ``dense`` (plain torch, the
-reference) or ``spconv`` (CUDA). Engines are found through the entry-point group ``napari_sparse3d.engines``, so that this
+The operators of this package are executed by an *engine*: ``native`` (our C++ kernels, CPU), ``dense`` (plain torch,
+the reference) or ``spconv`` (CUDA). Engines are found through the entry-point group ``napari_sparse3d.engines``: this
 package depends on none of them.
 
 Meaning shared by all engines
 -----------------------------
 A sparse tensor is the dense tensor that equals ``background`` everywhere but at its rows. Sites outside the grid
-(padding) hold the background as well. ``background=None`` means that missing inputs add nothing.
+(padding) hold the background as well. ``background=None`` means that missing inputs add nothing. In a transposed
+geometry an output site meets only the offsets at which the formula gives a whole input site, inside the grid or not.
 """
 
 from __future__ import annotations
@@ -27,9 +28,11 @@ from napari_sparse3d.sparse.window import Geometry, Triple
 
 
 class Engine(ABC):
-    """Executes the operators. All tensors lie on one device; ``indices`` are (N, 4) int32 [b, z, y, x], contiguous, unique.
+    """Executes the operators.
 
-    Rows may come in any order; new site sets are made in raster order. N may be 0 everywhere.
+    All tensors lie on one device; ``indices`` are (N, 4) int32 [b, z, y, x], contiguous, unique. Rows may come
+    in any order; new site sets are made in raster order. N may be 0 everywhere.
+
     A *plan* is the engine's own object for one pair of site sets and one geometry: which input row meets which kernel
     offset for which output row. It must not hold a reference to ``in_indices`` (it is cached for as long as they live).
     """
@@ -58,7 +61,7 @@ class Engine(ABC):
     def convolution_backward(
         self, grad: Tensor, features: Tensor, weight: Tensor, background: Tensor | None, plan: Any
     ) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
-        """Gradients of :meth:`convolution` with respect to features, weight, bias and background, given ``grad`` (M, C_out)."""
+        """Gradients of :meth:`convolution` for features, weight, bias and background, from ``grad`` (M, C_out)."""
 
     @abstractmethod
     def max_pool(self, features: Tensor, background: Tensor | None, plan: Any) -> tuple[Tensor, Tensor]:
@@ -77,7 +80,7 @@ class Engine(ABC):
 
     @abstractmethod
     def avg_pool_backward(self, grad: Tensor, plan: Any, *, over_active: bool) -> tuple[Tensor, Tensor]:
-        """Gradients with respect to features (N, C) and background (C,). ``over_active``: the forward had background None."""
+        """Gradients for features (N, C) and background (C,); ``over_active`` where the background was None."""
 
 
 _requested: ContextVar[str] = ContextVar("napari_sparse3d_engine", default="auto")
@@ -85,7 +88,7 @@ _requested: ContextVar[str] = ContextVar("napari_sparse3d_engine", default="auto
 
 @contextmanager
 def use_engine(name: str) -> Iterator[None]:
-    """Run the operators inside the ``with`` block on engine ``name`` (``"auto"``: native on the CPU, spconv on CUDA)."""
+    """Run the operators in the ``with`` block on engine ``name``; ``"auto"`` is native on the CPU and spconv on CUDA."""
     if name != "auto":
         engine(name)
     token = _requested.set(name)

@@ -56,25 +56,25 @@ class Window:
 
     def output_shape(self, shape: Triple) -> Triple:
         """The grid that a convolution or pool over ``shape`` makes."""
-        sizes = tuple(
+        z, y, x = (
             (n + 2 * p - d * (k - 1) - 1) // s + 1
             for n, k, s, p, d in zip(shape, self.kernel, self.stride, self.padding, self.dilation, strict=True)
         )
-        if min(sizes) < 1:
+        if min(z, y, x) < 1:
             raise ValueError(f"a grid of {shape} is too small for {self}; use a larger field or more padding")
-        return sizes  # type: ignore[return-value]
+        return z, y, x
 
     def transposed_output_shape(self, shape: Triple, output_padding: Triple = (0, 0, 0)) -> Triple:
         """The grid that a transposed convolution over ``shape`` makes."""
-        sizes = tuple(
+        z, y, x = (
             (n - 1) * s - 2 * p + d * (k - 1) + 1 + extra
             for n, k, s, p, d, extra in zip(
                 shape, self.kernel, self.stride, self.padding, self.dilation, output_padding, strict=True
             )
         )
-        if min(sizes) < 1:
+        if min(z, y, x) < 1:
             raise ValueError(f"a transposed {self} over a grid of {shape} leaves nothing; use less padding")
-        return sizes  # type: ignore[return-value]
+        return z, y, x
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,25 @@
+"""The layers, as ``torch.nn.Module``s over :mod:`napari_sparse3d.sparse.operators`."""
+
+from napari_sparse3d.sparse.modules.convolution import (
+    SparseConv3d,
+    SparseConvTranspose3d,
+    SparseInverseConv3d,
+    SubMConv3d,
+)
+from napari_sparse3d.sparse.modules.pointwise import SparseBatchNorm, SparseDropout, SparseSequential, pointwise
+from napari_sparse3d.sparse.modules.pooling import GlobalAvgPool, GlobalMaxPool, SparseAvgPool3d, SparseMaxPool3d
+
+__all__ = [
+    "GlobalAvgPool",
+    "GlobalMaxPool",
+    "SparseAvgPool3d",
+    "SparseBatchNorm",
+    "SparseConv3d",
+    "SparseConvTranspose3d",
+    "SparseDropout",
+    "SparseInverseConv3d",
+    "SparseMaxPool3d",
+    "SparseSequential",
+    "SubMConv3d",
+    "pointwise",
+]

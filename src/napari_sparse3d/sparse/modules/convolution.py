@@ -1,0 +1,190 @@
+"""Convolutions over sparse tensors. Weights are (C_out, kz, ky, kx, C_in), as in spconv."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import sqrt
+
+import torch
+from torch import Tensor, nn
+
+from napari_sparse3d.sparse import operators
+from napari_sparse3d.sparse.tensor import SparseTensor
+from napari_sparse3d.sparse.window import Geometry, Triple, Window, triple
+
+Size = int | Sequence[int]
+
+
+class _Convolution(nn.Module):
+    """Weights, window and the convolution of the background; subclasses say where the output sites are."""
+
+    def __init__(self, in_channels: int, out_channels: int, window: Window, *, bias: bool) -> None:
+        super().__init__()
+        self.in_channels, self.out_channels, self.window = in_channels, out_channels, window
+        self.weight = nn.Parameter(torch.empty(out_channels, *window.kernel, in_channels))
+        self.bias = nn.Parameter(torch.empty(out_channels)) if bias else None
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """As ``torch.nn.Conv3d``: uniform within 1 / sqrt(C_in * kernel volume)."""
+        bound = 1 / sqrt(self.in_channels * self.window.volume)
+        nn.init.uniform_(self.weight, -bound, bound)
+        if self.bias is not None:
+            nn.init.uniform_(self.bias, -bound, bound)
+
+    def extra_repr(self) -> str:
+        w = self.window
+        return (
+            f"{self.in_channels}, {self.out_channels}, kernel={w.kernel}, stride={w.stride}, padding={w.padding}, "
+            f"dilation={w.dilation}, bias={self.bias is not None}"
+        )
+
+    def _convolve(self, x: SparseTensor, out_indices: Tensor, geometry: Geometry) -> SparseTensor:
+        if x.features.shape[1] != self.in_channels:
+            raise ValueError(f"{type(self).__name__} expects {self.in_channels} channels, got {x.features.shape[1]}")
+        background = self._background(x.background)
+        features = operators.convolution(
+            x.features, self.weight, self.bias, x.background, x.indices, out_indices, geometry
+        )
+        return SparseTensor._at(features, out_indices, geometry.out_shape, x.batch_size, background)
+
+    def _background(self, background: Tensor | None) -> Tensor | None:
+        """A site whose whole window is background: (sum of W) background + bias."""
+        if background is None:
+            return None
+        made = self.weight.sum((1, 2, 3)) @ background
+        return made if self.bias is None else made + self.bias
+
+
+class SparseConv3d(_Convolution):
+    """Convolution whose output site is active where any input in its window is active.
+
+    Parameters
+    ----------
+    in_channels, out_channels : int
+        C_in and C_out.
+    kernel_size, stride, padding, dilation : int or (int, int, int)
+        As in ``torch.nn.Conv3d``, ordered (z, y, x). Padding pads with the background.
+    bias : bool
+        Whether a bias is added (at every site, so it also changes the background).
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: Size,
+        stride: Size = 1,
+        padding: Size = 0,
+        dilation: Size = 1,
+        bias: bool = True,
+    ) -> None:
+        super().__init__(in_channels, out_channels, _window(kernel_size, stride, padding, dilation), bias=bias)
+
+    def forward(self, x: SparseTensor) -> SparseTensor:
+        """(N, C_in) on a grid -> (M, C_out) on the grid that the window makes."""
+        shape = self.window.output_shape(x.spatial_shape)
+        geometry = Geometry(self.window, x.batch_size, x.spatial_shape, shape)
+        return self._convolve(x, operators.output_sites(x.indices, geometry), geometry)
+
+
+class SubMConv3d(_Convolution):
+    """Submanifold convolution: the output sites are exactly the input sites.
+
+    The window is centred on the site; an even kernel reaches one site further back than forward.
+
+    References
+    ----------
+    Graham, Engelcke, van der Maaten. 3D Semantic Segmentation with Submanifold Sparse Convolutional Networks. CVPR
+    2018.
+    """
+
+    def __init__(
+        self, in_channels: int, out_channels: int, kernel_size: Size, dilation: Size = 1, bias: bool = True
+    ) -> None:
+        window = Window.submanifold(triple(kernel_size, "kernel_size"), triple(dilation, "dilation"))
+        super().__init__(in_channels, out_channels, window, bias=bias)
+
+    def forward(self, x: SparseTensor) -> SparseTensor:
+        """(N, C_in) -> (N, C_out) at the same sites."""
+        geometry = Geometry(self.window, x.batch_size, x.spatial_shape, x.spatial_shape)
+        return self._convolve(x, x.indices, geometry)
+
+
+class _Transposed(_Convolution):
+    """The window's formula with input and output swapped."""
+
+    def _background(self, background: Tensor | None) -> Tensor | None:
+        if background is None or self.window.stride == (1, 1, 1):
+            return super()._background(background)
+        # With a stride, each output phase meets other offsets: one vector stands for all only if nothing is added.
+        if bool((background != 0).any()):
+            raise ValueError(
+                f"{type(self).__name__} with stride {self.window.stride} would need one background for each output "
+                "phase, since its input's background is not zero; give the network's input background=None (missing "
+                "inputs add nothing), or leave out the biases before this layer"
+            )
+        return self.weight.new_zeros(self.out_channels) if self.bias is None else self.bias
+
+
+class SparseInverseConv3d(_Transposed):
+    """Transposed convolution back to the sites of an earlier tensor: the way up in a U-Net.
+
+    Takes the same window as the ``SparseConv3d`` (or pool) that it undoes.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: Size,
+        stride: Size = 1,
+        padding: Size = 0,
+        dilation: Size = 1,
+        bias: bool = True,
+    ) -> None:
+        super().__init__(in_channels, out_channels, _window(kernel_size, stride, padding, dilation), bias=bias)
+
+    def forward(self, x: SparseTensor, paired: SparseTensor) -> SparseTensor:
+        """(M, C_in) -> (N, C_out) at the sites of ``paired``, the input of the layer that this one undoes."""
+        if self.window.output_shape(paired.spatial_shape) != x.spatial_shape or paired.batch_size != x.batch_size:
+            raise ValueError(
+                f"{self.window} leads from the paired grid {paired.spatial_shape} to "
+                f"{self.window.output_shape(paired.spatial_shape)}, not to this input's {x.spatial_shape}; "
+                "give the input of the layer that is undone, and that layer's window"
+            )
+        geometry = Geometry(self.window, x.batch_size, x.spatial_shape, paired.spatial_shape, transposed=True)
+        return self._convolve(x, paired.indices, geometry)
+
+
+class SparseConvTranspose3d(_Transposed):
+    """Transposed convolution whose output site is active where any active input reaches it."""
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: Size,
+        stride: Size = 1,
+        padding: Size = 0,
+        output_padding: Size = 0,
+        dilation: Size = 1,
+        bias: bool = True,
+    ) -> None:
+        super().__init__(in_channels, out_channels, _window(kernel_size, stride, padding, dilation), bias=bias)
+        self.output_padding: Triple = triple(output_padding, "output_padding")
+
+    def forward(self, x: SparseTensor) -> SparseTensor:
+        """(N, C_in) on a grid -> (M, C_out) on the grid that the window spreads it over."""
+        shape = self.window.transposed_output_shape(x.spatial_shape, self.output_padding)
+        geometry = Geometry(self.window, x.batch_size, x.spatial_shape, shape, transposed=True)
+        return self._convolve(x, operators.output_sites(x.indices, geometry), geometry)
+
+
+def _window(kernel_size: Size, stride: Size, padding: Size, dilation: Size) -> Window:
+    return Window(
+        triple(kernel_size, "kernel_size"),
+        triple(stride, "stride"),
+        triple(padding, "padding"),
+        triple(dilation, "dilation"),
+    )

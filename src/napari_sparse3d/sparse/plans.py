@@ -1,0 +1,53 @@
+"""Output sites and plans are made once per geometry and live exactly as long as the indices they start from.
+
+The cache is keyed by the identity of the index tensor, held weakly: layers that share sites share plans, forward and
+backward share plans, and nothing is left when the input goes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, MutableMapping
+from typing import Any
+from weakref import ref
+
+from torch import Tensor
+from torch.utils.weak import WeakIdKeyDictionary
+
+from napari_sparse3d.sparse.engine import Engine
+from napari_sparse3d.sparse.window import Geometry
+
+_made: MutableMapping[Tensor, dict[Any, Any]] = WeakIdKeyDictionary()
+
+
+def output_sites(engine: Engine, indices: Tensor, geometry: Geometry) -> Tensor:
+    """(M, 4) int32 [b, z, y, x]: the output sites of ``indices``; the same tensor each time it is asked for."""
+    made: Tensor = _once(indices, (engine.name, geometry), lambda: engine.output_sites(indices, geometry))
+    return made
+
+
+def plan(engine: Engine, in_indices: Tensor, out_indices: Tensor, geometry: Geometry) -> Any:
+    """The engine's plan from ``in_indices`` to ``out_indices``."""
+    if out_indices is in_indices:
+        return _once(in_indices, (engine.name, geometry, None), lambda: engine.plan(in_indices, in_indices, geometry))
+    key = (engine.name, geometry, id(out_indices))
+    made, target = _once(in_indices, key, lambda: (engine.plan(in_indices, out_indices, geometry), ref(out_indices)))
+    if target() is not out_indices:  # another tensor has taken over this id
+        made = engine.plan(in_indices, out_indices, geometry)
+        _made[in_indices][key, _version(in_indices)] = made, ref(out_indices)
+    return made
+
+
+def _once(indices: Tensor, key: tuple[Any, ...], make: Callable[[], Any]) -> Any:
+    kept = _made.get(indices)
+    if kept is None:
+        kept = _made[indices] = {}
+    versioned = key, _version(indices)
+    found = kept.get(versioned)
+    if found is None:
+        found = kept[versioned] = make()
+    return found
+
+
+def _version(tensor: Tensor) -> int:
+    # a tensor written to in place holds other sites; inference tensors cannot be written to outside inference mode
+    return 0 if tensor.is_inference() else tensor._version

@@ -1,0 +1,193 @@
+"""The sparse tensor: rows of features at active sites, and one background vector for every other site."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import prod
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils import _pytree
+
+from napari_sparse3d.errors import InputError
+from napari_sparse3d.sparse.engine import engine, engine_name
+from napari_sparse3d.sparse.window import Triple, triple
+from napari_sparse3d.voxels.voxel_set import VoxelSet
+
+
+class SparseTensor:
+    """The dense tensor (B, C, D, H, W) that equals ``background`` everywhere but at its N rows.
+
+    Parameters
+    ----------
+    features : Tensor
+        (N, C), floating point. N may be 0.
+    indices : Tensor
+        (N, 4) int32 [b, z, y, x], unique, in any order.
+    spatial_shape : int or (int, int, int)
+        The grid (D, H, W).
+    batch_size : int
+        Number of volumes B; a volume may have no site at all.
+    background : Tensor, optional
+        (C,): what every site holds that is not stored. None (spconv's convention): missing inputs add nothing.
+
+    Raises
+    ------
+    ValueError
+        If shapes or types do not fit, a site lies outside the grid, or a site occurs twice.
+    """
+
+    __slots__ = ("background", "batch_size", "features", "indices", "spatial_shape")
+
+    features: Tensor
+    indices: Tensor
+    spatial_shape: Triple
+    batch_size: int
+    background: Tensor | None
+
+    def __init__(
+        self,
+        features: Tensor,
+        indices: Tensor,
+        spatial_shape: int | Sequence[int],
+        batch_size: int = 1,
+        background: Tensor | None = None,
+    ) -> None:
+        if indices.ndim != 2 or indices.shape[1] != 4:
+            raise ValueError(
+                f"indices must be (N, 4) [b, z, y, x], got {tuple(indices.shape)}; "
+                "prepend a column of zeros for a single volume"
+            )
+        if indices.dtype != torch.int32:
+            raise ValueError(f"indices must be int32, got {indices.dtype}; use indices.int()")
+        if features.ndim != 2 or features.shape[0] != indices.shape[0]:
+            raise ValueError(
+                f"features must be (N, C) with one row a site, got {tuple(features.shape)} for {indices.shape[0]} sites"
+            )
+        if not features.is_floating_point():
+            raise ValueError(f"features must be floating point, got {features.dtype}; use features.float()")
+        if background is not None and background.shape != features.shape[1:]:
+            raise ValueError(
+                f"background must be ({features.shape[1]},) like a row of features, got {tuple(background.shape)}"
+            )
+        self.features = features
+        self.indices = indices.contiguous()  # kernels read rows of four; torch.nonzero gives columns
+        self.spatial_shape = triple(spatial_shape, "spatial_shape")
+        self.batch_size = batch_size
+        self.background = background
+        if not torch.compiler.is_compiling():
+            engine(engine_name(indices.device.type)).check_sites(self.indices, batch_size, self.spatial_shape)
+
+    @classmethod
+    def _at(
+        cls, features: Tensor, indices: Tensor, spatial_shape: Triple, batch_size: int, background: Tensor | None
+    ) -> SparseTensor:
+        """Without checks: for sites that an operator made."""
+        made = cls.__new__(cls)
+        made.features, made.indices, made.background = features, indices, background
+        made.spatial_shape, made.batch_size = spatial_shape, batch_size
+        return made
+
+    @classmethod
+    def from_voxels(
+        cls, voxels: VoxelSet | Sequence[VoxelSet], field: int | None = None, *, device: str | torch.device = "cpu"
+    ) -> SparseTensor:
+        """A batch of voxel sets, each centred in a cubic field; what is not active has background 0.
+
+        Parameters
+        ----------
+        voxels : VoxelSet or sequence of VoxelSet
+            All with the same number of features.
+        field : int, optional
+            Side of the cube. None: the grid of the voxel sets, which must then be the same for all.
+        device : str or torch.device
+            Where the tensor goes.
+
+        Raises
+        ------
+        InputError
+            If a voxel set is larger than the field, or grids differ where no field is given.
+        """
+        sets = [voxels] if isinstance(voxels, VoxelSet) else list(voxels)
+        if not sets:
+            raise InputError("a batch needs at least one voxel set, got none")
+        shape = sets[0].shape if field is None else (field, field, field)
+        indices, features = [], []
+        for number, one in enumerate(sets):
+            if field is None and one.shape != shape:
+                raise InputError(
+                    f"voxel sets of one batch must share a grid, got {shape} and {one.shape}; give a field"
+                )
+            offset = [(outer - inner) // 2 for outer, inner in zip(shape, one.shape, strict=True)]
+            if min(offset) < 0:
+                raise InputError(
+                    f"a voxel set of {one.shape} does not fit into the network's field of {shape}; "
+                    "resample it to fewer voxels in its recipe"
+                )
+            placed = torch.empty((len(one.indices), 4), dtype=torch.int32)
+            placed[:, 0] = number
+            placed[:, 1:] = torch.from_numpy(one.indices) + torch.tensor(offset, dtype=torch.int32)
+            indices.append(placed)
+            features.append(torch.from_numpy(one.features))
+        rows = torch.cat(features).to(device)
+        return cls(rows, torch.cat(indices).to(device), shape, len(sets), rows.new_zeros(rows.shape[1]))
+
+    def with_features(self, features: Tensor, background: Tensor | None) -> SparseTensor:
+        """The same sites with other features (N, C') and background (C',) or None."""
+        return SparseTensor._at(features, self.indices, self.spatial_shape, self.batch_size, background)
+
+    def dense(self) -> Tensor:
+        """(B, C, D, H, W): the tensor that this one stands for; background None counts as 0."""
+        channels = self.features.shape[1]
+        base = self.features.new_zeros(channels) if self.background is None else self.background
+        grid = base.expand(self.batch_size, *self.spatial_shape, channels)
+        grid = grid.index_put(tuple(self.indices.long().unbind(1)), self.features)
+        return grid.permute(0, 4, 1, 2, 3).contiguous()
+
+    def to(self, *args: Any, **kwargs: Any) -> SparseTensor:
+        """As ``Tensor.to``, for a device or a floating-point type; indices stay int32."""
+        features = self.features.to(*args, **kwargs)
+        background = None if self.background is None else self.background.to(*args, **kwargs)
+        return SparseTensor._at(
+            features, self.indices.to(features.device), self.spatial_shape, self.batch_size, background
+        )
+
+    def __add__(self, other: SparseTensor) -> SparseTensor:
+        """Sum of two tensors with the same sites in the same order (a residual connection)."""
+        if self.indices is not other.indices and not torch.equal(self.indices, other.indices):
+            raise ValueError(
+                f"sparse tensors can be added only at the same sites, got {len(self.indices)} and "
+                f"{len(other.indices)}; use submanifold convolutions on both branches, or the same stride"
+            )
+        if (self.background is None) != (other.background is None):
+            raise ValueError("one summand has a background and the other has none; give both a background or neither")
+        background = None if self.background is None or other.background is None else self.background + other.background
+        return self.with_features(self.features + other.features, background)
+
+    @property
+    def active_percent(self) -> float:
+        """Active sites as a percentage of all sites of all volumes."""
+        return 100.0 * len(self.indices) / (prod(self.spatial_shape) * self.batch_size)
+
+    def __repr__(self) -> str:
+        return (
+            f"SparseTensor({len(self.indices)} sites, {self.features.shape[1]} channels, grid {self.spatial_shape}, "
+            f"batch {self.batch_size}, {self.features.dtype}, {self.features.device})"
+        )
+
+
+def _flatten(x: SparseTensor) -> tuple[list[Any], tuple[Triple, int]]:
+    return [x.features, x.indices, x.background], (x.spatial_shape, x.batch_size)
+
+
+def _unflatten(leaves: Any, grid: tuple[Triple, int]) -> SparseTensor:
+    features, indices, background = leaves
+    shape, batch_size = grid
+    return SparseTensor._at(features, indices, triple(shape, "spatial_shape"), batch_size, background)
+
+
+# torch.export and torch.compile take a SparseTensor apart into its tensors
+_pytree.register_pytree_node(
+    SparseTensor, _flatten, _unflatten, serialized_type_name="napari_sparse3d.sparse.SparseTensor"
+)
