@@ -91,9 +91,9 @@ def otsu(data: NDArray[Any], bins: int = 256) -> float:
     InputError
         If all values are equal.
     """
+    if data.min() == data.max():
+        raise InputError(f"Otsu's threshold needs two different values, but every voxel is {data.min():g}")
     counts, edges = np.histogram(data, bins=bins)
-    if edges[0] == data.max():
-        raise InputError(f"Otsu's threshold needs two different values, but every voxel is {edges[0]:g}")
     centres = (edges[:-1] + edges[1:]) / 2
     weight = np.cumsum(counts)[:-1] / counts.sum()  # of the lower class, for a cut after each bin but the last
     moment = np.cumsum(counts * centres)[:-1] / counts.sum()

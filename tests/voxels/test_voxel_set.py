@@ -1,0 +1,157 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from napari_sparse3d.errors import InputError, ReadError
+from napari_sparse3d.voxels import VoxelSet
+
+AFFINE = np.diag([2.0, 1.0, 0.5, 1.0])
+
+
+def voxel_set(indices, shape=(4, 5, 6), channels=1, affine=AFFINE):
+    rows = np.array(indices, dtype=np.int32).reshape(-1, 3)
+    features = np.arange(len(rows) * channels, dtype=np.float32).reshape(-1, channels)
+    return VoxelSet(rows, features, shape, affine)
+
+
+@given(mask=arrays(bool, (3, 4, 5)), channels=st.integers(1, 4))
+def test_written_and_read_is_equal(tmp_path_factory, mask, channels):
+    before = voxel_set(np.argwhere(mask), mask.shape, channels)
+    path = tmp_path_factory.mktemp("set") / "a.npz"
+    before.save(path)
+    after = VoxelSet.load(path)
+    for name in ("indices", "features", "affine"):
+        ours, theirs = getattr(before, name), getattr(after, name)
+        np.testing.assert_array_equal(ours, theirs)
+        assert ours.dtype == theirs.dtype
+    assert after.shape == mask.shape
+    np.testing.assert_array_equal(after.mask(), mask)
+
+
+def test_percent_is_of_the_grid():
+    assert voxel_set([[0, 0, 0], [1, 2, 3], [3, 4, 5]]).active_percent == pytest.approx(100 * 3 / 120)
+    assert voxel_set([]).active_percent == 0
+
+
+@pytest.mark.parametrize(
+    ("indices", "said"),
+    [
+        ([[0, 0, 0], [0, 0, 0]], "unique and in raster order"),
+        ([[1, 0, 0], [0, 5, 0]], "inside the grid"),
+        ([[0, 1, 0], [0, 0, 5]], "raster order"),
+        ([[-1, 0, 0]], "inside the grid"),
+        ([[0, 0, 6]], "inside the grid"),
+    ],
+)
+def test_rows_are_checked(indices, said):
+    with pytest.raises(InputError, match=said):
+        voxel_set(indices)
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"indices": np.zeros((1, 3), np.int64)}, "int32"),
+        ({"indices": np.zeros((1, 4), np.int32)}, r"\(N, 3\)"),
+        ({"features": np.zeros((2, 1), np.float32)}, "N = 1"),
+        ({"features": np.zeros((1, 1), np.float64)}, "float32"),
+        ({"shape": (0, 1, 1)}, "at least one voxel"),
+        ({"affine": np.eye(3)}, r"\(4, 4\)"),
+        ({"affine": np.full((4, 4), np.nan)}, "finite"),
+    ],
+)
+def test_arrays_are_checked(changed, said):
+    good = {
+        "indices": np.zeros((1, 3), np.int32),
+        "features": np.ones((1, 1), np.float32),
+        "shape": (1, 1, 1),
+        "affine": AFFINE,
+    }
+    VoxelSet(**good)
+    with pytest.raises(InputError, match=said):
+        VoxelSet(**good | changed)
+
+
+def test_is_frozen():
+    with pytest.raises(AttributeError):
+        voxel_set([]).shape = (1, 1, 1)
+
+
+class TestFilesThatAreNoVoxelSet:
+    def refused(self, path):
+        with pytest.raises(ReadError) as error:
+            VoxelSet.load(path)
+        assert path.name in str(error.value)
+        assert "\n" not in str(error.value)
+
+    def test_text(self, tmp_path):
+        path = tmp_path / "a.npz"
+        path.write_text("voxels, honestly")
+        self.refused(path)
+
+    def test_empty(self, tmp_path):
+        path = tmp_path / "a.npz"
+        path.touch()
+        self.refused(path)
+
+    def test_cut_short_anywhere(self, tmp_path):
+        whole = tmp_path / "whole.npz"
+        voxel_set(np.argwhere(np.ones((4, 5, 6)))).save(whole)
+        content = whole.read_bytes()
+        path = tmp_path / "cut.npz"
+        for size in range(0, len(content), 97):
+            path.write_bytes(content[:size])
+            self.refused(path)
+
+    def test_pickle_is_not_opened(self, tmp_path):
+        path = tmp_path / "a.npz"
+        with path.open("wb") as file:
+            np.savez(file, format=np.array([{"a": 1}], dtype=object))
+        self.refused(path)
+
+    def test_bare_array(self, tmp_path):
+        path = tmp_path / "a.npz"
+        with path.open("wb") as file:
+            np.save(file, np.zeros(3))
+        self.refused(path)
+
+    def test_another_npz(self, tmp_path):
+        path = tmp_path / "a.npz"
+        np.savez(path, train_images=np.zeros((2, 2)))
+        self.refused(path)
+
+    def test_rows_out_of_the_grid(self, tmp_path):
+        path = tmp_path / "a.npz"
+        voxel_set([[3, 4, 5]]).save(path)
+        with np.load(path) as arrays_in_file:
+            changed = dict(arrays_in_file) | {"shape": np.array([2, 2, 2])}
+        np.savez(path, **changed)
+        self.refused(path)
+
+    def test_missing(self, tmp_path):
+        with pytest.raises(FileNotFoundError):
+            VoxelSet.load(tmp_path / "a.npz")
+
+
+def test_ending_is_checked(tmp_path):
+    with pytest.raises(InputError, match=r"end the name in \.npz"):
+        voxel_set([]).save(tmp_path / "a.npy")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_write_that_fails_leaves_the_old_file(tmp_path, monkeypatch):
+    path = tmp_path / "a.npz"
+    old = voxel_set([[1, 1, 1]])
+    old.save(path)
+
+    def no_space(file, **_):
+        file.write(b"half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(np, "savez_compressed", no_space)
+    with pytest.raises(OSError, match="No space"):
+        voxel_set([]).save(path)
+    assert [file.name for file in tmp_path.iterdir()] == ["a.npz"]
+    assert VoxelSet.load(path).n_active == 1
