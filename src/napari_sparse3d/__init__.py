@@ -1,1 +1,54 @@
-"""Sparse 3D networks on CT and MR volumes, in napari and from the command line."""
+"""Sparse 3D networks on CT and MR volumes, in napari and from the command line.
+
+>>> import napari_sparse3d as ns3
+>>> recipe = ns3.Recipe.named("mri-110")
+
+The names below are imported when they are first used, so that importing the package itself costs almost nothing.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from napari_sparse3d.errors import EngineError, InputError, ReadError
+    from napari_sparse3d.volume import Volume
+    from napari_sparse3d.voxels import Recipe, VoxelSet, voxelize
+
+__all__ = [
+    "EngineError",
+    "InputError",
+    "ReadError",
+    "Recipe",
+    "Volume",
+    "VoxelSet",
+    "voxelize",
+]
+
+_HOME = {
+    "EngineError": "errors",
+    "InputError": "errors",
+    "ReadError": "errors",
+    "Recipe": "voxels",
+    "Volume": "volume",
+    "VoxelSet": "voxels",
+    "voxelize": "voxels",
+}
+"""Where each public name lives. A type checker reads the imports above instead; a test keeps the two equal."""
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("napari-sparse3d")
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__, "__version__"})
