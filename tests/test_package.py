@@ -20,7 +20,7 @@ def modules_after(code):
 
 
 def test_the_probe_sees_what_is_imported():
-    assert modules_after("import nibabel") == ["nibabel"]
+    assert "nibabel" in modules_after("import nibabel")
 
 
 def test_import_is_light():
