@@ -1,0 +1,104 @@
+# Everything a newcomer does. `make demo` and `make test` share one set-up, in .venv beside this file: made once, and
+# afterwards only for what changed (the locked versions, the project file, the C++ kernels).
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+VENV := .venv
+PY := $(VENV)/bin/python
+LOCK := requirements/dev.txt
+KERNEL_SOURCES := $(shell find kernels -type f)
+KERNEL_BUILD := build/kernels-tests
+
+# PYTHON=/usr/bin/python3.12 chooses the interpreter of .venv; PYTEST_ARGS="tests/io -x" narrows the tests.
+export PYTHON
+PYTEST_ARGS ?=
+
+say = @printf '\n==> %s\n'
+
+.PHONY: help
+help: ## this list
+	@echo 'make demo   read a head MRI, keep its voxels, run the network, show the table and the pictures'
+	@echo 'make test   pass the tests'
+	@echo
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
+
+.PHONY: demo
+demo: setup ## the main job, end to end, on a real head MRI; the report goes to demo/
+	$(say) 'Running the demo'
+	$(VENV)/bin/napari-sparse3d demo
+
+.PHONY: test
+test: setup test-kernels test-python ## all tests: the C++ kernels, then Python (windows on a virtual display)
+
+.PHONY: test-kernels
+test-kernels: setup ## the C++ tests alone, which need neither Python nor torch
+	$(say) 'Building and testing the C++ kernels'
+	$(VENV)/bin/cmake -S kernels -B $(KERNEL_BUILD) -G Ninja -DCMAKE_MAKE_PROGRAM=$(CURDIR)/$(VENV)/bin/ninja \
+	    -DCMAKE_BUILD_TYPE=Release -DSPARSE3D_TESTS=ON -DSPARSE3D_PYTHON=OFF
+	$(VENV)/bin/cmake --build $(KERNEL_BUILD)
+	$(VENV)/bin/ctest --test-dir $(KERNEL_BUILD) --output-on-failure --no-tests=error
+
+.PHONY: test-python
+test-python: setup ## the Python tests alone; PYTEST_ARGS="tests/io -x" narrows them
+	$(say) 'Running the Python tests'
+	scripts/with-display $(PY) -m pytest $(PYTEST_ARGS)
+
+.PHONY: lint
+lint: setup ## ruff and mypy
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+
+.PHONY: format
+format: setup ## rewrite the Python files in the project's style
+	$(VENV)/bin/ruff check --fix-only .
+	$(VENV)/bin/ruff format .
+
+.PHONY: bench
+bench: setup ## the measurements, with the floor beside each; nothing in the tests is timed
+	$(say) 'Measuring (close other programs first)'
+	@set -e; for script in benchmarks/*.py; do printf '\n--- %s\n' "$$script"; $(PY) "$$script"; done
+
+.PHONY: screenshots
+screenshots: setup ## make the pictures of the documentation anew
+	scripts/with-display $(PY) docs/screenshots.py
+
+.PHONY: lock
+lock: $(VENV)/.locked ## resolve the development versions anew (see docs/decisions)
+	scripts/lock $(LOCK_ARGS)
+
+.PHONY: clean
+clean: ## remove what was built and downloaded, .venv included
+	rm -rf $(VENV) build dist demo .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find src tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# --- the set-up -------------------------------------------------------------------------------------------------------
+
+.PHONY: setup
+setup: $(VENV)/.installed ## the set-up alone: .venv with the locked versions and this project, editable
+
+.PHONY: system-packages
+system-packages:
+	@scripts/install-system-packages
+
+# An interpreter that no longer starts (Python was upgraded, the folder was moved) is replaced.
+$(VENV)/.made: | system-packages
+	$(say) 'Making $(VENV)'
+	@$(PY) -c '' 2>/dev/null || { rm -rf $(VENV) && $$(scripts/find-python) -m venv $(VENV); }
+	@$(PY) --version
+	@touch $@
+
+# torch first: pip takes a CPU build where one is at hand, and its own dependencies are held to the lock. The rest comes
+# with --no-deps, so that nothing outside the lock gets in; `pip check` finds what the lock forgot.
+$(VENV)/.locked: $(LOCK) $(VENV)/.made
+	$(say) 'Installing the locked versions: some 190 packages, minutes the first time'
+	$(PY) -m pip install --quiet --disable-pip-version-check --constraint $(LOCK) torch
+	$(PY) -m pip install --quiet --disable-pip-version-check --no-deps --requirement $(LOCK)
+	@touch $@
+
+$(VENV)/.installed: pyproject.toml napari.yaml $(KERNEL_SOURCES) $(VENV)/.locked
+	$(say) 'Building the C++ kernels and installing the project, editable'
+	$(PY) -m pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps --editable .
+	$(PY) -m pip check
+	@touch $@

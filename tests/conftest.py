@@ -1,0 +1,78 @@
+"""What every test stands on: real scans where they are at hand, fixed seeds, and an honest reason for every skip."""
+
+from __future__ import annotations
+
+import os
+import random
+import sys
+from pathlib import Path
+from typing import Any
+
+import hypothesis
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, settings
+
+# Other programs may hold the processor, so the time an example takes says nothing about the code.
+_UNTIMED: dict[str, Any] = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
+settings.register_profile("dev", **_UNTIMED)
+settings.register_profile("ci", derandomize=True, print_blob=True, database=None, **_UNTIMED)
+settings.register_profile("thorough", max_examples=2000, **_UNTIMED)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci" if os.environ.get("CI") else "dev"))
+
+
+class _TorchRandom:
+    """Lets hypothesis seed torch for every example, without importing torch for the tests that do not use it."""
+
+    def seed(self, seed: int) -> None:
+        if "torch" in sys.modules:
+            sys.modules["torch"].manual_seed(seed)
+
+    def getstate(self) -> Any:
+        return sys.modules["torch"].get_rng_state() if "torch" in sys.modules else None
+
+    def setstate(self, state: Any) -> None:
+        if state is not None:
+            sys.modules["torch"].set_rng_state(state)
+
+
+_torch_random = _TorchRandom()
+hypothesis.register_random(_torch_random)  # keeps a weak reference only
+
+
+@pytest.fixture(autouse=True)
+def _fixed_seeds() -> None:
+    random.seed(20170)
+    np.random.seed(20170)  # noqa: NPY002 - libraries under test use the global generator
+    _torch_random.seed(20170)
+
+
+@pytest.fixture(scope="session")
+def data_dir() -> Path:
+    """The folder of real scans: ``SPARSE3D_DATA``, or ``../shared/data``. Where it is absent the test is skipped."""
+    named = os.environ.get("SPARSE3D_DATA")
+    if named:
+        if not Path(named).is_dir():
+            pytest.fail(f"SPARSE3D_DATA={named} is no folder; name the folder of scans, or unset it", pytrace=False)
+        return Path(named)
+    beside = Path(__file__).resolve().parents[2] / "shared" / "data"
+    if not beside.is_dir():
+        pytest.skip("no folder of real scans: set SPARSE3D_DATA, or put it at ../shared/data beside the checkout")
+    return beside
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip, with the reason, what this machine cannot run."""
+    if sys.platform == "linux" and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
+        _skip(items, "gui", "opens a window and there is no display: install xvfb and call `make test`")
+    if any(item.get_closest_marker("gpu") for item in items):
+        import torch
+
+        if not torch.cuda.is_available():
+            _skip(items, "gpu", "needs a CUDA card")
+
+
+def _skip(items: list[pytest.Item], marker: str, reason: str) -> None:
+    for item in items:
+        if item.get_closest_marker(marker):
+            item.add_marker(pytest.mark.skip(reason=reason))

@@ -1,0 +1,252 @@
+"""Imports go one way, and each foreign library stays where it belongs. Read from the source: nothing is run."""
+
+from __future__ import annotations
+
+import ast
+import re
+import sys
+from collections.abc import Iterator
+from importlib.metadata import packages_distributions
+from itertools import product
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGE = "napari_sparse3d"
+
+# Parts on one step do not import each other; every part may import those on lower steps.
+ORDER = (
+    "errors <- files <- volume <- io, voxels <- sparse <- engine <- models <- training, analysis <- cohort"
+    " <- widgets, cli"
+)
+STEP = {part.strip(): step for step, parts in enumerate(ORDER.split("<-")) for part in parts.split(",")}
+
+# The parts that may import a foreign module; a module that is not named here may be imported anywhere.
+FROM_SPARSE_UP = {part for part in STEP if STEP[part] >= STEP["sparse"]}
+QT = [
+    "napari",
+    "qtpy",
+    "PyQt5",
+    "PyQt6",
+    "PySide2",
+    "PySide6",
+    "pyqtgraph",
+    "vispy",
+    "magicgui",
+    "superqt",
+    "app_model",
+]
+HOME = {
+    **{module: {"io"} for module in ("pydicom", "highdicom", "nibabel", "gdcm", "openjpeg")},
+    "SimpleITK": {"io", "voxels"},
+    "torch": FROM_SPARSE_UP,
+    **{module: {"engine"} for module in ("spconv", "cumm")},
+    **{module: {"widgets"} for module in QT},
+}
+
+# Halves of one library, released together: the other's requirement brings them.
+BROUGHT_BY = {"pydantic_core": "pydantic"}
+
+
+class Import(NamedTuple):
+    """One import, wherever in a file: top level, function, ``if TYPE_CHECKING``, or ``import_module("...")``."""
+
+    part: str  # "io", "sparse", ...; "" for the package's own __init__.py
+    module: str  # absolute, as far as the statement names it: "torch.nn", "napari_sparse3d.io.dicom.scan"
+    where: str  # "io/dicom.py:12"
+    deferred: bool  # in a function or under TYPE_CHECKING: importing the file does not run it
+
+
+def test_the_package_keeps_to_the_order() -> None:
+    imports = list(imports_of(ROOT / "src" / PACKAGE))
+    assert {found.part for found in imports} >= {"volume", "sparse"}, (
+        "the walk found no files: it would pass on anything"
+    )
+    assert not violations(imports), "\n".join(violations(imports))
+
+
+def test_foreign_imports_are_declared() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    requirements = [
+        *project["dependencies"],
+        *(r for extra in project["optional-dependencies"].values() for r in extra),
+    ]
+    faults = undeclared(imports_of(ROOT / "src" / PACKAGE), requirements)
+    assert not faults, "\n".join(faults)
+
+
+def imports_of(package: Path) -> Iterator[Import]:
+    """Every import of every file below ``package``."""
+    for file in sorted(package.rglob("*.py")):
+        inside = file.relative_to(package)
+        names = [PACKAGE, *inside.with_suffix("").parts]
+        parent = names[:-1]  # of a module and of a package's __init__.py alike: what a single leading dot means
+        part = "" if inside == Path("__init__.py") else names[1]
+        for node, deferred in _walk(ast.parse(file.read_text(encoding="utf-8"), str(file))):
+            for module in _imported(node, parent):
+                yield Import(part, module, f"{inside.as_posix()}:{node.lineno}", deferred)
+
+
+def _walk(node: ast.AST, deferred: bool = False) -> Iterator[tuple[ast.stmt | ast.expr, bool]]:
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.stmt | ast.expr):
+            yield child, deferred
+        yield from _walk(child, deferred or _defers(child))
+
+
+def _defers(node: ast.AST) -> bool:
+    match node:
+        case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.Lambda() | ast.If(test=ast.Name(id="TYPE_CHECKING")):
+            return True
+    return False
+
+
+def _imported(node: ast.AST, parent: list[str]) -> list[str]:
+    match node:
+        case ast.Import(names=names):
+            return [name.name for name in names]
+        case ast.ImportFrom(module=module, names=names, level=level):
+            base = ".".join([*(parent[: len(parent) - level + 1] if level else []), *([module] if module else [])])
+            return [f"{base}.{name.name}" for name in names]
+        case ast.Call(func=ast.Name(id=name) | ast.Attribute(attr=name), args=[ast.Constant(value=str(module)), *_]):
+            return [module] if name in {"import_module", "__import__"} and not module.startswith(".") else []
+    return []
+
+
+def violations(imports: list[Import]) -> list[str]:
+    """One line for each import that breaks the order or leaves its home."""
+    found = []
+    for part, module, where, deferred in imports:
+        top, *below = module.split(".")
+        if part and part not in STEP:
+            found.append(f"{where}: {part!r} has no place in ORDER; give it one")
+        elif top != PACKAGE:
+            home = HOME.get(top)
+            if home is not None and part not in home:
+                found.append(f"{where}: {top} belongs in {', '.join(sorted(home))}")
+        elif part == "":
+            # the public API: names are fetched from their part when they are first asked for
+            if not deferred and below and STEP.get(below[0], 0) >= STEP["sparse"]:
+                found.append(f"{where}: importing the package would import {below[0]}; defer it")
+        elif not below or below[0] not in STEP:
+            found.append(f"{where}: import {'.'.join(below) or PACKAGE} from the part that defines it")
+        elif below[0] != part and not _allowed(part, below[0], deferred):
+            found.append(f"{where}: {part} must not import {below[0]} ({ORDER})")
+    return found
+
+
+def _allowed(part: str, imported: str, deferred: bool) -> bool:
+    # The demo command opens the plugin's window, when there is a display; widgets never import the command line.
+    if (part, imported) == ("cli", "widgets"):
+        return deferred
+    return STEP[imported] < STEP[part]
+
+
+def undeclared(imports: Iterator[Import], requirements: list[str]) -> list[str]:
+    """One line for each foreign import that no requirement of the project brings by name."""
+    declared = {_normalised(re.split(r"[^\w.-]", requirement)[0]) for requirement in requirements}
+    providers = packages_distributions()
+    return [
+        f"{where}: {top} is imported but not declared in pyproject.toml"
+        for _, module, where, _ in imports
+        if (top := module.partition(".")[0]) not in {PACKAGE, "__future__", *sys.stdlib_module_names}
+        and not declared & {_normalised(name) for name in [BROUGHT_BY.get(top, top), *providers.get(top, [])]}
+    ]
+
+
+def _normalised(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+# --- the rules can fail: planted trees -------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def plant(tmp_path: Path):  # type: ignore[no-untyped-def]
+    """Write one file of a package otherwise empty, and return what the rules say about it."""
+
+    def planted(file: str, source: str) -> list[str]:
+        path = tmp_path / PACKAGE / file
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(source, encoding="utf-8")
+        return violations(list(imports_of(tmp_path / PACKAGE)))
+
+    return planted
+
+
+@pytest.mark.parametrize(("part", "imported"), list(product(STEP, STEP)))
+def test_order_of_every_pair(plant, part: str, imported: str) -> None:  # type: ignore[no-untyped-def]
+    _, _, after = ORDER.partition(imported)
+    one_way = part == imported or re.search(rf"<-.*\b{part}\b", after) is not None
+    exempt = (part, imported) == ("cli", "widgets")
+    for source in (f"import {PACKAGE}.{imported}", f"from {PACKAGE}.{imported} import x", f"from .. import {imported}"):
+        assert (plant(f"{part}/module.py", source) == []) == one_way, source
+        assert (plant(f"{part}/module.py", f"def f():\n    {source}") == []) == (one_way or exempt), source
+
+
+@pytest.mark.parametrize(
+    ("file", "source"),
+    [
+        ("volume.py", "def f():\n    from napari_sparse3d import voxels"),
+        ("volume.py", "def f():\n    from . import voxels"),
+        ("volume.py", "from .voxels.recipe import Recipe"),
+        ("io/__init__.py", "from ..voxels import Recipe"),
+        ("io/deep/nifti.py", "from ...voxels import Recipe"),
+        ("sparse/tensor.py", "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import napari_sparse3d.engine"),
+        ("sparse/tensor.py", "import importlib\nimportlib.import_module('napari_sparse3d.engine.native')"),
+        ("sparse/tensor.py", "class A:\n    def f(self):\n        return __import__('napari_sparse3d.engine')"),
+        ("cli/demo.py", "from napari_sparse3d import read_volume"),
+        ("cli/demo.py", "import napari_sparse3d as ns3"),
+        ("helpers.py", "import os"),
+        ("__init__.py", "from napari_sparse3d.models import deepc2"),
+        ("__init__.py", "import torch"),
+        ("io/nifti.py", "def f():\n    import torch"),
+        ("voxels/resample.py", "import torch.nn.functional as F"),
+        ("voxels/resample.py", "import nibabel"),
+        ("models/deepc2.py", "from spconv.pytorch import SubMConv3d"),
+        ("analysis/maps.py", "async def f():\n    import pyqtgraph"),
+        ("cli/demo.py", "def f():\n    import napari"),
+        ("training/loop.py", "from qtpy.QtCore import QThread"),
+        ("cohort/table.py", "import SimpleITK as sitk"),
+        ("widgets/panel.py", "from napari_sparse3d.cli.output import emit"),
+    ],
+)
+def test_a_planted_fault_is_found(plant, file: str, source: str) -> None:  # type: ignore[no-untyped-def]
+    (fault,) = plant(file, source)
+    assert fault.startswith(f"{file}:")
+
+
+@pytest.mark.parametrize(
+    ("file", "source"),
+    [
+        ("__init__.py", "def __getattr__(name):\n    from napari_sparse3d.models import load_model"),
+        ("__init__.py", "if TYPE_CHECKING:\n    from napari_sparse3d.models import load_model"),
+        ("io/nifti.py", "import nibabel, numpy\nfrom .series import scan\nfrom napari_sparse3d.volume import Volume"),
+        ("engine/spconv.py", "def f():\n    import spconv.pytorch, torch"),
+        ("widgets/panel.py", "import napari, qtpy.QtWidgets\nfrom ..analysis import maps"),
+        ("cli/demo.py", "def f():\n    from napari_sparse3d.widgets import show"),
+        ("sparse/tensor.py", "x = 'import napari'  # import napari"),
+    ],
+)
+def test_a_planted_good_file_passes(plant, file: str, source: str) -> None:  # type: ignore[no-untyped-def]
+    assert plant(file, source) == []
+
+
+def test_an_undeclared_import_is_found() -> None:
+    imports = [
+        Import("io", "numpy.linalg", "io/a.py:1", False),
+        Import("io", "cc3d", "io/a.py:2", False),
+        Import("io", "os.path", "io/a.py:3", False),
+        Import("io", "yaml", "io/a.py:4", True),
+    ]
+    faults = undeclared(
+        iter(imports), ["numpy>=1.26", "connected-components-3d>=3.12", "tomli>=2; python_version < '3.11'"]
+    )
+    assert faults == ["io/a.py:4: yaml is imported but not declared in pyproject.toml"]

@@ -1,0 +1,48 @@
+"""Importing a part of the package loads no more than that part may use (in a fresh process: this one has it all)."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+HEAVY = {"torch", "spconv", "cumm", "napari", "vispy", "qtpy", "PyQt5", "PyQt6", "PySide2", "PySide6", "pyqtgraph"}
+
+
+def loaded_by(statement: str) -> set[str]:
+    """The top-level modules that a fresh interpreter holds after this statement."""
+    report = "import json, sys; print(json.dumps(sorted({name.partition('.')[0] for name in sys.modules})))"
+    done = subprocess.run([sys.executable, "-c", f"{statement}\n{report}"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return set(json.loads(done.stdout.splitlines()[-1]))
+
+
+def test_the_probe_sees_what_is_loaded() -> None:
+    assert {"torch", "qtpy"} <= loaded_by("import torch, qtpy")
+
+
+def test_import_of_the_package_is_light() -> None:
+    loaded = loaded_by("import napari_sparse3d")
+    assert "napari_sparse3d" in loaded
+    assert not loaded & HEAVY
+    # what makes up most of the time that an import takes, each a second or a large part of one
+    assert not loaded & {
+        "scipy",
+        "pydicom",
+        "highdicom",
+        "nibabel",
+        "SimpleITK",
+        "nilearn",
+        "matplotlib",
+        "pandas",
+        "polars",
+    }
+
+
+def test_reading_and_voxels_work_without_torch_and_qt() -> None:
+    assert not loaded_by("import napari_sparse3d.io, napari_sparse3d.voxels") & HEAVY
+
+
+def test_only_widgets_load_qt_and_only_a_request_loads_spconv() -> None:
+    parts = ("sparse", "engine", "models", "training", "analysis", "cohort", "cli")
+    assert not loaded_by(f"import {', '.join(f'napari_sparse3d.{part}' for part in parts)}") & (HEAVY - {"torch"})
