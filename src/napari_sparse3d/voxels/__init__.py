@@ -1,6 +1,6 @@
 """Volume to voxel set, as a recipe says."""
 
-from napari_sparse3d.voxels.field import centre_offset, place_in_field
+from napari_sparse3d.voxels.field import centre_offset
 from napari_sparse3d.voxels.recipe import (
     BUILT_IN,
     PRESETS,
@@ -33,7 +33,6 @@ __all__ = [
     "ToSpacing",
     "VoxelSet",
     "centre_offset",
-    "place_in_field",
     "require_voxels",
     "voxelize",
 ]
