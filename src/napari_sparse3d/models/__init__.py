@@ -1,1 +1,20 @@
+"""Networks, and the files that hold them."""
 
+from napari_sparse3d.models.architectures import ARCHITECTURES, build_network
+from napari_sparse3d.models.card import ModelCard
+from napari_sparse3d.models.deepc2 import DeepC2
+from napari_sparse3d.models.model import Model, Result, bundled_models, load_model
+from napari_sparse3d.models.trace import LayerActivity, recording
+
+__all__ = [
+    "ARCHITECTURES",
+    "DeepC2",
+    "LayerActivity",
+    "Model",
+    "ModelCard",
+    "Result",
+    "build_network",
+    "bundled_models",
+    "load_model",
+    "recording",
+]

@@ -88,7 +88,7 @@ _requested: ContextVar[str] = ContextVar("napari_sparse3d_engine", default="auto
 
 @contextmanager
 def use_engine(name: str) -> Iterator[None]:
-    """Run the operators in the ``with`` block on engine ``name``; ``"auto"`` is native on the CPU and spconv on CUDA."""
+    """Run the operators in the ``with`` block on engine ``name``; ``"auto"``: native on the CPU, spconv on CUDA."""
     if name != "auto":
         engine(name)
     token = _requested.set(name)

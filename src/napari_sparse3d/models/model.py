@@ -1,0 +1,231 @@
+"""A network with its card: run on voxel sets, saved to and loaded from one file."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass, field
+from importlib import resources
+from pathlib import Path
+from time import perf_counter
+from typing import Any, cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import ValidationError
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import nn
+
+from napari_sparse3d.engine.choice import Choice, choose
+from napari_sparse3d.errors import InputError
+from napari_sparse3d.files import replacing
+from napari_sparse3d.models.architectures import ARCHITECTURES, Network, build_network
+from napari_sparse3d.models.card import ModelCard
+from napari_sparse3d.models.trace import LayerActivity, recording
+from napari_sparse3d.sparse import SparseTensor, use_engine
+from napari_sparse3d.voxels.recipe import Recipe
+from napari_sparse3d.voxels.voxel_set import VoxelSet
+
+SUFFIX = ".safetensors"
+
+
+@dataclass(frozen=True, eq=False)
+class Result:
+    """What a model says about one voxel set.
+
+    Attributes
+    ----------
+    probabilities : ndarray
+        (classes,) float32, in the order of ``model.card.classes``. Without meaning where the model is not trained.
+    embedding : ndarray
+        (D,) float32, unit length.
+    layers : tuple of LayerActivity
+        The per-layer table, in the order in which the layers ran.
+    choice : Choice
+        Engine, device, and why.
+    seconds : float
+        Wall time of the network, layers recorded.
+    """
+
+    model: Model = field(repr=False)
+    input: SparseTensor = field(repr=False)
+    probabilities: NDArray[np.float32]
+    embedding: NDArray[np.float32] = field(repr=False)
+    layers: tuple[LayerActivity, ...] = field(repr=False)
+    choice: Choice
+    seconds: float
+
+    @property
+    def label(self) -> str:
+        """The most probable class."""
+        return self.model.card.classes[int(self.probabilities.argmax())]
+
+    def activations(self, layer: str) -> SparseTensor:
+        """What one layer gave, after the activation that follows it; runs the network again.
+
+        Raises
+        ------
+        InputError
+            If the network has no such layer.
+        """
+        with torch.no_grad(), use_engine(self.choice.engine), recording(self.model.network, keep=layer) as (_, kept):
+            self.model.describer.describe(self.input)
+        if not kept:
+            raise InputError(f"there is no layer {layer!r}; choose {', '.join(row.name for row in self.layers)}")
+        return kept[0]
+
+
+@dataclass(frozen=True, eq=False)
+class Model:
+    """A network and its card.
+
+    Attributes
+    ----------
+    network : nn.Module
+        ``SparseTensor`` in, logits (B, classes) out; ``.embed(x)`` gives (B, D).
+    card : ModelCard
+        Recipe, classes, and where the weights come from.
+    """
+
+    network: nn.Module
+    card: ModelCard
+
+    @property
+    def describer(self) -> Network:
+        """The network, typed as what all networks of this package offer."""
+        return cast(Network, self.network)
+
+    def batch(self, voxels: VoxelSet | list[VoxelSet], *, device: str = "cpu") -> SparseTensor:
+        """Voxel sets, centred in the field that the network sees.
+
+        Raises
+        ------
+        InputError
+            If they have other features than the network takes, or do not fit into its field.
+        """
+        x = SparseTensor.from_voxels(voxels, self.describer.field, device=device)
+        if x.features.shape[1] != self.describer.in_features:
+            raise InputError(
+                f"model {self.card.name!r} takes {self.describer.in_features} feature(s) a voxel, "
+                f"got {x.features.shape[1]}; use its own recipe (features {', '.join(self.card.recipe.features)})"
+            )
+        return x
+
+    def run(self, voxels: VoxelSet, *, engine: str = "auto", device: str = "auto") -> Result:
+        """Classify and embed one voxel set, and record what each layer did.
+
+        Parameters
+        ----------
+        voxels : VoxelSet
+            Made with the model's recipe, or one of the same size and features. May be empty.
+        engine, device : str
+            See :func:`napari_sparse3d.engine.choice.choose`.
+
+        Raises
+        ------
+        InputError
+            If the voxel set does not fit the network.
+        EngineError
+            If the engine or device is not available.
+        """
+        choice = choose(engine, device)
+        self.network.eval().to(choice.device)
+        with torch.no_grad(), use_engine(choice.engine):
+            x = self.batch(voxels, device=choice.device)
+            started = perf_counter()
+            with recording(self.network) as (rows, _):
+                described = self.describer.describe(x)
+            probabilities = torch.softmax(self.describer.logits(described), 1)[0].cpu().numpy()
+            embedding = nn.functional.normalize(described)[0].cpu().numpy()
+        return Result(self, x, probabilities, embedding, tuple(rows), choice, perf_counter() - started)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write weights and card as one ``.safetensors`` file; it appears whole or not at all."""
+        if Path(path).suffix != SUFFIX:
+            raise InputError(f"a model is written as {SUFFIX}, got {Path(path).name!r}")
+        weights = {name: tensor.detach().cpu().contiguous() for name, tensor in self.network.state_dict().items()}
+        with replacing(path) as temporary:
+            save_file(weights, temporary, metadata={"card": self.card.model_dump_json()})
+
+
+def load_model(name: str | os.PathLike[str], *, seed: int = 0) -> Model:
+    """A model by bundled name, by file, or an architecture with random weights.
+
+    Parameters
+    ----------
+    name : str or path
+        A bundled model, a ``.safetensors`` file written by :meth:`Model.save`, or an architecture such as ``"deepc2"``.
+    seed : int
+        For an architecture: what its random weights are drawn from.
+
+    Raises
+    ------
+    InputError
+        If there is no such model, or the file is no model of this package.
+    FileNotFoundError
+        If the file does not exist.
+    """
+    text = os.fspath(name)
+    if text in ARCHITECTURES:
+        return _untrained(text, seed)
+    bundled = bundled_models()
+    if text in bundled:
+        return read_model(bundled[text])
+    if Path(text).suffix == SUFFIX or os.sep in text:
+        return read_model(Path(text))
+    raise InputError(
+        f"there is no model {text!r}; choose {', '.join([*bundled, *ARCHITECTURES])} or give a {SUFFIX} file"
+    )
+
+
+def bundled_models() -> dict[str, Path]:
+    """The models that the package carries: name and file."""
+    folder = Path(str(resources.files("napari_sparse3d.models") / "bundled"))
+    return {path.stem: path for path in sorted(folder.glob(f"*{SUFFIX}"))}
+
+
+def read_model(path: str | os.PathLike[str]) -> Model:
+    """Read a file that :meth:`Model.save` wrote; for errors see :func:`load_model`."""
+    source = Path(path)
+    if not source.is_file():
+        raise FileNotFoundError(f"there is no model file {source}")
+    try:
+        with safe_open(source, framework="pt") as stored:
+            card = _card((stored.metadata() or {}).get("card"), source)
+            weights = {key: stored.get_tensor(key) for key in stored.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError) as error:
+        raise InputError(f"{source.name} is no model file: a {SUFFIX} file was expected ({error})") from error
+    network = build_network(card.architecture, **card.arguments)
+    try:
+        network.load_state_dict(weights)
+    except RuntimeError as error:
+        raise InputError(
+            f"the weights in {source.name} do not fit its own architecture {card.architecture!r}: "
+            f"{' '.join(str(error).split())}"
+        ) from error
+    return Model(network.eval(), card)
+
+
+def _card(text: str | None, source: Path) -> ModelCard:
+    if text is None:
+        raise InputError(f"{source.name} holds weights but no model card; save it with Model.save")
+    try:
+        return ModelCard(**cast(dict[str, Any], json.loads(text)))
+    except (ValidationError, TypeError, json.JSONDecodeError) as error:
+        raise InputError(f"the model card in {source.name} cannot be read: {' '.join(str(error).split())}") from error
+
+
+def _untrained(architecture: str, seed: int) -> Model:
+    network = build_network(architecture, seed=seed)
+    classes = tuple(f"class {number}" for number in range(cast(Network, network).classes))
+    card = ModelCard(
+        name=architecture,
+        architecture=architecture,
+        recipe=Recipe.named(ARCHITECTURES[architecture].recipe),
+        classes=classes,
+        trained=False,
+        description=f"random weights (seed {seed}): the classes mean nothing",
+    )
+    return Model(network.eval(), card)
