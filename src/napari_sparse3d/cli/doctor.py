@@ -12,12 +12,14 @@ from typing import Any, Literal
 
 import typer
 
-from napari_sparse3d.cli.common import EXIT_INPUT, JsonFlag, emit, show
+from napari_sparse3d.cli.common import EXIT_INPUT, JsonFlag, emit, show, status
+
+REINSTALL = "pip install --force-reinstall napari-sparse3d"
 
 
 @dataclass(frozen=True)
 class Check:
-    """One finding. ``state``: ``ok``, ``absent`` (optional, can be added) or ``broken`` (must work, and doesn't)."""
+    """One finding; ``absent`` is optional and can be added, ``broken`` must work and doesn't."""
 
     name: str
     state: Literal["ok", "absent", "broken"]
@@ -28,12 +30,14 @@ class Check:
 def doctor(as_json: JsonFlag = False) -> None:
     """Show what works on this machine, and the line that mends what doesn't.
 
-    Exit code 1 if something that must work is broken; what is only absent (a GPU, napari) is listed with the line that
-    adds it.
+    Exit code 1 if something that must work is broken. What is only absent (a CUDA card, napari) is optional.
     """
-    checks = list(_checks())
+    with status("Looking at this machine"):
+        checks = list(_checks())
     if as_json:
-        emit({"ok": all(check.state != "broken" for check in checks), "checks": [asdict(check) for check in checks]})
+        emit(
+            {"ok": not any(check.state == "broken" for check in checks), "checks": [asdict(check) for check in checks]}
+        )
     else:
         show(_table(checks))
     if any(check.state == "broken" for check in checks):
@@ -41,35 +45,132 @@ def doctor(as_json: JsonFlag = False) -> None:
 
 
 def _checks() -> Iterator[Check]:
-    check: Callable[[], Check]
-    for check in (_program, _python, _torch):
-        yield check()
+    for name, check in _CHECKS.items():
+        yield from _survived(name, check)
 
 
-def _program() -> Check:
-    return Check("napari-sparse3d", "ok", version("napari-sparse3d"))
+def _survived(name: str, check: Callable[[], Iterator[Check]]) -> Iterator[Check]:
+    try:
+        yield from check()
+    except Exception as error:  # a check that breaks is a finding, and the others still matter
+        yield Check(name, "broken", f"{type(error).__name__}: {error}", REINSTALL)
 
 
-def _python() -> Check:
-    return Check(
-        "Python", "ok", f"{platform.python_version()} on {platform.system()} {platform.machine()}, {sys.prefix}"
+def _program() -> Iterator[Check]:
+    yield Check("napari-sparse3d", "ok", version("napari-sparse3d"))
+    yield Check("Python", "ok", f"{platform.python_version()}, {sys.prefix}")
+
+
+def _processor() -> Iterator[Check]:
+    import torch
+
+    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    yield Check(
+        "processor",
+        "ok",
+        f"{platform.machine()}, {torch.backends.cpu.get_cpu_capability()}, "
+        f"{usable} cores for this process, {torch.get_num_threads()} threads in use",
     )
 
 
-def _torch() -> Check:
+def _cuda() -> Iterator[Check]:
+    import torch
+
+    if torch.cuda.is_available():
+        cards = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
+        yield Check("CUDA", "ok", f"{', '.join(cards)} (CUDA {torch.version.cuda}, torch {torch.__version__})")
+    elif torch.version.cuda is None:
+        mend = "with a CUDA card: install the CUDA build of torch, see https://pytorch.org/get-started/locally"
+        yield Check("CUDA", "absent", f"torch {torch.__version__} is built for the CPU", mend)
+    else:
+        mend = "with a CUDA card: update its driver; `nvidia-smi` must list it"
+        yield Check("CUDA", "absent", f"torch {torch.__version__} finds no card", mend)
+
+
+def _engines() -> Iterator[Check]:
+    from napari_sparse3d.sparse.engine import engine_names
+
+    yield from map(_engine, engine_names())
+
+
+def _engine(name: str) -> Check:
+    from napari_sparse3d.errors import EngineError
+    from napari_sparse3d.sparse.engine import engine
+
+    optional = {"spconv": 'with a CUDA card: pip install "napari-sparse3d[cuda]"'}
+    what = {"native": "C++ on the CPU", "dense": "torch, the reference", "spconv": "CUDA"}
     try:
-        return Check("torch", "ok", f"{version('torch')}, {os.cpu_count()} processors")
+        engine(name)
+    except EngineError as error:
+        return Check(
+            f"engine {name}", "absent" if name in optional else "broken", str(error), optional.get(name, REINSTALL)
+        )
+    return Check(f"engine {name}", "ok", what.get(name, ""))
+
+
+def _codecs() -> Iterator[Check]:
+    from napari_sparse3d.io.codecs import decodable
+
+    codecs = decodable()
+    missing = [name for name, works in codecs.items() if not works]
+    if missing:
+        mend = "pip install python-gdcm pylibjpeg pylibjpeg-openjpeg"
+        yield Check("DICOM codecs", "broken", f"cannot decode {', '.join(missing)}", mend)
+    else:
+        yield Check("DICOM codecs", "ok", ", ".join(codecs))
+
+
+def _window() -> Iterator[Check]:
+    from napari_sparse3d.widgets.display import display_name
+    from napari_sparse3d.widgets.opengl import probe
+
+    mend = 'pip install "napari-sparse3d[gui]"'
+    try:
+        yield Check("napari", "ok", version("napari"))
     except PackageNotFoundError:
-        return Check("torch", "broken", "not installed", "pip install torch")
+        yield Check("napari", "absent", "not installed; everything else works without", mend)
+        return
+    if display_name() is None:
+        yield Check("display", "absent", "none: no window can be opened here, everything else works", "")
+        return
+    found = probe()
+    if "error" in found:
+        yield Check("Qt and OpenGL", "broken", found["error"], mend)
+    elif "opengl" not in found:
+        yield Check(
+            "Qt and OpenGL",
+            "broken",
+            f"{found['binding']} {found['qt']}, but no OpenGL",
+            "install a graphics driver (Mesa)",
+        )
+    else:
+        drawn = (
+            f"{found['binding']} {found['qt']} on {found['platform']}, OpenGL {found['opengl']}, {found['renderer']}"
+        )
+        yield Check("Qt and OpenGL", "ok", drawn)
+
+
+_CHECKS: dict[str, Callable[[], Iterator[Check]]] = {
+    "program": _program,
+    "processor": _processor,
+    "CUDA": _cuda,
+    "engines": _engines,
+    "DICOM codecs": _codecs,
+    "window": _window,
+}
 
 
 def _table(checks: list[Check]) -> Any:
     from rich.table import Table
+    from rich.text import Text
 
     table = Table(box=None, pad_edge=False, show_header=False)
-    marks = {"ok": "[green]ok[/]", "absent": "[yellow]absent[/]", "broken": "[bold red]broken[/]"}
+    table.add_column(no_wrap=True)
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    styles = {"ok": "green", "absent": "yellow", "broken": "bold red"}
     for check in checks:
-        table.add_row(marks[check.state], check.name, check.found)
+        table.add_row(Text(check.state, styles[check.state]), check.name, Text(check.found))
         if check.mend:
-            table.add_row("", "", f"[bold]{check.mend}[/]")
+            table.add_row("", "", Text(check.mend, "bold"))
     return table
