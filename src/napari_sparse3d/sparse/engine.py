@@ -21,6 +21,7 @@ from functools import cache
 from importlib.metadata import entry_points
 from typing import Any, ClassVar
 
+import torch
 from torch import Tensor
 
 from napari_sparse3d.errors import EngineError
@@ -98,6 +99,7 @@ def use_engine(name: str) -> Iterator[None]:
         _requested.reset(token)
 
 
+@torch.compiler.assume_constant_result  # a compiled network keeps the engine that it was compiled for
 def engine_name(device_type: str) -> str:
     """The engine that runs operators on tensors of this device: what was requested, or the default of the device."""
     requested = _requested.get()

@@ -181,6 +181,12 @@ def _flatten(x: SparseTensor) -> tuple[list[Any], tuple[Triple, int]]:
     return [x.features, x.indices, x.background], (x.spatial_shape, x.batch_size)
 
 
+def _flatten_with_keys(x: SparseTensor) -> tuple[list[tuple[Any, Any]], tuple[Triple, int]]:
+    leaves, grid = _flatten(x)
+    keys = (_pytree.GetAttrKey(name) for name in ("features", "indices", "background"))
+    return list(zip(keys, leaves, strict=True)), grid
+
+
 def _unflatten(leaves: Any, grid: tuple[Triple, int]) -> SparseTensor:
     features, indices, background = leaves
     shape, batch_size = grid
@@ -189,5 +195,9 @@ def _unflatten(leaves: Any, grid: tuple[Triple, int]) -> SparseTensor:
 
 # torch.export and torch.compile take a SparseTensor apart into its tensors
 _pytree.register_pytree_node(
-    SparseTensor, _flatten, _unflatten, serialized_type_name="napari_sparse3d.sparse.SparseTensor"
+    SparseTensor,
+    _flatten,
+    _unflatten,
+    serialized_type_name="napari_sparse3d.sparse.SparseTensor",
+    flatten_with_keys_fn=_flatten_with_keys,
 )
