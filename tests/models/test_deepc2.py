@@ -10,8 +10,6 @@ from napari_sparse3d.models import build_network
 from napari_sparse3d.models.deepc2 import FIELD
 from napari_sparse3d.sparse import SparseConv3d, SparseMaxPool3d, SparseTensor, use_engine
 
-# the first layers of a dense deepC2 in float64 take minutes with gradients: this one sees the same layers from pool 2 on,
-# and the full field is compared forward in float32
 SIDES = [126, 125, 62, 61, 30, 29, 14, 13, 6, 5, 2, 1]
 
 
@@ -56,12 +54,8 @@ def test_it_is_the_seed_network():
             x = module(x)
             sides.append(x.spatial_shape[0])
     assert sides == SIDES
-    assert network.embed(
-        SparseTensor(torch.ones(1, 1), torch.tensor([[0, 9, 9, 9]], dtype=torch.int32), FIELD)
-    ).shape == (
-        1,
-        192,
-    )
+    one = SparseTensor(torch.ones(1, 1), torch.tensor([[0, 9, 9, 9]], dtype=torch.int32), FIELD)
+    assert network.embed(one).shape == (1, 192)
 
 
 def oracle_step(module, grid):
@@ -77,10 +71,11 @@ def test_every_layer_of_the_full_field_agrees_with_dense(engine):
     network = network_with_bias()
     indices = blob(FIELD)
     features = torch.ones(len(indices), 1)
-    x = SparseTensor(features, indices, FIELD, 1, torch.zeros(1))
     grid = torch.zeros(1, 1, FIELD, FIELD, FIELD)
-    grid[0, 0, *indices[:, 1:].long().T] = 1
+    z, y, x = indices[:, 1:].long().T
+    grid[0, 0, z, y, x] = 1
     active = grid[:, 0] > 0
+    x = SparseTensor(features, indices, FIELD, 1, torch.zeros(1))
     with torch.no_grad():
         for name, module in network.layers.named_children():
             if isinstance(module, SparseConv3d):
@@ -105,7 +100,7 @@ def test_every_layer_of_the_full_field_agrees_with_dense(engine):
 
 
 def test_gradients_of_the_later_layers_agree_with_dense(engine):
-    """conv3 to the classifier on a batch with biases: gradients of every weight, bias and input feature, in float64 dense."""
+    """conv3 to the classifier on a batch with biases: every gradient, against dense layers in float64."""
     network = network_with_bias()
     start = [name for name, _ in network.layers.named_children()].index("conv3")
     tail = list(network.layers)[start:]
@@ -148,14 +143,8 @@ def test_gradients_of_the_full_field_agree_with_dense():
         parameters = list(network.parameters())
         grads = torch.autograd.grad((ours * pull).sum(), [features, *parameters])
 
-    grid = torch.zeros(1, 1, FIELD, FIELD, FIELD).index_put(
-        (
-            torch.zeros(len(indices), dtype=torch.long),
-            torch.zeros(len(indices), dtype=torch.long),
-            *indices[:, 1:].long().T,
-        ),
-        features[:, 0],
-    )
+    z, y, x = indices[:, 1:].long().T
+    grid = torch.zeros(FIELD, FIELD, FIELD).index_put((z, y, x), features[:, 0])[None, None]
     for module in network.layers:
         if isinstance(module, SparseConv3d):
             grid = torch.nn.functional.conv3d(grid, module.weight.permute(0, 4, 1, 2, 3), module.bias)
@@ -173,11 +162,12 @@ def test_gradients_of_the_full_field_agree_with_dense():
 def test_a_batch_gives_what_each_volume_gives_alone(engine):
     network = network_with_bias()
     first, second = blob(40, seed=1), blob(40, seed=2)
-    second = second.clone()
-    alone = []
     with torch.no_grad():
-        for one in (first, second):
-            alone.append(network.embed(SparseTensor(torch.ones(len(one), 1), one, FIELD, 1, torch.zeros(1))))
+        alone = [
+            network.embed(SparseTensor(torch.ones(len(one), 1), one, FIELD, 1, torch.zeros(1)))
+            for one in (first, second)
+            for one in (first, second)
+        ]
         moved = second.clone()
         moved[:, 0] = 2  # volume 1 stays empty
         both = torch.cat([first, moved])

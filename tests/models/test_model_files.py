@@ -68,7 +68,7 @@ def test_the_table_has_a_row_for_each_layer_and_gives_its_activations():
     third = result.activations("conv3")
     assert len(third.indices) == result.layers[4].active_sites
     assert third.features.shape[1] == 96
-    with pytest.raises(InputError, match="no layer 'conv9'.*conv1"):
+    with pytest.raises(InputError, match=r"no layer 'conv9'.*conv1"):
         result.activations("conv9")
 
 
@@ -123,7 +123,7 @@ def test_what_is_no_model_is_refused_in_one_line(tmp_path):
 
 def test_engines_and_devices_that_are_not_here_are_named_with_what_to_do():
     model = load_model("deepc2")
-    with pytest.raises(EngineError, match="no engine 'fast'; choose .*native"):
+    with pytest.raises(EngineError, match=r"no engine 'fast'; choose .*native"):
         model.run(ball(), engine="fast")
     with pytest.raises(EngineError, match="choose auto, cpu or cuda"):
         model.run(ball(), device="tpu")

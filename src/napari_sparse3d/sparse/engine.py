@@ -14,12 +14,12 @@ geometry an output site meets only the offsets at which the formula gives a whol
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import cache
 from importlib.metadata import entry_points
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar, cast
 
 import torch
 from torch import Tensor
@@ -84,6 +84,14 @@ class Engine(ABC):
         """Gradients for features (N, C) and background (C,); ``over_active`` where the background was None."""
 
 
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+
+
+def _constant_in_compiled(function: _Function) -> _Function:
+    """A compiled network keeps the engine that it was compiled for."""
+    return cast(_Function, torch.compiler.assume_constant_result(function))  # type: ignore[no-untyped-call]
+
+
 _requested: ContextVar[str] = ContextVar("napari_sparse3d_engine", default="auto")
 
 
@@ -99,7 +107,7 @@ def use_engine(name: str) -> Iterator[None]:
         _requested.reset(token)
 
 
-@torch.compiler.assume_constant_result  # a compiled network keeps the engine that it was compiled for
+@_constant_in_compiled
 def engine_name(device_type: str) -> str:
     """The engine that runs operators on tensors of this device: what was requested, or the default of the device."""
     requested = _requested.get()
