@@ -1,1 +1,20 @@
+"""Reading and writing scans: the only place that knows DICOM and NIfTI."""
 
+from napari_sparse3d.io.faults import Fault, FaultKind, Severity
+from napari_sparse3d.io.read import read_sequence, read_volume
+from napari_sparse3d.io.samples import sample_head_mri, sample_head_mri_path
+from napari_sparse3d.io.scan import scan
+from napari_sparse3d.io.series import SeriesInfo, VolumeSequence
+
+__all__ = [
+    "Fault",
+    "FaultKind",
+    "SeriesInfo",
+    "Severity",
+    "VolumeSequence",
+    "read_sequence",
+    "read_volume",
+    "sample_head_mri",
+    "sample_head_mri_path",
+    "scan",
+]

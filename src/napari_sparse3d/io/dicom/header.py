@@ -1,0 +1,208 @@
+"""Reading one DICOM header: without the pixels, bounded, and with one error for whatever is wrong with it."""
+
+from __future__ import annotations
+
+import struct
+import warnings
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pydicom
+from pydicom.datadict import tag_for_keyword
+from pydicom.dataset import Dataset, FileDataset
+from pydicom.errors import InvalidDicomError
+from pydicom.pixels.decoders.base import get_decoder
+from pydicom.uid import UID
+
+from napari_sparse3d.errors import ReadError
+from napari_sparse3d.io.limits import memory_limit_bytes
+
+IDENTIFYING = (
+    "PatientName", "PatientID", "PatientBirthDate", "OtherPatientIDs", "OtherPatientNames", "PatientAddress",
+    "PatientMotherBirthName", "PatientTelephoneNumbers", "AccessionNumber", "ReferringPhysicianName", "OperatorsName",
+    "PerformingPhysicianName", "PhysiciansOfRecord", "RequestingPhysician", "NameOfPhysiciansReadingStudy",
+    "InstitutionName", "InstitutionAddress", "StationName", "StudyID", "MedicalRecordLocator", "ResponsiblePerson",
+    "AdmissionID",
+)  # fmt: skip
+"""Tags whose values are taken out of any description (``naming.without_identity``); they go nowhere else."""
+
+_WANTED = (
+    "ImageType", "SOPClassUID", "SOPInstanceUID", "AcquisitionTime", "ContentTime", "Modality", "Manufacturer",
+    "SeriesDescription", "ProtocolName", "SliceThickness", "RepetitionTime", "EchoTime", "InversionTime", "EchoNumbers",
+    "FlipAngle", "MagneticFieldStrength", "SpacingBetweenSlices", "KVP", "ConvolutionKernel", "TriggerTime",
+    "BodyPartExamined", "PatientPosition", "DiffusionBValue", "SeriesInstanceUID", "SeriesNumber", "AcquisitionNumber",
+    "InstanceNumber", "ImagePositionPatient", "ImageOrientationPatient", "FrameOfReferenceUID",
+    "TemporalPositionIdentifier", "SamplesPerPixel", "PhotometricInterpretation", "NumberOfFrames", "Rows", "Columns",
+    "PixelSpacing", "BitsAllocated", "BitsStored", "PixelRepresentation", "PixelPaddingValue", "WindowCenter",
+    "WindowWidth", "RescaleIntercept", "RescaleSlope", "RescaleType", "ModalityLUTSequence", "Units",
+    "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence", "GridFrameOffsetVector", "DoseGridScaling",
+    "SpecificCharacterSet",
+)  # fmt: skip
+PHILIPS_SCALE_SLOPE = 0x2005100E
+SIEMENS_CSA_IMAGE = 0x00291010
+SIEMENS_MOSAIC_COUNT = 0x0019100A
+TAGS: list[Any] = [
+    *sorted(tag for tag in map(tag_for_keyword, (*_WANTED, *IDENTIFYING)) if tag is not None),
+    PHILIPS_SCALE_SLOPE,
+    SIEMENS_CSA_IMAGE,
+    SIEMENS_MOSAIC_COUNT,
+]
+"""All that is read of a header; nothing else of it is ever looked at."""
+
+PARSE_ERRORS = (
+    InvalidDicomError, OSError, EOFError, ValueError, TypeError, AttributeError, NotImplementedError, struct.error,
+    zlib.error, RecursionError, LookupError, MemoryError, ArithmeticError, RuntimeError,
+)  # fmt: skip
+"""What pydicom raises on damaged files (found by mutating real ones)."""
+
+_DEFLATED = b"1.2.840.10008.1.2.1.99"
+_FIRST_GROUPS = (b"\x02\x00", b"\x08\x00", b"\x00\x02", b"\x00\x08")
+
+
+class NotDicom(Exception):
+    """The file does not look like DICOM at all: a scan passes over it."""
+
+
+@dataclass(frozen=True, slots=True)
+class FileHeader:
+    """The wanted part of one header."""
+
+    path: Path
+    dataset: Dataset
+    transfer_syntax: str
+    bytes_after: int
+    """Bytes of the file behind the header: what the pixels can take."""
+
+    def text(self, keyword: str) -> str:
+        """A tag as text, ``""`` where it is absent."""
+        value = self.dataset.get(keyword)
+        return "" if value is None else str(value).strip()
+
+    def texts(self, keyword: str) -> tuple[str, ...]:
+        """A tag of several values as texts."""
+        value = self.dataset.get(keyword)
+        if value is None:
+            return ()
+        return (value,) if isinstance(value, str) else tuple(str(item) for item in value)
+
+    def number(self, keyword: str) -> float | None:
+        """A tag as one finite number (the first of several), ``None`` where it is absent or no number."""
+        return as_number(self.dataset.get(keyword))
+
+    def integer(self, keyword: str, default: int = 0) -> int:
+        """A tag as an integer."""
+        value = self.number(keyword)
+        return default if value is None else int(value)
+
+    def private(self, tag: int) -> Any:
+        """The value of a private element, ``None`` where it is absent."""
+        return self.dataset[tag].value if tag in self.dataset else None
+
+
+def read_header(path: Path) -> FileHeader:
+    """Read the wanted part of one header.
+
+    Raises
+    ------
+    NotDicom
+        If the file does not begin like DICOM.
+    ReadError
+        If it begins like DICOM and cannot be parsed.
+    """
+    try:
+        size = path.stat().st_size
+        with path.open("rb") as file:
+            head = file.read(1024)
+            marked = head[128:132] == b"DICM"
+            if not marked and (head[:2] not in _FIRST_GROUPS or size < 132):
+                raise NotDicom
+            if _DEFLATED in head:
+                _check_inflated(path, size)
+            file.seek(0)
+            with _quiet():
+                dataset = pydicom.dcmread(file, stop_before_pixels=True, force=True, specific_tags=TAGS)
+                syntax = _transfer_syntax(dataset)
+                if not marked and not {"SOPClassUID", "Rows", "SeriesInstanceUID"} & {e.keyword for e in dataset}:
+                    raise NotDicom
+                # deflated: the data set was inflated as a whole, so the file's end says nothing about the pixels
+                bytes_after = size if _DEFLATED in head else size - file.tell()
+    except NotDicom:
+        raise
+    except ReadError:
+        raise
+    except PARSE_ERRORS as error:
+        raise ReadError(
+            f"a file begins like DICOM but its header cannot be parsed ({type(error).__name__}): it is damaged"
+        ) from error
+    return FileHeader(path, dataset, str(syntax), bytes_after)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """No warnings: pydicom's quote the values of tags."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+def _transfer_syntax(dataset: FileDataset) -> str:
+    meta = getattr(dataset, "file_meta", None)
+    if meta is not None and "TransferSyntaxUID" in meta:
+        return str(meta.TransferSyntaxUID)
+    implicit, little = dataset.original_encoding
+    if implicit:
+        return "1.2.840.10008.1.2"
+    return "1.2.840.10008.1.2.1" if little else "1.2.840.10008.1.2.2"
+
+
+def _check_inflated(path: Path, size: int) -> None:
+    """A deflated data set is inflated as a whole by pydicom: see first that it fits."""
+    limit = min(memory_limit_bytes(), 4 * 1024**3)
+    with path.open("rb") as file:
+        head = file.read(144)
+        if head[128:132] != b"DICM" or head[132:136] != b"\x02\x00\x00\x00":
+            raise ReadError("a deflated DICOM file has no group length in its meta header: it is damaged")
+        (length,) = struct.unpack("<I", head[140:144])
+        if length > size:
+            raise ReadError("a deflated DICOM file ends before its meta header does: it is truncated")
+        file.seek(144 + length)
+        inflater = zlib.decompressobj(-zlib.MAX_WBITS)
+        total, block = 0, file.read(65536)
+        while block and not inflater.eof:
+            total += len(inflater.decompress(block, 16 * 1024 * 1024))
+            if total > limit:
+                raise ReadError(
+                    "a deflated DICOM file expands beyond 4 GB: no single image does; it is damaged or hostile"
+                )
+            block = inflater.unconsumed_tail or file.read(65536)
+
+
+def can_decode(transfer_syntax: str) -> bool:
+    """Whether an installed codec decodes the pixels."""
+    try:
+        return bool(get_decoder(UID(transfer_syntax)).is_available)
+    except (NotImplementedError, ValueError):
+        return False
+
+
+def as_number(value: Any) -> float | None:
+    """One finite number (the first of several), or ``None``."""
+    if value is not None and not isinstance(value, (str, bytes, int, float)) and hasattr(value, "__len__"):
+        value = value[0] if len(value) else None
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        return None
+    return number if abs(number) < float("inf") else None
+
+
+def as_numbers(value: Any, length: int) -> tuple[float, ...] | None:
+    """``length`` finite numbers, or ``None`` where the tag is absent, has another length or holds no numbers."""
+    if value is None or isinstance(value, (str, bytes)) or not hasattr(value, "__len__") or len(value) != length:
+        return None
+    numbers = [number for number in map(as_number, value) if number is not None]
+    return tuple(numbers) if len(numbers) == length else None

@@ -1,0 +1,138 @@
+"""Decoding planes into a volume: one at a time, straight into its place."""
+
+from __future__ import annotations
+
+import filecmp
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import groupby
+from typing import Any
+
+import numpy as np
+import pydicom
+from numpy.typing import NDArray
+from pydicom.dataset import Dataset
+from pydicom.pixels.processing import apply_modality_lut
+from pydicom.pixels.utils import pixel_array
+
+from napari_sparse3d.errors import ReadError
+from napari_sparse3d.io.dicom.header import PARSE_ERRORS, _quiet
+from napari_sparse3d.io.dicom.plane import Plane
+from napari_sparse3d.io.intensity import common_dtype, scaled_dtype
+
+
+def decode(planes: Sequence[Plane], out: NDArray[Any]) -> NDArray[Any]:
+    """Decode ``planes`` into ``out`` (N, rows, columns), rescaled each with its own slope and intercept.
+
+    Returns ``out``, or a wider copy where a value does not fit its type (values outside the bits
+    that the header names).
+
+    Raises
+    ------
+    ReadError
+        If an image cannot be decoded or has not the size that its header says.
+    """
+    for _, group in groupby(enumerate(planes), key=lambda item: item[1].path):
+        members = list(group)
+        stored = _stored_images([plane for _, plane in members])
+        for (index, plane), image in zip(members, stored, strict=True):
+            if image.shape != out.shape[1:]:
+                raise ReadError(
+                    f"image {index + 1} of {len(planes)} decodes to {image.shape}, its header says {out.shape[1:]}: "
+                    "the file is damaged"
+                )
+            out = _place(image, plane, index, out)
+    return out
+
+
+def dtype_of(planes: Iterable[Plane]) -> np.dtype[Any]:
+    """The type that holds the rescaled values of all planes, going by their headers."""
+    seen = {
+        (plane.slope, plane.intercept, plane.kind.bits_stored, plane.kind.signed, plane.kind.lookup) for plane in planes
+    }
+    dtypes = []
+    for slope, intercept, bits, signed, lookup in seen:
+        low, high = (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1) if signed else (0, 2**bits - 1)
+        dtypes.append(np.dtype(np.float32) if lookup else scaled_dtype(low, high, slope, intercept))
+    return np.dtype(common_dtype(dtypes))
+
+
+def _place(image: NDArray[Any], plane: Plane, index: int, out: NDArray[Any]) -> NDArray[Any]:
+    """Rescale one image into ``out[index]``."""
+    if out.dtype.kind == "f":
+        if plane.slope == 1 and plane.intercept == 0:
+            out[index] = image
+        else:
+            out[index] = image.astype(np.float64) * plane.slope + plane.intercept
+        return out
+    slope, intercept = int(plane.slope), int(plane.intercept)
+    limits = np.iinfo(out.dtype)
+    ends = sorted((int(image.min()) * slope + intercept, int(image.max()) * slope + intercept))
+    if ends[0] < limits.min or ends[1] > limits.max:
+        out = out.astype(np.int32 if max(-ends[0], ends[1]) < 2**31 else np.float32)
+    if slope == 1:
+        # the sum fits (just checked), so arithmetic modulo 2^n is exact even where the cast alone would wrap
+        np.add(image.astype(out.dtype, copy=False), np.array(intercept).astype(out.dtype), out=out[index])
+    else:
+        out[index] = image.astype(np.int64) * slope + intercept
+    return out
+
+
+def _stored_images(planes: list[Plane]) -> Iterator[NDArray[Any]]:
+    """The stored values of planes of one file, in the order asked for."""
+    first = planes[0]
+    try:
+        with _quiet():
+            if len(planes) == 1 or first.tile is not None or len({plane.frame for plane in planes}) == 1:
+                yield from _of_one_frame(planes)
+                return
+            dataset = pydicom.dcmread(first.path, force=True)
+            for plane in planes:
+                yield _finished(pixel_array(_with_syntax(dataset, plane), index=plane.frame, raw=True), plane, dataset)
+    except ReadError:
+        raise
+    except PARSE_ERRORS as error:
+        raise ReadError(
+            f"the pixels of an image cannot be decoded ({type(error).__name__}): the file is truncated or damaged"
+        ) from error
+
+
+def _of_one_frame(planes: list[Plane]) -> Iterator[NDArray[Any]]:
+    plane = planes[0]
+    dataset = _with_syntax(pydicom.dcmread(plane.path, force=True), plane)
+    image = _finished(pixel_array(dataset, index=plane.frame, raw=True), plane, dataset)
+    if plane.tile is None:
+        yield from (image for _ in planes)
+        return
+    across = image.shape[1] // plane.kind.columns
+    for item in planes:
+        assert item.tile is not None  # the planes of a mosaic all are tiles
+        down, right = divmod(item.tile, across)
+        yield image[
+            down * item.kind.rows : (down + 1) * item.kind.rows,
+            right * item.kind.columns : (right + 1) * item.kind.columns,
+        ]
+
+
+def _with_syntax(dataset: Dataset, plane: Plane) -> Dataset:
+    """A file without a meta header decodes by the transfer syntax that its reading showed."""
+    if not hasattr(dataset, "file_meta"):
+        dataset.file_meta = pydicom.dataset.FileMetaDataset()
+    if "TransferSyntaxUID" not in dataset.file_meta:
+        dataset.file_meta.TransferSyntaxUID = pydicom.uid.UID(plane.kind.transfer_syntax)
+    return dataset
+
+
+def _finished(image: NDArray[Any], plane: Plane, dataset: Dataset) -> NDArray[Any]:
+    return apply_modality_lut(image, dataset) if plane.kind.lookup else image
+
+
+def same_pixels(a: Plane, b: Plane) -> bool:
+    """Whether two planes store the same values and rescale them alike; an image that cannot be decoded equals none."""
+    if (a.frame, a.tile) == (b.frame, b.tile) and filecmp.cmp(a.path, b.path, shallow=False):
+        return True
+    if (a.kind.rows, a.kind.columns, a.slope, a.intercept) != (b.kind.rows, b.kind.columns, b.slope, b.intercept):
+        return False
+    try:
+        return bool(np.array_equal(next(_stored_images([a])), next(_stored_images([b]))))
+    except ReadError:
+        return False

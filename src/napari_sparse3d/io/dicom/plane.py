@@ -1,0 +1,316 @@
+"""From a header to its planes: one record for each 2D image, wherever it is stored.
+
+A classic file holds one plane, an enhanced file one a frame, a Siemens mosaic one a tile. From here on all are alike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydicom.dataset import Dataset
+
+from napari_sparse3d.io.dicom.header import PHILIPS_SCALE_SLOPE, FileHeader, as_number, as_numbers
+from napari_sparse3d.io.dicom.mosaic import mosaic_layout
+
+Vector = tuple[float, float, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """What planes of one volume have in common. Interned: ten thousand planes share one."""
+
+    series_uid: str
+    series_number: int
+    modality: str
+    manufacturer: str
+    transfer_syntax: str
+    rows: int
+    columns: int
+    samples: int
+    photometric: str
+    bits_allocated: int
+    bits_stored: int
+    signed: bool
+    image_type: tuple[str, ...]
+    rescale_type: str
+    pet_unit: str
+    orientation: tuple[float, ...] | None
+    """Direction cosines of a row and of a column, LPS."""
+    pixel_spacing: tuple[float, float] | None
+    """Between rows, between columns; mm."""
+    slice_step: float | None
+    """SpacingBetweenSlices, else SliceThickness: only ever used where a single slice leaves no other word."""
+    echo_time: float | None
+    calibrated: bool
+    """Whether a rescale slope or a modality table is there at all."""
+    lookup: bool
+    """Whether stored values go through a modality lookup table."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plane:
+    """One 2D image: where it is stored and where it lies."""
+
+    kind: Kind
+    path: Path
+    frame: int
+    """Frame in the file, from 0."""
+    tile: int | None
+    """Tile of a mosaic, in raster order; ``None`` for a whole frame."""
+    tiles: int
+    """Number of tiles in the mosaic, 0 for none."""
+    position: Vector | None
+    """Centre of the first pixel, LPS mm."""
+    slope: float
+    intercept: float
+    sop_uid: str
+    instance: int | None
+    temporal: int | None
+    acquisition: int | None
+    trigger: float | None
+    b_value: float | None
+    time: float | None
+    order: tuple[int, ...] = ()
+    """DimensionIndexValues of an enhanced frame."""
+
+
+@dataclass(frozen=True, slots=True)
+class FilePlanes:
+    """The planes of one file, and what is wrong with the file as a whole."""
+
+    planes: tuple[Plane, ...]
+    problem: str = ""
+    """``""``, or why no volume can come of it (truncated, not an image, ...); a sentence."""
+    truncated: bool = False
+
+
+@dataclass
+class Interner:
+    """Gives equal records the same object."""
+
+    known: dict[Any, Any] = field(default_factory=dict)
+
+    def __call__(self, record: Any) -> Any:
+        """The first of all records equal to ``record``."""
+        return self.known.setdefault(record, record)
+
+
+_FRAME_TYPE_GROUPS = ("MRImageFrameTypeSequence", "CTImageFrameTypeSequence", "PETFrameTypeSequence")
+_NATIVE = frozenset({"1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.2", "1.2.840.10008.1.2.1.98"})
+
+
+def planes_of(header: FileHeader, intern: Interner) -> FilePlanes:
+    """All planes of a file; none, with the reason, where it holds no image."""
+    rows, columns = header.integer("Rows"), header.integer("Columns")
+    if rows < 1 or columns < 1:
+        return FilePlanes((), "holds no image")
+    n_frames = header.integer("NumberOfFrames", 1)
+    n_frames = 1 if n_frames < 1 else n_frames
+    samples = header.integer("SamplesPerPixel", 1)
+    expected = rows * columns * samples * n_frames * max(1, header.integer("BitsAllocated", 16)) // 8
+    truncated = header.transfer_syntax in _NATIVE and header.bytes_after < expected
+    if header.dataset.get("PerFrameFunctionalGroupsSequence"):
+        found = tuple(_enhanced(header, intern, n_frames))
+        if len(found) != n_frames:
+            return FilePlanes(found, f"says {n_frames} frames but describes {len(found)}")
+    elif header.dataset.get("GridFrameOffsetVector") is not None and n_frames > 1:
+        found = tuple(_dose(header, intern, n_frames))
+    else:
+        layout = mosaic_layout(header) if n_frames == 1 else None
+        if layout is not None:
+            found = tuple(_mosaic(header, intern, layout))
+        else:
+            found = tuple(_classic(header, intern, n_frames))
+    return FilePlanes(found, truncated=truncated)
+
+
+def _kind(header: FileHeader, intern: Interner, **changes: Any) -> Kind:
+    spacing = as_numbers(header.dataset.get("PixelSpacing"), 2)
+    values: dict[str, Any] = {
+        "series_uid": header.text("SeriesInstanceUID"),
+        "series_number": header.integer("SeriesNumber"),
+        "modality": header.text("Modality"),
+        "manufacturer": header.text("Manufacturer"),
+        "transfer_syntax": header.transfer_syntax,
+        "rows": header.integer("Rows"),
+        "columns": header.integer("Columns"),
+        "samples": header.integer("SamplesPerPixel", 1),
+        "photometric": header.text("PhotometricInterpretation"),
+        "bits_allocated": header.integer("BitsAllocated", 16),
+        "bits_stored": header.integer("BitsStored", header.integer("BitsAllocated", 16)),
+        "signed": header.integer("PixelRepresentation") == 1,
+        "image_type": header.texts("ImageType"),
+        "rescale_type": header.text("RescaleType"),
+        "pet_unit": header.text("Units"),
+        "orientation": as_numbers(header.dataset.get("ImageOrientationPatient"), 6),
+        "pixel_spacing": spacing,
+        "slice_step": _slice_step(header.number("SpacingBetweenSlices"), header.number("SliceThickness")),
+        "echo_time": header.number("EchoTime"),
+        "calibrated": header.number("RescaleSlope") is not None or bool(header.dataset.get("ModalityLUTSequence")),
+        "lookup": bool(header.dataset.get("ModalityLUTSequence")),
+    }
+    values.update(changes)
+    kind: Kind = intern(Kind(**values))
+    return kind
+
+
+def _slice_step(between: float | None, thickness: float | None) -> float | None:
+    # SpacingBetweenSlices is signed in nuclear medicine
+    step = abs(between) if between else thickness
+    return step if step and step > 0 else None
+
+
+def _common(header: FileHeader) -> dict[str, Any]:
+    slope, intercept = header.number("RescaleSlope"), header.number("RescaleIntercept")
+    slope, intercept = 1.0 if slope is None else slope, 0.0 if intercept is None else intercept
+    slope, intercept = _philips(
+        slope, intercept, as_number(header.private(PHILIPS_SCALE_SLOPE)), header.text("Manufacturer")
+    )
+    return {
+        "path": header.path,
+        "slope": slope,
+        "intercept": intercept,
+        "sop_uid": header.text("SOPInstanceUID"),
+        "instance": _integer(header.number("InstanceNumber")),
+        "temporal": _integer(header.number("TemporalPositionIdentifier")),
+        "acquisition": _integer(header.number("AcquisitionNumber")),
+        "trigger": header.number("TriggerTime"),
+        "b_value": header.number("DiffusionBValue"),
+        "time": _seconds(header.text("AcquisitionTime")) or _seconds(header.text("ContentTime")),
+    }
+
+
+def _philips(slope: float, intercept: float, scale: float | None, manufacturer: str) -> tuple[float, float]:
+    """Philips stores displayed values; (2005,100E) gives back the floating point values of the reconstruction.
+
+    Chenevert et al. 2014 (Transl Oncol 7:65), equation 1: FP = (PV * RS + RI) / (RS * SS). Displayed values are not
+    comparable between images; these are.
+    """
+    if not scale or not slope or "philips" not in manufacturer.lower():
+        return slope, intercept
+    return 1.0 / scale, intercept / (slope * scale)
+
+
+def _classic(header: FileHeader, intern: Interner, n_frames: int) -> Iterator[Plane]:
+    kind, common = _kind(header, intern), _common(header)
+    position = as_numbers(header.dataset.get("ImagePositionPatient"), 3) if n_frames == 1 else None
+    for frame in range(n_frames):
+        # frames of a classic multi-frame file have no position of their own: nothing says how far apart they are
+        yield Plane(kind=kind, frame=frame, tile=None, tiles=0, position=_vector(position), **common)
+
+
+def _mosaic(header: FileHeader, intern: Interner, layout: Any) -> Iterator[Plane]:
+    kind = _kind(header, intern, rows=layout.rows, columns=layout.columns, orientation=layout.orientation)
+    common = _common(header)
+    for tile, position in enumerate(layout.positions):
+        yield Plane(kind=kind, frame=0, tile=tile, tiles=len(layout.positions), position=position, **common)
+
+
+def _dose(header: FileHeader, intern: Interner, n_frames: int) -> Iterator[Plane]:
+    kind, common = _kind(header, intern, calibrated=True), _common(header)
+    scaling = header.number("DoseGridScaling")
+    common["slope"], common["intercept"] = (1.0 if scaling is None else scaling), 0.0
+    origin = as_numbers(header.dataset.get("ImagePositionPatient"), 3)
+    offsets = as_numbers(header.dataset.get("GridFrameOffsetVector"), n_frames)
+    normal = None if kind.orientation is None else np.cross(kind.orientation[:3], kind.orientation[3:])
+    for frame in range(n_frames):
+        position = None
+        # C.8.8.3.2: offsets are relative where the first is 0, else absolute; only the first case is unambiguous
+        if origin is not None and offsets is not None and normal is not None and offsets[0] == 0:
+            position = _vector(tuple(np.asarray(origin) + offsets[frame] * normal))
+        yield Plane(kind=kind, frame=frame, tile=None, tiles=0, position=position, **common)
+
+
+def _enhanced(header: FileHeader, intern: Interner, n_frames: int) -> Iterator[Plane]:
+    shared = _first(header.dataset.get("SharedFunctionalGroupsSequence")) or Dataset()
+    base, manufacturer = _common(header), header.text("Manufacturer")
+    image_type = header.texts("ImageType")
+    for number, frame in enumerate(header.dataset.PerFrameFunctionalGroupsSequence[:n_frames]):
+
+        def group(name: str, frame: Dataset = frame) -> Dataset:
+            # an attribute group stands either in the frame or in the shared part (PS3.3 C.7.6.16)
+            return _first(frame.get(name)) or _first(shared.get(name)) or Dataset()
+
+        measures, content = group("PixelMeasuresSequence"), group("FrameContentSequence")
+        transform, diffusion = group("PixelValueTransformationSequence"), group("MRDiffusionSequence")
+        slope, intercept = as_number(transform.get("RescaleSlope")), as_number(transform.get("RescaleIntercept"))
+        frame_type = next(
+            (group(name).get("FrameType") for name in _FRAME_TYPE_GROUPS if group(name).get("FrameType")), None
+        )
+        kind = _kind(
+            header,
+            intern,
+            orientation=as_numbers(group("PlaneOrientationSequence").get("ImageOrientationPatient"), 6),
+            pixel_spacing=as_numbers(measures.get("PixelSpacing"), 2),
+            slice_step=_slice_step(
+                as_number(measures.get("SpacingBetweenSlices")) or header.number("SpacingBetweenSlices"),
+                as_number(measures.get("SliceThickness")),
+            ),
+            echo_time=as_number(group("MREchoSequence").get("EffectiveEchoTime")),
+            image_type=tuple(str(item) for item in frame_type) if frame_type is not None else image_type,
+            rescale_type=str(transform.get("RescaleType", "")),
+            calibrated=slope is not None,
+        )
+        slope = 1.0 if slope is None else slope
+        intercept = 0.0 if intercept is None else intercept
+        slope, intercept = _philips(slope, intercept, _philips_frame_scale(frame, shared), manufacturer)
+        own = dict(base)
+        own.update(
+            slope=slope,
+            intercept=intercept,
+            temporal=_integer(as_number(content.get("TemporalPositionIndex"))),
+            acquisition=_integer(as_number(content.get("FrameAcquisitionNumber"))),
+            trigger=as_number(group("CardiacSynchronizationSequence").get("NominalCardiacTriggerDelayTime")),
+            b_value=as_number(diffusion.get("DiffusionBValue")),
+        )
+        order = content.get("DimensionIndexValues")
+        yield Plane(
+            kind=kind,
+            frame=number,
+            tile=None,
+            tiles=0,
+            position=_vector(as_numbers(group("PlanePositionSequence").get("ImagePositionPatient"), 3)),
+            order=() if order is None else tuple(int(i) for i in (order if hasattr(order, "__iter__") else [order])),
+            **own,
+        )
+
+
+def _philips_frame_scale(frame: Dataset, shared: Dataset) -> float | None:
+    """Philips keeps the classic header of each frame in a private sequence."""
+    for dataset in (frame, shared):
+        private = dataset.get((0x2005, 0x140F))
+        item = _first(private.value) if private is not None else None
+        if item is not None and PHILIPS_SCALE_SLOPE in item:
+            return as_number(item[PHILIPS_SCALE_SLOPE].value)
+    return None
+
+
+def _first(sequence: Any) -> Dataset | None:
+    return sequence[0] if sequence and isinstance(sequence[0], Dataset) else None
+
+
+def _integer(number: float | None) -> int | None:
+    return None if number is None else int(number)
+
+
+def _vector(numbers: tuple[float, ...] | None) -> Vector | None:
+    return None if numbers is None else (float(numbers[0]), float(numbers[1]), float(numbers[2]))
+
+
+def _seconds(text: str) -> float | None:
+    """A DICOM time (HHMMSS.ffffff) in seconds since midnight."""
+    digits = text.replace(":", "")
+    try:
+        return int(digits[0:2]) * 3600 + int(digits[2:4] or 0) * 60 + float(digits[4:] or 0)
+    except ValueError:
+        return None
+
+
+def normal_of(orientation: tuple[float, ...]) -> NDArray[np.float64]:
+    """The direction through the stack: row cross column, LPS."""
+    return np.cross(np.asarray(orientation[:3]), np.asarray(orientation[3:]))

@@ -1,0 +1,243 @@
+"""DICOM stacks as series that can be listed and read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_sparse3d.errors import ReadError
+from napari_sparse3d.io.dicom.header import FileHeader, can_decode
+from napari_sparse3d.io.dicom.pixels import decode, dtype_of
+from napari_sparse3d.io.dicom.plane import Kind, Plane
+from napari_sparse3d.io.dicom.resample import resampled_stack
+from napari_sparse3d.io.dicom.stack import Stack, is_localizer
+from napari_sparse3d.io.faults import Fault, FaultKind, Severity
+from napari_sparse3d.io.intensity import refuse_all_nan
+from napari_sparse3d.io.limits import check_memory
+from napari_sparse3d.io.orientation import axis_codes, canonical
+from napari_sparse3d.io.series import SeriesInfo, VolumeSequence
+
+# SOP classes that hold pixels but no slices of a patient (PS3.4 B.5): secondary captures, projections, photographs
+_NO_VOLUME = {
+    "1.2.840.10008.5.1.4.1.1.7": "a secondary capture (screenshot)",
+    "1.2.840.10008.5.1.4.1.1.1": "a projection radiograph",
+    "1.2.840.10008.5.1.4.1.1.6": "an ultrasound image",
+    "1.2.840.10008.5.1.4.1.1.12": "an angiographic projection",
+    "1.2.840.10008.5.1.4.1.1.77": "a photograph",
+}
+_COLOUR_NAMES = ("RGB", "PALETTE COLOR", "ARGB", "HSV", "CMYK")
+_PLANES = ("sagittal", "coronal", "axial")
+
+
+def no_volume(sop_class: str) -> str:
+    """What an image of this class is, where it is no slice of a volume; ``""`` where it may be one."""
+    for root, name in _NO_VOLUME.items():
+        if sop_class == root or sop_class.startswith(root + "."):
+            return name
+    return ""
+
+
+@dataclass(frozen=True)
+class Described:
+    """What a series says of itself, cleaned of identity."""
+
+    description: str
+    patient: str
+    meta: dict[str, Any]
+    sop_class: str
+    modality: str
+    broken: int
+    """Files of the series that are truncated."""
+    problems: tuple[str, ...]
+
+    def with_notes(self, broken: int, problems: tuple[str, ...]) -> Described:
+        """The same with what the whole scan found."""
+        return replace(self, broken=broken, problems=problems)
+
+
+def series_info(stack: Stack, described: Described, source: Path) -> SeriesInfo:
+    """One stack as the scan lists it."""
+    kind = stack.kind
+    faults = [*_kind_faults(kind, described), *stack.faults]
+    shape = spacing = None
+    orientation = ""
+    if stack.grid is not None:
+        n, rows, columns = stack.grid.shape
+        order = canonical((columns, rows, n), stack.grid.affine_ras)
+        shape = order.shape
+        z, y, x = np.linalg.norm(order.affine[:3, :3], axis=0).tolist()
+        spacing = (z, y, x)
+        orientation = plane_name(stack.grid.affine_ras)
+    auxiliary = any(fault.kind in (FaultKind.NOT_A_VOLUME, FaultKind.COLOUR) for fault in faults)
+    return SeriesInfo(
+        index=0,
+        format="DICOM",
+        modality=modality_of(kind),
+        description=described.description,
+        shape=shape,
+        n_frames=len(stack.frames),
+        spacing_mm=spacing,
+        orientation=orientation,
+        unit=unit_of(kind),
+        n_files=len({plane.path for plane in stack.planes}),
+        faults=tuple(faults),
+        patient=described.patient,
+        localizer=is_localizer(kind),
+        auxiliary=auxiliary,
+        source=source,
+        loader=None if stack.grid is None else DicomStack(stack, described),
+    )
+
+
+def _kind_faults(kind: Kind, described: Described) -> list[Fault]:
+    faults = [Fault.of(FaultKind.NOT_A_VOLUME, problem) for problem in described.problems]
+    what = no_volume(described.sop_class)
+    if what:
+        faults.append(Fault.of(FaultKind.NOT_A_VOLUME, f"the images are {what}, not slices of a volume"))
+    if kind.samples != 1 or kind.photometric in _COLOUR_NAMES or kind.photometric.startswith("YBR"):
+        faults.append(
+            Fault.of(
+                FaultKind.COLOUR,
+                f"pixels are colours ({kind.photometric or kind.samples}), not intensities",
+            )
+        )
+    if kind.bits_allocated not in (1, 8, 16, 32, 64):
+        faults.append(
+            Fault.of(
+                FaultKind.UNREADABLE, f"the header says {kind.bits_allocated} bits a pixel; 8, 16 and 32 are defined"
+            )
+        )
+    if not can_decode(kind.transfer_syntax):
+        faults.append(
+            Fault.of(
+                FaultKind.UNSUPPORTED_CODEC,
+                f"no codec decodes transfer syntax {kind.transfer_syntax}; store it uncompressed or lossless first",
+            )
+        )
+    if described.broken:
+        faults.append(
+            Fault.of(
+                FaultKind.TRUNCATED,
+                f"{described.broken} files end before their pixels do; copy them again from their source",
+            )
+        )
+    if is_localizer(kind):
+        faults.append(Fault.of(FaultKind.LOCALIZER, "a scout image"))
+    if kind.modality == "CT" and unit_of(kind) != "HU":
+        reason = "no rescale slope" if not kind.calibrated else f"rescale type {kind.rescale_type!r}"
+        faults.append(Fault.of(FaultKind.NOT_CALIBRATED, f"a CT with {reason[:40]}: values are not known to be HU"))
+    return faults
+
+
+_MODALITIES = frozenset(
+    "AR AU BI CR CT DX ES GM IO KO LS MG MR NM OCT OP OPT OT PR PT PX REG RF RTDOSE RTIMAGE RTPLAN RTSTRUCT "  # noqa: SIM905
+    "SC SEG SM SR ST US VL XA XC".split()
+)
+
+
+def modality_of(kind: Kind) -> str:
+    """The modality, where it is one that DICOM defines."""
+    return kind.modality if kind.modality in _MODALITIES else ""
+
+
+def unit_of(kind: Kind) -> str:
+    """The intensity unit after rescaling: HU for a calibrated CT, the PET unit, Gy for a dose, else arbitrary units."""
+    if kind.modality == "CT":
+        # C.11.1.1.2: without a rescale type a CT image is in HU, unless it is a derived map
+        hounsfield = kind.rescale_type.upper() == "HU" or (not kind.rescale_type and "LOCALIZER" not in kind.image_type)
+        return "HU" if kind.calibrated and hounsfield else "a.u."
+    if kind.modality == "PT":
+        return {"BQML": "Bq/mL", "CNTS": "counts", "GML": "g/mL", "CPS": "counts/s"}.get(kind.pet_unit, "a.u.")
+    return "Gy" if kind.modality == "RTDOSE" else "a.u."
+
+
+def plane_name(affine_ras: NDArray[np.float64]) -> str:
+    """Such as ``"axial LPS"`` or ``"sagittal oblique PIL"``: the plane of the slices and the stored directions."""
+    through = np.abs(affine_ras[:3, 2] / np.linalg.norm(affine_ras[:3, 2]))
+    oblique = " oblique" if through.max() < np.cos(np.radians(0.5)) else ""
+    return f"{_PLANES[int(through.argmax())]}{oblique} {axis_codes(affine_ras)}"
+
+
+@dataclass(frozen=True)
+class DicomStack:
+    """Loads the voxels of one stack."""
+
+    stack: Stack
+    described: Described
+
+    def load(self, frames: Sequence[int] | None, repair: str | None) -> VolumeSequence:
+        """See :class:`~napari_sparse3d.io.series.SeriesLoader`."""
+        stack, kind, grid = self.stack, self.stack.kind, self.stack.grid
+        if grid is None:
+            raise ReadError("the series has no grid: it cannot be read")
+        chosen = range(len(stack.frames)) if frames is None else frames
+        meta: dict[str, Any] = {**self.described.meta, "faults": [fault.as_dict() for fault in stack.faults]}
+        if stack.frame_label:
+            meta["frames"] = [int(frame) for frame in chosen]
+            meta["frames_by"] = stack.frame_label
+        needs_repair = any(fault.severity is Severity.REPAIR for fault in stack.faults)
+        if needs_repair and repair == "resample":
+            data, affine, said = resampled_stack(stack, chosen)
+            meta["repairs"] = [said]
+        else:
+            data, affine = self._as_stored(list(chosen))
+        refuse_all_nan(data)
+        name = self.described.description or f"{modality_of(kind) or 'image'} series {kind.series_number}".strip()
+        return VolumeSequence(data, affine, unit_of(kind), modality_of(kind), name, meta)
+
+    def _as_stored(self, chosen: list[int]) -> tuple[NDArray[Any], NDArray[np.float64]]:
+        grid = self.stack.grid
+        assert grid is not None
+        n, rows, columns = grid.shape
+        order = canonical((columns, rows, n), grid.affine_ras)
+        planes: list[Plane] = [plane for t in chosen for plane in self.stack.frames[t]]
+        dtype = dtype_of(planes)
+        check_memory(dtype.itemsize * n * rows * columns * len(chosen), what="the series")
+        data = np.empty((len(chosen), *order.shape), dtype=dtype)
+        for t, frame in enumerate(chosen):
+            # the canonical array seen as (slice, row, column), so that each image goes straight to its place
+            view = order.stored_view(data[t]).transpose(2, 1, 0)
+            filled = decode(self.stack.frames[frame], view)
+            if filled is not view:  # a value was outside what the headers promised: widen the whole
+                data = data.astype(np.result_type(data.dtype, filled.dtype))
+                order.stored_view(data[t]).transpose(2, 1, 0)[...] = filled
+        return data, order.affine
+
+
+def safe_meta(header: FileHeader) -> dict[str, Any]:
+    """The tags that are kept with a volume: how it was made, never of whom, where or when."""
+    meta: dict[str, Any] = {"format": "DICOM", "transfer_syntax": header.transfer_syntax}
+    for keyword in (
+        "SliceThickness", "RepetitionTime", "EchoTime", "InversionTime", "FlipAngle", "MagneticFieldStrength", "KVP",
+        "PixelPaddingValue", "WindowCenter", "WindowWidth",
+    ):  # fmt: skip
+        value = header.number(keyword)
+        if value is not None:
+            meta[keyword] = value
+    vendor = next((name for name in _VENDORS if name.lower() in header.text("Manufacturer").lower()), "")
+    if vendor:
+        meta["Manufacturer"] = vendor
+    if header.text("PatientPosition") in _PATIENT_POSITIONS:
+        meta["PatientPosition"] = header.text("PatientPosition")
+    return meta
+
+
+_VENDORS = (
+    "Siemens",
+    "GE",
+    "Philips",
+    "Canon",
+    "Toshiba",
+    "Hitachi",
+    "Fujifilm",
+    "Bruker",
+    "United Imaging",
+    "Agfa",
+    "Hologic",
+)
+_PATIENT_POSITIONS = frozenset("HFS HFP HFDR HFDL FFS FFP FFDR FFDL LFP LFS RFP RFS AFDR AFDL PFDR PFDL".split())  # noqa: SIM905

@@ -1,0 +1,71 @@
+"""From stored numbers to intensities."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from napari_sparse3d.errors import ReadError
+
+_INTEGERS = (np.uint8, np.int16, np.uint16, np.int32)
+_AIR_HU = (-1100.0, -900.0)
+_LOWEST_HU = -3100.0
+
+
+def scaled_dtype(low: float, high: float, slope: float, intercept: float) -> np.dtype[Any]:
+    """The smallest type that holds ``stored * slope + intercept`` exactly, for integers stored in ``low`` to ``high``.
+
+    An integer type where slope and intercept are whole numbers, float32 otherwise.
+    """
+    if slope == int(slope) and intercept == int(intercept):
+        ends = sorted((low * slope + intercept, high * slope + intercept))
+        for dtype in _INTEGERS:
+            if ends[0] >= np.iinfo(dtype).min and ends[1] <= np.iinfo(dtype).max:
+                return np.dtype(dtype)
+    return np.dtype(np.float32)
+
+
+def rescaled(stored: NDArray[Any], slope: float, intercept: float) -> NDArray[Any]:
+    """``stored * slope + intercept``: integers where exact, else computed in float64 and rounded once to float32."""
+    native = stored.dtype.newbyteorder("=")
+    if slope == 1 and intercept == 0:
+        return stored.astype(native, copy=False)
+    if stored.dtype.kind in "iu":
+        limits = np.iinfo(stored.dtype)
+        dtype = scaled_dtype(float(limits.min), float(limits.max), slope, intercept)
+        if dtype.kind in "iu":
+            return (stored.astype(np.int64) * int(slope) + int(intercept)).astype(dtype)
+    scaled: NDArray[Any] = np.empty_like(stored, dtype=np.float64 if stored.dtype.itemsize == 8 else np.float32)
+    # one slab at a time, so that the float64 intermediate never has the size of the volume
+    for index in range(stored.shape[-1]):
+        scaled[..., index] = stored[..., index].astype(np.float64) * slope + intercept
+    return scaled
+
+
+def common_dtype(dtypes: list[np.dtype[Any]]) -> DTypeLike:
+    """The smallest of our types that holds all of ``dtypes``."""
+    if any(dtype.kind == "f" for dtype in dtypes):
+        return np.float32
+    low = min(int(np.iinfo(dtype).min) for dtype in dtypes)
+    high = max(int(np.iinfo(dtype).max) for dtype in dtypes)
+    return scaled_dtype(low, high, 1, 0)
+
+
+def refuse_all_nan(data: NDArray[Any]) -> None:
+    """Refuse a volume without one finite voxel."""
+    if data.dtype.kind == "f" and not np.isfinite(data).any():
+        raise ReadError("every voxel is NaN or infinite: there is nothing to see; check how the file was written")
+
+
+def looks_like_hounsfield(data: NDArray[Any]) -> bool:
+    """Whether values of a file that names no unit are Hounsfield units: much of the volume is air near -1000."""
+    sample = data[..., ::4, ::4, ::4]
+    if sample.dtype.kind == "u" or not np.isfinite(sample).all():
+        return False
+    low, high = float(sample.min()), float(sample.max())
+    if not (_LOWEST_HU <= low <= _AIR_HU[1] and high > 100):
+        return False
+    air = np.count_nonzero((sample >= _AIR_HU[0]) & (sample <= _AIR_HU[1]))
+    return bool(air >= 0.1 * sample.size)

@@ -1,0 +1,75 @@
+"""What a reader refuses before it allocates: a header is a claim, the file's size says how much of it can be true."""
+
+from __future__ import annotations
+
+import os
+
+from napari_sparse3d.errors import ReadError
+
+MAX_DEFLATE_RATIO = 1032
+"""Deflate (gzip, zlib, zip) cannot expand by more than 1032 to 1 (RFC 1951: 258 bytes from at least two bits)."""
+
+MAX_HEADER_BYTES = 64 * 1024 * 1024
+"""No header, extension block or side data before the voxels is larger than this in any real file."""
+
+_MEMORY_SHARE = 0.75
+
+
+def memory_limit_bytes() -> int:
+    """The largest array that a reader makes: three quarters of this machine's memory."""
+    try:
+        return int(_MEMORY_SHARE * os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+    except (AttributeError, OSError, ValueError):  # not POSIX
+        return 16 * 1024**3
+
+
+def check_claim(n_bytes: int, stored_bytes: int, *, what: str, compressed: bool) -> None:
+    """Refuse a header that claims more voxels than the file can hold or than this machine can.
+
+    Parameters
+    ----------
+    n_bytes : int
+        Size of the voxels that the header claims, uncompressed.
+    stored_bytes : int
+        Bytes on disk that are to hold them.
+    what : str
+        What claims it, for the message (``"the NIfTI header"``).
+    compressed : bool
+        Whether the stored bytes are deflated.
+
+    Raises
+    ------
+    ReadError
+        With both figures.
+    """
+    most = stored_bytes * MAX_DEFLATE_RATIO if compressed else stored_bytes
+    if n_bytes > most:
+        raise ReadError(
+            f"{what} claims {_size(n_bytes)} of voxels but the file holds {_size(stored_bytes)}"
+            f"{' compressed' if compressed else ''}: it is truncated or damaged; copy it again from its source"
+        )
+    check_memory(n_bytes, what=what)
+
+
+def check_memory(n_bytes: int, *, what: str) -> None:
+    """Refuse what would not fit into this machine's memory.
+
+    Raises
+    ------
+    ReadError
+        With the size.
+    """
+    if n_bytes > memory_limit_bytes():
+        raise ReadError(
+            f"{what} claims {_size(n_bytes)} of voxels, more than three quarters of this machine's memory; "
+            "read it on a larger machine, or crop or downsample it first"
+        )
+
+
+def _size(n_bytes: int) -> str:
+    value = float(n_bytes)
+    for unit in ("B", "kB", "MB", "GB", "TB", "PB"):
+        if value < 1000 or unit == "PB":
+            return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
+        value /= 1000
+    raise AssertionError("unreachable")
