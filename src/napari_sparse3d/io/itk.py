@@ -157,10 +157,8 @@ class _Header:
         try:
             reader.ReadImageInformation()
             size, dimension = [int(n) for n in reader.GetSize()], int(reader.GetDimension())
-            components, pixel = (
-                int(reader.GetNumberOfComponents()),
-                str(sitk.GetPixelIDValueAsString(reader.GetPixelID())),
-            )
+            components = int(reader.GetNumberOfComponents())
+            pixel = str(sitk.GetPixelIDValueAsString(reader.GetPixelID()))  # type: ignore[no-untyped-call]
         except (RuntimeError, MemoryError, OverflowError, ValueError) as error:
             raise ReadError(f"the {name} header cannot be parsed: it is damaged, or not what its name says") from error
         bytes_each = _bytes_of(pixel)

@@ -1,0 +1,88 @@
+"""What napari.yaml names: readers and sample data. Layer data tuples only: npe2 can use it without napari or Qt."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from itertools import islice
+from pathlib import Path
+
+from napari_sparse3d.io.layers import LayerData, layer_of
+
+PathOrPaths = str | os.PathLike[str] | Sequence[str]
+
+_ENDINGS = (
+    ".nii", ".nii.gz", ".hdr", ".img", ".hdr.gz", ".img.gz", ".mgz", ".mgh", ".nrrd", ".nhdr", ".mha", ".mhd", ".dcm",
+    ".dicom", ".ima", ".zip",
+)  # fmt: skip
+_LOOK_AT_FILES = 200
+
+
+def get_reader(path: PathOrPaths) -> Callable[[PathOrPaths], list[LayerData]] | None:
+    """npe2's reader for a file, a folder or a list of files; ``None`` for what is something else. Never raises."""
+    try:
+        paths = [Path(item) for item in ([path] if isinstance(path, (str, os.PathLike)) else path)]
+        if paths and all(_may_be_a_scan(item) for item in paths):
+            return read_layers
+    except (OSError, TypeError, ValueError):
+        pass
+    return None
+
+
+def read_layers(path: PathOrPaths) -> list[LayerData]:
+    """Read the series at a path as layers.
+
+    A path that holds one clean series opens at once. Where several could be meant, the error lists them.
+
+    Raises
+    ------
+    ReadError
+        With the reason, where no exact volume can be made.
+    """
+    from napari_sparse3d.io.read import read_sequence
+
+    return [layer_of(read_sequence(path))]
+
+
+def sample_head_mri() -> list[LayerData]:
+    """Sample: the MNI152 T1 average, packaged with nilearn."""
+    from napari_sparse3d.io import samples
+
+    return [layer_of(samples.sample_head_mri())]
+
+
+def sample_chest_ct() -> list[LayerData]:
+    """Sample: a synthetic chest CT."""
+    from napari_sparse3d.io.phantom import chest_phantom
+
+    return [layer_of(chest_phantom())]
+
+
+def sample_nodules() -> list[LayerData]:
+    """Sample: the synthetic chest CT with its nodules as labels."""
+    from napari_sparse3d.io.phantom import chest_phantom, nodules_phantom
+
+    return [layer_of(chest_phantom()), layer_of(nodules_phantom())]
+
+
+def _may_be_a_scan(path: Path) -> bool:
+    if path.is_dir():
+        return any(_looks_like_one(file) for file in islice(_files_below(path), _LOOK_AT_FILES))
+    return _looks_like_one(path)
+
+
+def _looks_like_one(file: Path) -> bool:
+    return file.name.lower().endswith(_ENDINGS) or _dicom_marker(file)
+
+
+def _files_below(folder: Path) -> Sequence[Path] | islice[Path]:
+    return islice((Path(root, name) for root, _, names in os.walk(folder) for name in sorted(names)), _LOOK_AT_FILES)
+
+
+def _dicom_marker(file: Path) -> bool:
+    if not file.is_file():
+        return False
+    with file.open("rb") as stream:
+        head = stream.read(132)
+    # with the preamble, or a bare data set that begins with group 0008
+    return head[128:132] == b"DICM" or (len(head) == 132 and head[:2] in (b"\x08\x00", b"\x00\x08"))
