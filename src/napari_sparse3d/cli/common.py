@@ -13,6 +13,7 @@ import functools
 import json
 import math
 import sys
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
 from contextvars import ContextVar
@@ -192,7 +193,9 @@ def guarded(command: Callable[P, R]) -> Callable[P, R]:
 @contextmanager
 def _errors_as_lines() -> Iterator[None]:
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.showwarning = _print_warning
+            yield
     except (CallError, EngineError) as error:
         _fail(str(error), EXIT_CALL)
     except InputError as error:
@@ -214,6 +217,10 @@ def _fail(message: str, code: int) -> None:
     if output is not None and not output.printed:
         emit({"error": " ".join(message.split())})
     raise typer.Exit(code)
+
+
+def _print_warning(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
+    _stderr().print(f"[bold yellow]warning:[/] {escape(' '.join(str(message).split()))}")
 
 
 def _print_error(message: str) -> None:

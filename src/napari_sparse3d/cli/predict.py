@@ -1,0 +1,181 @@
+"""``napari-sparse3d predict``: classes, probabilities and embeddings of many scans, as a table."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from time import perf_counter
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from napari_sparse3d.cli.common import JsonFlag, emit, finish, replacing, say, status, track
+from napari_sparse3d.cli.options import (
+    DeviceOption,
+    EngineOption,
+    ModelOption,
+    RecipeOption,
+    RepairOption,
+    check_engine,
+    check_output,
+    find_model,
+    find_recipe,
+    read_voxels,
+)
+from napari_sparse3d.errors import InputError
+
+if TYPE_CHECKING:
+    from napari_sparse3d.io import SeriesInfo
+    from napari_sparse3d.models import Model
+    from napari_sparse3d.voxels import Recipe
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """One row of the table: one series. What a failed one lacks is None.
+
+    ``active_percent`` is of the network's field; ``seconds`` runs from the file to the embedding.
+    """
+
+    path: str
+    series: int | None
+    status: str
+    error: str | None
+    label: str | None
+    probability: float | None
+    probabilities: list[float] | None
+    embedding: list[float] | None
+    n_active: int | None
+    active_percent: float | None
+    recipe: str
+    model: str
+    engine: str | None
+    seconds: float
+
+
+@dataclass(frozen=True)
+class _Job:
+    """What is the same for every series."""
+
+    model: Model
+    recipe: Recipe
+    engine: str
+    device: str
+    repair: str | None
+
+
+def predict(
+    paths: Annotated[
+        list[Path], typer.Argument(metavar="PATHS", help="Scans, folders of scans, or voxel sets (.npz).")
+    ],
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="OUT.parquet", help="The table to write.")],
+    model: ModelOption,
+    recipe: RecipeOption = None,
+    engine: EngineOption = "auto",
+    device: DeviceOption = "auto",
+    repair: RepairOption = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Classify and embed every series of the given scans; one row each. For research use only.
+
+    A series that cannot be used gets a row with the reason, is named at the end, and makes the exit code 1.
+    Example: napari-sparse3d predict scans/ --model vessel -o predictions.parquet
+    """
+    check_output(output, ".parquet")
+    check_engine(engine, device)
+    network = find_model(model)
+    job = _Job(network, network.card.recipe if recipe is None else find_recipe(recipe), engine, device, repair)
+    if not network.card.trained:
+        say(f"{network.card.name}: random weights, the classes mean nothing")
+
+    rows: list[Prediction] = []
+    for path in paths:
+        with status(f"Looking at {path.name}"):
+            found = _series(path)
+        if isinstance(found, str):
+            rows.append(_failed(job, path, None, found, 0.0))
+            continue
+        for info in track(found, path.name):
+            rows.append(_predict(job, path, info))  # noqa: PERF401  (a comprehension would hide the work)
+
+    _write(output, rows)
+    failed = [row for row in rows if row.status == "failed"]
+    if as_json:
+        emit({"out": output, "done": len(rows) - len(failed), "failed": len(failed), "rows": [asdict(r) for r in rows]})
+    else:
+        say(f"{output}: {len(rows) - len(failed)} of {len(rows)} series")
+    finish(f"{row.path}{'' if row.series is None else f' series {row.series}'}: {row.error}" for row in failed)
+
+
+def _series(path: Path) -> Sequence[SeriesInfo | None] | str:
+    """Every series that is meant at ``path`` (None: it is a voxel set), or why there is none."""
+    from napari_sparse3d.io import scan
+
+    if path.suffix == ".npz":
+        return [None]
+    try:
+        found = scan(path)
+    except (InputError, OSError) as error:
+        return str(error)
+    # scouts and what lies beside a series are passed over, unless there is nothing else
+    return [info for info in found if not (info.localizer or info.auxiliary)] or found
+
+
+def _predict(job: _Job, path: Path, info: SeriesInfo | None) -> Prediction:
+    started = perf_counter()
+    try:
+        result = job.model.run(
+            read_voxels(path if info is None else info, job.recipe, repair=job.repair),
+            engine=job.engine,
+            device=job.device,
+        )
+    except (InputError, OSError) as error:
+        return _failed(job, path, info, " ".join(str(error).split()), perf_counter() - started)
+    return Prediction(
+        path=str(path),
+        series=None if info is None else info.index,
+        status="done",
+        error=None,
+        label=result.label,
+        probability=float(result.probabilities.max()),
+        probabilities=result.probabilities.tolist(),
+        embedding=result.embedding.tolist(),
+        n_active=len(result.input.indices),
+        active_percent=result.input.active_percent,
+        recipe=job.recipe.name,
+        model=job.model.card.name,
+        engine=result.choice.engine,
+        seconds=perf_counter() - started,
+    )
+
+
+def _failed(job: _Job, path: Path, info: SeriesInfo | None, error: str, seconds: float) -> Prediction:
+    unknown = (None,) * 6
+    index = None if info is None else info.index
+    return Prediction(str(path), index, "failed", error, *unknown, job.recipe.name, job.model.card.name, None, seconds)
+
+
+def _write(path: Path, rows: Sequence[Prediction]) -> None:
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    columns: dict[str, Any] = {
+        "path": pa.string(),
+        "series": pa.int32(),
+        "status": pa.string(),
+        "error": pa.string(),
+        "label": pa.string(),
+        "probability": pa.float32(),
+        "probabilities": pa.list_(pa.float32()),
+        "embedding": pa.list_(pa.float32()),
+        "n_active": pa.int64(),
+        "active_percent": pa.float64(),
+        "recipe": pa.string(),
+        "model": pa.string(),
+        "engine": pa.string(),
+        "seconds": pa.float64(),
+    }
+    table = pa.Table.from_pylist([asdict(row) for row in rows], schema=pa.schema(columns))
+    with replacing(path) as temporary:
+        parquet.write_table(table, temporary)
