@@ -19,7 +19,7 @@ _CT_WINDOW = (-160.0, 240.0)
 
 
 def display_geometry(affine: NDArray[np.float64], shape: tuple[int, int, int]) -> dict[str, tuple[float, ...]]:
-    """Scale and translation that show an (S, A, R) array superior up and the patient's right on the viewer's left.
+    """Scale and translation that show an (S, A, R) array superior up and the patient's right on the left.
 
     Obliqueness is dropped for display, as napari draws oblique planes wrongly; the affine stays in the layer's metadata.
     It is the convention of the plugin napari-nifti, so a volume opened by either lies in the same place.
