@@ -42,7 +42,7 @@ class DenseEngine(Engine):
             raise ValueError(f"site [b, z, y, x] = {first} lies outside the batch of {batch_size} and grid {shape}")
         flat = _flat(indices, shape)
         if len(torch.unique(flat)) != len(flat):
-            raise ValueError("a site occurs more than once in indices; each site may have one row only")
+            raise ValueError("a site occurs twice in indices; keep one row for each site")
 
     def output_sites(self, indices: Tensor, geometry: Geometry) -> Tensor:
         """See :class:`Engine`."""
@@ -155,6 +155,8 @@ def _gather(grid: Tensor, plan: DensePlan) -> Tensor:
 
 def _slide(grid: Tensor, kernel: Tensor, geometry: Geometry) -> Tensor:
     w = geometry.window
+    # With the strides of a permuted single channel, torch 2.13's conv3d leaves parts of the result unwritten.
+    grid = grid.clone(memory_format=torch.contiguous_format)
     if geometry.transposed:
         return functional.conv_transpose3d(grid, kernel, stride=w.stride, dilation=w.dilation)
     return functional.conv3d(grid, kernel, stride=w.stride, dilation=w.dilation)

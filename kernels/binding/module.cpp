@@ -1,0 +1,99 @@
+// The Python face of sparse3d.h. Arrays come as addresses and sizes; whoever calls (engine/native.py) has checked dtype,
+// shape and contiguity, and keeps them alive. The GIL is released while kernels run.
+#include <nanobind/nanobind.h>
+#include <nanobind/stl/array.h>
+#include <nanobind/stl/shared_ptr.h>
+
+#include "sparse3d/sparse3d.h"
+
+namespace nb = nanobind;
+using namespace sparse3d;
+
+namespace {
+
+using Address = std::uintptr_t;
+
+template <class T>
+T* at(Address address) {
+    return reinterpret_cast<T*>(address);
+}
+
+// Geometry.pack(): kernel, stride, padding, dilation, in_shape, out_shape, batch_size, transposed.
+Geometry unpack(const std::array<int, 20>& n) {
+    const auto triple = [&](std::size_t i) { return std::array<int, 3>{n[3 * i], n[3 * i + 1], n[3 * i + 2]}; };
+    return {triple(0), triple(1), triple(2), triple(3), triple(4), triple(5), n[18], n[19] != 0};
+}
+
+struct PyIndex {
+    Sites sites;
+};
+
+using Release = nb::call_guard<nb::gil_scoped_release>;
+
+template <class T>
+void bind_operators(nb::module_& m, const char* suffix) {
+    const auto name = [&](const char* stem) { return std::string(stem) + suffix; };
+    m.def(name("convolution_").c_str(),
+          [](const Plan& plan, Address features, Address weight, Address bias, Address background, int c_in, int c_out, Address result, int threads) {
+              convolution<T>(plan, {at<T>(features), at<T>(weight), at<T>(bias), at<T>(background), c_in, c_out}, at<T>(result), threads);
+          },
+          Release());
+    m.def(name("convolution_backward_").c_str(),
+          [](const Plan& plan, Address grad, Address features, Address weight, Address background, int c_in, int c_out, Address g_features,
+             Address g_weight, Address g_bias, Address g_background, int threads) {
+              convolution_backward<T>(plan, {at<T>(features), at<T>(weight), nullptr, at<T>(background), c_in, c_out}, at<T>(grad),
+                                      {at<T>(g_features), at<T>(g_weight), at<T>(g_bias), at<T>(g_background)}, threads);
+          },
+          Release());
+    m.def(name("max_pool_").c_str(),
+          [](const Plan& plan, Address features, Address background, int channels, Address values, Address rows, int threads) {
+              max_pool<T>(plan, at<T>(features), at<T>(background), channels, at<T>(values), at<std::int32_t>(rows), threads);
+          },
+          Release());
+    m.def(name("max_pool_backward_").c_str(),
+          [](const Plan& plan, Address grad, Address rows, int channels, Address features, Address background, int threads) {
+              max_pool_backward<T>(plan, at<T>(grad), at<std::int32_t>(rows), channels, at<T>(features), at<T>(background), threads);
+          },
+          Release());
+    m.def(name("avg_pool_").c_str(),
+          [](const Plan& plan, Address features, Address background, int channels, Address values, int threads) {
+              avg_pool<T>(plan, at<T>(features), at<T>(background), channels, at<T>(values), threads);
+          },
+          Release());
+    m.def(name("avg_pool_backward_").c_str(),
+          [](const Plan& plan, Address grad, int channels, bool over_active, Address features, Address background, int threads) {
+              avg_pool_backward<T>(plan, at<T>(grad), channels, over_active, at<T>(features), at<T>(background), threads);
+          },
+          Release());
+}
+
+}  // namespace
+
+NB_MODULE(_kernels, m) {
+    nb::set_leak_warnings(false);  // engines live until the interpreter ends
+    m.doc() = "Sparse 3D kernels for the CPU (C++); see kernels/include/sparse3d/sparse3d.h.";
+
+    nb::class_<PyIndex>(m, "SiteIndex", nb::is_weak_referenceable())
+        .def_prop_ro("count", [](const PyIndex& self) { return site_count(self.sites); })
+        .def("write", [](const PyIndex& self, Address indices, int threads) { write_sites(self.sites, at<std::int32_t>(indices), threads); }, Release());
+    nb::class_<Plan>(m, "Plan", nb::is_weak_referenceable())
+        .def_prop_ro("inputs", [](const Plan& self) { return site_count(self.in); })
+        .def_prop_ro("outputs", [](const Plan& self) { return site_count(self.out); })
+        .def_prop_ro("volume", [](const Plan& self) { return self.geometry.volume(); })
+        .def("write_neighbours", [](const Plan& self, Address rows, int threads) { write_neighbours(self, at<std::int32_t>(rows), threads); }, Release());
+
+    m.def("index_sites",
+          [](Address indices, std::int64_t n, int batch, std::array<int, 3> shape) {
+              return PyIndex{index_sites(at<std::int32_t>(indices), n, batch, shape)};
+          },
+          Release());
+    m.def("output_sites",
+          [](const PyIndex& in, std::array<int, 20> geometry) { return PyIndex{output_sites(in.sites, unpack(geometry))}; }, Release());
+    m.def("make_plan",
+          [](const PyIndex& in, const PyIndex& out, std::array<int, 20> geometry) { return make_plan(in.sites, out.sites, unpack(geometry)); }, Release());
+    bind_operators<float>(m, "f32");
+    bind_operators<double>(m, "f64");
+    m.def("instruction_set", [] { return instruction_set(); });
+    m.def("trim", &trim);
+    m.def("scratch_bytes", &scratch_bytes);
+}

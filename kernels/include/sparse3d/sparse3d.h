@@ -1,0 +1,121 @@
+// sparse3d: convolutions and pools over sparse 3D grids, forward and backward, on the CPU.
+//
+// This header is the whole interface. Nothing in it knows Python or torch; arrays are raw pointers with the shapes
+// written beside them, row-major and contiguous. docs/kernels.md tells how it works inside.
+//
+// Words
+//   site        a grid cell (b, z, y, x) that is stored; a row of a feature array belongs to one site
+//   rank        the number of stored sites before a site in raster order of (b, z, y, x)
+//   row         the position of a site in the caller's arrays; equal to its rank where the caller's rows are in raster order
+//   pair        (input row, output row) that meet through one kernel offset
+//   background  the feature vector of every cell that is not stored, inside the grid and outside
+//
+// Results do not depend on the number of threads, bit for bit: work is cut into pieces by size alone, and sums that
+// cross pieces are added in a fixed order.
+//
+// Errors of the caller throw std::invalid_argument with one sentence; nothing else throws but std::bad_alloc.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+namespace sparse3d {
+
+// Input site i meets output site o through kernel offset k when, on each axis,
+//     i = o * stride + k * dilation - padding,     0 <= k < kernel.
+// `transposed` swaps the roles of i and o. All triples are ordered (z, y, x).
+struct Geometry {
+    std::array<int, 3> kernel, stride, padding, dilation;
+    std::array<int, 3> in_shape, out_shape;
+    int batch;
+    bool transposed;
+
+    int volume() const { return kernel[0] * kernel[1] * kernel[2]; }
+    Geometry reversed() const;  // input and output exchanged: the geometry of the gradient
+};
+
+// Which cells of a batch of grids are stored: a bitmap of those 64-cell words that hold any site, and the rank of each
+// word's first site. Memory and time follow the number of sites; the grid costs one bit for 64 cells.
+class SiteIndex;
+using Sites = std::shared_ptr<const SiteIndex>;
+
+// indices (n, 4) [b, z, y, x], in any order. Throws if a site lies outside the grid or the batch, or occurs twice.
+Sites index_sites(const std::int32_t* indices, std::int64_t n, int batch, std::array<int, 3> shape);
+// Every output site that has an input site in its window; raster order.
+Sites output_sites(const Sites& in, const Geometry& geometry);
+std::int64_t site_count(const Sites& sites);
+// indices (site_count, 4) [b, z, y, x], raster order.
+void write_sites(const Sites& sites, std::int32_t* indices, int threads);
+
+// Which input row meets which output row. Pairs are not stored: they are found again, tile by tile, whenever they are
+// needed, which costs less than reading them.
+struct Plan {
+    Sites in, out;
+    Geometry geometry;
+};
+// Throws if the sites do not belong to the geometry's grids.
+Plan make_plan(Sites in, Sites out, const Geometry& geometry);
+// rows (kernel volume, outputs): the input row, or -1. The plan written out, for those who want to see it.
+void write_neighbours(const Plan& plan, std::int32_t* rows, int threads);
+
+// In all that follows T is float or double; n and m are the numbers of input and output sites; `weight` is
+// (c_out, kz, ky, kx, c_in); `background` (c_in) may be null: missing inputs then add nothing.
+
+enum class Activation { none, leaky_relu };  // leaky_relu: x > 0 ? x : slope * x; slope 0 is ReLU
+
+template <class T>
+struct Convolution {
+    const T* features;    // (n, c_in)
+    const T* weight;      // (c_out, kz, ky, kx, c_in)
+    const T* bias;        // (c_out) or null
+    const T* background;  // (c_in) or null
+    int c_in, c_out;
+    Activation activation = Activation::none;
+    T slope = 0;
+};
+
+// result (m, c_out): sum over the window, missing inputs as background, plus bias; then the activation.
+template <class T>
+void convolution(const Plan& plan, const Convolution<T>& args, T* result, int threads);
+
+// Gradients of `convolution` without activation, given grad (m, c_out). Null pointers are not computed.
+template <class T>
+struct ConvolutionGradients {
+    T* features;    // (n, c_in)
+    T* weight;      // (c_out, kz, ky, kx, c_in)
+    T* bias;        // (c_out)
+    T* background;  // (c_in)
+};
+template <class T>
+void convolution_backward(const Plan& plan, const Convolution<T>& args, const T* grad,
+                          const ConvolutionGradients<T>& result, int threads);
+
+// values (m, channels) and the input row each came from, -1 for the background. Of equal values the first offset in
+// raster order wins. With background null only active inputs count. `rows` may be null.
+template <class T>
+void max_pool(const Plan& plan, const T* features, const T* background, int channels, T* values, std::int32_t* rows,
+              int threads);
+// grad (m, channels) -> features (n, channels), background (channels).
+template <class T>
+void max_pool_backward(const Plan& plan, const T* grad, const std::int32_t* rows, int channels, T* features,
+                       T* background, int threads);
+
+// values (m, channels): mean over the whole window, or over its active inputs where background is null.
+template <class T>
+void avg_pool(const Plan& plan, const T* features, const T* background, int channels, T* values, int threads);
+template <class T>
+void avg_pool_backward(const Plan& plan, const T* grad, int channels, bool over_active, T* features, T* background,
+                       int threads);
+
+// The instruction set in use: "baseline", "avx2" or "avx512". The environment variable NAPARI_SPARSE3D_ISA forces one;
+// the first call throws std::invalid_argument if the processor lacks it or there is none of that name.
+const char* instruction_set();
+
+// Scratch memory is kept between calls. `trim` gives it back; `scratch_bytes` says how much is held.
+void trim();
+std::size_t scratch_bytes();
+
+}  // namespace sparse3d

@@ -1,0 +1,95 @@
+// The micro-kernel: a few rows times a few vectors, held in registers.
+//
+//     sum[row] += a[row][c] * b[c]        for every input channel c
+//
+// R rows and V vectors are chosen so that R * V sums, V vectors of b and one broadcast of a fit in the registers. The
+// rows of a are wherever the sites are (gathered by address, never copied); the sums come from the tile, which stays in
+// the cache, and go back to it.
+#pragma once
+
+#include "vec.h"
+
+namespace sparse3d {
+namespace S3D_ISA {
+
+#if defined(__AVX512F__)
+constexpr int kBlockVectors = 4;
+constexpr int block_rows(int vectors) { return vectors == 4 ? 6 : 8; }  // 32 registers
+#else
+constexpr int kBlockVectors = 2;
+constexpr int block_rows(int vectors) { return vectors == 2 ? 6 : 8; }  // 16 registers
+#endif
+constexpr int kMostRows = 8;
+
+template <class T, int R, int V>
+S3D_INLINE void multiply_rows(const T* features, int64_t feature_stride, const int32_t* in, const T* packed, int c_in,
+                              const T* missing, const int32_t* out, T* tile, int64_t tile_stride) {
+    const T* a[R];
+    T* target[R];
+    Vec<T> sum[R][V];
+    for (int r = 0; r < R; ++r) {
+        a[r] = features + in[r] * feature_stride;
+        target[r] = tile + out[r] * tile_stride;
+        for (int v = 0; v < V; ++v)
+            sum[r][v] = load(target[r] + v * kLanes<T>) - load(missing + v * kLanes<T>);
+    }
+    for (int c = 0; c < c_in; ++c, packed += V * kLanes<T>) {
+        Vec<T> b[V];
+        for (int v = 0; v < V; ++v) b[v] = load(packed + v * kLanes<T>);
+        for (int r = 0; r < R; ++r)
+            for (int v = 0; v < V; ++v) sum[r][v] += a[r][c] * b[v];
+    }
+    for (int r = 0; r < R; ++r)
+        for (int v = 0; v < V; ++v) store(target[r] + v * kLanes<T>, sum[r][v]);
+}
+
+// All pairs of one offset. `n` is filled up to whole blocks by repeating the last input and adding to a row that nobody
+// reads, so the lists need room for kMostRows more.
+template <class T, int V>
+static void multiply_pairs(const T* features, int64_t feature_stride, int32_t* in, int32_t* out, int n, int unread_row,
+                           const T* packed, int c_in, const T* missing, T* tile, int64_t tile_stride) {
+    constexpr int R = block_rows(V);
+    for (int i = n; i < n + R; ++i) {
+        in[i] = in[n - 1];
+        out[i] = unread_row;
+    }
+    int i = 0;
+    for (; i + R / 2 < n; i += R)
+        multiply_rows<T, R, V>(features, feature_stride, in + i, packed, c_in, missing, out + i, tile, tile_stride);
+    for (; i < n; i += R / 4 < 2 ? 2 : R / 4)
+        multiply_rows<T, (R / 4 < 2 ? 2 : R / 4), V>(features, feature_stride, in + i, packed, c_in, missing, out + i, tile, tile_stride);
+}
+
+// The output channels, cut into blocks of up to kBlockVectors vectors.
+struct Block {
+    int vector, vectors;
+};
+template <class T>
+S3D_INLINE int block_count(int width) {
+    return (width / kLanes<T> + kBlockVectors - 1) / kBlockVectors;
+}
+// Even blocks: 6 vectors are 3 + 3, not 4 + 2.
+template <class T>
+S3D_INLINE Block block_at(int width, int index) {
+    const int vectors = width / kLanes<T>, blocks = block_count<T>(width);
+    const int first = vectors * index / blocks, last = vectors * (index + 1) / blocks;
+    return {first, last - first};
+}
+
+template <class T>
+S3D_INLINE void multiply_block(int vectors, const T* features, int64_t feature_stride, int32_t* in, int32_t* out, int n,
+                               int unread_row, const T* packed, int c_in, const T* missing, T* tile, int64_t tile_stride) {
+    switch (vectors) {
+        case 1: return multiply_pairs<T, 1>(features, feature_stride, in, out, n, unread_row, packed, c_in, missing, tile, tile_stride);
+        case 2: return multiply_pairs<T, 2>(features, feature_stride, in, out, n, unread_row, packed, c_in, missing, tile, tile_stride);
+#if defined(__AVX512F__)
+        case 3: return multiply_pairs<T, 3>(features, feature_stride, in, out, n, unread_row, packed, c_in, missing, tile, tile_stride);
+        default: return multiply_pairs<T, 4>(features, feature_stride, in, out, n, unread_row, packed, c_in, missing, tile, tile_stride);
+#else
+        default: return;
+#endif
+    }
+}
+
+}  // namespace S3D_ISA
+}  // namespace sparse3d

@@ -1,0 +1,76 @@
+// The kernels of one instruction set, gathered under one name.
+#include "types.h"
+
+namespace sparse3d {
+namespace S3D_ISA {
+
+void mark_words(const SiteView&, const Window&, const SiteView&, uint64_t*);
+void mark_sites(const SiteView&, const Window&, const SiteView&, uint64_t*);
+void rank_top(const uint64_t*, int64_t, uint32_t*);
+uint32_t rank_bits(const uint64_t*, uint32_t, uint32_t*);
+void list_words(const uint64_t*, int64_t, uint32_t*);
+void write_sites(const SiteView&, uint32_t, uint32_t, int32_t*);
+size_t neighbours_scratch(const SiteView&, const Window&, int);
+void neighbours_tile(const SiteView&, const SiteView&, const Window&, int, int64_t, int32_t*, void*);
+template <class T>
+size_t convolution_scratch(const ConvolutionTask<T>&);
+template <class T>
+void convolution_tile(const ConvolutionTask<T>&, int64_t, void*);
+template <class T>
+void pack_weight(const T*, int64_t, int64_t, int, int, T*);
+template <class T>
+void packed_times_vector(const T*, const T*, int, int, T*);
+template <class T>
+size_t weight_gradient_scratch(const WeightGradientTask<T>&);
+template <class T>
+void weight_gradient_chunk(const WeightGradientTask<T>&, int64_t, int, int, void*);
+template <class T>
+size_t pool_scratch(const PoolTask<T>&);
+template <class T>
+void max_pool_tile(const PoolTask<T>&, int64_t, void*);
+template <class T>
+void max_pool_gradient_tile(const PoolTask<T>&, int64_t, void*);
+template <class T>
+void avg_pool_tile(const PoolTask<T>&, int64_t, void*);
+template <class T>
+void avg_pool_gradient_tile(const PoolTask<T>&, int64_t, void*);
+
+#if defined(__AVX512F__)
+constexpr int kVectorBytes = 64;
+#elif defined(__AVX2__)
+constexpr int kVectorBytes = 32;
+#else
+constexpr int kVectorBytes = 16;
+#endif
+
+template <class T>
+constexpr TypedKernels<T> typed() {
+    return {kVectorBytes / int(sizeof(T)),
+            convolution_scratch<T>,
+            convolution_tile<T>,
+            pack_weight<T>,
+            packed_times_vector<T>,
+            weight_gradient_scratch<T>,
+            weight_gradient_chunk<T>,
+            pool_scratch<T>,
+            max_pool_tile<T>,
+            max_pool_gradient_tile<T>,
+            avg_pool_tile<T>,
+            avg_pool_gradient_tile<T>};
+}
+
+#define S3D_TEXT2(name) #name
+#define S3D_TEXT(name) S3D_TEXT2(name)
+#define S3D_JOIN2(a, b) a##b
+#define S3D_JOIN(a, b) S3D_JOIN2(a, b)
+
+}  // namespace S3D_ISA
+
+const Kernels S3D_JOIN(kernels_, S3D_ISA) = {
+    S3D_TEXT(S3D_ISA),         S3D_ISA::mark_words,      S3D_ISA::mark_sites,
+    S3D_ISA::rank_top,         S3D_ISA::rank_bits,       S3D_ISA::list_words,
+    S3D_ISA::write_sites,      S3D_ISA::neighbours_scratch, S3D_ISA::neighbours_tile,
+    S3D_ISA::typed<float>(),   S3D_ISA::typed<double>(),
+};
+
+}  // namespace sparse3d

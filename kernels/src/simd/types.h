@@ -1,0 +1,126 @@
+// Plain data that the drivers (compiled once) hand to the kernels (compiled once for each instruction set).
+// No standard library here beyond <stdint.h>: an inline template of it, compiled with AVX-512, could be the copy that the
+// linker keeps for everybody.
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+
+namespace sparse3d {
+
+// A site set. Words are 64 cells along x; lines (b, z, y) have `words_x` of them. Only words that hold a site are kept.
+struct SiteView {
+    int32_t batch, z, y, x, words_x;
+    uint32_t n_words, n_sites;
+    const uint64_t* top;       // one bit for each word of the grid: does it hold a site?
+    const uint32_t* top_rank;  // number of kept words before each 64 bits of `top`
+    const uint32_t* word;      // (n_words) number of the word in the grid, ascending
+    const uint64_t* bits;      // (n_words) its sites
+    const uint32_t* base;      // (n_words + 1) rank of its first site; the last one is n_sites
+    const int32_t* rows;       // (n_sites) the caller's row of each rank, or null where they are equal
+};
+
+struct Window {
+    int32_t kernel[3], stride[3], padding[3], dilation[3];
+    int32_t transposed;
+};
+
+constexpr int kTileSlack = 64;  // a tile ends with a whole word, so it may hold this many rows more than asked
+
+// Input rows to output rows. `packed` holds, for each offset and each block of up to four vectors of output channels,
+// c_in rows of the block's width. A missing input adds `missing`: it is counted in `start` for every offset and taken
+// back where the input turns out to be there, so that a tile's cost follows its pairs.
+template <class T>
+struct ConvolutionTask {
+    SiteView in, out;
+    Window window;
+    int32_t c_in, c_out;
+    int32_t width;          // c_out rounded up to whole vectors
+    const T* features;      // (n, c_in)
+    const T* packed;        // (volume, c_in, width) in blocks
+    const T* start;         // (phases, width): bias + background of all offsets of the phase
+    const T* missing;       // (volume, width), or (width) zeros with missing_stride 0
+    int32_t missing_stride;
+    const T* background;    // (c_in) or null: for the kernel that copies windows
+    int32_t few_channels;   // copy whole windows and multiply once (small c_in)
+    int32_t tile_rows;
+    int32_t splits;         // pieces of the output channels that are tasks of their own
+    int32_t leaky;          // apply x > 0 ? x : slope * x at the end
+    T slope;
+    T* result;              // (m, c_out)
+};
+
+// The weight gradient of one stretch of output rows and a range of offsets.
+template <class T>
+struct WeightGradientTask {
+    SiteView in, out;
+    Window window;
+    int32_t c_in, c_out;
+    int32_t stride_in;      // of a feature row: c_in rounded up to whole vectors, or c_in itself for few_channels
+    int32_t width;          // of a gradient row: c_in, or for few_channels volume * (c_in + 1), rounded up to whole vectors
+    int32_t few_channels;
+    const T* features;
+    const T* grad;          // (m, c_out)
+    const T* background;    // (c_in) or null
+    int32_t tile_rows;
+    int32_t tiles_per_chunk;
+    T* partial;             // (chunks, c_out, volume, width), for few_channels (chunks, c_out, width)
+    double* paired;         // (chunks, volume, c_out): sum of grad over the rows that offset k reaches; unused for few_channels
+    double* total;          // (chunks, phases, c_out): sum of grad over the rows of a phase
+};
+
+template <class T>
+struct PoolTask {
+    SiteView in, out;
+    Window window;
+    int32_t channels;
+    int32_t tile_rows;
+    const T* features;      // (n, channels): pooled, or for a gradient (m, channels) of it
+    const T* background;    // (channels) or null
+    const int32_t* origin;  // (m, channels): where each maximum came from (gradient of the maximum)
+    const T* scale;         // (m): weight of each output row (gradient of the mean)
+    T* values;              // (rows of the tile's side, channels)
+    int32_t* rows;          // (m, channels) or null
+    T* counts;              // (m) or null: number of active inputs of each output row
+};
+
+template <class T>
+struct TypedKernels {
+    int lanes;
+    size_t (*convolution_scratch)(const ConvolutionTask<T>&);
+    void (*convolution_tile)(const ConvolutionTask<T>&, int64_t task, void* scratch);
+    // packed <- source[out * stride_out + in * stride_in]
+    void (*pack_weight)(const T* source, int64_t stride_out, int64_t stride_in, int c_out, int c_in, T* packed);
+    // result (width) <- sum over c_in of packed * vector
+    void (*packed_times_vector)(const T* packed, const T* vector, int c_in, int width, T* result);
+    size_t (*weight_gradient_scratch)(const WeightGradientTask<T>&);
+    void (*weight_gradient_chunk)(const WeightGradientTask<T>&, int64_t chunk, int first_offset, int last_offset, void* scratch);
+    size_t (*pool_scratch)(const PoolTask<T>&);
+    void (*max_pool_tile)(const PoolTask<T>&, int64_t tile, void* scratch);
+    void (*max_pool_gradient_tile)(const PoolTask<T>&, int64_t tile, void* scratch);
+    void (*avg_pool_tile)(const PoolTask<T>&, int64_t tile, void* scratch);
+    void (*avg_pool_gradient_tile)(const PoolTask<T>&, int64_t tile, void* scratch);
+};
+
+struct Kernels {
+    const char* name;
+    // Output words that the sites of words [first, last) reach: set their bits in `top`, or, with `top` complete and
+    // ranked, set the sites in `bits`.
+    void (*mark_words)(const SiteView& in, const Window&, const SiteView& out, uint64_t* top);
+    void (*mark_sites)(const SiteView& in, const Window&, const SiteView& out, uint64_t* bits);
+    void (*rank_top)(const uint64_t* top, int64_t n, uint32_t* rank);
+    uint32_t (*rank_bits)(const uint64_t* bits, uint32_t n, uint32_t* base);
+    void (*list_words)(const uint64_t* top, int64_t n, uint32_t* word);
+    void (*write_sites)(const SiteView&, uint32_t first, uint32_t last, int32_t* indices);
+    size_t (*neighbours_scratch)(const SiteView& out, const Window&, int tile_rows);
+    void (*neighbours_tile)(const SiteView& in, const SiteView& out, const Window&, int tile_rows, int64_t tile,
+                            int32_t* table, void* scratch);
+    TypedKernels<float> f32;
+    TypedKernels<double> f64;
+};
+
+extern const Kernels kernels_baseline;
+extern const Kernels kernels_avx2;
+extern const Kernels kernels_avx512;
+
+}  // namespace sparse3d

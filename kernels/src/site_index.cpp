@@ -1,0 +1,188 @@
+#include "site_index.h"
+
+#include <stdexcept>
+#include <string>
+
+#include "isa.h"
+#include "threads.h"
+
+namespace sparse3d {
+namespace {
+
+std::string text(const std::int32_t* site) {
+    return "[" + std::to_string(site[0]) + ", " + std::to_string(site[1]) + ", " + std::to_string(site[2]) + ", " +
+           std::to_string(site[3]) + "]";
+}
+
+std::string text(const std::array<int, 3>& shape) {
+    return "(" + std::to_string(shape[0]) + ", " + std::to_string(shape[1]) + ", " + std::to_string(shape[2]) + ")";
+}
+
+int popcount(std::uint64_t bits) { return __builtin_popcountll(bits); }
+
+}  // namespace
+
+SiteIndex::SiteIndex(int batch_size, std::array<int, 3> grid) : batch(batch_size), shape(grid) {
+    if (batch < 0 || shape[0] < 1 || shape[1] < 1 || shape[2] < 1)
+        throw std::invalid_argument("a grid needs at least one cell on every axis, got " + text(shape) + " and batch size " +
+                                    std::to_string(batch));
+    words_x = (shape[2] + 63) / 64;
+    const double words = double(batch) * shape[0] * shape[1] * words_x;
+    if (words >= 4294967296.0)
+        throw std::invalid_argument("a grid of " + text(shape) + " times " + std::to_string(batch) +
+                                    " is too large: at most 2^32 words of 64 cells; use a smaller field or batch");
+    top.assign(std::size_t(words) / 64 + 1, 0);
+}
+
+void SiteIndex::list_words() {
+    top_rank.resize(top.size() + 1);
+    kernels().rank_top(top.data(), std::int64_t(top.size()), top_rank.data());
+    word.resize(top_rank.back());
+    kernels().list_words(top.data(), std::int64_t(top.size()), word.data());
+    bits.assign(word.size(), 0);
+}
+
+void SiteIndex::rank_sites() {
+    base.resize(bits.size() + 1);
+    kernels().rank_bits(bits.data(), std::uint32_t(bits.size()), base.data());
+}
+
+SiteView SiteIndex::view() const {
+    SiteView v{};
+    v.batch = batch;
+    v.z = shape[0];
+    v.y = shape[1];
+    v.x = shape[2];
+    v.words_x = words_x;
+    v.n_words = std::uint32_t(word.size());
+    v.n_sites = std::uint32_t(count());
+    v.top = top.data();
+    v.top_rank = top_rank.data();
+    v.word = word.data();
+    v.bits = bits.data();
+    v.base = base.data();
+    v.rows = rows.empty() ? nullptr : rows.data();
+    return v;
+}
+
+Window window_of(const Geometry& g) {
+    Window w{};
+    for (std::size_t axis = 0; axis < 3; ++axis) {
+        if (g.kernel[axis] < 1 || g.stride[axis] < 1 || g.dilation[axis] < 1 || g.padding[axis] < 0)
+            throw std::invalid_argument("kernel, stride and dilation must be at least 1 and padding at least 0 on every axis");
+        w.kernel[axis] = g.kernel[axis];
+        w.stride[axis] = g.stride[axis];
+        w.padding[axis] = g.padding[axis];
+        w.dilation[axis] = g.dilation[axis];
+    }
+    w.transposed = g.transposed;
+    return w;
+}
+
+Geometry Geometry::reversed() const {
+    Geometry r = *this;
+    r.in_shape = out_shape;
+    r.out_shape = in_shape;
+    r.transposed = !transposed;
+    return r;
+}
+
+Sites index_sites(const std::int32_t* indices, std::int64_t n, int batch, std::array<int, 3> shape) {
+    auto index = std::make_shared<SiteIndex>(batch, shape);
+    if (n > 2147483647) throw std::invalid_argument("at most 2^31 - 1 sites, got " + std::to_string(n));
+    const auto word_of = [&](const std::int32_t* site) {
+        return ((std::uint32_t(site[0]) * std::uint32_t(shape[0]) + std::uint32_t(site[1])) * std::uint32_t(shape[1]) +
+                std::uint32_t(site[2])) *
+                   std::uint32_t(index->words_x) +
+               std::uint32_t(site[3] >> 6);
+    };
+    bool raster = true;
+    std::int64_t last = -1;
+    for (std::int64_t i = 0; i < n; ++i) {
+        const std::int32_t* site = indices + 4 * i;
+        if (std::uint32_t(site[0]) >= std::uint32_t(batch) || std::uint32_t(site[1]) >= std::uint32_t(shape[0]) ||
+            std::uint32_t(site[2]) >= std::uint32_t(shape[1]) || std::uint32_t(site[3]) >= std::uint32_t(shape[2]))
+            throw std::invalid_argument("site " + text(site) + " [b, z, y, x] in row " + std::to_string(i) +
+                                        " lies outside a grid of " + text(shape) + " with batch size " + std::to_string(batch) +
+                                        "; crop the sites or enlarge the grid");
+        const std::uint32_t word = word_of(site);
+        const std::int64_t cell = std::int64_t(word) * 64 + (site[3] & 63);
+        raster = raster && cell > last;
+        last = cell;
+        index->top[word >> 6] |= std::uint64_t(1) << (word & 63);
+    }
+    index->list_words();
+    const auto slot_of = [&](std::uint32_t word) {
+        return index->top_rank[word >> 6] +
+               std::uint32_t(popcount(index->top[word >> 6] & ((std::uint64_t(1) << (word & 63)) - 1)));
+    };
+    std::uint32_t held_word = 0, slot = 0;
+    for (std::int64_t i = 0; i < n; ++i) {
+        const std::int32_t* site = indices + 4 * i;
+        const std::uint32_t word = word_of(site);
+        if (i == 0 || word != held_word) slot = slot_of(word);
+        held_word = word;
+        const std::uint64_t bit = std::uint64_t(1) << (site[3] & 63);
+        if (index->bits[slot] & bit)
+            throw std::invalid_argument("site " + text(site) + " [b, z, y, x] in row " + std::to_string(i) +
+                                        " occurs twice; keep one row for each site");
+        index->bits[slot] |= bit;
+    }
+    index->rank_sites();
+    if (!raster) {
+        index->rows.resize(std::size_t(n));
+        for (std::int64_t i = 0; i < n; ++i) {
+            const std::int32_t* site = indices + 4 * i;
+            slot = slot_of(word_of(site));
+            const std::uint64_t before = index->bits[slot] & ((std::uint64_t(1) << (site[3] & 63)) - 1);
+            index->rows[index->base[slot] + std::uint32_t(popcount(before))] = std::int32_t(i);
+        }
+    }
+    return index;
+}
+
+Sites output_sites(const Sites& in, const Geometry& geometry) {
+    if (in->shape != geometry.in_shape || in->batch != geometry.batch)
+        throw std::invalid_argument("the sites lie in a grid of " + text(in->shape) + ", but the geometry reads " +
+                                    text(geometry.in_shape));
+    auto out = std::make_shared<SiteIndex>(geometry.batch, geometry.out_shape);
+    const Window window = window_of(geometry);
+    const SiteView from = in->view();
+    kernels().mark_words(from, window, out->view(), out->top.data());
+    out->list_words();
+    kernels().mark_sites(from, window, out->view(), out->bits.data());
+    out->rank_sites();
+    return out;
+}
+
+std::int64_t site_count(const Sites& sites) { return sites->count(); }
+
+void write_sites(const Sites& sites, std::int32_t* indices, int threads) {
+    const SiteView v = sites->view();
+    constexpr std::uint32_t kWords = 1024;
+    parallel_for((v.n_words + kWords - 1) / kWords, threads, [&](std::int64_t task, int) {
+        const std::uint32_t first = std::uint32_t(task) * kWords;
+        kernels().write_sites(v, first, first + kWords < v.n_words ? first + kWords : v.n_words, indices);
+    });
+}
+
+Plan make_plan(Sites in, Sites out, const Geometry& geometry) {
+    window_of(geometry);
+    if (in->shape != geometry.in_shape || out->shape != geometry.out_shape || in->batch != geometry.batch ||
+        out->batch != geometry.batch)
+        throw std::invalid_argument("the sites lie in grids of " + text(in->shape) + " and " + text(out->shape) +
+                                    ", but the geometry goes from " + text(geometry.in_shape) + " to " + text(geometry.out_shape));
+    return {std::move(in), std::move(out), geometry};
+}
+
+void write_neighbours(const Plan& plan, std::int32_t* rows, int threads) {
+    const SiteView in = plan.in->view(), out = plan.out->view();
+    const Window window = window_of(plan.geometry);
+    constexpr int kRows = 256;
+    const WorkerScratch scratch(kernels().neighbours_scratch(out, window, kRows), threads);
+    parallel_for((std::int64_t(out.n_sites) + kRows - 1) / kRows, threads, [&](std::int64_t tile, int worker) {
+        kernels().neighbours_tile(in, out, window, kRows, tile, rows, scratch.of(worker));
+    });
+}
+
+}  // namespace sparse3d

@@ -1,0 +1,30 @@
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <vector>
+
+#include "simd/types.h"
+#include "sparse3d/sparse3d.h"
+
+namespace sparse3d {
+
+class SiteIndex {
+public:
+    int batch = 0;
+    std::array<int, 3> shape{};
+    int words_x = 0;
+    std::vector<std::uint64_t> top, bits;
+    std::vector<std::uint32_t> top_rank, word, base;
+    std::vector<std::int32_t> rows;  // empty where rows are ranks
+
+    SiteIndex(int batch, std::array<int, 3> shape);  // no sites yet; throws if the grid has no size or is too large
+    void list_words();  // from `top`: ranks and words; makes room for bits
+    void rank_sites();  // from `bits`: bases
+    SiteView view() const;
+    std::int64_t count() const { return base.empty() ? 0 : base.back(); }
+};
+
+Window window_of(const Geometry& geometry);
+
+}  // namespace sparse3d

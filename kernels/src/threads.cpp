@@ -1,0 +1,179 @@
+#include "threads.h"
+
+#include <algorithm>
+#include <atomic>
+#include <condition_variable>
+#include <cstdlib>
+#include <map>
+#include <mutex>
+#include <new>
+#include <thread>
+#include <vector>
+
+#if defined(__unix__) || defined(__APPLE__)
+#include <unistd.h>
+#endif
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+
+#include "sparse3d/sparse3d.h"
+
+namespace sparse3d {
+namespace {
+
+void pause_a_little() {
+#if defined(__x86_64__)
+    _mm_pause();
+#endif
+}
+
+// Workers wait for a new round by spinning for some microseconds (layers of a network follow each other closely), then
+// asleep. One round at a time: a second caller finds the pool busy and works alone.
+class Pool {
+public:
+    void run(std::int64_t tasks, int threads, Body body, void* context) {
+        const std::unique_lock<std::mutex> only_round(round_mutex_, std::try_to_lock);
+        threads = int(std::min<std::int64_t>(threads, tasks));
+        if (!only_round.owns_lock() || threads <= 1) {
+            for (std::int64_t task = 0; task < tasks; ++task) body(context, task, 0);
+            return;
+        }
+        while (int(workers_.size()) < threads - 1) {
+            const int worker = int(workers_.size()) + 1;
+            workers_.emplace_back([this, worker, seen = round_.load()] { work(worker, seen); });
+            workers_.back().detach();
+        }
+        tasks_ = tasks;
+        threads_ = threads;
+        body_ = body;
+        context_ = context;
+        next_.store(0, std::memory_order_relaxed);
+        pending_.store(int(workers_.size()), std::memory_order_relaxed);
+        {
+            const std::lock_guard<std::mutex> lock(sleep_mutex_);
+            round_.fetch_add(1, std::memory_order_release);
+        }
+        if (asleep_.load() > 0) wake_.notify_all();
+        take_tasks(0);
+        for (int spins = 0; pending_.load(std::memory_order_acquire) != 0; ++spins) {
+            pause_a_little();
+            if (spins > 2000) std::this_thread::yield();
+        }
+    }
+
+private:
+    void take_tasks(int worker) {
+        for (;;) {
+            const std::int64_t task = next_.fetch_add(1, std::memory_order_relaxed);
+            if (task >= tasks_) return;
+            body_(context_, task, worker);
+        }
+    }
+
+    void work(int worker, std::uint64_t seen) {
+        for (;;) {
+            int spins = 0;
+            while (round_.load(std::memory_order_acquire) == seen) {
+                pause_a_little();
+                if (++spins < kSpins) continue;
+                std::unique_lock<std::mutex> lock(sleep_mutex_);
+                asleep_.fetch_add(1);
+                wake_.wait(lock, [&] { return round_.load() != seen; });
+                asleep_.fetch_sub(1);
+            }
+            ++seen;
+            if (worker < threads_) take_tasks(worker);
+            pending_.fetch_sub(1, std::memory_order_release);
+        }
+    }
+
+    static constexpr int kSpins = 2000;
+    std::mutex round_mutex_, sleep_mutex_;
+    std::condition_variable wake_;
+    std::vector<std::thread> workers_;
+    std::atomic<std::uint64_t> round_{0};
+    std::atomic<int> asleep_{0}, pending_{0};
+    std::atomic<std::int64_t> next_{0};
+    std::int64_t tasks_ = 0;
+    int threads_ = 0;
+    Body body_ = nullptr;
+    void* context_ = nullptr;
+};
+
+// Never destroyed: workers may outlive main. A forked child has none of its parent's threads, so it gets a new pool.
+Pool& pool() {
+    static std::mutex mutex;
+    static Pool* current = nullptr;
+    const std::lock_guard<std::mutex> lock(mutex);
+#if defined(__unix__) || defined(__APPLE__)
+    static pid_t owner = 0;
+    if (owner != getpid()) current = nullptr;
+    owner = getpid();
+#endif
+    if (current == nullptr) current = new Pool;
+    return *current;
+}
+
+// Used blocks, by size. Fresh pages cost a fault each, so big blocks are worth keeping.
+struct Store {
+    std::mutex mutex;
+    std::multimap<std::size_t, void*> blocks;
+    std::size_t held = 0;
+};
+Store& store() {
+    static Store* const s = new Store;
+    return *s;
+}
+
+}  // namespace
+
+void run_parallel(std::int64_t tasks, int threads, Body body, void* context) {
+    if (tasks <= 0) return;
+    if (threads <= 1 || tasks == 1) {
+        for (std::int64_t task = 0; task < tasks; ++task) body(context, task, 0);
+        return;
+    }
+    pool().run(tasks, threads, body, context);
+}
+
+Scratchpad::Scratchpad(std::size_t bytes) : block_(nullptr), bytes_(0) {
+    Store& s = store();
+    {
+        const std::lock_guard<std::mutex> lock(s.mutex);
+        const auto found = s.blocks.lower_bound(bytes);
+        if (found != s.blocks.end() && found->first <= 4 * bytes + (1 << 16)) {
+            bytes_ = found->first;
+            block_ = found->second;
+            s.blocks.erase(found);
+            s.held -= bytes_;
+            return;
+        }
+    }
+    bytes_ = std::max<std::size_t>(64, (bytes + 63) / 64 * 64);
+    block_ = ::operator new(bytes_, std::align_val_t(64));
+}
+
+Scratchpad::~Scratchpad() {
+    if (block_ == nullptr) return;
+    Store& s = store();
+    const std::lock_guard<std::mutex> lock(s.mutex);
+    s.blocks.emplace(bytes_, block_);
+    s.held += bytes_;
+}
+
+void trim() {
+    Store& s = store();
+    const std::lock_guard<std::mutex> lock(s.mutex);
+    for (const auto& [bytes, block] : s.blocks) ::operator delete(block, std::align_val_t(64));
+    s.blocks.clear();
+    s.held = 0;
+}
+
+std::size_t scratch_bytes() {
+    Store& s = store();
+    const std::lock_guard<std::mutex> lock(s.mutex);
+    return s.held;
+}
+
+}  // namespace sparse3d

@@ -1,0 +1,334 @@
+// Every operator against naive loops in double, over random and awkward geometries; bit-identity over thread counts.
+#include <algorithm>
+#include <cmath>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <random>
+#include <stdexcept>
+#include <string>
+#include <type_traits>
+
+#include "naive.h"
+
+using namespace sparse3d;
+using Sites4 = std::vector<std::int32_t>;
+
+namespace {
+
+int failures = 0;
+std::string scene;
+
+void check(bool ok, const char* what) {
+    if (ok) return;
+    ++failures;
+    std::printf("FAILED %s: %s\n", scene.c_str(), what);
+}
+
+std::mt19937 random_bits(7);
+double uniform() { return std::uniform_real_distribution<double>(-1, 1)(random_bits); }
+int between(int low, int high) { return std::uniform_int_distribution<int>(low, high)(random_bits); }
+
+template <class T>
+std::vector<T> random_values(std::size_t n) {
+    std::vector<T> v(n);
+    for (T& x : v) x = T(uniform());
+    return v;
+}
+
+Sites4 random_sites(int batch, std::array<int, 3> s, double density, bool shuffled) {
+    std::vector<std::array<std::int32_t, 4>> sites;
+    for (int b = 0; b < batch; ++b)
+        for (int z = 0; z < s[0]; ++z)
+            for (int y = 0; y < s[1]; ++y)
+                for (int x = 0; x < s[2]; ++x)
+                    if ((uniform() + 1) / 2 < density) sites.push_back({b, z, y, x});
+    if (shuffled) std::shuffle(sites.begin(), sites.end(), random_bits);
+    Sites4 flat;
+    for (const auto& site : sites) flat.insert(flat.end(), site.begin(), site.end());
+    return flat;
+}
+
+template <class T>
+double tolerance() {
+    return std::is_same_v<T, float> ? 2e-6 : 1e-13;
+}
+
+// Largest difference, relative to the largest expected value.
+template <class T>
+void check_close(const std::vector<T>& got, const std::vector<double>& expected, double factor, const char* what,
+                 double scale = 1e-3) {
+    double largest = scale, difference = 0;
+    for (std::size_t i = 0; i < expected.size(); ++i) {
+        largest = std::max(largest, std::abs(expected[i]));
+        difference = std::max(difference, std::abs(double(got[i]) - expected[i]));
+        if (std::isnan(double(got[i]))) difference = 1e300;
+    }
+    if (difference > factor * tolerance<T>() * largest) std::printf("  difference %g of %g\n", difference, largest);
+    check(difference <= factor * tolerance<T>() * largest, what);
+}
+
+template <class T>
+bool same(const std::vector<T>& a, const std::vector<T>& b) {
+    return a.size() == b.size() && (a.empty() || std::memcmp(a.data(), b.data(), a.size() * sizeof(T)) == 0);
+}
+
+struct Scene {
+    Geometry geometry;
+    Sites4 in, out;
+    Plan plan;
+    std::vector<std::vector<naive::Meeting>> meetings;
+};
+
+Scene make_scene(const Geometry& g, double density, bool shuffled, bool random_outputs) {
+    Scene s{g, random_sites(g.batch, g.in_shape, density, shuffled), {}, {}, {}};
+    const Sites in = index_sites(s.in.data(), std::int64_t(s.in.size() / 4), g.batch, g.in_shape);
+    Sites out = output_sites(in, g);
+    s.out.resize(std::size_t(site_count(out)) * 4);
+    write_sites(out, s.out.data(), 2);
+    check(s.out == naive::output_sites(g, s.in), "output sites");
+    if (random_outputs) {
+        s.out = random_sites(g.batch, g.out_shape, density, shuffled);
+        out = index_sites(s.out.data(), std::int64_t(s.out.size() / 4), g.batch, g.out_shape);
+    }
+    s.plan = make_plan(in, out, g);
+    s.meetings = naive::meetings(g, s.in, s.out);
+    return s;
+}
+
+void test_neighbours(const Scene& s) {
+    const std::size_t m = s.out.size() / 4;
+    std::vector<std::int32_t> table(std::size_t(s.geometry.volume()) * m, -7), expected(table.size(), -1);
+    write_neighbours(s.plan, table.data(), 2);
+    for (const auto& of : s.meetings)
+        for (const auto& meeting : of) expected[std::size_t(meeting.offset) * m + std::size_t(meeting.out)] = meeting.in;
+    check(table == expected, "neighbours");
+}
+
+template <class T>
+void test_convolution(const Scene& s, int c_in, int c_out, bool with_bias, bool with_background) {
+    const std::size_t n = s.in.size() / 4, m = s.out.size() / 4, volume = std::size_t(s.geometry.volume());
+    const std::size_t ci = std::size_t(c_in), co = std::size_t(c_out);
+    const std::vector<T> features = random_values<T>(n * ci), weight = random_values<T>(co * volume * ci), bias = random_values<T>(co),
+                         background = random_values<T>(ci), grad = random_values<T>(m * co);
+    Convolution<T> args{features.data(), weight.data(), with_bias ? bias.data() : nullptr, with_background ? background.data() : nullptr, c_in, c_out};
+
+    std::vector<double> value(m * co, 0), g_features(n * ci, 0), g_weight(weight.size(), 0), g_bias(co, 0), g_background(ci, 0);
+    for (std::size_t o = 0; o < m; ++o)
+        for (std::size_t c = 0; c < co; ++c) {
+            const double g = double(grad[o * co + c]);
+            double sum = with_bias ? double(bias[c]) : 0;
+            g_bias[c] += g;
+            for (const naive::Meeting& meeting : s.meetings[o]) {
+                if (meeting.in < 0 && !with_background) continue;
+                const T* x = meeting.in < 0 ? background.data() : features.data() + std::size_t(meeting.in) * ci;
+                double* gx = meeting.in < 0 ? g_background.data() : g_features.data() + std::size_t(meeting.in) * ci;
+                const std::size_t w = (c * volume + std::size_t(meeting.offset)) * ci;
+                for (std::size_t i = 0; i < ci; ++i) {
+                    sum += double(weight[w + i]) * double(x[i]);
+                    g_weight[w + i] += g * double(x[i]);
+                    gx[i] += g * double(weight[w + i]);
+                }
+            }
+            value[o * co + c] = sum;
+        }
+
+    std::vector<T> first, first_gradients;
+    for (int threads : {1, 2, 3, 8}) {
+        std::vector<T> result(m * co, T(77));
+        convolution(s.plan, args, result.data(), threads);
+        std::vector<T> gradients(n * ci + weight.size() + co + ci, T(77));
+        T* p = gradients.data();
+        convolution_backward<T>(s.plan, args, grad.data(),
+                                {p, p + n * ci, p + n * ci + weight.size(), with_background ? p + n * ci + weight.size() + co : nullptr}, threads);
+        if (threads == 1) {
+            first = result;
+            first_gradients = gradients;
+            check_close(result, value, 1, "convolution");
+            const auto cut = [&](std::size_t from, std::size_t size) { return std::vector<T>(p + from, p + from + size); };
+            check_close(cut(0, n * ci), g_features, 1, "gradient of features");
+            check_close(cut(n * ci, weight.size()), g_weight, 2, "gradient of weight");
+            check_close(cut(n * ci + weight.size(), co), g_bias, 2, "gradient of bias");
+            // a difference of sums over all rows: exact to the size of those
+            if (with_background) check_close(cut(n * ci + weight.size() + co, ci), g_background, 4, "gradient of background", std::sqrt(double(m * co)));
+        }
+        check(same(result, first), "convolution is bit-identical for any number of threads");
+        check(same(gradients, first_gradients), "gradients are bit-identical for any number of threads");
+    }
+
+    args.activation = Activation::leaky_relu;
+    args.slope = T(0.25);
+    std::vector<T> activated(m * co);
+    convolution(s.plan, args, activated.data(), 2);
+    for (T& v : first) v = v > 0 ? v : T(0.25) * v;
+    check(same(activated, first), "fused activation");
+}
+
+template <class T>
+void test_pools(const Scene& s, int channels, bool with_background) {
+    const std::size_t n = s.in.size() / 4, m = s.out.size() / 4, c = std::size_t(channels);
+    std::vector<T> features = random_values<T>(n * c), background = random_values<T>(c);
+    const std::vector<T> grad = random_values<T>(m * c);
+    // ties, so that the first offset has to win
+    for (T& v : features) v = T(std::round(v * 4) / 4);
+    for (T& v : background) v = T(std::round(v * 4) / 4);
+
+    std::vector<T> maximum(m * c), g_max(n * c, 0);
+    std::vector<std::int32_t> origin(m * c);
+    std::vector<double> mean(m * c), gm_features(n * c, 0), gm_background(c, 0), ga_features(n * c, 0), ga_background(c, 0);
+    for (std::size_t o = 0; o < m; ++o)
+        for (std::size_t j = 0; j < c; ++j) {
+            T best = 0;
+            int from = -1, members = 0;
+            double sum = 0;
+            for (const naive::Meeting& meeting : s.meetings[o]) {
+                if (meeting.in < 0 && !with_background) continue;
+                const T v = meeting.in < 0 ? background[j] : features[std::size_t(meeting.in) * c + j];
+                if (members == 0 || v > best) {
+                    best = v;
+                    from = meeting.in;
+                }
+                sum += double(v);
+                ++members;
+            }
+            maximum[o * c + j] = best;
+            origin[o * c + j] = from;
+            mean[o * c + j] = members ? sum / members : 0;
+            const double g = double(grad[o * c + j]);
+            (from < 0 ? gm_background[j] : gm_features[std::size_t(from) * c + j]) += g;
+            for (const naive::Meeting& meeting : s.meetings[o]) {
+                if (meeting.in < 0 && !with_background) continue;
+                (meeting.in < 0 ? ga_background[j] : ga_features[std::size_t(meeting.in) * c + j]) += g / members;
+            }
+        }
+
+    std::vector<T> first;
+    for (int threads : {1, 2, 8}) {
+        std::vector<T> got(m * c), averaged(m * c), g_features(n * c), g_background(c), a_features(n * c), a_background(c);
+        std::vector<std::int32_t> rows(m * c);
+        max_pool(s.plan, features.data(), with_background ? background.data() : nullptr, channels, got.data(), rows.data(), threads);
+        check(same(got, maximum), "max pool");
+        check(same(rows, origin), "origin of the maximum");
+        max_pool_backward(s.plan, grad.data(), rows.data(), channels, g_features.data(), g_background.data(), threads);
+        check_close(g_features, gm_features, 2, "max pool gradient of features");
+        check_close(g_background, gm_background, 2, "max pool gradient of background");
+        avg_pool(s.plan, features.data(), with_background ? background.data() : nullptr, channels, averaged.data(), threads);
+        check_close(averaged, mean, 2, "mean pool");
+        avg_pool_backward(s.plan, grad.data(), channels, !with_background, a_features.data(), a_background.data(), threads);
+        check_close(a_features, ga_features, 2, "mean pool gradient of features");
+        check_close(a_background, ga_background, 2, "mean pool gradient of background");
+        for (const auto* part : {&g_background, &a_features, &a_background}) g_features.insert(g_features.end(), part->begin(), part->end());
+        if (threads == 1) first = g_features;
+        check(same(g_features, first), "pool gradients are bit-identical for any number of threads");
+    }
+}
+
+template <class T>
+void test_scene(const Geometry& g, double density, bool shuffled, bool random_outputs, int c_in, int c_out) {
+    scene = "kernel " + std::to_string(g.kernel[0]) + std::to_string(g.kernel[1]) + std::to_string(g.kernel[2]) + " stride " +
+            std::to_string(g.stride[0]) + std::to_string(g.stride[1]) + std::to_string(g.stride[2]) + " padding " +
+            std::to_string(g.padding[0]) + std::to_string(g.padding[1]) + std::to_string(g.padding[2]) + " dilation " +
+            std::to_string(g.dilation[0]) + std::to_string(g.dilation[1]) + std::to_string(g.dilation[2]) + " in " +
+            std::to_string(g.in_shape[0]) + "x" + std::to_string(g.in_shape[1]) + "x" + std::to_string(g.in_shape[2]) +
+            (g.transposed ? " transposed" : "") + " density " + std::to_string(density) + (shuffled ? " shuffled" : "") +
+            (random_outputs ? " random outputs" : "") + " channels " + std::to_string(c_in) + " to " + std::to_string(c_out) +
+            (std::is_same_v<T, float> ? " float" : " double");
+    const Scene s = make_scene(g, density, shuffled, random_outputs);
+    test_neighbours(s);
+    test_convolution<T>(s, c_in, c_out, true, true);
+    test_convolution<T>(s, c_in, c_out, false, false);
+    if (!g.transposed) {
+        test_pools<T>(s, c_out, true);
+        test_pools<T>(s, c_out, false);
+    }
+}
+
+// The grid that a window makes of `in` (0 where it does not fit), as Window.output_shape has it.
+std::array<int, 3> output_shape(const Geometry& g) {
+    std::array<int, 3> out{};
+    for (std::size_t a = 0; a < 3; ++a)
+        out[a] = g.transposed ? (g.in_shape[a] - 1) * g.stride[a] - 2 * g.padding[a] + g.dilation[a] * (g.kernel[a] - 1) + 1
+                              : (g.in_shape[a] + 2 * g.padding[a] - g.dilation[a] * (g.kernel[a] - 1) - 1 + g.stride[a]) / g.stride[a];
+    return out;
+}
+
+void test_random_scenes(int rounds) {
+    for (int round = 0; round < rounds;) {
+        Geometry g{};
+        for (std::size_t a = 0; a < 3; ++a) {
+            g.kernel[a] = between(1, 4);
+            g.stride[a] = between(1, 3);
+            g.padding[a] = between(0, 2);
+            g.dilation[a] = between(1, 2);
+            g.in_shape[a] = between(1, 8);
+        }
+        if (between(0, 2) == 0) g.in_shape[2] = between(60, 140);  // several words in a line
+        if (between(0, 2) == 0) g.stride = {1, 1, 1};
+        if (between(0, 3) == 0) g.stride = {2, 2, 2};
+        g.batch = between(1, 3);
+        g.transposed = between(0, 2) == 0;
+        g.out_shape = output_shape(g);
+        if (*std::min_element(g.out_shape.begin(), g.out_shape.end()) < 1) continue;
+        const double densities[] = {0, 0.02, 0.2, 0.6, 1};
+        const int channels[] = {1, 2, 3, 4, 5, 8, 16, 17, 32, 35, 48, 64, 96};
+        const double density = densities[between(0, 4)];
+        const int c_in = channels[between(0, 12)], c_out = channels[between(0, round % 4 ? 8 : 12)];
+        if (round % 3 == 0)
+            test_scene<double>(g, density, between(0, 1), between(0, 3) == 0, c_in, c_out);
+        else
+            test_scene<float>(g, density, between(0, 1), between(0, 3) == 0, c_in, c_out);
+        ++round;
+    }
+}
+
+void test_networks_layers() {
+    const auto geometry = [](int kernel, int stride, int padding, int side, int batch) {
+        Geometry g{{kernel, kernel, kernel}, {stride, stride, stride}, {padding, padding, padding}, {1, 1, 1}, {side, side, side}, {}, batch, false};
+        g.out_shape = output_shape(g);
+        return g;
+    };
+    test_scene<float>(geometry(2, 1, 0, 20, 1), 0.7, false, false, 32, 64);
+    test_scene<float>(geometry(3, 1, 1, 14, 2), 0.8, false, true, 32, 32);
+    test_scene<float>(geometry(3, 1, 1, 14, 1), 1.0, true, true, 64, 64);
+    test_scene<float>(geometry(2, 1, 0, 2, 1), 1, false, false, 160, 192);
+    test_scene<float>(geometry(3, 2, 0, 13, 1), 0.5, false, false, 96, 96);
+    test_scene<float>(geometry(5, 1, 2, 9, 1), 0.3, false, false, 4, 24);
+    test_scene<float>(geometry(1, 1, 0, 9, 1), 0.3, false, false, 24, 100);
+}
+
+// A batch size of zero, no sites, and every mistake a caller can make.
+void test_refusals() {
+    scene = "refusals";
+    const auto refuses = [](const Sites4& sites, const char* expected) {
+        try {
+            index_sites(sites.data(), std::int64_t(sites.size() / 4), 2, {4, 5, 6});
+        } catch (const std::invalid_argument& error) {
+            return std::string(error.what()).find(expected) != std::string::npos;
+        }
+        return false;
+    };
+    check(refuses({0, 0, 0, 6}, "outside"), "x beyond the grid");
+    check(refuses({0, -1, 0, 0}, "outside"), "z below the grid");
+    check(refuses({2, 0, 0, 0}, "outside"), "beyond the batch");
+    check(refuses({0, 1, 2, 3, 1, 1, 2, 3, 0, 1, 2, 3}, "twice"), "a duplicate");
+    check(site_count(index_sites(nullptr, 0, 0, {4, 5, 6})) == 0, "an empty batch");
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+    try {
+        std::printf("instruction set %s\n", instruction_set());
+    } catch (const std::invalid_argument& error) {
+        std::printf("%s\n", error.what());
+        return 77;
+    }
+    const int rounds = argc > 1 ? std::atoi(argv[1]) : 150;
+    test_refusals();
+    test_networks_layers();
+    test_random_scenes(rounds);
+    trim();
+    check(scratch_bytes() == 0, "scratch memory is given back");
+    std::printf(failures ? "%d checks failed\n" : "all checks passed\n", failures);
+    return failures ? 1 : 0;
+}

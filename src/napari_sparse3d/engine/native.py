@@ -1,0 +1,223 @@
+"""The engine of this project: C++ kernels for the CPU (see ``docs/kernels.md``).
+
+``NAPARI_SPARSE3D_ISA`` (``baseline``, ``avx2`` or ``avx512``) forces an instruction set. The number of threads
+is torch's.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from napari_sparse3d import _kernels
+from napari_sparse3d.errors import EngineError
+from napari_sparse3d.sparse.engine import Engine
+from napari_sparse3d.sparse.window import Geometry, Triple
+
+_SUFFIX = {torch.float32: "f32", torch.float64: "f64"}
+_KERNELS = {
+    dtype: {
+        name: getattr(_kernels, f"{name}_{suffix}")
+        for name in (
+            "convolution",
+            "convolution_backward",
+            "max_pool",
+            "max_pool_backward",
+            "avg_pool",
+            "avg_pool_backward",
+        )
+    }
+    for dtype, suffix in _SUFFIX.items()
+}
+
+
+class NativeEngine(Engine):
+    """C++ kernels on CPU tensors of float32 (fast) or float64 (for checking gradients).
+
+    Raises
+    ------
+    EngineError
+        If ``NAPARI_SPARSE3D_ISA`` asks for an instruction set that this processor lacks.
+    """
+
+    name: ClassVar[str] = "native"
+
+    def __init__(self) -> None:
+        try:
+            self.instruction_set: str = _kernels.instruction_set()
+        except ValueError as error:
+            raise EngineError(str(error)) from error
+
+    def check_sites(self, indices: Tensor, batch_size: int, shape: Triple) -> None:  # noqa: D102
+        _index(indices, batch_size, shape)
+
+    def output_sites(self, indices: Tensor, geometry: Geometry) -> Tensor:  # noqa: D102
+        index = _kernels.output_sites(_index(indices, geometry.batch_size, geometry.in_shape), geometry.pack())
+        sites = torch.empty((index.count, 4), dtype=torch.int32)
+        index.write(sites.data_ptr(), torch.get_num_threads())
+        _remember(sites, index, geometry.batch_size, geometry.out_shape)
+        return sites
+
+    def plan(self, in_indices: Tensor, out_indices: Tensor, geometry: Geometry) -> Any:  # noqa: D102
+        return _kernels.make_plan(
+            _index(in_indices, geometry.batch_size, geometry.in_shape),
+            _index(out_indices, geometry.batch_size, geometry.out_shape),
+            geometry.pack(),
+        )
+
+    def neighbours(self, plan: Any) -> Tensor:
+        """The plan written out: (kernel volume, M) int32, the input row of each offset and output row, or -1."""
+        rows = torch.empty((plan.volume, plan.outputs), dtype=torch.int32)
+        plan.write_neighbours(rows.data_ptr(), torch.get_num_threads())
+        return rows
+
+    def convolution(  # noqa: D102
+        self, features: Tensor, weight: Tensor, bias: Tensor | None, background: Tensor | None, plan: Any
+    ) -> Tensor:
+        features, weight, bias, background = _ready(features, weight, bias, background)
+        c_out, c_in = weight.shape[0], weight.shape[-1]
+        result = features.new_empty((plan.outputs, c_out))
+        _KERNELS[features.dtype]["convolution"](
+            plan,
+            features.data_ptr(),
+            weight.data_ptr(),
+            _address(bias),
+            _address(background),
+            c_in,
+            c_out,
+            result.data_ptr(),
+            torch.get_num_threads(),
+        )
+        return result
+
+    def convolution_backward(  # noqa: D102
+        self, grad: Tensor, features: Tensor, weight: Tensor, background: Tensor | None, plan: Any
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
+        features, grad, weight, background = _ready(features, grad, weight, background)
+        c_out, c_in = weight.shape[0], weight.shape[-1]
+        g_features, g_weight = torch.empty_like(features), torch.empty_like(weight)
+        g_bias = weight.new_empty(c_out)
+        g_background = None if background is None else torch.empty_like(background)
+        _KERNELS[features.dtype]["convolution_backward"](
+            plan,
+            grad.data_ptr(),
+            features.data_ptr(),
+            weight.data_ptr(),
+            _address(background),
+            c_in,
+            c_out,
+            g_features.data_ptr(),
+            g_weight.data_ptr(),
+            g_bias.data_ptr(),
+            _address(g_background),
+            torch.get_num_threads(),
+        )
+        return g_features, g_weight, g_bias, g_background
+
+    def max_pool(self, features: Tensor, background: Tensor | None, plan: Any) -> tuple[Tensor, Tensor]:  # noqa: D102
+        features, background = _ready(features, background)
+        channels = features.shape[1]
+        values = features.new_empty((plan.outputs, channels))
+        rows = torch.empty((plan.outputs, channels), dtype=torch.int32)
+        _KERNELS[features.dtype]["max_pool"](
+            plan,
+            features.data_ptr(),
+            _address(background),
+            channels,
+            values.data_ptr(),
+            rows.data_ptr(),
+            torch.get_num_threads(),
+        )
+        return values, rows
+
+    def max_pool_backward(self, grad: Tensor, rows: Tensor, plan: Any) -> tuple[Tensor, Tensor]:  # noqa: D102
+        (grad,), rows = _ready(grad), rows.contiguous()
+        channels = grad.shape[1]
+        features, background = grad.new_empty((plan.inputs, channels)), grad.new_empty(channels)
+        _KERNELS[grad.dtype]["max_pool_backward"](
+            plan,
+            grad.data_ptr(),
+            rows.data_ptr(),
+            channels,
+            features.data_ptr(),
+            background.data_ptr(),
+            torch.get_num_threads(),
+        )
+        return features, background
+
+    def avg_pool(self, features: Tensor, background: Tensor | None, plan: Any) -> Tensor:  # noqa: D102
+        features, background = _ready(features, background)
+        channels = features.shape[1]
+        values = features.new_empty((plan.outputs, channels))
+        _KERNELS[features.dtype]["avg_pool"](
+            plan,
+            features.data_ptr(),
+            _address(background),
+            channels,
+            values.data_ptr(),
+            torch.get_num_threads(),
+        )
+        return values
+
+    def avg_pool_backward(self, grad: Tensor, plan: Any, *, over_active: bool) -> tuple[Tensor, Tensor]:  # noqa: D102
+        (grad,) = _ready(grad)
+        channels = grad.shape[1]
+        features, background = grad.new_empty((plan.inputs, channels)), grad.new_empty(channels)
+        _KERNELS[grad.dtype]["avg_pool_backward"](
+            plan,
+            grad.data_ptr(),
+            channels,
+            over_active,
+            features.data_ptr(),
+            background.data_ptr(),
+            torch.get_num_threads(),
+        )
+        return features, background
+
+
+def _address(tensor: Tensor | None) -> int:
+    return 0 if tensor is None else tensor.data_ptr()
+
+
+def _ready(features: Tensor, *others: Tensor | None) -> tuple[Any, ...]:
+    """The tensors, contiguous; all must be CPU tensors of one supported dtype."""
+    if features.dtype not in _SUFFIX:
+        raise TypeError(f"the native engine computes in float32 or float64, got {features.dtype}; convert the features")
+    for tensor in (features, *others):
+        if tensor is not None and (tensor.dtype != features.dtype or tensor.device.type != "cpu"):
+            raise TypeError(
+                f"the native engine needs CPU tensors of one dtype, got {features.dtype} on {features.device} "
+                f"and {tensor.dtype} on {tensor.device}; convert them, or choose another engine"
+            )
+    return tuple(None if tensor is None else tensor.contiguous() for tensor in (features, *others))
+
+
+# The index of a site set is kept on its tensor, so that it lives exactly as long, and every layer that meets the same
+# tensor finds it. Writing to the tensor changes its version, and the index is made again.
+_ATTRIBUTE = "_napari_sparse3d_index"
+
+
+def _index(indices: Tensor, batch_size: int, shape: Triple) -> Any:
+    key = (_version(indices), batch_size, shape)
+    held = getattr(indices, _ATTRIBUTE, None)
+    if held is not None and held[0] == key:
+        return held[1]
+    if indices.dtype != torch.int32 or indices.ndim != 2 or indices.shape[1] != 4 or indices.device.type != "cpu":
+        raise ValueError(
+            f"indices must be a CPU tensor (N, 4) int32 [b, z, y, x], got {tuple(indices.shape)} {indices.dtype} "
+            f"on {indices.device}"
+        )
+    ready = indices.contiguous()
+    index = _kernels.index_sites(ready.data_ptr(), len(ready), batch_size, shape)
+    _remember(indices, index, batch_size, shape)
+    return index
+
+
+def _remember(indices: Tensor, index: Any, batch_size: int, shape: Triple) -> None:
+    setattr(indices, _ATTRIBUTE, ((_version(indices), batch_size, shape), index))
+
+
+def _version(tensor: Tensor) -> int:
+    return 0 if tensor.is_inference() else tensor._version
