@@ -5,6 +5,7 @@ from napari_sparse3d.io.read import read_sequence, read_volume
 from napari_sparse3d.io.samples import sample_head_mri, sample_head_mri_path
 from napari_sparse3d.io.scan import scan
 from napari_sparse3d.io.series import SeriesInfo, VolumeSequence
+from napari_sparse3d.io.write import write_volume
 
 __all__ = [
     "Fault",
@@ -17,4 +18,5 @@ __all__ = [
     "sample_head_mri",
     "sample_head_mri_path",
     "scan",
+    "write_volume",
 ]

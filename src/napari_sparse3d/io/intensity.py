@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from napari_sparse3d.errors import ReadError
+from napari_sparse3d.io.provenance import read_stamp
 
 _INTEGERS = (np.uint8, np.int16, np.uint16, np.int32)
 _AIR_HU = (-1100.0, -900.0)
@@ -57,6 +58,16 @@ def refuse_all_nan(data: NDArray[Any]) -> None:
     """Refuse a volume without one finite voxel."""
     if data.dtype.kind == "f" and not np.isfinite(data).any():
         raise ReadError("every voxel is NaN or infinite: there is nothing to see; check how the file was written")
+
+
+def unit_and_modality(free_text: str, data: NDArray[Any]) -> tuple[str, str, str]:
+    """Unit and modality of a file in a format that has no field for them, and where they come from."""
+    stamped = read_stamp(free_text)
+    if stamped is not None:
+        return (*stamped, "the file's own note")
+    if looks_like_hounsfield(data):
+        return "HU", "CT", "values: the air around the patient is near -1000"
+    return "a.u.", "", ""
 
 
 def looks_like_hounsfield(data: NDArray[Any]) -> bool:

@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 
 from napari_sparse3d.errors import ReadError
 from napari_sparse3d.io.faults import Fault, FaultKind
-from napari_sparse3d.io.intensity import looks_like_hounsfield, refuse_all_nan
+from napari_sparse3d.io.intensity import refuse_all_nan, unit_and_modality
 from napari_sparse3d.io.limits import check_claim
-from napari_sparse3d.io.naming import safe_file_name
+from napari_sparse3d.io.naming import LABEL_NAME, safe_file_name
 from napari_sparse3d.io.orientation import axis_codes, canonical, shear_degrees
 from napari_sparse3d.io.series import SeriesInfo, VolumeSequence
 
@@ -113,14 +113,16 @@ class ItkFile:
         # ITK's arrays are (z, y, x); Canonical takes (x, y, z)
         data = np.stack([order.apply(volume.transpose(2, 1, 0)) for volume in stored])
         refuse_all_nan(data)
-        unit, modality = ("HU", "CT") if looks_like_hounsfield(data) else ("a.u.", "")
+        unit, modality, source = unit_and_modality(header.content, data)
         meta: dict[str, Any] = {
             "format": header.format,
             "stored_orientation": info.orientation,
             "faults": [fault.as_dict() for fault in info.faults],
         }
-        if unit == "HU":
-            meta["unit_from"] = "values: the air around the patient is near -1000"
+        if source:
+            meta["unit_from"] = source
+        if data.dtype.kind in "iu" and re.search(LABEL_NAME, self.path.name.lower()):
+            meta["labels"] = True
         if repairs:
             meta["repairs"] = repairs
         return VolumeSequence(data, order.affine, unit, modality, info.description, meta)
@@ -139,6 +141,8 @@ class _Header:
     """Components are volumes of a list, not vectors."""
     affine_ras: NDArray[np.float64]
     notes: tuple[Fault, ...]
+    content: str
+    """The free text of an NRRD header."""
 
     @classmethod
     def read(cls, path: Path) -> _Header:
@@ -187,11 +191,13 @@ class _Header:
                 )
             ]
         listed = bool(re.search(r"(?im)^kinds:.*\blist\b", text))
+        found = re.search(r"(?im)^content:=?\s*(.*?)\s*$", text)
+        content = found[1] if found else ""
         frames = size[3] if dimension == 4 else (components if listed else 1)
         spatial = [*size, 1, 1, 1][:3]
         return cls(
             name, dimension, (spatial[0], spatial[1], spatial[2]), int(frames), components, bytes_each,
-            "complex" in pixel.lower(), listed, affine, tuple(notes),
+            "complex" in pixel.lower(), listed, affine, tuple(notes), content,
         )  # fmt: skip
 
 

@@ -19,7 +19,7 @@ _CT_WINDOW = (-160.0, 240.0)
 
 
 def display_geometry(affine: NDArray[np.float64], shape: tuple[int, int, int]) -> dict[str, tuple[float, ...]]:
-    """Scale and translation that show an (S, A, R) array superior up and the patient's right on the left.
+    """Scale and translation: an (S, A, R) array is shown superior up and the patient's right on the left.
 
     Obliqueness is dropped for display, as napari draws oblique planes wrongly; the affine stays in the layer's metadata.
     It is the convention of the plugin napari-nifti, so a volume opened by either lies in the same place.
@@ -39,6 +39,32 @@ def display_geometry(affine: NDArray[np.float64], shape: tuple[int, int, int]) -
     spacing = np.linalg.norm(affine[:3, :3], axis=0)
     far = affine[:3, 3] + (np.asarray(shape) - 1) * spacing
     return {"scale": tuple((-spacing).tolist()), "translate": tuple(far.tolist())}
+
+
+def display_geometry_within(
+    affine: NDArray[np.float64], scan_affine: NDArray[np.float64], scan_shape: tuple[int, int, int]
+) -> dict[str, tuple[float, ...]]:
+    """Scale and translation that show another grid over its scan: a voxel set, the sites of a layer.
+
+    Parameters
+    ----------
+    affine : ndarray
+        (4, 4) of the grid that is shown; its axes run along the scan's.
+    scan_affine : ndarray
+        (4, 4) of the scan.
+    scan_shape : tuple of int
+        (Z, Y, X) of the scan: the display is mirrored about the scan's box, not about this grid's own.
+
+    Returns
+    -------
+    dict
+        ``scale`` and ``translate``, each (z, y, x), in mm.
+    """
+    scan = display_geometry(scan_affine, scan_shape)
+    first = np.linalg.solve(scan_affine, affine[:, 3])[:3]  # this grid's voxel (0, 0, 0), in voxels of the scan
+    spacing = np.linalg.norm(affine[:3, :3], axis=0)
+    translate = np.array(scan["translate"]) + np.array(scan["scale"]) * first
+    return {"scale": tuple((-spacing).tolist()), "translate": tuple(translate.tolist())}
 
 
 def layer_of(scan: Volume | VolumeSequence) -> LayerData:

@@ -39,6 +39,8 @@ _SUFFIXES = tuple(
     ".nii.gz .tar.gz .nii .hdr .img .nrrd .nhdr .mha .mhd .mgz .mgh .zip .dcm .gz".split()  # noqa: SIM905
 )
 _MAX_LENGTH = 60
+LABEL_NAME = r"(^|[_.-])(seg|segmentation|labels?|mask)(\d*|[_.-].*)?([_.-]|$)"
+"""How files of labels are named: a regular expression for the lower-case file name."""
 
 
 def safe_file_name(path: PurePath, fallback: str = "volume") -> str:

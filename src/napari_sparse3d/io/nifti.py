@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import re
 import struct
 import warnings
 import zlib
@@ -20,9 +21,9 @@ from numpy.typing import NDArray
 
 from napari_sparse3d.errors import ReadError
 from napari_sparse3d.io.faults import Fault, FaultKind
-from napari_sparse3d.io.intensity import looks_like_hounsfield, refuse_all_nan, rescaled
+from napari_sparse3d.io.intensity import refuse_all_nan, rescaled, unit_and_modality
 from napari_sparse3d.io.limits import MAX_HEADER_BYTES, check_claim
-from napari_sparse3d.io.naming import safe_file_name
+from napari_sparse3d.io.naming import LABEL_NAME, safe_file_name
 from napari_sparse3d.io.orientation import axis_codes, canonical, shear_degrees
 from napari_sparse3d.io.series import SeriesInfo, VolumeSequence
 
@@ -74,15 +75,17 @@ class NiftiFile:
             # (x, y, z, t) as stored to (t, z, y, x)
             data = np.ascontiguousarray(np.stack([order.apply(stored[..., t]) for t in range(stored.shape[3])]))
         refuse_all_nan(data)
-        unit, modality = ("HU", "CT") if looks_like_hounsfield(data) else ("a.u.", "")
+        unit, modality, source = unit_and_modality(_free_text(image), data)
         meta: dict[str, Any] = {
             "format": info.format,
             "stored_orientation": info.orientation,
             "stored_dtype": str(image.get_data_dtype()),
             "faults": [fault.as_dict() for fault in info.faults],
         }
-        if unit == "HU":
-            meta["unit_from"] = "values: the air around the patient is near -1000"
+        if source:
+            meta["unit_from"] = source
+        if _is_label_map(image, self.path):
+            meta["labels"] = True
         if repairs:
             meta["repairs"] = repairs
         return VolumeSequence(data, order.affine, unit, modality, info.description, meta)
@@ -233,6 +236,20 @@ def _describe(path: Path, image: Any) -> SeriesInfo:
         source=path,
         loader=NiftiFile(path),
     )
+
+
+def _free_text(image: Any) -> str:
+    return bytes(image.header["descrip"]).decode("latin-1") if "descrip" in image.header else ""
+
+
+_INTENT_LABEL = 1002
+
+
+def _is_label_map(image: Any, path: Path) -> bool:
+    """Whether the voxels are labels: the header's intent says so, or an integer file is named as such."""
+    if isinstance(image, nibabel.Nifti1Pair) and int(image.header["intent_code"]) == _INTENT_LABEL:
+        return True
+    return bool(image.get_data_dtype().kind in "iu" and re.search(LABEL_NAME, path.name.lower()))
 
 
 def _format_name(image: Any) -> str:

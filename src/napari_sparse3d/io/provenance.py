@@ -1,0 +1,20 @@
+"""The unit of our own files: formats without a field for it get it in their free text, and give it back."""
+
+from __future__ import annotations
+
+import re
+
+_PREFIX = "napari-sparse3d"
+_UNITS = ("HU", "a.u.", "Bq/mL", "counts", "counts/s", "g/mL", "Gy", "label")
+
+
+def stamp(unit: str, modality: str) -> str:
+    """The free text of a file that this project writes: unit and modality, nothing else."""
+    known = unit if unit in _UNITS else "a.u."
+    return f"{_PREFIX} unit={known}" + (f" modality={modality}" if re.fullmatch(r"[A-Z]{2,8}", modality) else "")
+
+
+def read_stamp(text: str) -> tuple[str, str] | None:
+    """Unit and modality of a text that :func:`stamp` made; ``None`` for any other."""
+    found = re.fullmatch(rf"{_PREFIX} unit=(\S+)(?: modality=([A-Z]{{2,8}}))?", text.strip("\0 "))
+    return (found[1], found[2] or "") if found is not None and found[1] in _UNITS else None

@@ -1,0 +1,130 @@
+"""Writing volumes: NIfTI and NRRD, whole or not at all, and read back equal."""
+
+from __future__ import annotations
+
+import gzip
+import os
+from pathlib import Path
+from typing import Any
+
+import nibabel
+import numpy as np
+import SimpleITK as sitk
+from numpy.typing import NDArray
+
+from napari_sparse3d.errors import InputError
+from napari_sparse3d.files import replacing
+from napari_sparse3d.io.orientation import ras_from_sar
+from napari_sparse3d.io.provenance import stamp
+from napari_sparse3d.io.series import VolumeSequence
+from napari_sparse3d.volume import Volume
+
+NIFTI_ENDINGS = (".nii", ".nii.gz")
+NRRD_ENDINGS = (".nrrd",)
+ENDINGS = (*NIFTI_ENDINGS, *NRRD_ENDINGS)
+
+_NRRD_TYPES = {
+    "int8": "int8", "uint8": "uint8", "int16": "int16", "uint16": "uint16", "int32": "int32", "uint32": "uint32",
+    "int64": "int64", "uint64": "uint64", "float32": "float", "float64": "double",
+}  # fmt: skip
+
+
+def write_volume(scan: Volume | VolumeSequence, path: str | os.PathLike[str]) -> None:
+    """Write a volume, or all volumes of a sequence into one 4D file, with its geometry and unit.
+
+    Parameters
+    ----------
+    scan : Volume or VolumeSequence
+        (Z, Y, X) or (T, Z, Y, X). Boolean data is written as uint8.
+    path : path
+        Ends in ``.nii``, ``.nii.gz`` or ``.nrrd``. The file appears whole or not at all; missing folders are made.
+
+    Raises
+    ------
+    InputError
+        If the ending is another, or the data has a type that the format does not know.
+    """
+    target = Path(path)
+    lower = target.name.lower()
+    data = scan.data if isinstance(scan, VolumeSequence) and len(scan) > 1 else _single(scan)
+    if data.dtype == np.bool_:
+        data = data.astype(np.uint8)
+    if data.dtype == np.float16:
+        data = data.astype(np.float32)
+    if str(data.dtype) not in _NRRD_TYPES:
+        raise InputError(f"voxels of type {data.dtype} cannot be written; convert them to integers or floats first")
+    if lower.endswith(NIFTI_ENDINGS):
+        with replacing(target) as temporary:
+            _write_nifti(data, scan, temporary)
+    elif lower.endswith(NRRD_ENDINGS):
+        with replacing(target) as temporary:
+            if data.ndim == 4:
+                _write_nrrd_list(data, scan, temporary)
+            else:
+                _write_nrrd(data, scan, temporary)
+    else:
+        raise InputError(f"a volume is written as .nii.gz, .nii or .nrrd, got {target.name!r}")
+
+
+def _single(scan: Volume | VolumeSequence) -> NDArray[Any]:
+    return scan.data[0] if isinstance(scan, VolumeSequence) else scan.data
+
+
+def _write_nifti(data: NDArray[Any], scan: Volume | VolumeSequence, path: Path) -> None:
+    stored = data.transpose(tuple(reversed(range(data.ndim))))  # (x, y, z, t): the same memory, x fastest
+    affine = ras_from_sar(scan.affine)
+    # NIfTI-1 counts voxels along an axis in 16 bits
+    image_class: Any = nibabel.Nifti1Image if max(stored.shape) < 32768 else nibabel.Nifti2Image
+    image: Any = image_class(stored, affine, dtype=data.dtype)
+    image.header.set_xyzt_units("mm", "sec" if data.ndim == 4 else None)
+    image.set_sform(affine, code="scanner")
+    # a qform can hold no shear; one that disagreed with the sform would be worse than none
+    image.set_qform(affine, code="scanner", strip_shears=True)
+    if not np.allclose(image.get_qform(), affine, atol=1e-3):
+        image.set_qform(None, code=0)
+    image.header["descrip"] = stamp(scan.unit, scan.modality).encode()
+    nibabel.save(image, path)
+
+
+def _write_nrrd(data: NDArray[Any], scan: Volume | VolumeSequence, path: Path) -> None:
+    image: Any = sitk.GetImageFromArray(np.ascontiguousarray(data))
+    lps = np.diag([-1.0, -1.0, 1.0, 1.0]) @ ras_from_sar(scan.affine)
+    spacing = np.linalg.norm(lps[:3, :3], axis=0)
+    image.SetSpacing(spacing.tolist())
+    image.SetDirection((lps[:3, :3] / spacing).ravel().tolist())
+    image.SetOrigin(lps[:3, 3].tolist())
+    image.SetMetaData("content", stamp(scan.unit, scan.modality))
+    sitk.WriteImage(image, str(path), useCompression=True)
+
+
+def _write_nrrd_list(data: NDArray[Any], scan: VolumeSequence | Volume, path: Path) -> None:
+    """A sequence as 3D Slicer writes it: the volumes as the fastest axis, of kind ``list``.
+
+    ITK can only write four spatial axes, which have no orientation in the patient. Format: teem.sourceforge.net/nrrd.
+    """
+    affine = ras_from_sar(scan.affine)
+    columns = " ".join(_nrrd_vector(affine[:3, axis]) for axis in range(3))
+    listed = np.ascontiguousarray(np.moveaxis(data, 0, -1))
+    header = "\n".join(
+        [
+            "NRRD0005",
+            f"content: {stamp(scan.unit, scan.modality)}",
+            f"type: {_NRRD_TYPES[str(data.dtype)]}",
+            "dimension: 4",
+            "space: right-anterior-superior",
+            f"sizes: {' '.join(str(n) for n in reversed(listed.shape))}",
+            f"space directions: none {columns}",
+            "kinds: list domain domain domain",
+            "endian: little",
+            "encoding: gzip",
+            f"space origin: {_nrrd_vector(affine[:3, 3])}",
+        ]
+    )
+    with path.open("wb") as file:
+        file.write(header.encode() + b"\n\n")
+        with gzip.GzipFile(fileobj=file, mode="wb", compresslevel=6, mtime=0, filename="") as packed:
+            packed.write(listed.astype(listed.dtype.newbyteorder("<"), copy=False).data)
+
+
+def _nrrd_vector(vector: NDArray[np.float64]) -> str:
+    return "(" + ",".join(repr(float(value)) for value in vector) + ")"
