@@ -4,6 +4,7 @@ from napari_sparse3d.models.architectures import ARCHITECTURES, build_network
 from napari_sparse3d.models.card import ModelCard
 from napari_sparse3d.models.deepc2 import DeepC2
 from napari_sparse3d.models.model import Model, Result, bundled_models, load_model
+from napari_sparse3d.models.residual import ResidualNet
 from napari_sparse3d.models.trace import LayerActivity, recording
 
 __all__ = [
@@ -12,6 +13,7 @@ __all__ = [
     "LayerActivity",
     "Model",
     "ModelCard",
+    "ResidualNet",
     "Result",
     "build_network",
     "bundled_models",

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from napari_sparse3d.errors import InputError
 from napari_sparse3d.models.deepc2 import DeepC2
+from napari_sparse3d.models.residual import ResidualNet
 from napari_sparse3d.sparse import SparseTensor
 
 
@@ -49,6 +50,7 @@ ARCHITECTURES = {
     made.name: made
     for made in (
         Architecture("deepc2", DeepC2, "six 2^3 convolutions with max pools, field 126, embedding of 192", "mri-110"),
+        Architecture("residual", ResidualNet, "submanifold residual network, field 64, sized by arguments", "shape-40"),
     )
 }
 

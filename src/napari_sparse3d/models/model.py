@@ -219,11 +219,13 @@ def _card(text: str | None, source: Path) -> ModelCard:
 
 def _untrained(architecture: str, seed: int) -> Model:
     network = build_network(architecture, seed=seed)
-    classes = tuple(f"class {number}" for number in range(cast(Network, network).classes))
+    described = cast(Network, network)
+    recipe = Recipe.named(ARCHITECTURES[architecture].recipe).model_copy(update={"field": described.field})
+    classes = tuple(f"class {number}" for number in range(described.classes))
     card = ModelCard(
         name=architecture,
         architecture=architecture,
-        recipe=Recipe.named(ARCHITECTURES[architecture].recipe),
+        recipe=recipe,
         classes=classes,
         trained=False,
         description=f"random weights (seed {seed}): the classes mean nothing",
