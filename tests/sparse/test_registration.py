@@ -65,7 +65,7 @@ def test_operators_are_registered_as_torch_demands(name):
 @pytest.mark.parametrize("background", [True, False], ids=["background", "none"])
 @pytest.mark.parametrize("engine_name", ["native", "dense"])
 def test_gradcheck_in_float64(engine_name, background):
-    case = scattered((4, 3, 4), 2, 0.3)
+    case = scattered((3, 3, 4), 2, 0.15)
     with use_engine(engine_name):
         x = tensor(case, background, torch.double)
         layers = [
@@ -87,7 +87,7 @@ def test_gradcheck_in_float64(engine_name, background):
                 y = torch.func.functional_call(layer, dict(zip(names, rest)), (fresh,))
                 return y.features if y.background is None else (y.features, y.background)
 
-            assert torch.autograd.gradcheck(run, leaves, atol=1e-7), type(layer).__name__
+            assert torch.autograd.gradcheck(run, leaves, atol=1e-7, fast_mode=True), type(layer).__name__
 
 
 def test_compiled_gives_the_same():
