@@ -13,7 +13,7 @@ import typer
 
 from napari_sparse3d.cli.common import guarded
 
-COMMANDS = ("doctor", "voxelize", "activations", "predict")
+COMMANDS = ("demo", "doctor", "info", "convert", "voxelize", "activations", "predict")
 """In the order of the help: first look, then data, then networks."""
 
 app = typer.Typer(

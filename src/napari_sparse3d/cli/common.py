@@ -36,6 +36,7 @@ __all__ = [
     "emit",
     "finish",
     "guarded",
+    "plain",
     "replacing",
     "say",
     "show",
@@ -82,7 +83,7 @@ def say(message: str) -> None:
 
 def show(*objects: Any) -> None:
     """Print rich objects (tables, text) on stdout: what the user asked for. Not for use with ``--json``."""
-    Console(highlight=False).print(*objects)
+    Console(highlight=False, soft_wrap=all(isinstance(each, str) for each in objects)).print(*objects)
 
 
 def emit(result: dict[str, Any]) -> None:
@@ -98,20 +99,20 @@ def emit(result: dict[str, Any]) -> None:
     output = _json_output.get()
     if output is None or output.printed:
         raise RuntimeError("emit() prints the one JSON object of a command called with --json, once")
-    print(json.dumps(_plain(result), allow_nan=False), file=output.stream, flush=True)
+    print(json.dumps(plain(result), allow_nan=False), file=output.stream, flush=True)
     output.printed = True
 
 
-def _plain(value: Any) -> Any:
-    """The same value in JSON's own types."""
+def plain(value: Any) -> Any:
+    """The same value in JSON's own types: arrays as lists, paths as strings, what is not finite as None."""
     if isinstance(value, dict):
-        return {str(key): _plain(item) for key, item in value.items()}
+        return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
+        return [plain(item) for item in value]
     if isinstance(value, Path):
         return str(value)
     if hasattr(value, "tolist"):  # numpy and torch, arrays and scalars
-        return _plain(value.tolist())
+        return plain(value.tolist())
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value

@@ -21,7 +21,7 @@ _CT_WINDOW = (-160.0, 240.0)
 def display_geometry(affine: NDArray[np.float64], shape: tuple[int, int, int]) -> dict[str, tuple[float, ...]]:
     """Scale and translation: an (S, A, R) array is shown superior up and the patient's right on the left.
 
-    Obliqueness is dropped for display, as napari draws oblique planes wrongly; the affine stays in the layer's metadata.
+    Obliqueness is dropped for display, as napari draws oblique planes wrongly; the layer's metadata keeps the affine.
     It is the convention of the plugin napari-nifti, so a volume opened by either lies in the same place.
 
     Parameters

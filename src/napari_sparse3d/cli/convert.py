@@ -1,0 +1,120 @@
+"""``napari-sparse3d convert``: series become NIfTI, NRRD or voxel sets."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from napari_sparse3d.cli.common import CallError, JsonFlag, emit, finish, say, status, track
+from napari_sparse3d.cli.options import (
+    FrameOption,
+    RecipeOption,
+    RepairOption,
+    ScanPath,
+    SeriesOption,
+    find_recipe,
+    read_voxels,
+)
+from napari_sparse3d.errors import InputError
+
+if TYPE_CHECKING:
+    from napari_sparse3d.io import SeriesInfo
+    from napari_sparse3d.voxels import Recipe
+
+ENDINGS = (".nii.gz", ".nii", ".nrrd", ".npz")
+
+
+def convert(
+    path: ScanPath,
+    output: Annotated[
+        Path,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="OUT",
+            help="A .nii.gz, .nii, .nrrd or .npz file for one series; a folder for every series.",
+        ),
+    ],
+    series: SeriesOption = None,
+    frame: FrameOption = None,
+    repair: RepairOption = None,
+    recipe: RecipeOption = None,
+    to: Annotated[
+        str, typer.Option("--to", metavar="ENDING", help="What to write into a folder: .nii.gz, .nii, .nrrd or .npz.")
+    ] = ".nii.gz",
+    as_json: JsonFlag = False,
+) -> None:
+    """Convert series to NIfTI, NRRD, or (with --recipe) to voxel sets.
+
+    A series in time is written as one 4D file, unless --frame chooses a volume. A series with a fault that would falsify
+    its geometry is refused, with the reason; the others are written.
+
+    Exit code 1 if a series of images was refused.
+
+    Example: napari-sparse3d convert dicom-folder -o converted/
+    """
+    from napari_sparse3d.io import scan
+    from napari_sparse3d.io.read import choose_series
+
+    into_folder = output.is_dir() or not output.name.lower().endswith(ENDINGS)
+    if into_folder and re.search(r"\.[A-Za-z][A-Za-z0-9]{1,5}$", output.name) and not output.is_dir():
+        raise CallError(f"the output must end in {', '.join(ENDINGS)} or name a folder, got {output.name!r}")
+    ending = (to if to.startswith(".") else f".{to}").lower() if into_folder else _ending(output)
+    if ending not in ENDINGS:
+        raise CallError(f"--to must be one of {', '.join(ENDINGS)}, got {to!r}")
+    if (ending == ".npz") != (recipe is not None):
+        raise CallError("a voxel set (.npz) is made by a recipe: give --recipe with .npz, and only with it")
+    how = None if recipe is None else find_recipe(recipe)
+    with status("Reading headers"):
+        found = [choose_series(path, series)] if series is not None or not into_folder else scan(path)
+    results = []
+    for info in track(found, "Converting") if into_folder else found:
+        target = output / f"{_file_stem(info)}{ending}" if into_folder else output
+        results.append(_convert_one(info, target, how, frame, repair))
+    if as_json:
+        emit({"series": results})
+    for result in results:
+        if result["status"] == "read":
+            say(f"series {result['index']}: written to {result['out']}")
+        elif not as_json and result["auxiliary"]:
+            say(f"series {result['index']}: passed over, {result['error']}")
+    finish(result["error"] for result in results if result["status"] == "refused" and not result["auxiliary"])
+
+
+def _ending(output: Path) -> str:
+    return next(ending for ending in ENDINGS if output.name.lower().endswith(ending))
+
+
+def _file_stem(info: SeriesInfo) -> str:
+    words = re.sub(r"[^A-Za-z0-9]+", "_", f"{info.modality or info.format}_{info.description}").strip("_")
+    return f"{info.index:02d}_{words}"[:60].rstrip("_")
+
+
+def _convert_one(
+    info: SeriesInfo, target: Path, recipe: Recipe | None, frame: int | None, repair: str | None
+) -> dict[str, Any]:
+    from napari_sparse3d.io import read_volume, write_volume
+
+    result: dict[str, Any] = {
+        "index": info.index,
+        "description": info.description,
+        "status": "read",
+        "faults": [fault.as_dict() for fault in info.faults],
+        "error": None,
+        "out": None,
+        "auxiliary": info.auxiliary,
+    }
+    try:
+        if recipe is not None:
+            read_voxels(info, recipe, frame=frame, repair=repair).save(target)
+        elif frame is not None:
+            write_volume(read_volume(info, frame=frame, repair=repair), target)
+        else:
+            write_volume(info.load(None, repair), target)
+        result["out"] = target
+    except InputError as error:
+        result["status"], result["error"] = "refused", str(error)
+    return result

@@ -1,0 +1,110 @@
+"""``napari-sparse3d demo``: the main job, end to end, on the head MRI that comes with nilearn."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from time import perf_counter
+from typing import Annotated, Any
+
+import typer
+
+from napari_sparse3d.cli.common import JsonFlag, emit, finish, show, status
+from napari_sparse3d.cli.demo_report import COLUMNS, MODEL, RECIPE, TOLERANCE, Demo, Row, cells, compare, write_report
+from napari_sparse3d.cli.options import DeviceOption, EngineOption, check_engine
+
+
+def demo(
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="FOLDER", help="Where the report goes.")] = Path(
+        "demo"
+    ),
+    viewer: Annotated[bool, typer.Option(help="Open napari at the end, where there is a display.")] = True,
+    engine: EngineOption = "auto",
+    device: DeviceOption = "auto",
+    as_json: JsonFlag = False,
+) -> None:
+    """Take a head MRI from scan to network, and compare with the published figures.
+
+    Reads the MNI152 T1 head that comes with nilearn, keeps the voxels that matter, runs them through deepC2, and prints
+    how full each layer is beside what was published. A report with pictures, the voxel set and the embedding go to
+    FOLDER. Exit code 1 if a figure is not what an independent computation gave.
+    """
+    check_engine(engine, device)
+    made = _run(engine, device)
+    with status("Drawing the report"):
+        files = write_report(made, output)
+    window = _open_window(output, viewer)
+
+    wrong = [row for row in made.rows if not row.agrees]
+    if as_json:
+        record = {"ok": not wrong, "layers": [asdict(row) for row in made.rows], "folder": output, "files": files}
+        emit({**record, "engine": made.result.choice.engine, "device": made.result.choice.device, "window": window})
+    else:
+        show(_table(made.rows))
+        verdict = f"{len(made.rows) - len(wrong)} of {len(made.rows)} figures within {TOLERANCE} of the reference"
+        choice = made.result.choice
+        show()
+        show(verdict)
+        show(f"engine {choice.engine} on {choice.device} ({choice.reason}), network {made.result.seconds:.3f} s")
+        show(f"report: {output / 'report.html'}")
+        show(f"napari: {window}")
+    finish(
+        f"{row.layer}: {row.active_percent:.2f} % active, the reference is {row.reference_percent:.2f} %"
+        for row in wrong
+    )
+
+
+def _run(engine: str, device: str) -> Demo:
+    from napari_sparse3d.io import sample_head_mri
+    from napari_sparse3d.models import load_model
+    from napari_sparse3d.voxels import Recipe, voxelize
+
+    seconds: dict[str, float] = {}
+
+    def step(name: str, description: str, work: Callable[[], Any]) -> Any:
+        started = perf_counter()
+        with status(description):
+            done = work()
+        seconds[name] = perf_counter() - started
+        return done
+
+    volume = step("read", "Reading the head MRI", sample_head_mri)
+    voxels = step(
+        "voxelize", f"Keeping the voxels that matter ({RECIPE})", lambda: voxelize(volume, Recipe.named(RECIPE))
+    )
+    model = step("load", f"Making {MODEL}", lambda: load_model(MODEL))
+    result = step("run", f"Running {MODEL}", lambda: model.run(voxels, engine=engine, device=device))
+    return Demo(volume, voxels, result, compare(result), seconds)
+
+
+def _table(rows: tuple[Row, ...]) -> Any:
+    from rich.table import Table
+
+    table = Table(
+        box=None, pad_edge=False, header_style="bold", title="deepC2 on MNI152 T1: active sites after each layer"
+    )
+    for column in COLUMNS:
+        table.add_column(column, justify="left" if column == "layer" else "right", no_wrap=True)
+    for row in rows:
+        table.add_row(*cells(row), style="" if row.agrees else "bold red")
+    return table
+
+
+def _open_window(folder: Path, wanted: bool) -> str:
+    """Open napari with the scan and the voxels; what happened, in words."""
+    from importlib.util import find_spec
+
+    from napari_sparse3d.io import sample_head_mri_path
+    from napari_sparse3d.widgets.display import display_name
+    from napari_sparse3d.widgets.viewer import open_window
+
+    if not wanted:
+        return "not opened (--no-viewer)"
+    if find_spec("napari") is None:
+        return 'not opened, since it is not installed; pip install "napari-sparse3d[gui]"'
+    if display_name() is None:
+        return "not opened, since there is no display; look at the report instead"
+    with status("Opening napari"):
+        problem = open_window(sample_head_mri_path(), folder / "voxels.npz", folder / "napari.log")
+    return problem or "open with the scan and its voxels; close it when you are done"

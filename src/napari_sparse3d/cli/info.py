@@ -1,0 +1,67 @@
+"""``napari-sparse3d info``: every series at a path, and what is to know before it is read."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import typer
+from rich.table import Table
+
+from napari_sparse3d.cli.common import EXIT_INPUT, JsonFlag, emit, show, status
+from napari_sparse3d.cli.options import ScanPath
+
+if TYPE_CHECKING:
+    from napari_sparse3d.io import SeriesInfo
+
+_BADGES = {
+    "clean": "[green]✓ clean[/]",
+    "note": "[cyan]i note[/]",
+    "choice": "[blue]? choose[/]",
+    "repair": "[yellow]! repair[/]",
+    "refuse": "[red]✗ refused[/]",
+}
+
+
+def info(path: ScanPath, as_json: JsonFlag = False) -> None:
+    """List every series at a path, with its faults. Only headers are read.
+
+    ✓ and i: read as it is. ?: a series in time, choose with --frame. !: read with --repair. ✗: no volume can be made.
+
+    Exit code 1 if no series can be read as it is.
+    """
+    from napari_sparse3d.io import scan
+
+    with status("Reading headers"):
+        series = scan(path)
+    if as_json:
+        emit({"series": [item.as_dict() for item in series]})
+    else:
+        show(_table(series))
+    if not any(item.readable for item in series):
+        raise typer.Exit(EXIT_INPUT)
+
+
+def _table(series: list[SeriesInfo]) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in ("#", "", "kind", "description", "shape (z, y, x)", "spacing mm", "orientation", "unit", "files"):
+        table.add_column(column, justify="right" if column in ("#", "files") else "left", overflow="fold")
+    for item in series:
+        shape = "-" if item.shape is None else " x ".join(map(str, item.shape))
+        if item.n_frames > 1:
+            shape += f" · {item.n_frames} volumes"
+        spacing = "-" if item.spacing_mm is None else " x ".join(f"{value:.4g}" for value in item.spacing_mm)
+        kind = " ".join(part for part in (item.modality, item.format) if part)
+        # text, not markup: a description may hold brackets
+        table.add_row(
+            str(item.index), _BADGES[item.status], kind, _plain(item.description) or "-", shape, spacing, item.orientation or "-",
+            item.unit or "-", str(item.n_files),
+        )  # fmt: skip
+        for fault in item.faults:
+            table.add_row("", "", "", f"[dim]{_plain(fault.kind.value)}: {_plain(fault.detail)}[/]")
+    return table
+
+
+def _plain(text: str) -> str:
+    from rich.markup import escape
+
+    return escape(text)

@@ -1,0 +1,97 @@
+"""napari with a scan and its voxel set, in a process of its own: ``python -m napari_sparse3d.widgets.viewer``.
+
+A process of its own, since Qt aborts the one it runs in where it finds no display, and since torch must not be imported
+before Qt on some systems.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import napari
+
+    from napari_sparse3d.volume import Volume
+    from napari_sparse3d.voxels import VoxelSet
+
+READY = "the window is open"
+ORANGE = "#E69F00"
+
+
+def open_window(scan: Path, voxels: Path, log: Path, *, timeout_s: float = 60) -> str | None:
+    """Open napari with a scan and its voxel set, and leave it open when this process ends.
+
+    Parameters
+    ----------
+    scan, voxels : Path
+        A file that ``read_volume`` takes, and a ``.npz`` that ``VoxelSet.save`` wrote.
+    log : Path
+        Where the new process writes what it has to say.
+    timeout_s : float
+        How long to wait for the window.
+
+    Returns
+    -------
+    str or None
+        Why there is no window; None if there is one.
+    """
+    with log.open("w") as file:
+        process = subprocess.Popen(
+            [sys.executable, "-m", __name__, str(scan), str(voxels)],
+            stdin=subprocess.DEVNULL,
+            stdout=file,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    end = time.monotonic() + timeout_s
+    while time.monotonic() < end:
+        if READY in log.read_text(errors="replace"):
+            return None
+        if process.poll() is not None:
+            return f"napari ended with code {process.returncode}; see {log}"
+        time.sleep(0.1)
+    process.kill()
+    process.wait()
+    return f"napari opened no window within {timeout_s:.0f} s; see {log}"
+
+
+def show(volume: Volume, voxels: VoxelSet, *, name: str = "active voxels") -> napari.Viewer:
+    """A new viewer with the scan, and the active voxels over it as a labels layer."""
+    import napari
+    from napari.utils.colormaps import DirectLabelColormap
+
+    from napari_sparse3d.io.layers import display_geometry_within, layer_of
+
+    viewer = napari.Viewer(title=f"{volume.name} - napari-sparse3d")
+    data, kwargs, _ = layer_of(volume)
+    viewer.add_image(data, **kwargs)
+    viewer.add_labels(
+        voxels.mask().astype("uint8"),
+        name=f"{volume.name} · {name}",
+        colormap=DirectLabelColormap(color_dict={None: "transparent", 1: ORANGE}),
+        opacity=0.35,
+        units=("mm",) * 3,
+        axis_labels=("S", "A", "R"),
+        metadata={"affine": voxels.affine, "axes": "SAR"},
+        **display_geometry_within(voxels.affine, volume.affine, volume.shape),
+    )
+    return viewer
+
+
+def _main(scan: str, voxels: str) -> None:
+    import napari
+
+    from napari_sparse3d.io import read_volume
+    from napari_sparse3d.voxels import VoxelSet
+
+    show(read_volume(scan), VoxelSet.load(voxels))
+    print(READY, flush=True)
+    napari.run()
+
+
+if __name__ == "__main__":
+    _main(*sys.argv[1:])
