@@ -1,7 +1,9 @@
 """Sparse 3D networks on CT and MR volumes, in napari and from the command line.
 
 >>> import napari_sparse3d as ns3
->>> recipe = ns3.Recipe.named("mri-110")
+>>> volume = ns3.sample_head_mri()
+>>> voxels = ns3.voxelize(volume, ns3.Recipe.named("mri-110"))
+>>> result = ns3.load_model("deepc2").run(voxels)
 
 The names below are imported when they are first used, so that importing the package itself costs almost nothing.
 """
@@ -13,26 +15,42 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from napari_sparse3d.errors import EngineError, InputError, ReadError
+    from napari_sparse3d.io import SeriesInfo, read_volume, sample_head_mri, scan
+    from napari_sparse3d.models import Model, Result, load_model
     from napari_sparse3d.volume import Volume
     from napari_sparse3d.voxels import Recipe, VoxelSet, voxelize
 
 __all__ = [
     "EngineError",
     "InputError",
+    "Model",
     "ReadError",
     "Recipe",
+    "Result",
+    "SeriesInfo",
     "Volume",
     "VoxelSet",
+    "load_model",
+    "read_volume",
+    "sample_head_mri",
+    "scan",
     "voxelize",
 ]
 
 _HOME = {
     "EngineError": "errors",
     "InputError": "errors",
+    "Model": "models",
     "ReadError": "errors",
     "Recipe": "voxels",
+    "Result": "models",
+    "SeriesInfo": "io",
     "Volume": "volume",
     "VoxelSet": "voxels",
+    "load_model": "models",
+    "read_volume": "io",
+    "sample_head_mri": "io",
+    "scan": "io",
     "voxelize": "voxels",
 }
 """Where each public name lives. A type checker reads the imports above instead; a test keeps the two equal."""
