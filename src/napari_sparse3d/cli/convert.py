@@ -35,7 +35,7 @@ def convert(
             "--output",
             "-o",
             metavar="OUT",
-            help="A .nii.gz, .nii, .nrrd or .npz file for one series; a folder for every series.",
+            help="A .nii.gz, .nii, .nrrd or .npz file, or a folder for all.",
         ),
     ],
     series: SeriesOption = None,

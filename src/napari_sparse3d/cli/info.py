@@ -36,7 +36,7 @@ def info(path: ScanPath, as_json: JsonFlag = False) -> None:
     if as_json:
         emit({"series": [item.as_dict() for item in series]})
     else:
-        show(_table(series))
+        show(_table(series), *_fault_lines(series))
     if not any(item.readable for item in series):
         raise typer.Exit(EXIT_INPUT)
 
@@ -53,12 +53,18 @@ def _table(series: list[SeriesInfo]) -> Table:
         kind = " ".join(part for part in (item.modality, item.format) if part)
         # text, not markup: a description may hold brackets
         table.add_row(
-            str(item.index), _BADGES[item.status], kind, _plain(item.description) or "-", shape, spacing, item.orientation or "-",
-            item.unit or "-", str(item.n_files),
+            str(item.index), _BADGES[item.status], kind, _plain(item.description) or "-", shape, spacing,
+            item.orientation or "-", item.unit or "-", str(item.n_files),
         )  # fmt: skip
-        for fault in item.faults:
-            table.add_row("", "", "", f"[dim]{_plain(fault.kind.value)}: {_plain(fault.detail)}[/]")
     return table
+
+
+def _fault_lines(series: list[SeriesInfo]) -> list[str]:
+    return [
+        f"  {item.index}  {_plain(fault.kind.value)}: {_plain(fault.detail)}"
+        for item in series
+        for fault in item.faults
+    ]
 
 
 def _plain(text: str) -> str:

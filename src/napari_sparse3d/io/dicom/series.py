@@ -14,7 +14,7 @@ from napari_sparse3d.errors import ReadError
 from napari_sparse3d.io.dicom.header import FileHeader, can_decode
 from napari_sparse3d.io.dicom.pixels import decode, dtype_of
 from napari_sparse3d.io.dicom.plane import Kind, Plane
-from napari_sparse3d.io.dicom.resample import resampled_stack
+from napari_sparse3d.io.dicom.resample import plan_repair, resampled_stack
 from napari_sparse3d.io.dicom.stack import Stack, is_localizer
 from napari_sparse3d.io.faults import Fault, FaultKind, Severity
 from napari_sparse3d.io.intensity import refuse_all_nan
@@ -63,12 +63,15 @@ class Described:
 def series_info(stack: Stack, described: Described, source: Path) -> SeriesInfo:
     """One stack as the scan lists it."""
     kind = stack.kind
-    faults = [*_kind_faults(kind, described), *stack.faults]
+    faults = [*_kind_faults(kind, {plane.kind.transfer_syntax for plane in stack.planes}, described), *stack.faults]
     shape = spacing = None
     orientation = ""
     if stack.grid is not None:
-        n, rows, columns = stack.grid.shape
-        order = canonical((columns, rows, n), stack.grid.affine_ras)
+        # what a repair would make, where one is needed: the grid through a faulty stack is nobody's spacing
+        faulty = any(fault.severity is Severity.REPAIR for fault in stack.faults)
+        grid = plan_repair(kind, stack.frames[0]).grid if faulty else stack.grid
+        n, rows, columns = grid.shape
+        order = canonical((columns, rows, n), grid.affine_ras)
         shape = order.shape
         z, y, x = np.linalg.norm(order.affine[:3, :3], axis=0).tolist()
         spacing = (z, y, x)
@@ -94,7 +97,7 @@ def series_info(stack: Stack, described: Described, source: Path) -> SeriesInfo:
     )
 
 
-def _kind_faults(kind: Kind, described: Described) -> list[Fault]:
+def _kind_faults(kind: Kind, syntaxes: set[str], described: Described) -> list[Fault]:
     faults = [Fault.of(FaultKind.NOT_A_VOLUME, problem) for problem in described.problems]
     what = no_volume(described.sop_class)
     if what:
@@ -112,13 +115,14 @@ def _kind_faults(kind: Kind, described: Described) -> list[Fault]:
                 FaultKind.UNREADABLE, f"the header says {kind.bits_allocated} bits a pixel; 8, 16 and 32 are defined"
             )
         )
-    if not can_decode(kind.transfer_syntax):
-        faults.append(
-            Fault.of(
-                FaultKind.UNSUPPORTED_CODEC,
-                f"no codec decodes transfer syntax {kind.transfer_syntax}; store it uncompressed or lossless first",
-            )
+    faults.extend(
+        Fault.of(
+            FaultKind.UNSUPPORTED_CODEC,
+            f"no codec decodes transfer syntax {syntax[:64]}; store it uncompressed or lossless first",
         )
+        for syntax in sorted(syntaxes)
+        if not can_decode(syntax)
+    )
     if described.broken:
         faults.append(
             Fault.of(

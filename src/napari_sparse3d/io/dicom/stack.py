@@ -406,20 +406,13 @@ def _grid(kind: Kind, frames: tuple[tuple[Plane, ...], ...]) -> tuple[Grid | Non
     n = len(positions)
     faults: list[Fault] = []
     if n == 1:
-        if kind.slice_step is None:
-            return None, [
-                Fault.of(
-                    FaultKind.MISSING_SPACING,
-                    "a single image without slice thickness or spacing: its third size is not known",
-                )
-            ]
-        step = normal * kind.slice_step
-        faults.append(
-            Fault.of(
-                FaultKind.SINGLE_SLICE,
-                f"one slice: {kind.slice_step:g} mm through it is the header's word, nothing measures it",
-            )
+        step = normal * (kind.slice_step or 1.0)
+        word = (
+            f"{kind.slice_step:g} mm through it is the header's word, nothing measures it"
+            if kind.slice_step
+            else "the header has neither thickness nor spacing, so 1 mm through it is only a placeholder"
         )
+        faults.append(Fault.of(FaultKind.SINGLE_SLICE, f"one slice: {word}"))
     else:
         step = (positions[-1] - positions[0]) / (n - 1)
         depths = positions @ normal
@@ -470,12 +463,13 @@ def _grid(kind: Kind, frames: tuple[tuple[Plane, ...], ...]) -> tuple[Grid | Non
 
 
 def _gap(steps: NDArray[np.float64]) -> Fault:
-    usual = float(np.median(steps))
-    ratio = steps / usual
+    counts = Counter(np.round(steps, 2).tolist())
+    # the most frequent step; of several, the smallest
+    usual = min(step for step, count in counts.items() if count == max(counts.values()))
+    ratio = steps / max(usual, 1e-6)
     missing = int(np.sum(np.round(ratio[ratio > 1.5]) - 1))
     span = f"{steps.min():.4g} to {steps.max():.4g} mm, usually {usual:.4g} mm"
-    whole = np.abs(ratio - np.round(ratio)).max() < 0.05
-    if missing and whole:
+    if missing and np.abs(ratio - np.round(ratio)).max() < 0.05 and steps.min() > 0.5 * usual:
         return Fault.of(
             FaultKind.GAP, f"{missing} slice{'s are' if missing > 1 else ' is'} missing: slices are {span} apart"
         )
