@@ -50,6 +50,7 @@ HOME = {
     **{module: {"engine"} for module in ("spconv", "cumm")},
     **{module: {"widgets"} for module in QT},
 }
+COMPILED = {"_kernels": {"engine"}}  # built from kernels/, beside the parts
 
 # Halves of one library, released together: the other's requirement brings them.
 BROUGHT_BY = {"pydantic_core": "pydantic"}
@@ -135,6 +136,9 @@ def violations(imports: list[Import]) -> list[str]:
             # the public API: names are fetched from their part when they are first asked for
             if not deferred and below and STEP.get(below[0], 0) >= STEP["sparse"]:
                 found.append(f"{where}: importing the package would import {below[0]}; defer it")
+        elif below and below[0] in COMPILED:
+            if part not in COMPILED[below[0]]:
+                found.append(f"{where}: {below[0]} belongs in {', '.join(COMPILED[below[0]])}")
         elif not below or below[0] not in STEP:
             found.append(f"{where}: import {'.'.join(below) or PACKAGE} from the part that defines it")
         elif below[0] != part and not _allowed(part, below[0], deferred):
@@ -215,6 +219,7 @@ def test_order_of_every_pair(plant, part: str, imported: str) -> None:  # type: 
         ("cli/demo.py", "def f():\n    import napari"),
         ("training/loop.py", "from qtpy.QtCore import QThread"),
         ("cohort/table.py", "import SimpleITK as sitk"),
+        ("sparse/operators.py", "def f():\n    from napari_sparse3d import _kernels"),
         ("widgets/panel.py", "from napari_sparse3d.cli.output import emit"),
     ],
 )
@@ -230,6 +235,7 @@ def test_a_planted_fault_is_found(plant, file: str, source: str) -> None:  # typ
         ("__init__.py", "if TYPE_CHECKING:\n    from napari_sparse3d.models import load_model"),
         ("io/nifti.py", "import nibabel, numpy\nfrom .series import scan\nfrom napari_sparse3d.volume import Volume"),
         ("engine/spconv.py", "def f():\n    import spconv.pytorch, torch"),
+        ("engine/native.py", "from napari_sparse3d import _kernels"),
         ("widgets/panel.py", "import napari, qtpy.QtWidgets\nfrom ..analysis import maps"),
         ("cli/demo.py", "def f():\n    from napari_sparse3d.widgets import show"),
         ("sparse/tensor.py", "x = 'import napari'  # import napari"),
