@@ -1,6 +1,7 @@
 """Volume to voxel set, as a recipe says."""
 
 from napari_sparse3d.voxels.field import centre_offset
+from napari_sparse3d.voxels.from_volume import require_voxels, voxelize
 from napari_sparse3d.voxels.recipe import (
     BUILT_IN,
     PRESETS,
@@ -16,7 +17,6 @@ from napari_sparse3d.voxels.recipe import (
     ToSpacing,
 )
 from napari_sparse3d.voxels.voxel_set import VoxelSet
-from napari_sparse3d.voxels.voxelize import require_voxels, voxelize
 
 __all__ = [
     "BUILT_IN",
