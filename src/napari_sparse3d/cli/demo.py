@@ -97,7 +97,7 @@ def _open_window(folder: Path, wanted: bool) -> str:
 
     from napari_sparse3d.io import sample_head_mri_path
     from napari_sparse3d.widgets.display import display_name
-    from napari_sparse3d.widgets.viewer import open_window
+    from napari_sparse3d.widgets.viewer import NoWindow, open_window
 
     if not wanted:
         return "not opened (--no-viewer)"
@@ -105,6 +105,9 @@ def _open_window(folder: Path, wanted: bool) -> str:
         return 'not opened, since it is not installed; pip install "napari-sparse3d[gui]"'
     if display_name() is None:
         return "not opened, since there is no display; look at the report instead"
-    with status("Opening napari"):
-        problem = open_window(sample_head_mri_path(), folder / "voxels.npz", folder / "napari.log")
-    return problem or "open with the scan and its voxels; close it when you are done"
+    try:
+        with status("Opening napari"):
+            open_window(sample_head_mri_path(), folder / "voxels.npz", folder / "napari.log")
+    except NoWindow as error:
+        return f"not opened: {error}"
+    return "open with the scan and its voxels; close it when you are done"

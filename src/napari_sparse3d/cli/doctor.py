@@ -98,7 +98,7 @@ def _engine(name: str) -> Check:
     from napari_sparse3d.sparse.engine import engine
 
     optional = {"spconv": 'with a CUDA card: pip install "napari-sparse3d[cuda]"'}
-    what = {"native": "C++ on the CPU", "dense": "torch, the reference", "spconv": "CUDA"}
+    what = {"native": "C++ on the CPU", "dense": "torch, the reference", "spconv": "for CUDA cards"}
     try:
         engine(name)
     except EngineError as error:

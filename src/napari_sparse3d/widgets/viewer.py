@@ -18,11 +18,16 @@ if TYPE_CHECKING:
     from napari_sparse3d.volume import Volume
     from napari_sparse3d.voxels import VoxelSet
 
+
+class NoWindow(RuntimeError):
+    """napari could not be opened; the message says why."""
+
+
 READY = "the window is open"
 ORANGE = "#E69F00"
 
 
-def open_window(scan: Path, voxels: Path, log: Path, *, timeout_s: float = 60) -> str | None:
+def open_window(scan: Path, voxels: Path, log: Path, *, timeout_s: float = 60) -> subprocess.Popen[bytes]:
     """Open napari with a scan and its voxel set, and leave it open when this process ends.
 
     Parameters
@@ -36,8 +41,13 @@ def open_window(scan: Path, voxels: Path, log: Path, *, timeout_s: float = 60) -
 
     Returns
     -------
-    str or None
-        Why there is no window; None if there is one.
+    subprocess.Popen
+        The process that holds the window.
+
+    Raises
+    ------
+    NoWindow
+        If the process ended, or shows no window in time; it is then killed.
     """
     with log.open("w") as file:
         process = subprocess.Popen(
@@ -50,13 +60,13 @@ def open_window(scan: Path, voxels: Path, log: Path, *, timeout_s: float = 60) -
     end = time.monotonic() + timeout_s
     while time.monotonic() < end:
         if READY in log.read_text(errors="replace"):
-            return None
+            return process
         if process.poll() is not None:
-            return f"napari ended with code {process.returncode}; see {log}"
+            raise NoWindow(f"napari ended with code {process.returncode}; see {log}")
         time.sleep(0.1)
     process.kill()
     process.wait()
-    return f"napari opened no window within {timeout_s:.0f} s; see {log}"
+    raise NoWindow(f"napari opened no window within {timeout_s:.0f} s; see {log}")
 
 
 def show(volume: Volume, voxels: VoxelSet, *, name: str = "active voxels") -> napari.Viewer:
