@@ -13,7 +13,7 @@ from napari_sparse3d.sparse import SparseConv3d, SparseMaxPool3d, SparseTensor, 
 SIDES = [126, 125, 62, 61, 30, 29, 14, 13, 6, 5, 2, 1]
 
 
-@pytest.fixture(params=["native", "dense"])
+@pytest.fixture(params=["native", "dense", "spconv"])
 def engine(request):
     with use_engine(request.param):
         yield request.param

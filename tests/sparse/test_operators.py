@@ -19,7 +19,13 @@ FORWARD = (
 )
 BACKWARD = 1e-4  # gradients sum over every site as well
 
-ENGINES = ["dense", "native"]
+# What multiplies in each engine, on the CPU tensors of this suite. spconv has no backward pass there: the engine's
+# gradients are torch's, and spconv's own are tested on a CUDA card (tests/gpu).
+ENGINES = {
+    "dense": ("torch's dense layers", "torch's dense layers"),
+    "native": ("our kernels", "our kernels"),
+    "spconv": ("spconv", "torch, offset by offset"),
+}
 
 
 @pytest.fixture(params=ENGINES)

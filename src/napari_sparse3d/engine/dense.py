@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from napari_sparse3d.engine.rulebook import check_sites, raster_places
 from napari_sparse3d.sparse.engine import Engine
 from napari_sparse3d.sparse.window import Geometry, Triple, Window
 
@@ -35,14 +36,7 @@ class DenseEngine(Engine):
 
     def check_sites(self, indices: Tensor, batch_size: int, shape: Triple) -> None:
         """See :class:`Engine`."""
-        limits = torch.tensor([batch_size, *shape], device=indices.device)
-        outside = ((indices < 0) | (indices >= limits)).any(1)
-        if outside.any():
-            first = indices[outside][0].tolist()
-            raise ValueError(f"site [b, z, y, x] = {first} lies outside the batch of {batch_size} and grid {shape}")
-        flat = _flat(indices, shape)
-        if len(torch.unique(flat)) != len(flat):
-            raise ValueError("a site occurs twice in indices; keep one row for each site")
+        check_sites(indices, batch_size, shape)
 
     def output_sites(self, indices: Tensor, geometry: Geometry) -> Tensor:
         """See :class:`Engine`."""
@@ -73,7 +67,11 @@ class DenseEngine(Engine):
         offset_in = torch.tensor([0, *before], device=in_indices.device)
         offset_out = torch.tensor([0, *shift], device=in_indices.device)
         return DensePlan(
-            geometry, padded, made, _flat(in_indices + offset_in, padded), _flat(out_indices + offset_out, made)
+            geometry,
+            padded,
+            made,
+            raster_places(in_indices + offset_in, padded),
+            raster_places(out_indices + offset_out, made),
         )
 
     def convolution(
@@ -183,12 +181,6 @@ def _reach(window: Window) -> Triple:
     """How many input sites a transposed window reaches beyond the grid, at most."""
     z, y, x = (d * (k - 1) // s + 1 for k, s, d in zip(window.kernel, window.stride, window.dilation, strict=True))
     return z, y, x
-
-
-def _flat(indices: Tensor, shape: Triple) -> Tensor:
-    """(N, 4) [b, z, y, x] -> (N,) int64 position over (batch, grid)."""
-    b, z, y, x = indices.long().unbind(1)
-    return ((b * shape[0] + z) * shape[1] + y) * shape[2] + x
 
 
 def _add3(a: Triple, b: Triple, c: Triple) -> Triple:
