@@ -49,8 +49,8 @@ def convert(
 ) -> None:
     """Convert series to NIfTI, NRRD, or (with --recipe) to voxel sets.
 
-    A series in time is written as one 4D file, unless --frame chooses a volume. A series with a fault that would falsify
-    its geometry is refused, with the reason; the others are written.
+    A series in time is written as one 4D file, unless --frame chooses a volume. A series with a fault that would
+    falsify its geometry is refused, with the reason; the others are written.
 
     Exit code 1 if a series of images was refused.
 

@@ -36,7 +36,9 @@ def info(path: ScanPath, as_json: JsonFlag = False) -> None:
     if as_json:
         emit({"series": [item.as_dict() for item in series]})
     else:
-        show(_table(series), *_fault_lines(series))
+        show(_table(series))
+        if any(item.faults for item in series):
+            show("\n" + _fault_lines(series))
     if not any(item.readable for item in series):
         raise typer.Exit(EXIT_INPUT)
 
@@ -59,12 +61,12 @@ def _table(series: list[SeriesInfo]) -> Table:
     return table
 
 
-def _fault_lines(series: list[SeriesInfo]) -> list[str]:
-    return [
+def _fault_lines(series: list[SeriesInfo]) -> str:
+    return "\n".join(
         f"  {item.index}  {_plain(fault.kind.value)}: {_plain(fault.detail)}"
         for item in series
         for fault in item.faults
-    ]
+    )
 
 
 def _plain(text: str) -> str:

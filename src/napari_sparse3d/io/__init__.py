@@ -1,5 +1,6 @@
 """Reading and writing scans: the only place that knows DICOM and NIfTI."""
 
+from napari_sparse3d.io.dicom.segmentation import write_segmentation
 from napari_sparse3d.io.faults import Fault, FaultKind, Severity
 from napari_sparse3d.io.read import read_sequence, read_volume
 from napari_sparse3d.io.samples import sample_head_mri, sample_head_mri_path
@@ -18,5 +19,6 @@ __all__ = [
     "sample_head_mri",
     "sample_head_mri_path",
     "scan",
+    "write_segmentation",
     "write_volume",
 ]

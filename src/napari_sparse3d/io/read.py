@@ -102,7 +102,7 @@ def only_series(found: Sequence[SeriesInfo]) -> SeriesInfo:
     """
     candidates = [info for info in found if not (info.localizer or info.auxiliary)]
     dicom = [info for info in candidates if info.format == "DICOM"]
-    candidates = dicom or candidates or list(found)
+    candidates = dicom or candidates or [info for info in found if info.loader is not None] or list(found)
     mixed = [info for info in found if any(fault.kind.value.startswith("mixed") for fault in info.faults)]
     if len(candidates) == 1 and not mixed:
         return candidates[0]

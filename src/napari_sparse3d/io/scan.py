@@ -11,6 +11,7 @@ from pathlib import Path
 from napari_sparse3d.errors import InputError, ReadError
 from napari_sparse3d.io import itk, nifti
 from napari_sparse3d.io.archive import is_zip, scan_zip
+from napari_sparse3d.io.dicom import segmentation
 from napari_sparse3d.io.dicom.header import IDENTIFYING, FileHeader, NotDicom, read_header
 from napari_sparse3d.io.dicom.pixels import same_pixels
 from napari_sparse3d.io.dicom.plane import Interner, Plane, planes_of
@@ -161,6 +162,10 @@ def _unreadable(file: Path, reason: str) -> SeriesInfo:
 
 
 def _add_dicom(header: FileHeader, collected: _Collected) -> None:
+    if header.text("SOPClassUID") in segmentation.SOP_CLASSES:
+        described = _describe(header)
+        collected.other.append(segmentation.scan_segmentation(header, described.description, described.patient))
+        return
     found = planes_of(header, collected.intern)
     uid = header.text("SeriesInstanceUID")
     notes = (collected.series if found.planes else collected.empty)[uid]

@@ -123,7 +123,7 @@ def read_header(path: Path) -> FileHeader:
             if _DEFLATED in head:
                 _check_inflated(path, size)
             file.seek(0)
-            with _quiet():
+            with quiet():
                 dataset = pydicom.dcmread(file, stop_before_pixels=True, force=True, specific_tags=TAGS)
                 syntax = _transfer_syntax(dataset)
                 if not marked and not {"SOPClassUID", "Rows", "SeriesInstanceUID"} & {e.keyword for e in dataset}:
@@ -142,7 +142,7 @@ def read_header(path: Path) -> FileHeader:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """No warnings: pydicom's quote the values of tags."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

@@ -15,7 +15,7 @@ from pydicom.pixels.processing import apply_modality_lut
 from pydicom.pixels.utils import pixel_array
 
 from napari_sparse3d.errors import ReadError
-from napari_sparse3d.io.dicom.header import PARSE_ERRORS, _quiet
+from napari_sparse3d.io.dicom.header import PARSE_ERRORS, quiet
 from napari_sparse3d.io.dicom.plane import Plane
 from napari_sparse3d.io.intensity import common_dtype, scaled_dtype
 
@@ -81,7 +81,7 @@ def _stored_images(planes: list[Plane]) -> Iterator[NDArray[Any]]:
     """The stored values of planes of one file, in the order asked for."""
     first = planes[0]
     try:
-        with _quiet():
+        with quiet():
             if len(planes) == 1 or first.tile is not None or len({plane.frame for plane in planes}) == 1:
                 yield from _of_one_frame(planes)
                 return
