@@ -57,8 +57,8 @@ def scan_segmentation(header: FileHeader, description: str, patient: str) -> Ser
         detail = f"{n_frames} segments that overlap; choose one with frame=0 to {n_frames - 1}"
         faults.append(Fault.of(FaultKind.FOUR_D, detail))
     return SeriesInfo(
-        0, "DICOM", "SEG", description, order.shape, n_frames, (z, y, x), plane_name(affine), "label", 1, tuple(faults), patient,
-        auxiliary=True, source=header.path, loader=SegmentationFile(header.path, description, n_frames),
+        0, "DICOM", "SEG", description, order.shape, n_frames, (z, y, x), plane_name(affine), "label", 1, tuple(faults),
+        patient, auxiliary=True, source=header.path, loader=SegmentationFile(header.path, description, n_frames),
     )  # fmt: skip
 
 
@@ -133,19 +133,19 @@ def write_segmentation(
     values = _label_values(labels.data)
     loader = source.loader
     if not isinstance(loader, DicomStack) or loader.stack.grid is None or len(loader.stack.frames) != 1:
-        raise InputError("a DICOM segmentation needs a DICOM series of one volume as its source; see scan"
+        raise InputError("a DICOM segmentation needs a DICOM series of one volume as its source; see scan")
     n, rows, columns = loader.stack.grid.shape
     order = canonical((columns, rows, n), loader.stack.grid.affine_ras)
     if order.shape != labels.shape or not np.allclose(order.affine, labels.affine, atol=1e-3):
         raise InputError(
-            f"labels must lie on the grid of their source, {order.shape} there and {labels.shape} here or placed elsewhere; "
+            f"labels must lie on the grid of their source: {order.shape} there, {labels.shape} here, or placed elsewhere; "
             "a resampled volume cannot refer to the images it was made of"
         )
     stored = np.ascontiguousarray(order.stored_view(labels.data).transpose(2, 1, 0))
     planes = loader.stack.frames[0]
     with _one_line(), quiet():
         paths = list(dict.fromkeys(plane.path for plane in planes))
-        images = [pydicom.dcmread(image, force=True) for image in paths]
+        images = [_complete(pydicom.dcmread(image, force=True)) for image in paths]
         if len(images) == 1 and n > 1:
             # one multi-frame source: its frames count in file order
             stored = stored[np.argsort([plane.frame for plane in planes])]
@@ -182,6 +182,20 @@ def _check_references(images: Sequence[pydicom.Dataset]) -> None:
         raise InputError(
             f"the source images have no {', '.join(missing)}: a segmentation cannot refer to them; write NIfTI"
         )
+
+
+_MAY_BE_EMPTY = (
+    "StudyDate", "StudyTime", "AccessionNumber", "ReferringPhysicianName", "StudyID", "PatientName", "PatientID",
+    "PatientBirthDate", "PatientSex", "PositionReferenceIndicator",
+)  # fmt: skip
+
+
+def _complete(image: pydicom.Dataset) -> pydicom.Dataset:
+    """The image with an empty element for each that must be present but may be empty (type 2), as highdicom expects."""
+    for keyword in _MAY_BE_EMPTY:
+        if keyword not in image:
+            setattr(image, keyword, None)
+    return image
 
 
 def _segment(number: int, value: int, names: Mapping[int, str]) -> Any:
