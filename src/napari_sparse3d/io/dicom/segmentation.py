@@ -138,7 +138,7 @@ def write_segmentation(
     order = canonical((columns, rows, n), loader.stack.grid.affine_ras)
     if order.shape != labels.shape or not np.allclose(order.affine, labels.affine, atol=1e-3):
         raise InputError(
-            f"labels must lie on the grid of their source: {order.shape} there, {labels.shape} here, or placed elsewhere; "
+            f"labels must lie on the grid of their source: {order.shape} there, {labels.shape} here or elsewhere; "
             "a resampled volume cannot refer to the images it was made of"
         )
     stored = np.ascontiguousarray(order.stored_view(labels.data).transpose(2, 1, 0))
@@ -191,10 +191,19 @@ _MAY_BE_EMPTY = (
 
 
 def _complete(image: pydicom.Dataset) -> pydicom.Dataset:
-    """The image with an empty element for each that must be present but may be empty (type 2), as highdicom expects."""
+    """The image as highdicom expects it.
+
+    Elements that may be empty (type 2) are there, and what all frames share stands in the shared part even where the
+    scanner repeated it in each frame; the planes of the stack were found to agree.
+    """
     for keyword in _MAY_BE_EMPTY:
         if keyword not in image:
             setattr(image, keyword, None)
+    if "PerFrameFunctionalGroupsSequence" in image:
+        shared, first = image.SharedFunctionalGroupsSequence[0], image.PerFrameFunctionalGroupsSequence[0]
+        for keyword in ("PixelMeasuresSequence", "PlaneOrientationSequence"):
+            if keyword not in shared and keyword in first:
+                setattr(shared, keyword, first[keyword].value)
     return image
 
 
