@@ -195,6 +195,9 @@ def guarded(command: Callable[P, R]) -> Callable[P, R]:
 def _errors_as_lines() -> Iterator[None]:
     try:
         with warnings.catch_warnings():
+            warnings.simplefilter(
+                "default", UserWarning
+            )  # they tell the user something, whatever the interpreter's filter
             warnings.showwarning = _print_warning
             yield
     except (CallError, EngineError) as error:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from time import perf_counter
 from typing import Annotated, Any
 
 import typer
+from rich.markup import escape
 
 from napari_sparse3d.cli.common import JsonFlag, emit, finish, show, status
 from napari_sparse3d.cli.demo_report import COLUMNS, MODEL, RECIPE, TOLERANCE, Demo, Row, cells, compare, write_report
@@ -42,13 +41,15 @@ def demo(
         emit({**record, "engine": made.result.choice.engine, "device": made.result.choice.device, "window": window})
     else:
         show(_table(made.rows))
-        verdict = f"{len(made.rows) - len(wrong)} of {len(made.rows)} figures within {TOLERANCE} of the reference"
         choice = made.result.choice
-        show()
-        show(verdict)
-        show(f"engine {choice.engine} on {choice.device} ({choice.reason}), network {made.result.seconds:.3f} s")
-        show(f"report: {output / 'report.html'}")
-        show(f"napari: {window}")
+        for line in (
+            "",
+            f"{len(made.rows) - len(wrong)} of {len(made.rows)} figures within {TOLERANCE} of the reference",
+            f"engine {choice.engine} on {choice.device} ({choice.reason}), network {made.result.seconds:.3f} s",
+            f"report: {output / 'report.html'}",
+            f"napari: {window}",
+        ):
+            show(escape(line))
     finish(
         f"{row.layer}: {row.active_percent:.2f} % active, the reference is {row.reference_percent:.2f} %"
         for row in wrong
@@ -60,22 +61,13 @@ def _run(engine: str, device: str) -> Demo:
     from napari_sparse3d.models import load_model
     from napari_sparse3d.voxels import Recipe, voxelize
 
-    seconds: dict[str, float] = {}
-
-    def step(name: str, description: str, work: Callable[[], Any]) -> Any:
-        started = perf_counter()
-        with status(description):
-            done = work()
-        seconds[name] = perf_counter() - started
-        return done
-
-    volume = step("read", "Reading the head MRI", sample_head_mri)
-    voxels = step(
-        "voxelize", f"Keeping the voxels that matter ({RECIPE})", lambda: voxelize(volume, Recipe.named(RECIPE))
-    )
-    model = step("load", f"Making {MODEL}", lambda: load_model(MODEL))
-    result = step("run", f"Running {MODEL}", lambda: model.run(voxels, engine=engine, device=device))
-    return Demo(volume, voxels, result, compare(result), seconds)
+    with status("Reading the head MRI"):
+        volume = sample_head_mri()
+    with status(f"Keeping the voxels that matter ({RECIPE})"):
+        voxels = voxelize(volume, Recipe.named(RECIPE))
+    with status(f"Running {MODEL}"):
+        result = load_model(MODEL).run(voxels, engine=engine, device=device)
+    return Demo(volume, voxels, result, compare(result))
 
 
 def _table(rows: tuple[Row, ...]) -> Any:

@@ -40,13 +40,12 @@ class Row:
 
 @dataclass(frozen=True, eq=False)
 class Demo:
-    """What the demo made, and how many seconds each step took."""
+    """What the demo made."""
 
     volume: Volume
     voxels: VoxelSet
     result: Result
     rows: tuple[Row, ...]
-    seconds: dict[str, float]
 
 
 def compare(result: Result) -> tuple[Row, ...]:
