@@ -69,19 +69,19 @@ def open_window(scan: Path, voxels: Path, log: Path, *, timeout_s: float = 60) -
     raise NoWindow(f"napari opened no window within {timeout_s:.0f} s; see {log}")
 
 
-def show(volume: Volume, voxels: VoxelSet, *, name: str = "active voxels") -> napari.Viewer:
-    """A new viewer with the scan, and the active voxels over it as a labels layer."""
+def show(volume: Volume, voxels: VoxelSet, *, viewer: napari.Viewer | None = None) -> napari.Viewer:
+    """Show a scan, and the active voxels over it as a labels layer; in a new viewer unless told."""
     import napari
     from napari.utils.colormaps import DirectLabelColormap
 
     from napari_sparse3d.io.layers import display_geometry_within, layer_of
 
-    viewer = napari.Viewer(title=f"{volume.name} - napari-sparse3d")
+    viewer = viewer or napari.Viewer(title=f"{volume.name} - napari-sparse3d")
     data, kwargs, _ = layer_of(volume)
     viewer.add_image(data, **kwargs)
     viewer.add_labels(
         voxels.mask().astype("uint8"),
-        name=f"{volume.name} · {name}",
+        name=f"{volume.name} · active voxels",
         colormap=DirectLabelColormap(color_dict={None: "transparent", 1: ORANGE}),
         opacity=0.35,
         units=("mm",) * 3,

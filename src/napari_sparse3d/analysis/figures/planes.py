@@ -55,10 +55,10 @@ def planes_figure(volume: Volume, voxels: VoxelSet, *, title: str = "") -> Figur
     middle_mm = (low_mm + high_mm) / 2
     if voxels.n_active:
         middle_mm = (voxels.indices.mean(axis=0) + 0.5) * _spacing_mm(voxels.affine)
-    size_mm = high_mm - low_mm
+    size_mm, centre_mm = high_mm - low_mm, (low_mm + high_mm) / 2
     views = (*_PLANES, _PLANES[2])
-    widths_mm = [size_mm[view.across] for view in views]
     height_mm = max(size_mm[0], size_mm[1])
+    widths_mm = [max(size_mm[view.across], height_mm / 3) for view in views]  # a thin stack still gets its title
     inches_per_mm = 3.5 / height_mm
     with style():
         figure = Figure(
@@ -67,11 +67,11 @@ def planes_figure(volume: Volume, voxels: VoxelSet, *, title: str = "") -> Figur
             layout="constrained",
         )
         axes = figure.subplots(1, 4, width_ratios=widths_mm)
-        for ax, view in zip(axes, views, strict=True):
+        for ax, view, width_mm in zip(axes, views, widths_mm, strict=True):
             _frame(ax, view.letters)
-            ax.set_xlim(high_mm[view.across], low_mm[view.across])
-            centre = (low_mm[view.up] + high_mm[view.up]) / 2
-            ax.set_ylim(centre - height_mm / 2, centre + height_mm / 2)  # one scale and one height for all
+            # one scale and one height for all
+            ax.set_xlim(centre_mm[view.across] + width_mm / 2, centre_mm[view.across] - width_mm / 2)
+            ax.set_ylim(centre_mm[view.up] - height_mm / 2, centre_mm[view.up] + height_mm / 2)
         for ax, view in zip(axes, _PLANES, strict=False):
             _draw_scan(ax, view, volume, middle_mm)
             _draw_active(ax, view, voxels, middle_mm)
@@ -129,7 +129,8 @@ def _draw_surface(ax: Axes, voxels: VoxelSet) -> None:
     seen = mask.any(axis=2)
     depth = mask.argmax(axis=2) * spacing[2]  # axis 2 grows toward Right, away from the viewer
     depth = _blur(np.where(seen, depth, depth.max()))
-    slope = np.gradient(depth, spacing[0], spacing[1])
+    padded = np.pad(depth, 1, mode="edge")
+    slope = [np.gradient(padded, step, axis=axis)[1:-1, 1:-1] for axis, step in enumerate(spacing[:2].tolist())]
     normal = np.stack([*slope, np.ones_like(depth)]) / np.sqrt(slope[0] ** 2 + slope[1] ** 2 + 1)
     toward_light = np.array([0.55, 0.50, 0.67])
     lit = np.clip(np.tensordot(toward_light, normal, 1), 0, 1)
@@ -167,11 +168,15 @@ def _frame(ax: Axes, letters: str) -> None:
         ax.text(x, y, letter, transform=ax.transAxes, color=NIGHT_INK, fontsize=8.5, ha=across, va=up)
 
 
-def _scale_bar(ax: Axes, length_mm: float = 50) -> None:
-    left, bottom = ax.get_xlim()[0] - 5, ax.get_ylim()[0] + 6
-    ax.plot([left, left - length_mm], [bottom, bottom], color=NIGHT_INK, linewidth=2, solid_capstyle="butt")
+def _scale_bar(ax: Axes) -> None:
+    """The longest round length that takes less than half of the plane."""
+    (left, right), (bottom, top) = ax.get_xlim(), ax.get_ylim()
+    width, height = left - right, top - bottom
+    length = max((mm for mm in (0.1, 1, 2, 5, 10, 20, 50, 100) if mm < 0.45 * width), default=0.1)
+    start, level = left - 0.04 * width, bottom + 0.03 * height
+    ax.plot([start, start - length], [level, level], color=NIGHT_INK, linewidth=2, solid_capstyle="butt")
     words = {"color": NIGHT_INK, "fontsize": 8, "ha": "center", "va": "bottom"}
-    ax.text(left - length_mm / 2, bottom + 2, f"{length_mm:.0f} mm", fontdict=words)
+    ax.text(start - length / 2, level + 0.01 * height, f"{length:g} mm", fontdict=words)
 
 
 def _box_mm(voxels: VoxelSet, margin_mm: float = 12) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
