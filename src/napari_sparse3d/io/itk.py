@@ -146,7 +146,8 @@ class _Header:
 
     @classmethod
     def read(cls, path: Path) -> _Header:
-        text = path.open("rb").read(_HEADER_BYTES).decode("latin-1").split("\n\n", 1)[0]
+        with path.open("rb") as file:
+            text = file.read(_HEADER_BYTES).decode("latin-1").split("\n\n", 1)[0]
         nrrd = path.suffix.lower() in (".nrrd", ".nhdr")
         name = "NRRD" if nrrd else "MetaImage"
         if nrrd and not text.startswith("NRRD000"):

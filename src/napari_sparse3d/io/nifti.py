@@ -255,9 +255,9 @@ def _is_label_map(image: Any, path: Path) -> bool:
 def _format_name(image: Any) -> str:
     if isinstance(image, nibabel.MGHImage):
         return "MGH"
-    if isinstance(image, nibabel.Nifti2Pair):
-        return "NIfTI-2"
-    return "NIfTI-1" if isinstance(image, nibabel.Nifti1Pair) else "Analyze"
+    if not isinstance(image, nibabel.Nifti1Pair):
+        return "Analyze"
+    return "NIfTI-2" if int(image.header["sizeof_hdr"]) == 540 else "NIfTI-1"
 
 
 def _spatial_shape(image: Any) -> tuple[int, int, int]:

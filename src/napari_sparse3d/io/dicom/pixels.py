@@ -99,7 +99,10 @@ def _stored_images(planes: list[Plane]) -> Iterator[NDArray[Any]]:
 def _of_one_frame(planes: list[Plane]) -> Iterator[NDArray[Any]]:
     plane = planes[0]
     dataset = _with_syntax(pydicom.dcmread(plane.path, force=True), plane)
-    image = _finished(pixel_array(dataset, index=plane.frame, raw=True), plane, dataset)
+    if plane.kind.transfer_syntax == _JPEG_EXTENDED and plane.kind.bits_stored > 8:
+        image = _finished(_by_gdcm(plane), plane, dataset)
+    else:
+        image = _finished(pixel_array(dataset, index=plane.frame, raw=True), plane, dataset)
     if plane.tile is None:
         yield from (image for _ in planes)
         return
@@ -111,6 +114,23 @@ def _of_one_frame(planes: list[Plane]) -> Iterator[NDArray[Any]]:
             down * item.kind.rows : (down + 1) * item.kind.rows,
             right * item.kind.columns : (right + 1) * item.kind.columns,
         ]
+
+
+_JPEG_EXTENDED = "1.2.840.10008.1.2.4.51"
+
+
+def _by_gdcm(plane: Plane) -> NDArray[Any]:
+    """12-bit JPEG, which pydicom hands to none of its codecs though GDCM decodes it."""
+    import gdcm
+
+    reader = gdcm.ImageReader()
+    reader.SetFileName(str(plane.path))
+    if not reader.Read():
+        raise ReadError("the pixels of a 12-bit JPEG image cannot be decoded: the file is truncated or damaged")
+    buffer = reader.GetImage().GetBuffer().encode("utf-8", errors="surrogateescape")
+    frame = np.frombuffer(buffer, dtype=np.int16 if plane.kind.signed else np.uint16)
+    size = plane.kind.rows * plane.kind.columns
+    return frame[plane.frame * size : (plane.frame + 1) * size].reshape(plane.kind.rows, plane.kind.columns)
 
 
 def _with_syntax(dataset: Dataset, plane: Plane) -> Dataset:
