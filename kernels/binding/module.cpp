@@ -30,12 +30,32 @@ struct PyIndex {
 
 using Release = nb::call_guard<nb::gil_scoped_release>;
 
+// A slope of 1 is no activation.
+template <class T>
+Convolution<T> forward(Address features, Address weight, Address bias, Address background, int c_in, int c_out, double slope) {
+    return {at<T>(features), at<T>(weight), at<T>(bias), at<T>(background), c_in, c_out, slope == 1 ? Activation::none : Activation::leaky_relu, T(slope)};
+}
+
 template <class T>
 void bind_operators(nb::module_& m, const char* suffix) {
     const auto name = [&](const char* stem) { return std::string(stem) + suffix; };
     m.def(name("convolution_").c_str(),
-          [](const Plan& plan, Address features, Address weight, Address bias, Address background, int c_in, int c_out, Address result, int threads) {
-              convolution<T>(plan, {at<T>(features), at<T>(weight), at<T>(bias), at<T>(background), c_in, c_out}, at<T>(result), threads);
+          [](const Plan& plan, Address features, Address weight, Address bias, Address background, int c_in, int c_out, double slope, Address result, int threads) {
+              convolution<T>(plan, forward<T>(features, weight, bias, background, c_in, c_out, slope), at<T>(result), threads);
+          },
+          Release());
+    m.def(name("pooled_convolution_").c_str(),
+          [](const Plan& plan, Address features, Address weight, Address bias, Address background, int c_in, int c_out, double slope, const Plan& pool_plan,
+             Address pool_background, Address values, Address rows, int threads) {
+              pooled_convolution<T>(plan, forward<T>(features, weight, bias, background, c_in, c_out, slope), pool_plan, at<T>(pool_background), at<T>(values),
+                                    at<std::int32_t>(rows), threads);
+          },
+          Release());
+    m.def(name("pooled_convolution_backward_").c_str(),
+          [](const Plan& plan, Address features, Address weight, Address background, int c_in, int c_out, const Plan& pool_plan, Address grad, Address rows,
+             Address g_features, Address g_weight, Address g_bias, Address g_background, Address g_pool_background, int threads) {
+              pooled_convolution_backward<T>(plan, forward<T>(features, weight, 0, background, c_in, c_out, 1), pool_plan, at<T>(grad), at<std::int32_t>(rows),
+                                             {at<T>(g_features), at<T>(g_weight), at<T>(g_bias), at<T>(g_background)}, at<T>(g_pool_background), threads);
           },
           Release());
     m.def(name("convolution_backward_").c_str(),

@@ -1,7 +1,9 @@
 #include <algorithm>
+#include <utility>
 #include <vector>
 
 #include "isa.h"
+#include "row_sums.h"
 #include "site_index.h"
 #include "threads.h"
 
@@ -24,10 +26,7 @@ bool in_phase(const Window& w, int k, int phase) {
     return true;
 }
 
-// Small windows of few channels are cheaper copied side by side than multiplied offset by offset.
-bool copies_windows(const Window& w, int volume, int c_in) {
-    return c_in <= 4 && volume * c_in <= 512 && phase_count(w) == 1;
-}
+bool has_few_channels(const Window& w, int volume, int c_in) { return c_in <= 4 && volume * c_in <= 512 && !w.transposed; }
 
 // Rows of a tile: enough to reuse each offset's weights, few enough for the sums to stay in the cache and for many
 // tiles to share out. A function of sizes alone, never of the number of threads.
@@ -52,13 +51,19 @@ struct Product {
     T slope;
 };
 
+// Everything of a product but its tiles: packed weights, and what an output holds before any input is met.
 template <class T>
-void multiply(const Plan& plan, const Product<T>& p, T* result, int threads) {
+struct Prepared {
+    ConvolutionTask<T> task;
+    Scratchpad pad;
+};
+
+template <class T>
+Prepared<T> prepare(const Plan& plan, const Product<T>& p, T* result, int threads) {
     const TypedKernels<T>& k = typed_kernels<T>();
     ConvolutionTask<T> task{};
     task.in = plan.in->view();
     task.out = plan.out->view();
-    if (task.out.n_sites == 0) return;
     task.window = window_of(plan.geometry);
     const int volume = plan.geometry.volume(), phases = phase_count(task.window);
     task.c_in = p.c_in;
@@ -66,14 +71,14 @@ void multiply(const Plan& plan, const Product<T>& p, T* result, int threads) {
     task.width = round_up(p.c_out, k.lanes);
     task.features = p.features;
     task.background = p.background;
-    task.few_channels = copies_windows(task.window, volume, p.c_in) && p.weight_stride_in == 1;
+    task.few_channels = has_few_channels(task.window, volume, p.c_in) && p.weight_stride_in == 1;
     task.leaky = p.leaky;
     task.slope = p.slope;
     task.result = result;
 
     const std::size_t width = std::size_t(task.width);
     const std::size_t packed_size = std::size_t(volume) * std::size_t(p.c_in) * width;
-    const Scratchpad pad((packed_size + (std::size_t(volume) + std::size_t(phases)) * width) * sizeof(T) + 3 * 64);
+    Scratchpad pad((packed_size + (std::size_t(volume) + std::size_t(phases)) * width) * sizeof(T) + 3 * 64);
     char* next = pad.as<char>();
     T* packed = part<T>(next, packed_size);
     T* missing = part<T>(next, std::size_t(volume) * width);
@@ -105,10 +110,18 @@ void multiply(const Plan& plan, const Product<T>& p, T* result, int threads) {
             if (in_phase(task.window, offset, phase))
                 for (std::size_t c = 0; c < width; ++c) row[c] += missing[std::size_t(offset) * width + c];
     }
+    return {task, std::move(pad)};
+}
 
+template <class T>
+void multiply(const Plan& plan, const Product<T>& p, T* result, int threads) {
+    if (plan.out->count() == 0) return;
+    const TypedKernels<T>& k = typed_kernels<T>();
+    Prepared<T> prepared = prepare(plan, p, result, threads);
+    ConvolutionTask<T>& task = prepared.task;
     task.tile_rows = tile_rows_for(task.out.n_sites);
     const std::int64_t tiles = tile_count(task.out.n_sites, task.tile_rows);
-    const int blocks = std::max(1, task.width / k.lanes / 4);
+    const int blocks = task.few_channels ? 1 : std::max(1, task.width / k.lanes / 4);
     task.splits = tiles < 8 ? int(std::min<std::int64_t>(blocks, (7 + tiles) / tiles)) : 1;
     const WorkerScratch scratch(k.convolution_scratch(task), threads);
     parallel_for(tiles * task.splits, threads,
@@ -117,7 +130,8 @@ void multiply(const Plan& plan, const Product<T>& p, T* result, int threads) {
 
 // Partial sums of stretches of rows, then the stretches in order.
 template <class T>
-void weight_gradients(const Plan& plan, const Convolution<T>& args, const T* grad, const ConvolutionGradients<T>& result, int threads) {
+void weight_gradients(const Plan& plan, const Convolution<T>& args, const T* grad, const PoolTask<T>* pool,
+                      const ConvolutionGradients<T>& result, int threads) {
     const TypedKernels<T>& k = typed_kernels<T>();
     WeightGradientTask<T> task{};
     task.in = plan.in->view();
@@ -128,13 +142,15 @@ void weight_gradients(const Plan& plan, const Convolution<T>& args, const T* gra
     const std::int64_t n = task.in.n_sites;
     task.c_in = c_in;
     task.c_out = c_out;
-    task.few_channels = copies_windows(task.window, volume, c_in);
+    task.few_channels = has_few_channels(task.window, volume, c_in);
     task.features = args.features;
     task.grad = grad;
     task.background = args.background;
-    task.width = round_up(task.few_channels ? volume * (c_in + 1) : c_in, k.lanes);
+    task.width = round_up(task.few_channels ? c_out : c_in, k.lanes);
     task.stride_in = task.few_channels ? c_in : task.width;
-    task.tile_rows = tile_rows_for(task.out.n_sites);
+    task.flags = task.few_channels && args.background != nullptr && result.background != nullptr;
+    task.pool = pool;
+    task.tile_rows = pool != nullptr ? pool->tile_rows : tile_rows_for(task.out.n_sites);
 
     // Whole vectors of features are read, so odd channels are copied into padded rows first.
     const bool pad_rows = !task.few_channels && task.width != c_in;
@@ -151,7 +167,8 @@ void weight_gradients(const Plan& plan, const Convolution<T>& args, const T* gra
     }
 
     const std::int64_t tiles = tile_count(task.out.n_sites, task.tile_rows);
-    const std::size_t each = std::size_t(c_out) * std::size_t(task.width) * std::size_t(task.few_channels ? 1 : volume);
+    const std::size_t sum_rows = std::size_t(volume) * std::size_t(task.few_channels ? c_in + task.flags : c_out);
+    const std::size_t each = sum_rows * std::size_t(task.width);
     const std::int64_t most = std::clamp<std::int64_t>(std::int64_t(8e6 / (double(each) * sizeof(T))), 1, 16);
     const std::int64_t chunks = std::max<std::int64_t>(1, std::min(most, tiles / 4));
     task.tiles_per_chunk = int(std::max<std::int64_t>(1, (tiles + chunks - 1) / chunks));
@@ -198,8 +215,8 @@ void weight_gradients(const Plan& plan, const Convolution<T>& args, const T* gra
             for (int o = 0; o < c_out; ++o) {
                 double sum = 0;
                 if (task.few_channels) {
-                    for (std::int64_t chunk = 0; chunk < chunks; ++chunk)
-                        sum += double(task.partial[chunk * std::int64_t(each) + std::int64_t(o) * task.width + volume * c_in + offset]);
+                    for (std::int64_t chunk = 0; chunk < chunks && task.flags; ++chunk)
+                        sum += double(task.partial[chunk * std::int64_t(each) + std::int64_t(volume * c_in + offset) * task.width + o]);
                 } else {
                     for (int phase = 0; phase < phases; ++phase)
                         if (in_phase(task.window, offset, phase)) sum += totals[std::size_t(phase * c_out + o)];
@@ -224,28 +241,37 @@ void weight_gradients(const Plan& plan, const Convolution<T>& args, const T* gra
     parallel_for(c_out, threads, [&](std::int64_t o, int) {
         for (int offset = 0; offset < volume; ++offset) {
             T* to = result.weight + (o * volume + offset) * c_in;
-            const std::int64_t from = task.few_channels ? o * task.width + offset * c_in : (o * volume + offset) * task.width;
+            const std::int64_t from = task.few_channels ? std::int64_t(offset) * c_in * task.width + o : (o * volume + offset) * task.width;
+            const std::int64_t step = task.few_channels ? task.width : 1;
             const T g = args.background != nullptr && !task.few_channels
                             ? T(unpaired[std::size_t(offset) * std::size_t(c_out) + std::size_t(o)])
                             : T(0);
             for (int c = 0; c < c_in; ++c) to[c] = g == T(0) ? T(0) : g * args.background[c];
             for (std::int64_t chunk = 0; chunk < chunks; ++chunk) {
                 const T* sum = task.partial + chunk * std::int64_t(each) + from;
-                for (int c = 0; c < c_in; ++c) to[c] += sum[c];
+                for (int c = 0; c < c_in; ++c) to[c] += sum[c * step];
             }
         }
     });
+}
+
+template <class T>
+Product<T> forward_product(const Plan& plan, const Convolution<T>& args) {
+    return {args.features, args.weight, args.bias, args.background, args.c_in, args.c_out,
+            std::int64_t(plan.geometry.volume()) * args.c_in, 1, args.c_in, args.activation == Activation::leaky_relu, args.slope};
+}
+
+// Can the convolution's rows be pooled while they are in the cache?
+template <class T>
+bool pools_in_cache(const Plan& plan, const Convolution<T>& args) {
+    return has_few_channels(window_of(plan.geometry), plan.geometry.volume(), args.c_in) && plan.out->rows.empty();
 }
 
 }  // namespace
 
 template <class T>
 void convolution(const Plan& plan, const Convolution<T>& args, T* result, int threads) {
-    const int volume = plan.geometry.volume();
-    multiply<T>(plan,
-                {args.features, args.weight, args.bias, args.background, args.c_in, args.c_out, std::int64_t(volume) * args.c_in,
-                 1, args.c_in, args.activation == Activation::leaky_relu, args.slope},
-                result, threads);
+    multiply<T>(plan, forward_product(plan, args), result, threads);
 }
 
 template <class T>
@@ -258,12 +284,81 @@ void convolution_backward(const Plan& plan, const Convolution<T>& args, const T*
                     result.features, threads);
     }
     if (result.weight != nullptr || result.bias != nullptr || result.background != nullptr)
-        weight_gradients(plan, args, grad, result, threads);
+        weight_gradients<T>(plan, args, grad, nullptr, result, threads);
 }
 
-#define S3D_INSTANTIATE(T)                                                           \
-    template void convolution<T>(const Plan&, const Convolution<T>&, T*, int); \
-    template void convolution_backward<T>(const Plan&, const Convolution<T>&, const T*, const ConvolutionGradients<T>&, int);
+template <class T>
+void pooled_convolution(const Plan& plan, const Convolution<T>& args, const Plan& pool_plan, const T* pool_background, T* values,
+                        std::int32_t* rows, int threads) {
+    if (!pools_in_cache(plan, args)) {
+        const Scratchpad whole(std::size_t(plan.out->count()) * std::size_t(args.c_out) * sizeof(T) + 64);
+        convolution(plan, args, whole.as<T>(), threads);
+        max_pool(pool_plan, whole.as<T>(), pool_background, args.c_out, values, rows, threads);
+        return;
+    }
+    const TypedKernels<T>& k = typed_kernels<T>();
+    PoolTask<T> pool{};
+    pool.in = pool_plan.in->view();
+    pool.out = pool_plan.out->view();
+    if (pool.out.n_sites == 0) return;
+    pool.window = window_of(pool_plan.geometry);
+    pool.channels = args.c_out;
+    pool.tile_rows = 128;
+    pool.background = pool_background;
+    pool.values = values;
+    pool.rows = rows;
+    Product<T> product = forward_product(plan, args);
+    if (product.leaky && product.slope >= 0) {  // monotone, so the maximum may come first
+        product.leaky = false;
+        pool.leaky = 1;
+        pool.slope = product.slope;
+    }
+    Prepared<T> prepared = prepare<T>(plan, product, nullptr, threads);
+    constexpr std::int64_t kPlanes = 4;
+    const std::int64_t per_volume = (pool.out.z + kPlanes - 1) / kPlanes, tasks = pool.out.batch * per_volume;
+    const auto range = [&](std::int64_t task) {
+        const std::int64_t volume = task / per_volume, first = volume * pool.out.z + task % per_volume * kPlanes;
+        return std::pair{first, std::min(first + kPlanes, (volume + 1) * pool.out.z)};
+    };
+    for (std::int64_t task = 0; task < tasks; ++task) {
+        const auto [first, last] = range(task);
+        prepared.task.kept_rows = std::max(prepared.task.kept_rows, k.pooled_convolution_rows(prepared.task, pool, first, last));
+    }
+    const WorkerScratch scratch(k.pooled_convolution_scratch(prepared.task, pool), threads);
+    parallel_for(tasks, threads, [&](std::int64_t task, int worker) {
+        const auto [first, last] = range(task);
+        k.pooled_convolution_planes(prepared.task, pool, first, last, scratch.of(worker));
+    });
+}
+
+template <class T>
+void pooled_convolution_backward(const Plan& plan, const Convolution<T>& args, const Plan& pool_plan, const T* grad,
+                                 const std::int32_t* rows, const ConvolutionGradients<T>& result, T* pool_background, int threads) {
+    const std::int64_t m = pool_plan.out->count();
+    if (!pools_in_cache(plan, args) || result.features != nullptr) {
+        const Scratchpad whole(std::size_t(plan.out->count()) * std::size_t(args.c_out) * sizeof(T) + 64);
+        max_pool_backward(pool_plan, grad, rows, args.c_out, whole.as<T>(), pool_background, threads);
+        convolution_backward(plan, args, whole.as<T>(), result, threads);
+        return;
+    }
+    PoolTask<T> pool{};
+    pool.in = pool_plan.out->view();
+    pool.out = pool_plan.in->view();
+    pool.window = window_of(pool_plan.geometry.reversed());
+    pool.channels = args.c_out;
+    pool.tile_rows = tile_rows_for(pool.out.n_sites);
+    pool.features = grad;
+    pool.origin = rows;
+    weight_gradients<T>(plan, args, nullptr, &pool, result, threads);
+    sum_unclaimed(m, args.c_out, grad, rows, pool_background, threads);
+}
+
+#define S3D_INSTANTIATE(T)                                                                                                      \
+    template void convolution<T>(const Plan&, const Convolution<T>&, T*, int);                                                  \
+    template void convolution_backward<T>(const Plan&, const Convolution<T>&, const T*, const ConvolutionGradients<T>&, int);   \
+    template void pooled_convolution<T>(const Plan&, const Convolution<T>&, const Plan&, const T*, T*, std::int32_t*, int);     \
+    template void pooled_convolution_backward<T>(const Plan&, const Convolution<T>&, const Plan&, const T*, const std::int32_t*, \
+                                                 const ConvolutionGradients<T>&, T*, int);
 S3D_INSTANTIATE(float)
 S3D_INSTANTIATE(double)
 

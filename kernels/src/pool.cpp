@@ -2,6 +2,7 @@
 #include <vector>
 
 #include "isa.h"
+#include "row_sums.h"
 #include "site_index.h"
 #include "threads.h"
 
@@ -28,24 +29,6 @@ void over_tiles(const PoolTask<T>& task, Kernel kernel, int threads) {
     parallel_for(tiles, threads, [&](std::int64_t tile, int worker) { kernel(task, tile, scratch.of(worker)); });
 }
 
-// sums (channels) of value(row, channel) over all rows: stretches of rows in parallel, then the stretches in order.
-template <class T, class Value>
-void sum_rows(std::int64_t rows, int channels, T* sums, int threads, Value&& value) {
-    constexpr std::int64_t kRows = 4096;
-    const std::int64_t chunks = (rows + kRows - 1) / kRows;
-    std::vector<double> partial(std::size_t(chunks * channels), 0.0);
-    parallel_for(chunks, threads, [&](std::int64_t chunk, int) {
-        double* sum = partial.data() + chunk * channels;
-        for (std::int64_t row = chunk * kRows; row < std::min(rows, (chunk + 1) * kRows); ++row)
-            for (int c = 0; c < channels; ++c) sum[c] += double(value(row, c));
-    });
-    for (int c = 0; c < channels; ++c) {
-        double sum = 0;
-        for (std::int64_t chunk = 0; chunk < chunks; ++chunk) sum += partial[std::size_t(chunk * channels + c)];
-        sums[c] = T(sum);
-    }
-}
-
 }  // namespace
 
 template <class T>
@@ -65,9 +48,7 @@ void max_pool_backward(const Plan& plan, const T* grad, const std::int32_t* rows
     task.origin = rows;
     task.values = features;
     over_tiles(task, typed_kernels<T>().max_pool_gradient_tile, threads);
-    sum_rows(plan.out->count(), channels, background, threads, [&](std::int64_t row, int c) {
-        return rows[row * channels + c] < 0 ? grad[row * channels + c] : T(0);
-    });
+    sum_unclaimed(plan.out->count(), channels, grad, rows, background, threads);
 }
 
 template <class T>

@@ -98,6 +98,16 @@ void convolution_backward(const Plan& plan, const Convolution<T>& args, const T*
 template <class T>
 void max_pool(const Plan& plan, const T* features, const T* background, int channels, T* values, std::int32_t* rows,
               int threads);
+// `max_pool` of `convolution` (with its activation), through the two plans; where the convolution is cheap its rows never
+// leave the cache. `rows`, which may be null, are rows of the convolution's output.
+template <class T>
+void pooled_convolution(const Plan& plan, const Convolution<T>& args, const Plan& pool_plan, const T* pool_background, T* values,
+                        std::int32_t* rows, int threads);
+// Its gradients given grad (m, c_out), for a convolution without activation.
+template <class T>
+void pooled_convolution_backward(const Plan& plan, const Convolution<T>& args, const Plan& pool_plan, const T* grad,
+                                 const std::int32_t* rows, const ConvolutionGradients<T>& result, T* pool_background, int threads);
+
 // grad (m, channels) -> features (n, channels), background (channels).
 template <class T>
 void max_pool_backward(const Plan& plan, const T* grad, const std::int32_t* rows, int channels, T* features,

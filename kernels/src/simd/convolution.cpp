@@ -1,6 +1,7 @@
 // One tile of output rows: start from the bias, add each offset's pairs, apply the activation, write once.
+#include "few_channels.h"
 #include "gemm.h"
-#include "sites.h"
+#include "pairs.h"
 
 namespace sparse3d {
 namespace S3D_ISA {
@@ -48,17 +49,20 @@ void finish_tile(const ConvolutionTask<T>& task, const Tile& t, int first_channe
 
 template <class T>
 size_t convolution_scratch(const ConvolutionTask<T>& task) {
+    if (task.few_channels) return few_channels_scratch(task);
     const int volume = volume_of(task.window);
     const size_t rows = size_t(task.tile_rows + kTileSlack + 1);
-    size_t bytes = pair_lists_bytes(task.tile_rows, volume) + rows * size_t(task.width) * sizeof(T) + 64;
-    if (task.few_channels) bytes += rows * size_t(volume * task.c_in) * sizeof(T) + 64 + 2 * (rows + 64) * 4 + 128;
-    return bytes;
+    return pair_lists_bytes(task.tile_rows, volume) + rows * size_t(task.width) * sizeof(T) + 64;
 }
 
 template <class T>
 void convolution_tile(const ConvolutionTask<T>& task, int64_t index, void* memory) {
     const int volume = volume_of(task.window), width = task.width;
     const Tile t = tile_at(task.out, task.tile_rows, index / task.splits);
+    if (task.few_channels) {
+        few_channels_words(task, t.first, t.last, task.result, false, memory);
+        return;
+    }
     const int split = int(index % task.splits), blocks = block_count<T>(width);
     const int first_block = blocks * split / task.splits, last_block = blocks * (split + 1) / task.splits;
 
@@ -72,40 +76,15 @@ void convolution_tile(const ConvolutionTask<T>& task, int64_t index, void* memor
     const Block last = block_at<T>(width, last_block - 1);
     const int last_channel = (last.vector + last.vectors) * kLanes<T>;
 
-    if (task.few_channels) {
-        // Whole windows side by side, missing inputs as background: one product with volume * c_in channels.
-        const int c_in = task.c_in, channels = volume * c_in;
-        T* windows = scratch.take<T>(size_t(task.tile_rows + kTileSlack) * size_t(channels));
-        int32_t* row = scratch.take<int32_t>(size_t(t.rows) + 64);
-        int32_t* copy_of_row = scratch.take<int32_t>(size_t(t.rows) + 64);
-        for (int i = 0; i < t.rows; ++i) {
-            row[i] = copy_of_row[i] = i;
-            for (int j = 0; j < channels; ++j)
-                windows[int64_t(i) * channels + j] = task.background != nullptr ? task.background[j % c_in] : T(0);
-        }
-        for (int k = 0; k < volume; ++k) {
-            const int32_t* in = lists.in + int64_t(k) * lists.capacity;
-            const int32_t* out = lists.out + int64_t(k) * lists.capacity;
-            for (int i = 0; i < lists.count[k]; ++i)
-                copy(windows + int64_t(out[i]) * channels + k * c_in, task.features + int64_t(in[i]) * c_in, c_in);
-        }
-        for (int b = first_block; b < last_block && t.rows > 0; ++b) {
+    for (int k = 0; k < volume; ++k) {
+        if (lists.count[k] == 0) continue;
+        for (int b = first_block; b < last_block; ++b) {
             const Block block = block_at<T>(width, b);
-            multiply_block<T>(block.vectors, windows, channels, row, copy_of_row, t.rows, t.rows,
-                              task.packed + int64_t(block.vector) * kLanes<T> * channels, channels, task.missing,
-                              tile + block.vector * kLanes<T>, width);
-        }
-    } else {
-        for (int k = 0; k < volume; ++k) {
-            if (lists.count[k] == 0) continue;
-            for (int b = first_block; b < last_block; ++b) {
-                const Block block = block_at<T>(width, b);
-                const int channel = block.vector * kLanes<T>;
-                multiply_block<T>(block.vectors, task.features, task.c_in, lists.in + int64_t(k) * lists.capacity,
-                                  lists.out + int64_t(k) * lists.capacity, lists.count[k], t.rows,
-                                  task.packed + (int64_t(k) * width + channel) * task.c_in, task.c_in,
-                                  task.missing + int64_t(k) * task.missing_stride + channel, tile + channel, width);
-            }
+            const int channel = block.vector * kLanes<T>;
+            multiply_block<T>(block.vectors, task.features, task.c_in, lists.in + int64_t(k) * lists.capacity,
+                              lists.out + int64_t(k) * lists.capacity, lists.count[k], t.rows,
+                              task.packed + (int64_t(k) * width + channel) * task.c_in, task.c_in,
+                              task.missing + int64_t(k) * task.missing_stride + channel, tile + channel, width);
         }
     }
     finish_tile(task, t, first_channel, last_channel, tile);

@@ -46,7 +46,7 @@ S3D_INLINE void multiply_rows(const T* features, int64_t feature_stride, const i
 // All pairs of one offset. `n` is filled up to whole blocks by repeating the last input and adding to a row that nobody
 // reads, so the lists need room for kMostRows more.
 template <class T, int V>
-static void multiply_pairs(const T* features, int64_t feature_stride, int32_t* in, int32_t* out, int n, int unread_row,
+inline void multiply_pairs(const T* features, int64_t feature_stride, int32_t* in, int32_t* out, int n, int unread_row,
                            const T* packed, int c_in, const T* missing, T* tile, int64_t tile_stride) {
     constexpr int R = block_rows(V);
     for (int i = n; i < n + R; ++i) {

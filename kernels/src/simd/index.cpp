@@ -1,23 +1,9 @@
 // Making site sets: the words that a window reaches, their ranks, and back to coordinates.
-#include "sites.h"
+#include "pairs.h"
 
 namespace sparse3d {
 namespace S3D_ISA {
 namespace {
-
-// Every other bit, from bit 0 on, packed together.
-S3D_INLINE uint64_t even_bits(uint64_t v) {
-#if defined(__BMI2__)
-    return _pext_u64(v, 0x5555555555555555ull);
-#else
-    v &= 0x5555555555555555ull;
-    v = (v | v >> 1) & 0x3333333333333333ull;
-    v = (v | v >> 2) & 0x0f0f0f0f0f0f0f0full;
-    v = (v | v >> 4) & 0x00ff00ff00ff00ffull;
-    v = (v | v >> 8) & 0x0000ffff0000ffffull;
-    return (v | v >> 16) & 0x00000000ffffffffull;
-#endif
-}
 
 // Call put(word_x, bits) with the cells of an output line that the cells of one input word reach along x.
 template <class Put>

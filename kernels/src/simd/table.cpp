@@ -27,6 +27,12 @@ void weight_gradient_chunk(const WeightGradientTask<T>&, int64_t, int, int, void
 template <class T>
 size_t pool_scratch(const PoolTask<T>&);
 template <class T>
+size_t pooled_convolution_scratch(const ConvolutionTask<T>&, const PoolTask<T>&);
+template <class T>
+void pooled_convolution_planes(const ConvolutionTask<T>&, const PoolTask<T>&, int64_t, int64_t, void*);
+template <class T>
+int64_t pooled_convolution_rows(const ConvolutionTask<T>&, const PoolTask<T>&, int64_t, int64_t);
+template <class T>
 void max_pool_tile(const PoolTask<T>&, int64_t, void*);
 template <class T>
 void max_pool_gradient_tile(const PoolTask<T>&, int64_t, void*);
@@ -53,6 +59,9 @@ constexpr TypedKernels<T> typed() {
             weight_gradient_scratch<T>,
             weight_gradient_chunk<T>,
             pool_scratch<T>,
+            pooled_convolution_scratch<T>,
+            pooled_convolution_planes<T>,
+            pooled_convolution_rows<T>,
             max_pool_tile<T>,
             max_pool_gradient_tile<T>,
             avg_pool_tile<T>,

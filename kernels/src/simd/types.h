@@ -41,9 +41,10 @@ struct ConvolutionTask {
     const T* start;         // (phases, width): bias + background of all offsets of the phase
     const T* missing;       // (volume, width), or (width) zeros with missing_stride 0
     int32_t missing_stride;
-    const T* background;    // (c_in) or null: for the kernel that copies windows
-    int32_t few_channels;   // copy whole windows and multiply once (small c_in)
+    const T* background;    // (c_in) or null: for few_channels
+    int32_t few_channels;   // `packed` is one product over volume * c_in channels: see few_channels.cpp
     int32_t tile_rows;
+    int64_t kept_rows;      // pooled convolution: most rows that one task keeps
     int32_t splits;         // pieces of the output channels that are tasks of their own
     int32_t leaky;          // apply x > 0 ? x : slope * x at the end
     T slope;
@@ -52,19 +53,23 @@ struct ConvolutionTask {
 
 // The weight gradient of one stretch of output rows and a range of offsets.
 template <class T>
+struct PoolTask;
+template <class T>
 struct WeightGradientTask {
     SiteView in, out;
     Window window;
     int32_t c_in, c_out;
-    int32_t stride_in;      // of a feature row: c_in rounded up to whole vectors, or c_in itself for few_channels
-    int32_t width;          // of a gradient row: c_in, or for few_channels volume * (c_in + 1), rounded up to whole vectors
+    int32_t stride_in;      // of a feature row: c_in, or where that is no whole vectors, rounded up
+    int32_t width;          // of a row of sums: c_in, or for few_channels c_out, rounded up to whole vectors
     int32_t few_channels;
+    int32_t flags;          // few_channels: also sum up where each offset's input is missing
     const T* features;
     const T* grad;          // (m, c_out)
     const T* background;    // (c_in) or null
+    const PoolTask<T>* pool;  // few_channels: the gradient comes through this max pool, tile by tile
     int32_t tile_rows;
     int32_t tiles_per_chunk;
-    T* partial;             // (chunks, c_out, volume, width), for few_channels (chunks, c_out, width)
+    T* partial;             // (chunks, c_out, volume, width); few_channels (chunks, volume * c_in + flags * volume, width)
     double* paired;         // (chunks, volume, c_out): sum of grad over the rows that offset k reaches; unused for few_channels
     double* total;          // (chunks, phases, c_out): sum of grad over the rows of a phase
 };
@@ -79,6 +84,8 @@ struct PoolTask {
     const T* background;    // (channels) or null
     const int32_t* origin;  // (m, channels): where each maximum came from (gradient of the maximum)
     const T* scale;         // (m): weight of each output row (gradient of the mean)
+    int32_t leaky;          // apply x > 0 ? x : slope * x to the maximum
+    T slope;
     T* values;              // (rows of the tile's side, channels)
     int32_t* rows;          // (m, channels) or null
     T* counts;              // (m) or null: number of active inputs of each output row
@@ -96,6 +103,11 @@ struct TypedKernels {
     size_t (*weight_gradient_scratch)(const WeightGradientTask<T>&);
     void (*weight_gradient_chunk)(const WeightGradientTask<T>&, int64_t chunk, int first_offset, int last_offset, void* scratch);
     size_t (*pool_scratch)(const PoolTask<T>&);
+    // convolution of few channels, then max pool, of the pool's output planes [first, last) of one volume, numbered
+    // across the batch
+    size_t (*pooled_convolution_scratch)(const ConvolutionTask<T>&, const PoolTask<T>&);
+    void (*pooled_convolution_planes)(const ConvolutionTask<T>&, const PoolTask<T>&, int64_t first, int64_t last, void* scratch);
+    int64_t (*pooled_convolution_rows)(const ConvolutionTask<T>&, const PoolTask<T>&, int64_t first, int64_t last);
     void (*max_pool_tile)(const PoolTask<T>&, int64_t tile, void* scratch);
     void (*max_pool_gradient_tile)(const PoolTask<T>&, int64_t tile, void* scratch);
     void (*avg_pool_tile)(const PoolTask<T>&, int64_t tile, void* scratch);

@@ -7,6 +7,7 @@
 #include <immintrin.h>
 #endif
 
+#define S3D_INLINE_MEMBER inline __attribute__((always_inline))
 #define S3D_INLINE static inline __attribute__((always_inline))
 
 namespace sparse3d {

@@ -1,5 +1,7 @@
 // One stretch of output rows: for each offset, the outer products of gradient rows and feature rows, summed over pairs.
-#include "sites.h"
+#include "few_channels.h"
+#include "pool.h"
+#include "pairs.h"
 
 namespace sparse3d {
 namespace S3D_ISA {
@@ -77,7 +79,8 @@ size_t weight_gradient_scratch(const WeightGradientTask<T>& task) {
     const int volume = task.window.kernel[0] * task.window.kernel[1] * task.window.kernel[2];
     const size_t rows = size_t(task.tile_rows + kTileSlack);
     size_t bytes = pair_lists_bytes(task.tile_rows, volume) + size_t(task.c_out) * sizeof(T) + 64 + 2 * (rows * 4 + 64);
-    if (task.few_channels) bytes += rows * size_t(task.width) * sizeof(T) + 64;
+    if (task.few_channels) bytes += few_channels_gradient_scratch(task);
+    if (task.pool != nullptr) bytes += rows * size_t(task.c_out) * sizeof(T) + 64 + pool_scratch(*task.pool);
     return bytes;
 }
 
@@ -90,25 +93,27 @@ void weight_gradient_chunk(const WeightGradientTask<T>& task, int64_t chunk, int
     const PairLists lists = take_pair_lists(scratch, task.tile_rows, offsets);
     T* sum = scratch.take<T>(size_t(task.c_out));
     int32_t* row = scratch.take<int32_t>(size_t(task.tile_rows + kTileSlack));
-    int32_t* own = scratch.take<int32_t>(size_t(task.tile_rows + kTileSlack));
-    T* windows = task.few_channels ? scratch.take<T>(size_t(task.tile_rows + kTileSlack) * size_t(task.width)) : nullptr;
+    T* pooled = task.pool != nullptr ? scratch.take<T>(size_t(task.tile_rows + kTileSlack) * size_t(task.c_out)) : nullptr;
 
-    const int64_t per_chunk = int64_t(task.c_out) * task.width * (task.few_channels ? 1 : volume);
-    T* partial = task.partial + chunk * per_chunk;
+    const int sum_rows = task.few_channels ? volume * (task.c_in + (task.flags ? 1 : 0)) : volume * task.c_out;
+    T* partial = task.partial + chunk * sum_rows * int64_t(task.width);
     const int64_t tiles = (int64_t(task.out.n_sites) + task.tile_rows - 1) / task.tile_rows;
     const int64_t last_tile = (chunk + 1) * task.tiles_per_chunk < tiles ? (chunk + 1) * task.tiles_per_chunk : tiles;
     for (int64_t tile = chunk * task.tiles_per_chunk; tile < last_tile; ++tile) {
         const Tile t = tile_at(task.out, task.tile_rows, tile);
         if (t.rows == 0) continue;
-        find_pairs(task.in, task.out, w, t.first, t.last, first_offset, last_offset, lists);
-        for (int i = 0; i < t.rows; ++i) {
-            own[i] = i;
-            row[i] = task.out.rows != nullptr ? task.out.rows[t.rank + i] : t.rank + i;
+        for (int i = 0; i < t.rows; ++i) row[i] = task.out.rows != nullptr ? task.out.rows[t.rank + i] : t.rank + i;
+        const T* grad = task.grad;
+        if (task.pool != nullptr) {  // rows by rank, from this tile's first one on
+            PoolTask<T> pool = *task.pool;
+            pool.values = pooled - int64_t(t.rank) * task.c_out;
+            max_pool_gradient_words(pool, t.first, t.last, scratch.next);
+            grad = pool.values;
+            for (int i = 0; i < t.rows; ++i) row[i] = t.rank + i;
         }
-
         if (first_offset == 0) {  // one task of the chunk adds up the gradient of each phase
             if (phases == 1) {
-                add_rows(task.grad, task.c_out, row, t.rows, sum, task.total + chunk * task.c_out);
+                add_rows(grad, task.c_out, row, t.rows, sum, task.total + chunk * task.c_out);
             } else {
                 int i = 0;
                 for (uint32_t slot = t.first; slot < t.last; ++slot) {
@@ -117,32 +122,17 @@ void weight_gradient_chunk(const WeightGradientTask<T>& task, int64_t chunk, int
                     for (uint64_t rest = task.out.bits[slot]; rest != 0; rest &= rest - 1, ++i) {
                         const int phase = phase_of(w, at.z, at.y, word_x * 64 + lowest(rest));
                         double* total = task.total + (chunk * phases + phase) * task.c_out;
-                        for (int c = 0; c < task.c_out; ++c) total[c] += double(task.grad[int64_t(row[i]) * task.c_out + c]);
+                        for (int c = 0; c < task.c_out; ++c) total[c] += double(grad[int64_t(row[i]) * task.c_out + c]);
                     }
                 }
             }
         }
 
         if (task.few_channels) {
-            // Columns: the window (missing inputs as background), then for each offset 1 where its input is missing.
-            const int c_in = task.c_in, channels = volume * c_in, width = task.width;
-            for (int i = 0; i < t.rows; ++i) {
-                T* to = windows + int64_t(i) * width;
-                for (int j = 0; j < channels; ++j) to[j] = task.background != nullptr ? task.background[j % c_in] : T(0);
-                for (int j = channels; j < width; ++j) to[j] = j < channels + volume ? T(1) : T(0);
-            }
-            for (int k = 0; k < volume; ++k) {
-                const int32_t* in = lists.in + int64_t(k) * lists.capacity;
-                const int32_t* out = lists.out + int64_t(k) * lists.capacity;
-                for (int i = 0; i < lists.count[k]; ++i) {
-                    T* to = windows + int64_t(out[i]) * width;
-                    for (int c = 0; c < c_in; ++c) to[k * c_in + c] = task.features[int64_t(in[i]) * task.stride_in + c];
-                    to[channels + k] = 0;
-                }
-            }
-            add_outer_products(windows, width, width, own, task.grad, task.c_out, row, t.rows, partial, width);
+            few_channels_gradient_words(task, t.first, t.last, grad, task.pool != nullptr, partial, scratch.next);
             continue;
         }
+        find_pairs(task.in, task.out, w, t.first, t.last, first_offset, last_offset, lists);
         for (int k = 0; k < offsets; ++k) {
             const int n = lists.count[k];
             const int32_t* in = lists.in + int64_t(k) * lists.capacity;

@@ -23,6 +23,8 @@ _KERNELS = {
         for name in (
             "convolution",
             "convolution_backward",
+            "pooled_convolution",
+            "pooled_convolution_backward",
             "max_pool",
             "max_pool_backward",
             "avg_pool",
@@ -87,6 +89,7 @@ class NativeEngine(Engine):
             _address(background),
             c_in,
             c_out,
+            1.0,
             result.data_ptr(),
             torch.get_num_threads(),
         )
