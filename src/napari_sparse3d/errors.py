@@ -13,3 +13,7 @@ class ReadError(InputError):
 
 class EngineError(RuntimeError):
     """The requested engine or device is not available here. The message names the line that installs it."""
+
+
+class DeviceMemoryError(EngineError):
+    """The card has no memory left. The message says how much was asked for, and three ways out."""

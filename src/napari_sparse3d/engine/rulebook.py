@@ -78,9 +78,11 @@ def check_sites(indices: Tensor, batch_size: int, shape: Triple) -> None:
     if outside.any():
         first = indices[outside][0].tolist()
         raise ValueError(f"site [b, z, y, x] = {first} lies outside the batch of {batch_size} and grid {shape}")
-    places = raster_places(indices, shape)
-    if len(torch.unique(places)) != len(places):
-        raise ValueError("a site occurs more than once in indices; each site may have one row only")
+    places = raster_places(indices, shape).sort().values
+    again = places[1:] == places[:-1]
+    if again.any():
+        first = sites_at(places[1:][again][:1], shape)[0].tolist()
+        raise ValueError(f"site [b, z, y, x] = {first} occurs twice; keep one row for each site")
 
 
 def raster_places(indices: Tensor, shape: Triple) -> Tensor:

@@ -89,6 +89,7 @@ class SpconvEngine(Engine):
 
     def __init__(self) -> None:
         self._ops = _import_spconv()
+        self.has_cuda: bool = self._ops.CONV_CPP is not None
 
     def check_sites(self, indices: Tensor, batch_size: int, shape: Triple) -> None:
         """See :class:`Engine`."""
@@ -159,23 +160,22 @@ class SpconvEngine(Engine):
         """See :class:`Engine`."""
         absent = features.new_zeros(features.shape[1]) if background is None else background
         stored = torch.cat([features, absent[None]])
-        total = features.new_zeros(plan.rules.outputs, features.shape[1])
+        total = features.new_zeros((plan.rules.outputs, features.shape[1]), dtype=wide(features.dtype))
         for rows in plan.rules.table:
             total += stored[rows]
-        return total / self._summands(total, plan, over_active=background is None)
+        return (total / self._summands(plan, over_active=background is None)).to(features.dtype)
 
     def avg_pool_backward(self, grad: Tensor, plan: SpconvPlan, *, over_active: bool) -> tuple[Tensor, Tensor]:
         """See :class:`Engine`."""
-        share = grad / self._summands(grad, plan, over_active=over_active)
-        of_features = grad.new_zeros(plan.rules.inputs, grad.shape[1])
+        share = grad.to(wide(grad.dtype)) / self._summands(plan, over_active=over_active)
+        of_features = share.new_zeros(plan.rules.inputs, grad.shape[1])
         for rows_in, rows_out in plan.rules.pairs:
             of_features.index_add_(0, rows_in, share[rows_out])
-        return of_features, (plan.rules.missing.to(grad.dtype) @ share).sum(0)
+        of_background = (plan.rules.missing.sum(0)[:, None] * share).sum(0)
+        return of_features.to(grad.dtype), of_background.to(grad.dtype)
 
-    def _summands(self, like: Tensor, plan: SpconvPlan, *, over_active: bool) -> Tensor | int:
-        if not over_active:
-            return plan.rules.volume
-        return (plan.rules.table >= 0).sum(0).clamp(min=1)[:, None].to(like.dtype)
+    def _summands(self, plan: SpconvPlan, *, over_active: bool) -> Tensor | int:
+        return (plan.rules.table >= 0).sum(0).clamp(min=1)[:, None] if over_active else plan.rules.volume
 
     # -- products over active pairs: all that is left for spconv ---------------------------------------
 
@@ -247,23 +247,26 @@ def multiply(features: Tensor, weight: Tensor, rules: Rulebook) -> Tensor:
 
     Half types are summed in float32.
     """
-    wide = torch.promote_types(features.dtype, torch.float32)
-    total = torch.zeros(rules.outputs, weight.shape[0], dtype=wide, device=features.device)
+    total = features.new_zeros((rules.outputs, weight.shape[0]), dtype=wide(features.dtype))
     for (rows_in, rows_out), of_offset in zip(rules.pairs, weight.flatten(1, 3).unbind(1), strict=True):
-        total.index_add_(0, rows_out, (features[rows_in] @ of_offset.T).to(wide))
+        total.index_add_(0, rows_out, (features[rows_in] @ of_offset.T).to(total.dtype))
     return total.to(features.dtype)
 
 
 def multiply_backward(grad: Tensor, features: Tensor, weight: Tensor, rules: Rulebook) -> tuple[Tensor, Tensor]:
     """Gradients of :func:`multiply` for the features and the weight."""
-    wide = torch.promote_types(features.dtype, torch.float32)
-    of_features = torch.zeros_like(features, dtype=wide)
+    of_features = torch.zeros_like(features, dtype=wide(features.dtype))
     of_weight = []
     for (rows_in, rows_out), of_offset in zip(rules.pairs, weight.flatten(1, 3).unbind(1), strict=True):
         pulled = grad[rows_out]
-        of_features.index_add_(0, rows_in, (pulled @ of_offset).to(wide))
+        of_features.index_add_(0, rows_in, (pulled @ of_offset).to(of_features.dtype))
         of_weight.append(pulled.T @ features[rows_in])
     return of_features.to(features.dtype), torch.stack(of_weight, 1).view_as(weight)
+
+
+def wide(dtype: torch.dtype) -> torch.dtype:
+    """The type in which sums are kept: at least float32."""
+    return torch.promote_types(dtype, torch.float32)
 
 
 def torch_allows_tf32() -> bool:

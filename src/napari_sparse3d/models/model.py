@@ -131,8 +131,8 @@ class Model:
             If the engine or device is not available.
         """
         choice = choose(engine, device)
-        self.network.eval().to(choice.device)
         with torch.no_grad(), use_engine(choice.engine):
+            self.network.eval().to(choice.device)
             x = self.batch(voxels, device=choice.device)
             started = perf_counter()
             with recording(self.network) as (rows, _):

@@ -13,6 +13,7 @@ geometry an output site meets only the offsets at which the formula gives a whol
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -24,7 +25,7 @@ from typing import Any, ClassVar, TypeVar, cast
 import torch
 from torch import Tensor
 
-from napari_sparse3d.errors import EngineError
+from napari_sparse3d.errors import DeviceMemoryError, EngineError
 from napari_sparse3d.sparse.window import Geometry, Triple
 
 
@@ -97,14 +98,33 @@ _requested: ContextVar[str] = ContextVar("napari_sparse3d_engine", default="auto
 
 @contextmanager
 def use_engine(name: str) -> Iterator[None]:
-    """Run the operators in the ``with`` block on engine ``name``; ``"auto"``: native on the CPU, spconv on CUDA."""
+    """Run the operators in the ``with`` block on engine ``name``; ``"auto"``: native on the CPU, spconv on CUDA.
+
+    Raises
+    ------
+    EngineError
+        If there is no such engine.
+    DeviceMemoryError
+        If the card has no memory left for what is done in the block.
+    """
     if name != "auto":
         engine(name)
     token = _requested.set(name)
     try:
         yield
+    except torch.OutOfMemoryError as error:
+        raise DeviceMemoryError(_out_of_memory(str(error))) from error
     finally:
         _requested.reset(token)
+
+
+def _out_of_memory(message: str) -> str:
+    found = re.search(r"Tried to allocate ([\d.]+ \w+)", message)
+    asked = found[1] if found else "more than there is"
+    return (
+        f"the card has no memory left: {asked} was asked for; use a smaller batch, a recipe that keeps fewer voxels "
+        "(a smaller longest side, a higher threshold), or --device cpu"
+    )
 
 
 @_constant_in_compiled

@@ -17,6 +17,8 @@ from napari_sparse3d.sparse import plans
 from napari_sparse3d.sparse.engine import Engine, engine, engine_name
 from napari_sparse3d.sparse.window import Geometry
 
+_OptionalTensor = TypeVar("_OptionalTensor", Tensor, Tensor | None)
+
 # -- public: what the modules call -----------------------------------------------------------------
 
 
@@ -74,6 +76,10 @@ def convolution(
         (M, C_out).
     """
     name = engine_name(features.device.type)
+    if name != "native" and torch.is_autocast_enabled(features.device.type):  # the kernels have no half types
+        features, weight, bias, background = (
+            _autocast(features), _autocast(weight), _autocast(bias), _autocast(background)
+        )  # fmt: skip
     if _plain(features, weight, bias, background):
         chosen = engine(name)
         made = plans.plan(chosen, in_indices, out_indices, geometry)
@@ -106,6 +112,13 @@ def avg_pool(
         return chosen.avg_pool(features, background, plans.plan(chosen, in_indices, out_indices, geometry))
     result: Tensor = torch.ops.sparse3d.avg_pool(features, background, in_indices, out_indices, geometry.pack(), name)
     return result
+
+
+def _autocast(tensor: _OptionalTensor) -> _OptionalTensor:
+    """In autocast's type, as torch's own convolutions take their inputs."""
+    if tensor is None or tensor.dtype == torch.float64:
+        return tensor
+    return tensor.to(torch.get_autocast_dtype(tensor.device.type))
 
 
 def _plain(*tensors: Tensor | None) -> bool:

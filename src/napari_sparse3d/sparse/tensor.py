@@ -130,8 +130,8 @@ class SparseTensor:
             placed[:, 1:] = torch.from_numpy(one.indices) + torch.tensor(offset, dtype=torch.int32)
             indices.append(placed)
             features.append(torch.from_numpy(one.features))
-        rows = torch.cat(features).to(device)
-        return cls(rows, torch.cat(indices).to(device), shape, len(sets), rows.new_zeros(rows.shape[1]))
+        rows = _sent(torch.cat(features), device)
+        return cls(rows, _sent(torch.cat(indices), device), shape, len(sets), rows.new_zeros(rows.shape[1]))
 
     def with_features(self, features: Tensor, background: Tensor | None) -> SparseTensor:
         """The same sites with other features (N, C') and background (C',) or None."""
@@ -175,6 +175,13 @@ class SparseTensor:
             f"SparseTensor({len(self.indices)} sites, {self.features.shape[1]} channels, grid {self.spatial_shape}, "
             f"batch {self.batch_size}, {self.features.dtype}, {self.features.device})"
         )
+
+
+def _sent(tensor: Tensor, device: str | torch.device) -> Tensor:
+    """A copy on the device; to a card it runs beside the program, from memory that is not paged."""
+    if torch.device(device).type != "cuda":
+        return tensor.to(device)
+    return tensor.pin_memory().to(device, non_blocking=True)
 
 
 def _flatten(x: SparseTensor) -> tuple[list[Any], tuple[Triple, int]]:

@@ -46,13 +46,16 @@ class _Convolution(nn.Module):
         features = operators.convolution(
             x.features, self.weight, self.bias, x.background, x.indices, out_indices, geometry
         )
+        if background is not None:
+            background = background.to(features.dtype)  # half under autocast
         return SparseTensor._at(features, out_indices, geometry.out_shape, x.batch_size, background)
 
     def _background(self, background: Tensor | None) -> Tensor | None:
         """A site whose whole window is background: (sum of W) background + bias."""
         if background is None:
             return None
-        made = self.weight.sum((1, 2, 3)) @ background
+        # not a matrix product, which autocast would round
+        made = (self.weight.sum((1, 2, 3)) * background).sum(1)
         return made if self.bias is None else made + self.bias
 
 
