@@ -12,6 +12,9 @@ from napari_sparse3d.voxels.recipe import FeatureName
 HU_UNIT = 1000.0
 """Intensity of CT is given in kHU: air -1, water 0, dense bone about 1 to 3."""
 
+DEPTH_MM = 10.0
+"""Depth is given in units of 10 mm, so that vessels and organs lie near 1."""
+
 
 def features_at(
     indices: NDArray[np.int32],
@@ -24,6 +27,8 @@ def features_at(
 
     * ``occupancy``: 1.
     * ``intensity``: the value in kHU for CT; otherwise as a fraction of the largest absolute value of the volume.
+    * ``depth``: how far the voxel lies below the surface of the active set, in units of 10 mm: the distance from its
+      centre to the nearest centre of an inactive voxel (outside the grid nothing is active), Euclidean.
     * ``gradient``: three channels, the derivative of the intensity along z, y and x per millimetre, by central
       differences over the whole volume (one-sided on the border), not over the active voxels alone.
 
@@ -53,6 +58,8 @@ def features_at(
             columns.append(np.ones(len(indices)))
         elif name == "intensity":
             columns.append(_value(data, indices) * scale)
+        elif name == "depth":
+            columns.append(_depth_mm(indices, spacing_mm) / DEPTH_MM)
         else:
             columns += [_difference(data, indices, axis) * scale / spacing_mm[axis] for axis in range(3)]
     return np.stack(columns, axis=1).astype(np.float32)
@@ -76,3 +83,25 @@ def _difference(data: NDArray[Any], indices: NDArray[np.int32], axis: int) -> ND
     steps = np.maximum(above[:, axis] - below[:, axis], 1)
     slope: NDArray[np.float64] = (_value(data, above) - _value(data, below)) / steps
     return slope
+
+
+def _depth_mm(indices: NDArray[np.int32], spacing_mm: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(N,): distance from each active voxel to the nearest inactive one, in mm."""
+    if len(indices) == 0:
+        return np.zeros(0)
+    import SimpleITK as sitk
+
+    first = indices.min(axis=0)
+    mask = np.zeros(indices.max(axis=0) - first + 3, dtype=np.uint8)  # a margin of one inactive voxel on each side
+    inside = indices - first + 1
+    mask[tuple(inside.T)] = 1
+    image = sitk.GetImageFromArray(1 - mask)
+    image.SetSpacing(spacing_mm[::-1].tolist())
+    # Maurer's distance to the set of inactive voxels, from centre to centre
+    transform = sitk.SignedMaurerDistanceMapImageFilter()
+    transform.SetSquaredDistance(False)
+    transform.SetUseImageSpacing(True)
+    transform.SetNumberOfThreads(1)  # a crop is done sooner than threads are started
+    distance = transform.Execute(image)
+    values: NDArray[np.float64] = sitk.GetArrayViewFromImage(distance)[tuple(inside.T)].astype(np.float64)
+    return values

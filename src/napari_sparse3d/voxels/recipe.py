@@ -168,8 +168,8 @@ class Components(_Part):
         return value
 
 
-FeatureName: TypeAlias = Literal["occupancy", "intensity", "gradient"]
-FEATURE_CHANNELS: dict[FeatureName, int] = {"occupancy": 1, "intensity": 1, "gradient": 3}
+FeatureName: TypeAlias = Literal["occupancy", "intensity", "depth", "gradient"]
+FEATURE_CHANNELS: dict[FeatureName, int] = {"occupancy": 1, "intensity": 1, "depth": 1, "gradient": 3}
 
 
 class Recipe(_Part):
@@ -183,7 +183,7 @@ class Recipe(_Part):
     threshold : RangeThreshold, OtsuThreshold, PercentileThreshold, FractionOfMax or Preset
     components : Components
     features : tuple of str
-        Any of ``occupancy``, ``intensity``, ``gradient`` (see ``voxels.features``), in the order of the channels.
+        Any of ``occupancy``, ``intensity``, ``depth``, ``gradient`` (see ``voxels.features``), in the order of the channels.
     field : int or None
         Side, in voxels, of the cubic grid in which the network sees the set, centred; None: any size.
 

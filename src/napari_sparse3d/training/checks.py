@@ -1,0 +1,172 @@
+"""What is wrong with a labelled set, said before the first epoch: which file, what about it, what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from napari_sparse3d.errors import InputError
+from napari_sparse3d.training.cases import Case, class_names, split_by_patient
+from napari_sparse3d.training.store import VoxelStore
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing that is wrong.
+
+    Attributes
+    ----------
+    kind : str
+        ``unreadable``, ``empty``, ``too large``, ``no label``, ``patient on both sides``, ``one class``, ``no cases``,
+        ``unknown class``.
+    case : str
+        The case's name inside the set, or "" for the set as a whole.
+    message : str
+        What is wrong and what to do.
+    """
+
+    kind: str
+    case: str
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.case}: {self.message}" if self.case else self.message
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A labelled set that has been looked through.
+
+    Attributes
+    ----------
+    train, val : tuple of Case
+        Usable, labelled, voxelised, no patient on both sides.
+    classes : tuple of str
+    problems : tuple of Problem
+        Cases left out are named here.
+    active_percent : (float, float)
+        Lowest and highest percent active of the field among the training cases.
+    """
+
+    train: tuple[Case, ...]
+    val: tuple[Case, ...]
+    classes: tuple[str, ...]
+    problems: tuple[Problem, ...]
+    active_percent: tuple[float, float]
+
+
+def prepare(
+    cases: Sequence[Case],
+    store: VoxelStore,
+    field: int,
+    *,
+    validation: float = 0.2,
+    seed: int = 0,
+    unlabelled_is_a_problem: bool = True,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Prepared:
+    """Voxelise every case and find what cannot be trained on.
+
+    Parameters
+    ----------
+    cases : sequence of Case
+        Test cases are left alone: they are neither read nor used.
+    store : VoxelStore
+    field : int
+        Side of the network's field.
+    validation, seed
+        Of the split by patient, for cases without one.
+    unlabelled_is_a_problem : bool
+        False for sets that mark undecided cases on purpose.
+    progress : function
+        Called with (done, total).
+    """
+    problems: list[Problem] = []
+    usable: list[Case] = []
+    filling: dict[Case, float] = {}
+    wanted = [case for case in cases if case.split != "test"]
+    for number, case in enumerate(wanted):
+        progress(number, len(wanted))
+        if case.label is None:
+            if unlabelled_is_a_problem:
+                problems.append(Problem("no label", case.name, "has no label; give it one, or take it out of the set"))
+            continue
+        problem, percent = _look(case, store, field)
+        if problem is None:
+            usable.append(case)
+            filling[case] = percent
+        else:
+            problems.append(problem)
+    progress(len(wanted), len(wanted))
+
+    decided = split_by_patient(usable, validation=validation, seed=seed)
+    percent_of = {case.name: filling[known] for case, known in zip(decided, usable, strict=True)}
+    val = [case for case in decided if case.split == "val"]
+    seen = {case.patient for case in val if case.patient is not None}
+    train = []
+    for case in decided:
+        if case.split != "train":
+            continue
+        if case.patient in seen:
+            other = next(one.name for one in val if one.patient == case.patient)
+            message = f"is for training, but {other} of the same patient is for validation; put both on one side"
+            problems.append(Problem("patient on both sides", case.name, message))
+        else:
+            train.append(case)
+    classes = class_names(train)
+    known = []
+    for case in val:
+        if case.label in classes:
+            known.append(case)
+        else:
+            message = f"is labelled {case.label!r}, which no training case is; add training cases of that class"
+            problems.append(Problem("unknown class", case.name, message))
+    if not train or not known:
+        side = "training" if not train else "validation"
+        problems.append(Problem("no cases", "", f"no usable case is left for {side}; add labelled cases for it"))
+    elif len(classes) < 2:
+        message = f"all training cases are labelled {classes[0]!r}; a second class is needed"
+        problems.append(Problem("one class", train[0].name, message))
+    percents = [percent_of[case.name] for case in train] or [0.0]
+    return Prepared(tuple(train), tuple(known), classes, tuple(problems), (min(percents), max(percents)))
+
+
+def require(prepared: Prepared, *, use_good: bool) -> None:
+    """Raise where training must not start.
+
+    Raises
+    ------
+    InputError
+        If there is a problem and ``use_good`` is False, or one that leaves nothing to train on. Names up to ten.
+    """
+    fatal = [problem for problem in prepared.problems if problem.kind in ("one class", "no cases")]
+    shown = fatal + [problem for problem in prepared.problems if problem not in fatal]
+    if not shown or (use_good and not fatal):
+        return
+    lines = "; ".join(map(str, shown[:10]))
+    more = f"; and {len(shown) - 10} more" if len(shown) > 10 else ""
+    advice = "" if fatal else ". Mend these, or train on the good ones with --use-good"
+    raise InputError(f"{len(shown)} problem(s) before the first epoch: {lines}{more}{advice}")
+
+
+def _look(case: Case, store: VoxelStore, field: int) -> tuple[Problem | None, float]:
+    try:
+        voxels = store.get(case)
+    except FileNotFoundError:
+        return Problem("unreadable", case.name, "is not there; restore the file or take its row out of the set"), 0.0
+    except (InputError, OSError) as error:
+        text = " ".join(str(error).split())
+        return Problem("unreadable", case.name, f"cannot be read ({text}); replace it or take it out of the set"), 0.0
+    if voxels.n_active == 0:
+        message = "is empty: the recipe's threshold leaves no voxel; choose another threshold or take it out of the set"
+        return Problem("empty", case.name, message), 0.0
+    extent = np.array(voxels.shape)
+    if (extent > field).any():
+        message = (
+            f"is {'x'.join(map(str, voxels.shape))} voxels, larger than the network's field of {field}; "
+            "resample it to fewer voxels in the recipe, or take a larger field"
+        )
+        return Problem("too large", case.name, message), 0.0
+    return None, 100.0 * voxels.n_active / field**3

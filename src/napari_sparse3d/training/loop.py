@@ -1,0 +1,314 @@
+"""The training loop: deterministic, stoppable at any moment, and resumed to the same weights bit for bit.
+
+All chance is a function of (seed, epoch, step): order of the cases, augmentation, dropout, choice of triplets. So a
+checkpoint holds weights, optimizer and position, and nothing else has to be remembered.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from time import monotonic
+from typing import Any, Protocol, cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional
+
+from napari_sparse3d.errors import InputError
+from napari_sparse3d.models.architectures import Network, build_network
+from napari_sparse3d.sparse import SparseTensor, use_engine
+from napari_sparse3d.training.augment import augment
+from napari_sparse3d.training.cases import Case, label_numbers
+from napari_sparse3d.training.checkpoint import Progress, load_checkpoint, save_checkpoint, save_weights
+from napari_sparse3d.training.config import Training
+from napari_sparse3d.training.losses import Criterion
+from napari_sparse3d.training.optimize import Average, learning_rate, make_optimizer
+from napari_sparse3d.training.predict import Predictions, predict
+from napari_sparse3d.training.samplers import class_weights, epoch_batches
+from napari_sparse3d.training.store import VoxelStore
+
+
+class Measure(Protocol):
+    """Judges predictions: (n, classes) probabilities, (n, D) embeddings, (n,) labels -> figures, large is good."""
+
+    def __call__(
+        self, probabilities: NDArray[np.float32], embeddings: NDArray[np.float32], labels: NDArray[np.int64]
+    ) -> dict[str, float]:
+        """The figures."""
+
+
+@dataclass(frozen=True)
+class EpochReport:
+    """What is known after an epoch.
+
+    Attributes
+    ----------
+    epoch, epochs : int
+        Finished, and planned.
+    loss : float
+        Mean over the epoch's steps.
+    val : dict
+        Measures on the validation cases, with ``loss``.
+    best, best_epoch : float, int
+        Of the measure that chooses.
+    selected_by : str
+        That measure.
+    improved : bool
+        Whether this epoch is the best so far.
+    seconds, seconds_left : float
+        Spent, and expected until the last planned epoch.
+    """
+
+    epoch: int
+    epochs: int
+    loss: float
+    learning_rate: float
+    val: dict[str, float]
+    best: float
+    best_epoch: int
+    selected_by: str
+    improved: bool
+    seconds: float
+    seconds_left: float
+
+
+def accuracy_alone(
+    probabilities: NDArray[np.float32], embeddings: NDArray[np.float32], labels: NDArray[np.int64]
+) -> dict[str, float]:
+    """The measure where no other is given: the share of cases whose most probable class is right."""
+    return {"accuracy": float((probabilities.argmax(1) == labels).mean())}
+
+
+class Trainer:
+    """One training: its network, optimizer and position.
+
+    Parameters
+    ----------
+    config : Training
+    train, val : sequence of Case
+        Labelled and usable, see :func:`checks.prepare`.
+    classes : sequence of str
+    store : VoxelStore
+    measure : Measure
+    device : str
+    engine : str
+    """
+
+    def __init__(
+        self,
+        config: Training,
+        train: Sequence[Case],
+        val: Sequence[Case],
+        classes: Sequence[str],
+        store: VoxelStore,
+        *,
+        measure: Measure = accuracy_alone,
+        device: str = "cpu",
+        engine: str = "auto",
+    ) -> None:
+        self.config, self.store, self.measure = config, store, measure
+        self.train_cases, self.val_cases, self.classes = list(train), list(val), tuple(classes)
+        self.train_labels = np.array(label_numbers(train, classes))
+        self.val_labels = np.array(label_numbers(val, classes))
+        self.device, self.engine = device, engine
+        self.arguments = {
+            **config.arguments,
+            "in_features": config.recipe.n_channels,
+            "classes": len(classes),
+        }
+        self.network = build_network(config.architecture, seed=config.seed, **self.arguments).to(device)
+        weights = np.ones(len(classes), dtype=np.float32)
+        if config.loss.class_weights == "balanced":
+            weights = class_weights(self.train_labels.tolist(), len(classes))
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(config.seed)
+            length = self._embedding_length()
+            self.criterion = Criterion(config.loss, len(classes), length, torch.from_numpy(weights)).to(device)
+        self.average = Average(self.network, config.average)
+        self.optimizer = make_optimizer((self.network, self.criterion), config)
+        self.progress = Progress()
+        self._parts = {"network": self.network, "average": self.average, "criterion": self.criterion}
+
+    @property
+    def selected_by(self) -> str:
+        """The measure by which the best epoch is chosen."""
+        if self.config.select_by != "auto":
+            return self.config.select_by
+        if self.criterion.on_embeddings:
+            return "map"
+        return "auc" if len(self.classes) == 2 else "accuracy"
+
+    @property
+    def averaged(self) -> nn.Module:
+        """The network that is validated and kept: the exponential average of the weights."""
+        return self.average.network
+
+    def digest(self) -> str:
+        """Hash of settings, cases and labels: what a checkpoint must share with the training that resumes it."""
+        parts = [self.config.digest(), *self.classes]
+        for case in (*self.train_cases, *self.val_cases):
+            parts += [self.store.key(case), str(case.label)]
+        return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
+
+    def resume(self, path: Path) -> None:
+        """Go on from a checkpoint; for errors see :func:`checkpoint.load_checkpoint`."""
+        self.progress = load_checkpoint(path, self._parts, self.optimizer, self.digest())
+
+    def run(
+        self,
+        *,
+        checkpoint: Path | None = None,
+        best: Path | None = None,
+        should_stop: Callable[[], bool] = lambda: False,
+        on_step: Callable[[int, int, int], None] = lambda epoch, step, steps: None,
+    ) -> Iterator[EpochReport]:
+        """Train the epochs that are left, giving a report after each.
+
+        Parameters
+        ----------
+        checkpoint : Path, optional
+            Written after each epoch, and every ``config.checkpoint_seconds`` inside one.
+        best : Path, optional
+            Where the averaged weights of the best epoch are kept.
+        should_stop : function
+            Asked after each step; True ends the training with a checkpoint, without a report of the broken epoch.
+        on_step : function
+            Called with (epoch from 1, steps done, steps in all).
+        """
+        digest = self.digest()
+        started, before = monotonic(), self.progress.seconds
+        saved = started
+
+        def save() -> None:
+            self.progress.seconds = before + monotonic() - started
+            if checkpoint is not None:
+                save_checkpoint(checkpoint, self._parts, self.optimizer, self.progress, digest)
+
+        with use_engine(self.engine):
+            while self.progress.epoch < self.config.epochs and not self._out_of_patience():
+                epoch = self.progress.epoch
+                batches = epoch_batches(self.train_labels.tolist(), self.config, epoch)
+                for step in range(self.progress.step, len(batches)):
+                    self._step(batches[step], epoch, step, len(batches))
+                    on_step(epoch + 1, step + 1, len(batches))
+                    if should_stop():
+                        save()
+                        return
+                    if monotonic() - saved > self.config.checkpoint_seconds:
+                        save()
+                        saved = monotonic()
+                report = self._finish_epoch(len(batches), before + monotonic() - started)
+                if best is not None and report.improved:
+                    # before the checkpoint: killed between the two, the epoch is trained again and gives the same
+                    save_weights(best, self.averaged)
+                save()
+                saved = monotonic()
+                yield report
+
+    def validate(self, *, views: int = 1) -> Predictions:
+        """Predictions of the averaged network for the validation cases."""
+        with use_engine(self.engine):
+            return predict(
+                self.averaged,
+                self.val_cases,
+                self.store,
+                batch_size=self.config.batch_size,
+                views=views,
+                view_kind=self.config.augment.turns,
+                device=self.device,
+            )
+
+    def _step(self, chosen: NDArray[np.int64], epoch: int, step: int, steps: int) -> None:
+        seed = int(np.random.SeedSequence((self.config.seed, epoch, step)).generate_state(1, np.uint64)[0] >> 1)
+        random = torch.Generator().manual_seed(seed)
+        torch.manual_seed(seed)  # dropout draws from the global generator
+        x, label = self._batch(chosen, random)
+        rate = learning_rate(self.config, epoch + step / steps)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        self.network.train()
+        network = cast(Network, self.network)
+        mixed = self.config.mixed_precision and self.device.startswith("cuda")
+        with torch.autocast("cuda", torch.bfloat16, enabled=mixed):
+            described = network.describe(x)
+            logits = network.logits(described)
+        loss = self.criterion(functional.normalize(described.float()), logits.float(), label, random)
+        value = float(loss.detach())
+        if not np.isfinite(value):
+            raise InputError(
+                f"the loss is {value} in epoch {epoch + 1}, step {step + 1}; take a smaller learning rate "
+                f"(now {rate:g}) or clip the gradient"
+            )
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        if self.config.clip is not None:
+            nn.utils.clip_grad_norm_([p for g in self.optimizer.param_groups for p in g["params"]], self.config.clip)
+        self.optimizer.step()
+        self.progress.step = step + 1
+        self.progress.updates += 1
+        self.progress.loss_sum += value
+        self.average.update(self.network, self.progress.updates)
+
+    def _batch(self, chosen: NDArray[np.int64], random: torch.Generator) -> tuple[SparseTensor, Tensor]:
+        side = cast(Network, self.network).field
+        sets = [self.store.get(self.train_cases[index]) for index in chosen]
+        plain = SparseTensor.from_voxels(sets, side)
+        indices, features = augment(plain.indices, plain.features, side, len(sets), self.config.augment, random)
+        x = SparseTensor(features, indices, side, len(sets), plain.background)
+        return x.to(self.device), torch.from_numpy(self.train_labels[chosen]).to(self.device)
+
+    def _finish_epoch(self, steps: int, seconds: float) -> EpochReport:
+        done = self.progress.epoch + 1
+        predictions = self.validate()
+        val = self.measure(predictions.probabilities, predictions.embeddings, self.val_labels)
+        likely = predictions.probabilities[np.arange(len(self.val_labels)), self.val_labels]
+        val["loss"] = float(-np.log(np.maximum(likely, 1e-12)).mean())
+        if self.selected_by not in val:
+            raise InputError(f"there is no measure {self.selected_by!r} to select by; choose one of {', '.join(val)}")
+        value = val[self.selected_by] * (-1 if self.selected_by == "loss" else 1)
+        improved = bool(np.isfinite(value)) and (self.progress.best is None or value > self.progress.best)
+        if improved or self.progress.best_epoch is None:
+            self.progress.best, self.progress.best_epoch = value, done
+        loss = self.progress.loss_sum / steps
+        rate = learning_rate(self.config, done - 1 / steps)
+        self.progress.history.append({"epoch": done, "loss": loss, "learning_rate": rate, **_prefixed(val)})
+        self.progress.epoch, self.progress.step, self.progress.loss_sum = done, 0, 0.0
+        return EpochReport(
+            epoch=done,
+            epochs=self.config.epochs,
+            loss=loss,
+            learning_rate=rate,
+            val=val,
+            best=cast(float, self.progress.best),
+            best_epoch=cast(int, self.progress.best_epoch),
+            selected_by=self.selected_by,
+            improved=self.progress.best_epoch == done,
+            seconds=seconds,
+            seconds_left=seconds / done * (self.config.epochs - done),
+        )
+
+    def _out_of_patience(self) -> bool:
+        best, patience = self.progress.best_epoch, self.config.patience
+        return best is not None and patience is not None and self.progress.epoch - best >= patience
+
+    def _embedding_length(self) -> int:
+        network = cast(Any, self.network)
+        side = network.field
+        empty = SparseTensor(
+            torch.zeros(0, network.in_features, device=self.device),
+            torch.zeros(0, 4, dtype=torch.int32, device=self.device),
+            side,
+            1,
+            torch.zeros(network.in_features, device=self.device),
+        )
+        with torch.no_grad(), use_engine(self.engine):
+            return int(network.describe(empty).shape[1])
+
+
+def _prefixed(val: dict[str, float]) -> dict[str, float]:
+    return {f"val_{name}": value for name, value in val.items()}

@@ -1,0 +1,378 @@
+"""A whole training: look at the data, train, write down, keep the model. What the command line and the panel start."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Protocol, cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors.torch import load_file
+
+from napari_sparse3d.engine.choice import choose
+from napari_sparse3d.errors import InputError
+from napari_sparse3d.files import replacing
+from napari_sparse3d.models import Model, ModelCard, build_network
+from napari_sparse3d.models.architectures import Network
+from napari_sparse3d.training.cases import Case
+from napari_sparse3d.training.checks import Prepared, prepare, require
+from napari_sparse3d.training.config import Training
+from napari_sparse3d.training.loop import EpochReport, Measure, Trainer, accuracy_alone
+from napari_sparse3d.training.predict import predict
+from napari_sparse3d.training.runs import RunStore
+from napari_sparse3d.training.sources import cases_of
+from napari_sparse3d.training.store import VoxelStore
+from napari_sparse3d.voxels import ToLongestSide
+
+CHECKPOINT, BEST, MODEL, SETTINGS, STOP = (
+    "checkpoint.safetensors",
+    "best.safetensors",
+    "model.safetensors",
+    "settings.json",
+    "stop",
+)
+"""Files of a run's folder. A file named ``stop`` asks the run to end and keep its best."""
+
+Report = Callable[[dict[str, Any]], None]
+"""Takes one event: a dict with ``event`` (check, epoch, done, error) and its fields."""
+
+
+class Judge(Protocol):
+    """Measures for the card, with intervals; ``groups`` are patients, where known."""
+
+    def __call__(
+        self,
+        probabilities: NDArray[np.float32],
+        embeddings: NDArray[np.float32],
+        labels: NDArray[np.int64],
+        groups: Sequence[str] | None,
+    ) -> dict[str, Any]:
+        """The figures."""
+
+
+@dataclass(frozen=True)
+class Data:
+    """Where the labelled cases are, and how they are taken.
+
+    Attributes
+    ----------
+    path : Path
+        See :func:`sources.cases_of`.
+    validation : Path or None
+        A second set whose cases are all for validation.
+    label_column : str
+    class_names : tuple of str
+        Names for labels that are the numbers 0, 1, ...; empty: the labels themselves.
+    validation_share : float
+        Of the patients, where the set does not say.
+    unlabelled_is_a_problem : bool
+    use_good : bool
+        Whether training starts although some cases cannot be used.
+    """
+
+    path: Path
+    validation: Path | None = None
+    label_column: str = "label"
+    class_names: tuple[str, ...] = ()
+    validation_share: float = 0.2
+    unlabelled_is_a_problem: bool = True
+    use_good: bool = False
+
+    def cases(self) -> list[Case]:
+        """All cases, sides decided as far as the set decides them."""
+        found = cases_of(self.path, label_column=self.label_column)
+        if self.validation is None:
+            return found
+        others = cases_of(self.validation, label_column=self.label_column)
+        return [replace(case, split="train") for case in found if case.split != "test"] + [
+            replace(case, split="val") for case in others
+        ]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a training ended.
+
+    Attributes
+    ----------
+    run : str
+    status : {"done", "stopped"}
+    model : Path
+    metrics : dict
+        On the validation cases.
+    """
+
+    run: str
+    status: str
+    model: Path
+    metrics: dict[str, Any]
+
+
+def look(data: Data, config: Training, cache: Path | None = None) -> tuple[Prepared, VoxelStore]:
+    """Find the cases, voxelise them, and say what is wrong with them."""
+    store = VoxelStore(config.recipe, cache)
+    field = cast(Network, build_network(config.architecture, **config.arguments)).field
+    prepared = prepare(
+        data.cases(),
+        store,
+        field,
+        validation=data.validation_share,
+        seed=config.seed,
+        unlabelled_is_a_problem=data.unlabelled_is_a_problem,
+    )
+    if data.class_names:
+        prepared = _named(prepared, data.class_names)
+    return prepared, store
+
+
+def train(
+    data: Data,
+    config: Training,
+    *,
+    name: str = "",
+    runs: RunStore | None = None,
+    resume: str | None = None,
+    cache: Path | None = None,
+    measure: Measure = accuracy_alone,
+    judge: Judge | None = None,
+    report: Report = lambda event: None,
+    on_epoch: Callable[[EpochReport], None] = lambda epoch: None,
+    device: str = "auto",
+    engine: str = "auto",
+    card: dict[str, Any] | None = None,
+) -> Outcome:
+    """Train on a labelled set, from the checks to a model file with its card.
+
+    Parameters
+    ----------
+    data, config
+        What on, and how.
+    name : str
+        Of the model, and part of the run's name.
+    runs : RunStore, optional
+        Where the run is written down.
+    resume : str, optional
+        A run to go on with; data and settings must be those that it was started with.
+    measure, judge
+        Measures after each epoch, and for the card. Not imported from ``analysis``, which stands beside this part.
+    report : function
+        Called with each event.
+    on_epoch : function
+        Called after each epoch; may raise to end the run as failed (as a pruned search does).
+    device, engine : str
+        See :func:`napari_sparse3d.engine.choice.choose`.
+    card : dict, optional
+        Further fields of the model card: ``description``, ``data``, ``licence``, ``limits``, ...
+
+    Raises
+    ------
+    InputError
+        If the data cannot be trained on.
+    """
+    choice = choose(engine, device)
+    table = RunStore() if runs is None else runs
+    prepared, store = look(data, config, cache)
+    report({"event": "check", **_summary(prepared)})
+    require(prepared, use_good=data.use_good)
+    trainer = Trainer(
+        config,
+        prepared.train,
+        prepared.val,
+        prepared.classes,
+        store,
+        measure=measure,
+        device=choice.device,
+        engine=choice.engine,
+    )
+    run = table.find(resume)["run"] if resume else table.new(name)
+    folder = table.folder / run
+    (folder / STOP).unlink(missing_ok=True)
+    if (folder / CHECKPOINT).exists():
+        trainer.resume(folder / CHECKPOINT)
+    with replacing(folder / SETTINGS) as temporary:
+        temporary.write_text(config.model_dump_json(indent=1), encoding="utf-8")
+    table.update(run, **_columns(data, trainer, choice.device))
+    try:
+        with _asked_to_stop() as asked:
+            for epoch in trainer.run(
+                checkpoint=folder / CHECKPOINT,
+                best=folder / BEST,
+                should_stop=lambda: asked.is_set() or (folder / STOP).exists(),
+            ):
+                row = asdict(epoch)
+                report({"event": "epoch", "run": run, **row})
+                table.update(run, **_epoch_columns(epoch, trainer))
+                on_epoch(epoch)
+    except BaseException as error:
+        table.update(run, status="failed", error=f"{type(error).__name__}: {error}"[:500])
+        raise
+    if trainer.progress.best_epoch is None:
+        table.update(run, status="stopped")
+        raise InputError(f"run {run} was stopped before its first epoch was done; resume it with --resume {run}")
+    finished = trainer.progress.epoch >= config.epochs or not (asked.is_set() or (folder / STOP).exists())
+    status = "done" if finished else "stopped"
+    model, metrics = _keep(trainer, prepared, folder, name or run, judge, card or {})
+    table.update(run, status=status, seconds=trainer.progress.seconds)
+    report({"event": "done", "run": run, "status": status, "model": str(model), "metrics": metrics})
+    return Outcome(run, status, model, metrics)
+
+
+def _keep(
+    trainer: Trainer, prepared: Prepared, folder: Path, name: str, judge: Judge | None, card: dict[str, Any]
+) -> tuple[Path, dict[str, Any]]:
+    """Write the model with its card; its measures are those of its own weights on the validation cases."""
+    config, network = trainer.config, trainer.averaged
+    epoch = trainer.progress.epoch
+    if config.keep == "best":
+        network.load_state_dict(load_file(folder / BEST))
+        epoch = trainer.progress.best_epoch or epoch
+    metrics = evaluate(
+        network, prepared.val, trainer.val_labels, trainer.store, config=config, judge=judge, measure=trainer.measure
+    )
+    made = ModelCard(
+        **{
+            "name": name,
+            "architecture": config.architecture,
+            "arguments": trainer.arguments,
+            "recipe": config.recipe.model_copy(update={"field": cast(Network, network).field}),
+            "classes": trainer.classes,
+            "trained": True,
+            "active_percent_seen": prepared.active_percent,
+            "training": {
+                **config.model_dump(mode="json", exclude={"recipe", "architecture", "arguments"}),
+                "epoch": epoch,
+                "seconds": round(trainer.progress.seconds, 1),
+                "train_cases": len(prepared.train),
+                "val_cases": len(prepared.val),
+                "threads": torch.get_num_threads(),
+            },
+            "metrics": {"validation": metrics},
+            **card,
+        }
+    )
+    path = folder / MODEL
+    Model(network.eval(), made).save(path)
+    return path, metrics
+
+
+def evaluate(
+    network: torch.nn.Module,
+    cases: Sequence[Case],
+    labels: NDArray[np.int64],
+    store: VoxelStore,
+    *,
+    config: Training,
+    judge: Judge | None,
+    measure: Measure,
+) -> dict[str, Any]:
+    """Measures of a network on cases, predictions averaged over ``config.test_views`` views."""
+    found = predict(
+        network,
+        cases,
+        store,
+        batch_size=config.batch_size,
+        views=config.test_views,
+        view_kind=config.augment.turns,
+    )
+    if judge is None:
+        return measure(found.probabilities, found.embeddings, labels)
+    return judge(found.probabilities, found.embeddings, labels, patients_of(cases))
+
+
+def patients_of(cases: Sequence[Case]) -> list[str] | None:
+    """The patient of each case, or None where the set does not know them all."""
+    found = [case.patient for case in cases]
+    return None if any(patient is None for patient in found) else cast(list[str], found)
+
+
+def _named(prepared: Prepared, names: Sequence[str]) -> Prepared:
+    """The same with names instead of the class numbers 0, 1, ..."""
+    numbers = [str(number) for number in range(len(names))]
+    if list(prepared.classes) != numbers:
+        raise InputError(
+            f"class names can be given to labels {', '.join(numbers)}; this set has {', '.join(prepared.classes)}"
+        )
+    called = dict(zip(numbers, names, strict=True))
+
+    def renamed(cases: Sequence[Case]) -> tuple[Case, ...]:
+        return tuple(replace(case, label=called[cast(str, case.label)]) for case in cases)
+
+    return replace(prepared, train=renamed(prepared.train), val=renamed(prepared.val), classes=tuple(names))
+
+
+def _summary(prepared: Prepared) -> dict[str, Any]:
+    return {
+        "train": len(prepared.train),
+        "val": len(prepared.val),
+        "classes": {name: sum(case.label == name for case in prepared.train) for name in prepared.classes},
+        "problems": [asdict(problem) for problem in prepared.problems],
+    }
+
+
+def _columns(data: Data, trainer: Trainer, device: str) -> dict[str, Any]:
+    config = trainer.config
+    metric = trainer.criterion.on_embeddings
+    longest = config.recipe.resample
+    return {
+        "status": "running",
+        "dataset": data.path.name,
+        "architecture": config.architecture,
+        "parameters": sum(weight.numel() for weight in trainer.network.parameters()),
+        "classes": len(trainer.classes),
+        "train_cases": len(trainer.train_cases),
+        "val_cases": len(trainer.val_cases),
+        "batch_size": config.batch_size,
+        "test_interval": 1,
+        "loss_name": config.loss.name,
+        "pair_method": (config.loss.miner or config.loss.pairs) if metric else None,
+        "margin": config.loss.margin if config.loss.name == "triplet" else None,
+        "norm": config.loss.distance if metric else None,
+        "optimizer": config.optimizer,
+        "learning_rate": config.learning_rate,
+        "learning_rate_policy": config.schedule,
+        "render_size": longest.voxels if isinstance(longest, ToLongestSide) else cast(Any, trainer.network).field,
+        "seed": config.seed,
+        "hash": trainer.digest(),
+        "device": device,
+        "threads": torch.get_num_threads(),
+        "epochs": config.epochs,
+        "config": config.model_dump(mode="json"),
+        "error": None,
+    }
+
+
+def _epoch_columns(epoch: EpochReport, trainer: Trainer) -> dict[str, Any]:
+    return {
+        "epoch": epoch.epoch,
+        "loss": epoch.loss,
+        "best": epoch.best,
+        "best_epoch": epoch.best_epoch,
+        "selected_by": epoch.selected_by,
+        "seconds": epoch.seconds,
+        "triplets": trainer.criterion.triplets or None,
+        "history": trainer.progress.history,
+        **{name: epoch.val[name] for name in ("accuracy", "auc", "map") if name in epoch.val},
+    }
+
+
+@contextmanager
+def _asked_to_stop() -> Iterator[threading.Event]:
+    """An event that an interrupt (Ctrl-C) or SIGTERM sets, so that a run ends with a checkpoint and its best model."""
+    asked = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield asked
+        return
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    for number in before:
+        signal.signal(number, lambda *_: asked.set())
+    try:
+        yield asked
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,104 @@
+"""Voxel sets are made once: a cache on disk, keyed by the file's content and the recipe, and a bounded one in memory."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections import OrderedDict
+from functools import lru_cache
+from pathlib import Path
+
+from napari_sparse3d.errors import ReadError
+from napari_sparse3d.training.cases import Case
+from napari_sparse3d.training.read import read_voxels
+from napari_sparse3d.voxels import Recipe, VoxelSet
+
+_FORMAT = "1"
+"""Part of every key: raise it when the same recipe comes to give other voxels."""
+
+
+def default_cache() -> Path:
+    """``NAPARI_SPARSE3D_CACHE``, or ``napari-sparse3d`` in the user's cache folder."""
+    named = os.environ.get("NAPARI_SPARSE3D_CACHE")
+    base = os.environ.get("XDG_CACHE_HOME")
+    return Path(named) if named else (Path(base) if base else Path.home() / ".cache") / "napari-sparse3d"
+
+
+class VoxelStore:
+    """Voxel sets of cases, read from their files once.
+
+    Parameters
+    ----------
+    recipe : Recipe
+    folder : Path, optional
+        Where they are kept between runs; None: :func:`default_cache`.
+    memory_mb : float
+        How much is kept in memory; what does not fit is read from disk again, so a set may be larger than memory.
+    """
+
+    def __init__(self, recipe: Recipe, folder: Path | None = None, *, memory_mb: float = 1024) -> None:
+        self.recipe = recipe
+        self.folder = (default_cache() if folder is None else folder) / "voxels"
+        self._memory_bytes = int(memory_mb * 1e6)
+        self._held: OrderedDict[str, VoxelSet] = OrderedDict()
+        self._held_bytes = 0
+        # only what decides the voxels: neither the recipe's name nor the network's field
+        self._recipe_key = recipe.model_dump_json(exclude={"name", "field"})
+
+    def get(self, case: Case) -> VoxelSet:
+        """The voxel set of a case; errors as :func:`read.read_voxels`."""
+        key = self.key(case)
+        held = self._held.get(key)
+        if held is not None:
+            self._held.move_to_end(key)
+            return held
+        kept = self.folder / key[:2] / f"{key}.npz"
+        try:
+            voxels = VoxelSet.load(kept)
+        except (FileNotFoundError, ReadError):  # not made yet, or damaged: make it
+            voxels = read_voxels(case, self.recipe)
+            voxels.save(kept)
+        self._hold(key, voxels)
+        return voxels
+
+    def key(self, case: Case) -> str:
+        """Hash of the case's content and the recipe."""
+        parts = [_FORMAT, self._recipe_key, case.kind, case.item, content_hash(case.path)]
+        if case.mask is not None:
+            parts.append(content_hash(case.mask))
+        return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+    def _hold(self, key: str, voxels: VoxelSet) -> None:
+        self._held[key] = voxels
+        self._held_bytes += _size(voxels)
+        while self._held_bytes > self._memory_bytes and len(self._held) > 1:
+            _, oldest = self._held.popitem(last=False)
+            self._held_bytes -= _size(oldest)
+
+
+def content_hash(path: Path) -> str:
+    """SHA-256 of a file, or of all files of a folder with their names."""
+    if path.is_dir():
+        parts = (f"{file.relative_to(path)} {content_hash(file)}" for file in sorted(path.rglob("*")) if file.is_file())
+        return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+    status = path.stat()
+    return _file_hash(path, status.st_size, status.st_mtime_ns)
+
+
+@lru_cache(maxsize=100_000)
+def _file_hash(path: Path, _size: int, _modified: int) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest() if hasattr(hashlib, "file_digest") else _digest(path)
+
+
+def _digest(path: Path) -> str:
+    """As ``hashlib.file_digest``, which Python 3.10 lacks."""
+    total = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            total.update(block)
+    return total.hexdigest()
+
+
+def _size(voxels: VoxelSet) -> int:
+    return voxels.indices.nbytes + voxels.features.nbytes
