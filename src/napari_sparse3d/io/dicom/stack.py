@@ -23,9 +23,9 @@ SAME_SPACING = 1e-3
 """Pixel spacings that differ by less (relative) are the same."""
 SAME_POSITION_MM = 1e-2
 """Positions along the normal that differ by less are the same slice."""
-EVEN_RELATIVE, EVEN_ROUNDING_MM, EVEN_AT_MOST = 0.01, 0.05, 0.1
-"""A slice may miss its place on the even grid by 1 % of the spacing, or by what a position written with one decimal
-loses (0.05 mm), but never by more than a tenth of the spacing."""
+EVEN_RELATIVE, EVEN_ROUNDING_MM, EVEN_AT_MOST = 0.01, 0.02, 0.1
+"""A slice may miss its place on the even grid by 1 % of the spacing or 0.02 mm (rounded positions), whichever is more,
+but never by more than a tenth of the spacing."""
 TILT_DEGREES, TILT_DRIFT_MM = 0.25, 0.1
 """A stack is tilted when its step leaves the normal by more than 0.25 degrees and drifts by more than 0.1 mm in all."""
 
@@ -133,10 +133,19 @@ def _without_copies(planes: list[Plane], same: Same) -> tuple[list[Plane], int]:
         return planes, 0
     kept: dict[int, list[Plane]] = defaultdict(list)
     for plane, place in zip(planes, places, strict=True):
-        if counts[place] == fewest or not any(same(other, plane) for other in kept[place]):
+        if counts[place] == fewest or not any(
+            _tags_agree(other, plane) and same(other, plane) for other in kept[place]
+        ):
             kept[place].append(plane)
     rest = [plane for members in kept.values() for plane in members]
     return rest, len(planes) - len(rest)
+
+
+def _tags_agree(a: Plane, b: Plane) -> bool:
+    """Whether nothing tells two planes of one place apart; two volumes in time may well hold equal (empty) slices."""
+    return (a.instance, a.temporal, a.acquisition, a.trigger, a.b_value, a.time, a.order) == (
+        b.instance, b.temporal, b.acquisition, b.trigger, b.b_value, b.time, b.order,
+    )  # fmt: skip
 
 
 def _copies(dropped: int, differing: int) -> list[Fault]:
