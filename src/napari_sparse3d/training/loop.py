@@ -285,7 +285,7 @@ class Trainer:
             learning_rate=rate,
             val=val,
             best=cast(float, self.progress.best),
-            best_epoch=cast(int, self.progress.best_epoch),
+            best_epoch=self.progress.best_epoch,
             selected_by=self.selected_by,
             improved=self.progress.best_epoch == done,
             seconds=seconds,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from importlib import import_module
 from typing import Any, TypeAlias
@@ -137,12 +138,13 @@ def _metric_learning(part: str, name: str, arguments: dict[str, Any], classes: i
     kind = getattr(module, name, None)
     if not isinstance(kind, type):
         raise InputError(f"pytorch-metric-learning has no {name!r} among its {part}; names are as in its documentation")
-    for given in ({**arguments, "num_classes": classes, "embedding_size": embedding}, arguments):
-        try:
-            return kind(**given)
-        except TypeError as error:
-            last = error
-    raise InputError(f"{name} cannot be made from {arguments}: {last}") from last
+    # losses with weights of their own (ArcFace, ...) must be told how many
+    known = {"num_classes": classes, "embedding_size": embedding}
+    asked = inspect.signature(kind).parameters
+    try:
+        return kind(**{key: value for key, value in known.items() if key in asked}, **arguments)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{name} cannot be made from {arguments}: {error}") from error
 
 
 def _users(name: str) -> LossFunction:

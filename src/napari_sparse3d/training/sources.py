@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 
@@ -191,4 +191,4 @@ def _split(text: str, table: Path) -> Split | None:
         return None
     if text.lower() not in NAMED_SPLITS:
         raise InputError(f"{table.name} has a split {text!r}; use train, val or test")
-    return cast(Split, NAMED_SPLITS[text.lower()])
+    return NAMED_SPLITS[text.lower()]

@@ -1,4 +1,4 @@
-"""Voxel sets are made once: a cache on disk, keyed by the file's content and the recipe, and a bounded one in memory."""
+"""Voxel sets are made once: a cache on disk, keyed by file content and recipe, and a bounded one in memory."""
 
 from __future__ import annotations
 
