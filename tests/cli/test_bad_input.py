@@ -101,14 +101,17 @@ UNREADABLE = {
 }
 
 
-@pytest.mark.parametrize("command", COMMANDS)
-@pytest.mark.parametrize(("scan", "said"), UNREADABLE.items(), ids=list(UNREADABLE), indirect=["scan"])
+# a file that is cut in its voxels looks sound to info, which reads headers only
+UNREADABLE_BY = [
+    (command, kind) for command in COMMANDS for kind in UNREADABLE if (command, kind) != ("info", "truncated")
+]
+
+
+@pytest.mark.parametrize(("command", "scan"), UNREADABLE_BY, indirect=["scan"])
 @pytest.mark.parametrize("more", [(), ("--json",)], ids=["", "json"])
-def test_scan_that_cannot_be_read(command, scan, said, tmp_path, more):
-    if command == "info" and scan.name == "truncated.nii.gz":
-        pytest.skip("info reads headers only: a file that is cut in its voxels looks sound to it")
+def test_scan_that_cannot_be_read(command, scan, tmp_path, more):
     result = call(command, scan, tmp_path, *more)
-    check(result, INPUT, said)
+    check(result, INPUT, UNREADABLE[scan.name.removesuffix(".nii.gz").replace("scans", "empty folder")])
     if command != "predict":  # its table has a row for the failure, and is whole
         nothing_written(tmp_path, out_for(command) or "nothing")
     if more:

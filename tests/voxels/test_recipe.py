@@ -108,7 +108,7 @@ THRESHOLD = '[threshold]\nkind = "otsu"\n'
         ("colour = 3\n" + THRESHOLD, "colour is no part of a recipe; remove it"),
         ("features = []\n" + THRESHOLD, "features"),
         ('features = ["occupancy", "occupancy"]\n' + THRESHOLD, "named twice"),
-        ('features = ["colour"]\n' + THRESHOLD, "'occupancy', 'intensity' or 'gradient'"),
+        ('features = ["colour"]\n' + THRESHOLD, "'occupancy', 'intensity'"),
         ("field = 0\n" + THRESHOLD, "field"),
         (THRESHOLD + "[components]\nkeep = 0", "'all' or a number of parts from 1"),
         (THRESHOLD + '[components]\nkeep = "some"', "'all' or a number of parts from 1"),

@@ -351,6 +351,14 @@ class TestFeatures:
         recipe = Recipe(threshold=EVERYTHING, features=("gradient",))
         assert voxelize(volume(data), recipe).features[:, 2].tolist() == [-1, -0.25, 0.5]
 
+    @given(mask=arrays(bool, (4, 5, 6)), spacing=st.tuples(*[st.floats(0.3, 4)] * 3))
+    def test_depth_agrees_with_scipy(self, mask, spacing):
+        recipe = Recipe(threshold=RangeThreshold(low=1), features=("depth",))
+        voxels = voxelize(volume(mask, spacing_mm=spacing), recipe)
+        outside = np.pad(mask, 1)  # outside the grid nothing is active
+        expected = ndimage.distance_transform_edt(outside, sampling=spacing)[1:-1, 1:-1, 1:-1][mask] / 10
+        np.testing.assert_allclose(voxels.features[:, 0], expected, rtol=1e-4)
+
     def test_order_of_the_channels_is_the_recipes(self):
         scan = random_volume((4, 4, 4))
         one = voxelize(scan, Recipe(threshold=EVERYTHING, features=("occupancy", "gradient", "intensity"))).features

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from napari_sparse3d.cli.common import CallError, the_call
+from napari_sparse3d.cli.common import CallError, say, the_call
 
 if TYPE_CHECKING:
     from napari_sparse3d.io import SeriesInfo
@@ -109,4 +109,6 @@ def read_voxels(
     if isinstance(scan, Path) and scan.suffix == ".npz":
         return VoxelSet.load(scan)
     volume = read_volume(scan, series=series, frame=frame, repair=repair)
+    if "unit_from" in volume.meta:
+        say(f"{volume.name}: the file names no unit; taken as {volume.unit} from its {volume.meta['unit_from']}")
     return require_voxels(voxelize(volume, recipe), volume, recipe)

@@ -96,9 +96,9 @@ def _depth_mm(indices: NDArray[np.int32], spacing_mm: NDArray[np.float64]) -> ND
     inside = indices - first + 1
     mask[tuple(inside.T)] = 1
     image = sitk.GetImageFromArray(1 - mask)
-    image.SetSpacing(spacing_mm[::-1].tolist())
+    image.SetSpacing(spacing_mm[::-1].tolist())  # type: ignore[no-untyped-call]
     # Maurer's distance to the set of inactive voxels, from centre to centre
-    transform = sitk.SignedMaurerDistanceMapImageFilter()
+    transform: Any = sitk.SignedMaurerDistanceMapImageFilter()  # type: ignore[no-untyped-call]
     transform.SetSquaredDistance(False)
     transform.SetUseImageSpacing(True)
     transform.SetNumberOfThreads(1)  # a crop is done sooner than threads are started

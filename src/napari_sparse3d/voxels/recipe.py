@@ -183,7 +183,8 @@ class Recipe(_Part):
     threshold : RangeThreshold, OtsuThreshold, PercentileThreshold, FractionOfMax or Preset
     components : Components
     features : tuple of str
-        Any of ``occupancy``, ``intensity``, ``depth``, ``gradient`` (see ``voxels.features``), in the order of the channels.
+        Any of ``occupancy``, ``intensity``, ``depth``, ``gradient`` (see ``voxels.features``), in the order of the
+        channels.
     field : int or None
         Side, in voxels, of the cubic grid in which the network sees the set, centred; None: any size.
 

@@ -50,7 +50,10 @@ def bounds(threshold: Threshold, data: NDArray[Any], unit: str) -> tuple[float, 
     if isinstance(plain, RangeThreshold):
         if plain.unit is not None and plain.unit != unit:
             what = f"preset {threshold.name!r}" if isinstance(threshold, Preset) else "this range"
-            raise InputError(f"{what} is in {plain.unit}, but the volume is in {unit}; choose a threshold for {unit}")
+            raise InputError(
+                f"{what} is in {plain.unit}, but the volume is in {unit}; "
+                "choose otsu, a percentile, a fraction of the maximum, or a range without a unit"
+            )
         low = -math.inf if plain.low is None else plain.low
         high = math.inf if plain.high is None else plain.high
         return low, high
