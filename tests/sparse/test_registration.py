@@ -63,7 +63,7 @@ def test_operators_are_registered_as_torch_demands(name):
 
 
 @pytest.mark.parametrize("background", [True, False], ids=["background", "none"])
-@pytest.mark.parametrize("engine_name", ["native", "dense"])
+@pytest.mark.parametrize("engine_name", ["native", "dense", "spconv"])
 def test_gradcheck_in_float64(engine_name, background):
     case = scattered((3, 3, 4), 2, 0.15)
     with use_engine(engine_name):
@@ -113,7 +113,7 @@ def _dynamic(x):
     return [{0: sites}, {0: sites}, None]
 
 
-@pytest.mark.parametrize("engine_name", ["native", "dense"])
+@pytest.mark.parametrize("engine_name", ["native", "dense", "spconv"])
 def test_permuting_the_rows_permutes_the_result(engine_name):
     case = scattered(seed=4)
     order = torch.randperm(len(case.indices), generator=torch.Generator().manual_seed(1))
@@ -135,7 +135,7 @@ def test_permuting_the_rows_permutes_the_result(engine_name):
         ([[2, 1, 1, 1]], "outside"),
     ],
 )
-@pytest.mark.parametrize("engine_name", ["native", "dense"])
+@pytest.mark.parametrize("engine_name", ["native", "dense", "spconv"])
 def test_sites_that_cannot_be_are_refused(engine_name, indices, message):
     with use_engine(engine_name), pytest.raises(ValueError, match=message):
         SparseTensor(torch.ones(len(indices), 1), torch.tensor(indices, dtype=torch.int32), 6, 2)

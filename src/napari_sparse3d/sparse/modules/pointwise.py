@@ -43,7 +43,7 @@ class SparseBatchNorm(nn.BatchNorm1d):
 
     def _statistics(self, features: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and variance of each channel, (C,) and (C,)."""
-        rows = len(features)
+        rows = features.shape[0]  # len() would make it a constant of an exported program
         if self.running_mean is not None and self.running_var is not None and not (self.training and rows > 1):
             return self.running_mean, self.running_var
         # var_mean sums each channel on its own, so the result does not depend on the number of threads

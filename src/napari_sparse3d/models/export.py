@@ -1,0 +1,114 @@
+"""Models as files that other programs run: ONNX, and torch's own exported program."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import os
+import warnings
+from collections.abc import Iterator
+from importlib.util import find_spec
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.export import Dim, ExportedProgram
+
+from napari_sparse3d.errors import EngineError, InputError
+from napari_sparse3d.files import replacing
+from napari_sparse3d.models.densify import DenseNetwork, densify
+from napari_sparse3d.models.model import Model
+
+FORMATS = {"onnx": ".onnx", "torch": ".pt2"}
+"""Each format with the ending of its files."""
+
+
+class Exported(nn.Module):
+    """What an exported file computes: probabilities (B, classes) and embedding (B, D) of ``voxels`` (B, C, D, H, W)."""
+
+    def __init__(self, network: DenseNetwork) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, voxels: Tensor) -> tuple[Tensor, Tensor]:
+        """Probabilities and unit embedding."""
+        described = self.network.describe(voxels)
+        return torch.softmax(self.network.logits(described), 1), nn.functional.normalize(described)
+
+
+def export_model(model: Model, path: str | os.PathLike[str], *, format: str) -> None:
+    """Write a model as a dense network, for programs that know nothing of this package.
+
+    The file takes ``voxels`` (B, C, F, F, F) float32, the voxel set written out in the network's field, 0 where nothing
+    is active, for any B; it gives ``probabilities`` (B, classes) and ``embedding`` (B, D). The model card (classes,
+    recipe) is in its metadata under ``card``.
+
+    Parameters
+    ----------
+    model : Model
+        Any model whose layers have dense twins, see :func:`densify`.
+    path : str or path
+        The file; it appears whole or not at all.
+    format : str
+        ``"onnx"``, or ``"torch"`` for what ``torch.export.load`` reads.
+
+    Raises
+    ------
+    InputError
+        If there is no such format, the ending of ``path`` is not that of the format, or a layer has no dense twin.
+    EngineError
+        If a package that writes the format is missing; the message names the line that installs it.
+    """
+    if format not in FORMATS:
+        raise InputError(f"there is no format {format!r}; choose {' or '.join(FORMATS)}")
+    if Path(path).suffix != FORMATS[format]:
+        raise InputError(f"a model in format {format} ends in {FORMATS[format]}, got {Path(path).name!r}")
+    if format == "onnx":
+        _need("onnx", "onnxscript")
+    program = _program(model)
+    card = model.card.model_dump_json()
+    with replacing(path) as temporary:
+        if format == "onnx":
+            _write_onnx(program, temporary, card)
+        else:
+            torch.export.save(program, temporary, extra_files={"card": card})
+
+
+def _program(model: Model) -> ExportedProgram:
+    field, channels = model.describer.field, model.describer.in_features
+    with torch.no_grad():
+        # two volumes: torch takes a size of 1 for a constant
+        example = torch.zeros(2, channels, field, field, field)
+        exported = Exported(densify(model.network).cpu()).eval()
+        return torch.export.export(exported, (example,), dynamic_shapes={"voxels": {0: Dim("batch")}})
+
+
+def _write_onnx(program: ExportedProgram, path: Path, card: str) -> None:
+    with _quiet():
+        made = torch.onnx.export(
+            program, input_names=["voxels"], output_names=["probabilities", "embedding"], dynamo=True, verbose=False
+        )
+    if made is None:
+        raise EngineError("torch made no ONNX program; update onnxscript: pip install --upgrade onnxscript")
+    made.model.metadata_props["card"] = card
+    made.save(path, external_data=False)
+
+
+def _need(*packages: str) -> None:
+    missing = [name for name in packages if find_spec(name) is None]
+    if missing:
+        raise EngineError(f"writing ONNX needs {' and '.join(missing)}; pip install {' '.join(missing)}")
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Without the exporter's progress on stdout and its notes about torch's own code."""
+    level = logging.getLogger("onnxscript").level
+    logging.getLogger("onnxscript").setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.getLogger("onnxscript").setLevel(level)
