@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -6,6 +7,7 @@
 #include "row_sums.h"
 #include "site_index.h"
 #include "threads.h"
+#include "winograd.h"
 
 namespace sparse3d {
 namespace {
@@ -58,8 +60,10 @@ struct Prepared {
     Scratchpad pad;
 };
 
+// `pays`: for Winograd, which takes the missing inputs as they are.
+
 template <class T>
-Prepared<T> prepare(const Plan& plan, const Product<T>& p, T* result, int threads) {
+Prepared<T> prepare(const Plan& plan, const Product<T>& p, T* result, bool pays, int threads) {
     const TypedKernels<T>& k = typed_kernels<T>();
     ConvolutionTask<T> task{};
     task.in = plan.in->view();
@@ -87,7 +91,7 @@ Prepared<T> prepare(const Plan& plan, const Product<T>& p, T* result, int thread
     task.missing = missing;
     task.start = start;
 
-    const bool counts_missing = p.background != nullptr && !task.few_channels;
+    const bool counts_missing = p.background != nullptr && !task.few_channels && !pays;
     if (task.few_channels) {
         k.pack_weight(p.weight, p.weight_stride_out, 1, p.c_out, volume * p.c_in, packed);
     } else {
@@ -117,7 +121,10 @@ template <class T>
 void multiply(const Plan& plan, const Product<T>& p, T* result, int threads) {
     if (plan.out->count() == 0) return;
     const TypedKernels<T>& k = typed_kernels<T>();
-    Prepared<T> prepared = prepare(plan, p, result, threads);
+    const bool pays = std::is_same_v<T, float> && winograd_pays(plan, p.c_in, p.c_out, false);
+    Prepared<T> prepared = prepare(plan, p, result, pays, threads);
+    if constexpr (std::is_same_v<T, float>)
+        if (pays) return winograd_multiply(plan, prepared.task, threads);
     ConvolutionTask<T>& task = prepared.task;
     task.tile_rows = tile_rows_for(task.out.n_sites);
     const std::int64_t tiles = tile_count(task.out.n_sites, task.tile_rows);
@@ -126,6 +133,19 @@ void multiply(const Plan& plan, const Product<T>& p, T* result, int threads) {
     const WorkerScratch scratch(k.convolution_scratch(task), threads);
     parallel_for(tiles * task.splits, threads,
                  [&](std::int64_t index, int worker) { k.convolution_tile(task, index, scratch.of(worker)); });
+}
+
+// `unpaired` (volume, c_out): the gradient of the outputs that each offset does not reach.
+template <class T>
+void background_gradient(const Convolution<T>& args, int volume, const double* unpaired, T* background) {
+    std::vector<double> sums(std::size_t(args.c_in), 0.0);
+    for (int o = 0; o < args.c_out; ++o)
+        for (int offset = 0; offset < volume; ++offset) {
+            const T* w = args.weight + (std::int64_t(o) * volume + offset) * args.c_in;
+            const double g = unpaired[std::size_t(offset) * std::size_t(args.c_out) + std::size_t(o)];
+            for (int c = 0; c < args.c_in; ++c) sums[std::size_t(c)] += g * double(w[c]);
+        }
+    for (int c = 0; c < args.c_in; ++c) background[c] = T(sums[std::size_t(c)]);
 }
 
 // Partial sums of stretches of rows, then the stretches in order.
@@ -225,16 +245,7 @@ void weight_gradients(const Plan& plan, const Convolution<T>& args, const T* gra
                 }
                 unpaired[std::size_t(offset) * std::size_t(c_out) + std::size_t(o)] = sum;
             }
-        if (result.background != nullptr) {
-            std::vector<double> sums_in(std::size_t(c_in), 0.0);
-            for (int o = 0; o < c_out; ++o)
-                for (int offset = 0; offset < volume; ++offset) {
-                    const T* w = args.weight + (std::int64_t(o) * volume + offset) * c_in;
-                    const double g = unpaired[std::size_t(offset) * std::size_t(c_out) + std::size_t(o)];
-                    for (int c = 0; c < c_in; ++c) sums_in[std::size_t(c)] += g * double(w[c]);
-                }
-            for (int c = 0; c < c_in; ++c) result.background[c] = T(sums_in[std::size_t(c)]);
-        }
+        if (result.background != nullptr) background_gradient(args, volume, unpaired, result.background);
     }
 
     if (result.weight == nullptr) return;
@@ -283,8 +294,20 @@ void convolution_backward(const Plan& plan, const Convolution<T>& args, const T*
                     {grad, args.weight, nullptr, nullptr, args.c_out, args.c_in, 1, std::int64_t(volume) * args.c_in, args.c_in, false, T(0)},
                     result.features, threads);
     }
-    if (result.weight != nullptr || result.bias != nullptr || result.background != nullptr)
-        weight_gradients<T>(plan, args, grad, nullptr, result, threads);
+    if (result.weight == nullptr && result.bias == nullptr && result.background == nullptr) return;
+    if constexpr (std::is_same_v<T, float>)
+        if (result.weight != nullptr && winograd_pays(plan, args.c_in, args.c_out, true)) {
+            winograd_weight_gradients(plan, args, grad, result.weight, threads);
+            if (result.bias != nullptr)
+                sum_rows(plan.out->count(), args.c_out, result.bias, threads, [&](std::int64_t row, int c) { return grad[row * args.c_out + c]; });
+            if (result.background != nullptr && args.background != nullptr) {
+                std::vector<double> missing(std::size_t(volume * args.c_out));
+                missing_rows(plan, grad, args.c_out, missing.data(), threads);
+                background_gradient(args, volume, missing.data(), result.background);
+            }
+            return;
+        }
+    weight_gradients<T>(plan, args, grad, nullptr, result, threads);
 }
 
 template <class T>
@@ -313,7 +336,7 @@ void pooled_convolution(const Plan& plan, const Convolution<T>& args, const Plan
         pool.leaky = 1;
         pool.slope = product.slope;
     }
-    Prepared<T> prepared = prepare<T>(plan, product, nullptr, threads);
+    Prepared<T> prepared = prepare<T>(plan, product, nullptr, false, threads);
     constexpr std::int64_t kPlanes = 4;
     const std::int64_t per_volume = (pool.out.z + kPlanes - 1) / kPlanes, tasks = pool.out.batch * per_volume;
     const auto range = [&](std::int64_t task) {

@@ -65,6 +65,29 @@ SiteView SiteIndex::view() const {
     return v;
 }
 
+namespace {
+
+Sites reached_sites(const SiteIndex& in, const Geometry& geometry) {
+    auto out = std::make_shared<SiteIndex>(geometry.batch, geometry.out_shape);
+    const Window window = window_of(geometry);
+    const SiteView from = in.view();
+    kernels().mark_words(from, window, out->view(), out->top.data());
+    out->list_words();
+    kernels().mark_sites(from, window, out->view(), out->bits.data());
+    out->rank_sites();
+    return out;
+}
+
+}  // namespace
+
+const SiteIndex& SiteIndex::blocks() const {
+    std::call_once(blocks_made_, [&] {
+        const auto half = [](int n) { return (n + 1) / 2; };
+        blocks_ = reached_sites(*this, {{2, 2, 2}, {2, 2, 2}, {0, 0, 0}, {1, 1, 1}, shape, {half(shape[0]), half(shape[1]), half(shape[2])}, batch, false});
+    });
+    return *blocks_;
+}
+
 Window window_of(const Geometry& g) {
     Window w{};
     for (std::size_t axis = 0; axis < 3; ++axis) {
@@ -145,14 +168,7 @@ Sites output_sites(const Sites& in, const Geometry& geometry) {
     if (in->shape != geometry.in_shape || in->batch != geometry.batch)
         throw std::invalid_argument("the sites lie in a grid of " + text(in->shape) + ", but the geometry reads " +
                                     text(geometry.in_shape));
-    auto out = std::make_shared<SiteIndex>(geometry.batch, geometry.out_shape);
-    const Window window = window_of(geometry);
-    const SiteView from = in->view();
-    kernels().mark_words(from, window, out->view(), out->top.data());
-    out->list_words();
-    kernels().mark_sites(from, window, out->view(), out->bits.data());
-    out->rank_sites();
-    return out;
+    return reached_sites(*in, geometry);
 }
 
 std::int64_t site_count(const Sites& sites) { return sites->count(); }

@@ -2,6 +2,7 @@
 
 #include <array>
 #include <cstdint>
+#include <mutex>
 #include <vector>
 
 #include "simd/types.h"
@@ -22,7 +23,12 @@ public:
     void list_words();  // from `top`: ranks and words; makes room for bits
     void rank_sites();  // from `bits`: bases
     SiteView view() const;
+    const SiteIndex& blocks() const;  // the blocks of 2 x 2 x 2 cells that hold a site, as sites of a grid half as large
     std::int64_t count() const { return base.empty() ? 0 : base.back(); }
+
+private:
+    mutable std::once_flag blocks_made_;
+    mutable Sites blocks_;
 };
 
 Window window_of(const Geometry& geometry);

@@ -132,5 +132,51 @@ void neighbours_tile(const SiteView& in, const SiteView& out, const Window& w, i
     }
 }
 
+namespace {
+
+// Call f(offset, output word, its cells, the input cells that stand opposite) for offsets of stride 1.
+template <class F>
+S3D_INLINE void over_words(const SiteView& in, const SiteView& out, const Window& w, uint32_t first, uint32_t last, uint32_t step, F&& f) {
+    for (uint32_t slot = first; slot < last; slot += step) {
+        int word_x;
+        const Line at = line_of(out, out.word[slot], word_x);
+        for (int kz = 0; kz < w.kernel[0]; ++kz)
+            for (int ky = 0; ky < w.kernel[1]; ++ky) {
+                const int z = input_coordinate(w, 0, at.z, kz, in.z), y = input_coordinate(w, 1, at.y, ky, in.y);
+                const bool inside = z >= 0 && y >= 0;
+                LineReader line{in, inside ? first_word(in, at.b, z, y) : 0, -2, {0, 0}, {0, 0}};
+                for (int kx = 0; kx < w.kernel[2]; ++kx) {
+                    const int reach = kx * w.dilation[2] - w.padding[2];
+                    const uint64_t cells = inside ? line.from(word_x * 64 + (w.transposed ? -reach : reach)).bits : 0;
+                    f((kz * w.kernel[1] + ky) * w.kernel[2] + kx, slot, out.bits[slot], cells);
+                }
+            }
+    }
+}
+
+}  // namespace
+
+void count_pairs(const SiteView& in, const SiteView& out, const Window& w, int step, int64_t* pairs, int64_t* outputs) {
+    int64_t both = 0, all = 0;
+    over_words(in, out, w, 0, out.n_words, uint32_t(step), [&](int offset, uint32_t, uint64_t out_bits, uint64_t in_bits) {
+        both += popcount(out_bits & in_bits);
+        if (offset == 0) all += popcount(out_bits);
+    });
+    *pairs = both;
+    *outputs = all;
+}
+
+void add_missing_rows(const SiteView& in, const SiteView& out, const Window& w, uint32_t first, uint32_t last, const float* grad,
+                      int c_out, double* sums) {
+    over_words(in, out, w, first, last, 1, [&](int offset, uint32_t slot, uint64_t out_bits, uint64_t in_bits) {
+        for (uint64_t missing = out_bits & ~in_bits; missing != 0; missing &= missing - 1) {
+            const uint32_t rank = out.base[slot] + uint32_t(popcount(out_bits & below(lowest(missing))));
+            const float* g = grad + int64_t(out.rows != nullptr ? out.rows[rank] : int32_t(rank)) * c_out;
+            double* sum = sums + int64_t(offset) * c_out;
+            for (int c = 0; c < c_out; ++c) sum[c] += double(g[c]);
+        }
+    });
+}
+
 }  // namespace S3D_ISA
 }  // namespace sparse3d

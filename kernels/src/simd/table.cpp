@@ -12,6 +12,13 @@ void list_words(const uint64_t*, int64_t, uint32_t*);
 void write_sites(const SiteView&, uint32_t, uint32_t, int32_t*);
 size_t neighbours_scratch(const SiteView&, const Window&, int);
 void neighbours_tile(const SiteView&, const SiteView&, const Window&, int, int64_t, int32_t*, void*);
+void count_pairs(const SiteView&, const SiteView&, const Window&, int, int64_t*, int64_t*);
+void add_missing_rows(const SiteView&, const SiteView&, const Window&, uint32_t, uint32_t, const float*, int, double*);
+size_t winograd_scratch(const WinogradTask&);
+void winograd_convolution(const WinogradTask&, int64_t, void*);
+void winograd_weight_gradient(const WinogradTask&, int64_t, int64_t, int, float*, void*);
+void winograd_weights(int, const float* const*, float*, int64_t, int64_t, int64_t);
+void winograd_weights_back(int, const float*, int64_t, int64_t, int64_t, int, int, float*);
 template <class T>
 size_t convolution_scratch(const ConvolutionTask<T>&);
 template <class T>
@@ -79,6 +86,9 @@ const Kernels S3D_JOIN(kernels_, S3D_ISA) = {
     S3D_TEXT(S3D_ISA),         S3D_ISA::mark_words,      S3D_ISA::mark_sites,
     S3D_ISA::rank_top,         S3D_ISA::rank_bits,       S3D_ISA::list_words,
     S3D_ISA::write_sites,      S3D_ISA::neighbours_scratch, S3D_ISA::neighbours_tile,
+    S3D_ISA::count_pairs,      S3D_ISA::add_missing_rows, S3D_ISA::winograd_scratch,
+    S3D_ISA::winograd_convolution, S3D_ISA::winograd_weight_gradient, S3D_ISA::winograd_weights,
+    S3D_ISA::winograd_weights_back,
     S3D_ISA::typed<float>(),   S3D_ISA::typed<double>(),
 };
 

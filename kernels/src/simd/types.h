@@ -91,6 +91,24 @@ struct PoolTask {
     T* counts;              // (m) or null: number of active inputs of each output row
 };
 
+// Blocks of 2^3 outputs: see winograd.cpp. `reach` is the padding of the equivalent plain window.
+struct WinogradTask {
+    SiteView in, out, blocks;
+    int32_t window;  // 2 or 3
+    int32_t reach[3];
+    int32_t c_in, c_out, width;
+    int32_t blocks_per_task;
+    int32_t leaky;
+    float slope;
+    const float* features;
+    const float* background;   // (c_in), zeros where there is none
+    const float* transformed;  // ((window + 1)^3, c_in * width in blocks)
+    const float* start;        // (width) bias
+    const float* grad;         // (m, c_out)
+    const float* zeros;        // (c_out)
+    float* result;             // (m, c_out)
+};
+
 template <class T>
 struct TypedKernels {
     int lanes;
@@ -127,6 +145,18 @@ struct Kernels {
     size_t (*neighbours_scratch)(const SiteView& out, const Window&, int tile_rows);
     void (*neighbours_tile)(const SiteView& in, const SiteView& out, const Window&, int tile_rows, int64_t tile,
                             int32_t* table, void* scratch);
+    // Pairs of every `step`th output word, and the outputs in those words.
+    void (*count_pairs)(const SiteView& in, const SiteView& out, const Window&, int step, int64_t* pairs, int64_t* outputs);
+    // sums (volume, c_out) += gradient rows of the words [first, last) where the input of each offset is missing
+    void (*add_missing_rows)(const SiteView& in, const SiteView& out, const Window&, uint32_t first, uint32_t last,
+                             const float* grad, int c_out, double* sums);
+    size_t (*winograd_scratch)(const WinogradTask&);
+    void (*winograd_convolution)(const WinogradTask&, int64_t task, void* scratch);
+    // one u_z of the tasks [first, last); sums ((window + 1)^3, c_out, c_in)
+    void (*winograd_weight_gradient)(const WinogradTask&, int64_t first, int64_t last, int u, float* sums, void* scratch);
+    void (*winograd_weights)(int window, const float* const* offset, float* transformed, int64_t each, int64_t first, int64_t last);
+    void (*winograd_weights_back)(int window, const float* sums, int64_t each, int64_t chunks, int64_t chunk_stride, int o, int c_in,
+                                  float* weight);
     TypedKernels<float> f32;
     TypedKernels<double> f64;
 };

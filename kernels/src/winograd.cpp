@@ -1,0 +1,129 @@
+#include "winograd.h"
+
+#include <algorithm>
+#include <cstdlib>
+
+#include "isa.h"
+#include "site_index.h"
+
+namespace sparse3d {
+namespace {
+
+// Blocks for which all that one step touches stays in the L2 cache.
+int blocks_per_task(int c_in, int c_out, int points) {
+    const int fit = 480 * 1024 / (points * points * 4 * (c_in + c_out));
+    return std::clamp(fit / 24 * 24, 24, 72);
+}
+
+int round_up(int n, int to) { return (n + to - 1) / to * to; }
+
+WinogradTask block_task(const Plan& plan, int c_in, int c_out) {
+    WinogradTask task{};
+    task.in = plan.in->view();
+    task.out = plan.out->view();
+    task.blocks = plan.out->blocks().view();
+    task.window = plan.geometry.kernel[0];
+    for (std::size_t axis = 0; axis < 3; ++axis)
+        task.reach[axis] = plan.geometry.transposed ? plan.geometry.kernel[axis] - 1 - plan.geometry.padding[axis] : plan.geometry.padding[axis];
+    task.c_in = c_in;
+    task.c_out = c_out;
+    task.width = round_up(c_out, kernels().f32.lanes);
+    task.blocks_per_task = blocks_per_task(c_in, task.width, task.window + 1);
+    return task;
+}
+
+std::int64_t task_count(const WinogradTask& task) { return (std::int64_t(task.blocks.n_sites) + task.blocks_per_task - 1) / task.blocks_per_task; }
+
+}  // namespace
+
+bool winograd_pays(const Plan& plan, int c_in, int c_out, bool gradient) {
+    const Geometry& g = plan.geometry;
+    const int lanes = kernels().f32.lanes, window = g.kernel[0];
+    for (std::size_t axis = 0; axis < 3; ++axis)
+        if (g.kernel[axis] != window || g.stride[axis] != 1 || g.dilation[axis] != 1) return false;
+    if ((window != 2 && window != 3) || c_in % lanes != 0 || c_in < 16 || c_out < 16 || plan.out->count() < 64) return false;
+    if (gradient && (c_out % lanes != 0 || g.transposed)) return false;
+    // A block costs (window + 1)^3 products and the transforms, as much as `even` pairs; a full one has 8 window^3.
+    static const char* const forced = std::getenv("SPARSE3D_WINOGRAD_PAIRS");
+    const double even = forced != nullptr ? std::atof(forced) : window == 3 ? 100 : 40;
+    const SiteView in = plan.in->view(), out = plan.out->view();
+    std::int64_t pairs = 0, outputs = 0;
+    kernels().count_pairs(in, out, window_of(g), int(std::max<std::int64_t>(1, out.n_words / 1024)), &pairs, &outputs);
+    if (double(pairs) * 8 < even * double(outputs)) return false;  // not even with all blocks full
+    return double(pairs) * double(out.n_sites) / double(outputs) > even * double(plan.out->blocks().count());
+}
+
+void winograd_multiply(const Plan& plan, const ConvolutionTask<float>& direct, int threads) {
+    const Kernels& k = kernels();
+    WinogradTask task = block_task(plan, direct.c_in, direct.c_out);
+    task.features = direct.features;
+    task.start = direct.start;
+    task.leaky = direct.leaky;
+    task.slope = direct.slope;
+    task.result = direct.result;
+
+    const int points = task.window + 1, volume = task.window * task.window * task.window;
+    const std::int64_t each = std::int64_t(task.c_in) * task.width;
+    const Scratchpad pad(std::size_t(each) * std::size_t(points * points * points) * 4 + std::size_t(task.c_in) * 4 + 128);
+    float* transformed = pad.as<float>();
+    float* zeros = transformed + each * points * points * points;
+    std::fill_n(zeros, task.c_in, 0.0f);
+    task.transformed = transformed;
+    task.background = direct.background != nullptr ? direct.background : zeros;
+    const float* offset[27];
+    for (int i = 0; i < volume; ++i) offset[i] = direct.packed + (plan.geometry.transposed ? volume - 1 - i : i) * each;
+    constexpr std::int64_t kPart = 2048;
+    parallel_for((each + kPart - 1) / kPart, threads, [&](std::int64_t part, int) {
+        k.winograd_weights(task.window, offset, transformed, each, part * kPart, std::min(each, (part + 1) * kPart));
+    });
+    const WorkerScratch scratch(k.winograd_scratch(task), threads);
+    parallel_for(task_count(task), threads, [&](std::int64_t index, int worker) { k.winograd_convolution(task, index, scratch.of(worker)); });
+}
+
+void winograd_weight_gradients(const Plan& plan, const Convolution<float>& args, const float* grad, float* weight, int threads) {
+    const Kernels& k = kernels();
+    WinogradTask task = block_task(plan, args.c_in, args.c_out);
+    task.features = args.features;
+    task.grad = grad;
+    const std::size_t width = std::size_t(std::max(args.c_in, args.c_out));
+    const Scratchpad zeros(width * 4 + 64);
+    std::fill_n(zeros.as<float>(), width, 0.0f);
+    task.zeros = zeros.as<float>();
+    task.background = args.background != nullptr ? args.background : task.zeros;
+
+    // Stretches of blocks, and for each the values of u_z, are tasks; the stretches are added in order.
+    const int points = task.window + 1, volume = task.window * task.window * task.window;
+    const std::int64_t each = std::int64_t(args.c_in) * args.c_out, all = each * points * points * points, tasks = task_count(task);
+    const std::int64_t chunks = std::clamp<std::int64_t>(std::min<std::int64_t>(tasks / 4, std::int64_t(8e6) / (all * 4)), 1, 4);
+    const Scratchpad sums(std::size_t(chunks * all) * 4);
+    const WorkerScratch scratch(k.winograd_scratch(task), threads);
+    parallel_for(chunks * points, threads, [&](std::int64_t index, int worker) {
+        const std::int64_t chunk = index / points, u = index % points;
+        float* sum = sums.as<float>() + chunk * all;
+        std::fill_n(sum + u * points * points * each, points * points * each, 0.0f);
+        k.winograd_weight_gradient(task, tasks * chunk / chunks, tasks * (chunk + 1) / chunks, int(u), sum, scratch.of(worker));
+    });
+    parallel_for(args.c_out, threads, [&](std::int64_t o, int) {
+        k.winograd_weights_back(task.window, sums.as<float>(), each, chunks, all, int(o), args.c_in, weight + o * volume * args.c_in);
+    });
+}
+
+void missing_rows(const Plan& plan, const float* grad, int c_out, double* sums, int threads) {
+    const SiteView in = plan.in->view(), out = plan.out->view();
+    const Window window = window_of(plan.geometry);
+    const std::int64_t each = std::int64_t(plan.geometry.volume()) * c_out;
+    constexpr std::int64_t kChunks = 8;
+    const Scratchpad partial(std::size_t(kChunks * each) * 8);
+    parallel_for(kChunks, threads, [&](std::int64_t chunk, int) {
+        double* sum = partial.as<double>() + chunk * each;
+        std::fill_n(sum, each, 0.0);
+        kernels().add_missing_rows(in, out, window, std::uint32_t(out.n_words * chunk / kChunks),
+                                   std::uint32_t(out.n_words * (chunk + 1) / kChunks), grad, c_out, sum);
+    });
+    for (std::int64_t i = 0; i < each; ++i) {
+        sums[i] = 0;
+        for (std::int64_t chunk = 0; chunk < kChunks; ++chunk) sums[i] += partial.as<double>()[chunk * each + i];
+    }
+}
+
+}  // namespace sparse3d

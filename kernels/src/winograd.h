@@ -1,0 +1,23 @@
+// When and how a convolution goes through Winograd's transforms: see simd/winograd.cpp for what they are.
+#pragma once
+
+#include <cstdint>
+
+#include "simd/types.h"
+#include "sparse3d/sparse3d.h"
+#include "threads.h"
+
+namespace sparse3d {
+
+// Does it pay? Only float, windows of 2^3 or 3^3 with stride 1, whole vectors of input channels, and blocks full enough.
+bool winograd_pays(const Plan& plan, int c_in, int c_out, bool gradient);
+
+// task.result <- the convolution with the weights `packed` (volume, c_in * width), one matrix an offset.
+void winograd_multiply(const Plan& plan, const ConvolutionTask<float>& direct, int threads);
+
+// weight (c_out, volume, c_in) <- gradient, with missing inputs as background.
+void winograd_weight_gradients(const Plan& plan, const Convolution<float>& args, const float* grad, float* weight, int threads);
+// sums (volume, c_out) <- gradient rows where the input of an offset is missing, for plans of stride 1.
+void missing_rows(const Plan& plan, const float* grad, int c_out, double* sums, int threads);
+
+}  // namespace sparse3d
