@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 from napari_sparse3d.errors import ReadError
 from napari_sparse3d.io.faults import Fault, FaultKind
 from napari_sparse3d.io.intensity import refuse_all_nan, unit_and_modality
-from napari_sparse3d.io.limits import check_claim
+from napari_sparse3d.io.limits import check_claim, what_begins
 from napari_sparse3d.io.naming import LABEL_NAME, safe_file_name
 from napari_sparse3d.io.orientation import axis_codes, canonical, shear_degrees
 from napari_sparse3d.io.series import SeriesInfo, VolumeSequence
@@ -95,7 +96,8 @@ class ItkFile:
         info, header = scan_itk(self.path), _Header.read(self.path)
         repairs = []
         try:
-            image = sitk.ReadImage(self.path)
+            with _silent():
+                image = sitk.ReadImage(str(self.path))
         except RuntimeError as error:
             raise ReadError(
                 f"the voxels of the {header.format} file cannot be read: it is truncated or damaged"
@@ -148,19 +150,21 @@ class _Header:
     def read(cls, path: Path) -> _Header:
         with path.open("rb") as file:
             text = file.read(_HEADER_BYTES).decode("latin-1").split("\n\n", 1)[0]
+        beginning = what_begins(text.encode("latin-1"))
         nrrd = path.suffix.lower() in (".nrrd", ".nhdr")
         name = "NRRD" if nrrd else "MetaImage"
         if nrrd and not text.startswith("NRRD000"):
-            raise ReadError(f"the file does not begin with NRRD000 but with {text[:8]!r}: it is not what its name says")
+            raise ReadError(f"the file does not begin with NRRD000 but {beginning}: it is not what its name says")
         if not nrrd and "=" not in text[:200]:
             raise ReadError(
-                f"the file does not begin with a MetaImage header but with {text[:8]!r}: it is not what its name says"
+                f"the file does not begin with a MetaImage header but {beginning}: it is not what its name says"
             )
         _check_detached(text)
         reader: Any = sitk.ImageFileReader()  # type: ignore[no-untyped-call]
         reader.SetFileName(str(path))
         try:
-            reader.ReadImageInformation()
+            with _silent():
+                reader.ReadImageInformation()
             size, dimension = [int(n) for n in reader.GetSize()], int(reader.GetDimension())
             components = int(reader.GetNumberOfComponents())
             pixel = str(sitk.GetPixelIDValueAsString(reader.GetPixelID()))  # type: ignore[no-untyped-call]
@@ -200,6 +204,18 @@ class _Header:
             name, dimension, (spatial[0], spatial[1], spatial[2]), int(frames), components, bytes_each,
             "complex" in pixel.lower(), listed, affine, tuple(notes), content,
         )  # fmt: skip
+
+
+@contextmanager
+def _silent() -> Iterator[None]:
+    """ITK's own warnings on stderr name files."""
+    display: Any = sitk.ProcessObject
+    shown = display.GetGlobalWarningDisplay()
+    display.GlobalWarningDisplayOff()
+    try:
+        yield
+    finally:
+        display.SetGlobalWarningDisplay(shown)
 
 
 def _bytes_of(pixel: str) -> int:

@@ -23,6 +23,26 @@ def memory_limit_bytes() -> int:
         return 16 * 1024**3
 
 
+_BEGINNINGS = {
+    b"\x89PNG": "like a PNG picture", b"\xff\xd8\xff": "like a JPEG picture", b"%PDF": "like a PDF",
+    b"PK\x03\x04": "like a zip", b"\x1f\x8b": "like gzip", b"NRRD": "like NRRD", b"<!DO": "like a web page",
+    b"<htm": "like a web page", b"{": "like JSON",
+}  # fmt: skip
+
+
+def what_begins(head: bytes) -> str:
+    """How a file begins, in words: its bytes themselves may be somebody's report."""
+    for magic, words in _BEGINNINGS.items():
+        if head.startswith(magic):
+            return words
+    if head and all(byte in b"\t\n\r" or 32 <= byte < 127 for byte in head[:64]):
+        return "with text"
+    return "with something else"
+
+
+_BOMB_BYTES, _BOMB_RATIO = 2 * 1024**3, 500
+
+
 def check_claim(n_bytes: int, stored_bytes: int, *, what: str, compressed: bool) -> None:
     """Refuse a header that claims more voxels than the file can hold or than this machine can.
 
@@ -47,6 +67,11 @@ def check_claim(n_bytes: int, stored_bytes: int, *, what: str, compressed: bool)
         raise ReadError(
             f"{what} claims {_size(n_bytes)} of voxels but the file holds {_size(stored_bytes)}"
             f"{' compressed' if compressed else ''}: it is truncated or damaged; copy it again from its source"
+        )
+    if compressed and n_bytes > _BOMB_BYTES and n_bytes > _BOMB_RATIO * stored_bytes:
+        raise ReadError(
+            f"{what} claims {_size(n_bytes)} of voxels from {_size(stored_bytes)} compressed: no scan shrinks so far; "
+            "unpack it first if it is sound"
         )
     check_memory(n_bytes, what=what)
 

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from napari_sparse3d.errors import ReadError
 from napari_sparse3d.io.faults import Fault, FaultKind
 from napari_sparse3d.io.intensity import refuse_all_nan, rescaled, unit_and_modality
-from napari_sparse3d.io.limits import MAX_HEADER_BYTES, check_claim
+from napari_sparse3d.io.limits import MAX_HEADER_BYTES, check_claim, what_begins
 from napari_sparse3d.io.naming import LABEL_NAME, safe_file_name
 from napari_sparse3d.io.orientation import axis_codes, canonical, shear_degrees
 from napari_sparse3d.io.series import SeriesInfo, VolumeSequence
@@ -159,7 +159,7 @@ def _check_first_bytes(path: Path) -> None:
             )
         return
     raise ReadError(
-        f"the file does not begin with a NIfTI or Analyze header, but with {head[:8]!r}: it is not what its name says"
+        f"the file does not begin with a NIfTI or Analyze header, but {what_begins(head)}: it is not what its name says"
     )
 
 

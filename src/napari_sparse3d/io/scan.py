@@ -12,7 +12,7 @@ from napari_sparse3d.errors import InputError, ReadError
 from napari_sparse3d.io import itk, nifti
 from napari_sparse3d.io.archive import is_zip, scan_zip
 from napari_sparse3d.io.dicom import segmentation
-from napari_sparse3d.io.dicom.header import IDENTIFYING, FileHeader, NotDicom, read_header
+from napari_sparse3d.io.dicom.header import IDENTIFYING, FileHeader, NotDicom, damage_as_read_error, read_header
 from napari_sparse3d.io.dicom.pixels import same_pixels
 from napari_sparse3d.io.dicom.plane import Interner, Plane, planes_of
 from napari_sparse3d.io.dicom.series import Described, safe_meta, series_info
@@ -162,6 +162,11 @@ def _unreadable(file: Path, reason: str) -> SeriesInfo:
 
 
 def _add_dicom(header: FileHeader, collected: _Collected) -> None:
+    with damage_as_read_error():
+        _add_planes(header, collected)
+
+
+def _add_planes(header: FileHeader, collected: _Collected) -> None:
     if header.text("SOPClassUID") in segmentation.SOP_CLASSES:
         described = _describe(header)
         collected.other.append(segmentation.scan_segmentation(header, described.description, described.patient))
@@ -226,7 +231,7 @@ def _nothing(roots: list[Path], count: int, collected: _Collected) -> str:
     if collected.failures:
         return collected.failures[0]
     if count == 0:
-        return f"the folder is empty: {roots[0]}; name a folder that holds DICOM, NIfTI, NRRD or MetaImage files"
+        return "the folder is empty; name a folder that holds DICOM, NIfTI, NRRD or MetaImage files"
     return (
         f"none of {count} files is DICOM, NIfTI, NRRD or MetaImage; name another folder, or convert them to NIfTI first"
     )

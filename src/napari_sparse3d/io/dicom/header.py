@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import struct
 import warnings
 import zlib
@@ -113,7 +114,7 @@ def read_header(path: Path) -> FileHeader:
     ReadError
         If it begins like DICOM and cannot be parsed.
     """
-    try:
+    with damage_as_read_error():
         size = path.stat().st_size
         with path.open("rb") as file:
             head = file.read(1024)
@@ -123,30 +124,46 @@ def read_header(path: Path) -> FileHeader:
             if _DEFLATED in head:
                 _check_inflated(path, size)
             file.seek(0)
-            with quiet():
-                dataset = pydicom.dcmread(file, stop_before_pixels=True, force=True, specific_tags=TAGS)
-                syntax = _transfer_syntax(dataset)
-                if not marked and not {"SOPClassUID", "Rows", "SeriesInstanceUID"} & {e.keyword for e in dataset}:
-                    raise NotDicom
-                # deflated: the data set was inflated as a whole, so the file's end says nothing about the pixels
-                bytes_after = size if _DEFLATED in head else size - file.tell()
-    except NotDicom:
-        raise
+            dataset = pydicom.dcmread(file, stop_before_pixels=True, force=True, specific_tags=TAGS)
+            syntax = _transfer_syntax(dataset)
+            if not marked and not {"SOPClassUID", "Rows", "SeriesInstanceUID"} & {e.keyword for e in dataset}:
+                raise NotDicom
+            # deflated: the data set was inflated as a whole, so the file's end says nothing about the pixels
+            bytes_after = size if _DEFLATED in head else size - file.tell()
+    return FileHeader(path, dataset, str(syntax), bytes_after)
+
+
+_logger = logging.getLogger("pydicom")
+_silent = logging.NullHandler()
+
+
+@contextmanager
+def damage_as_read_error() -> Iterator[None]:
+    """What pydicom raises when it converts a damaged value, which it does on first use, becomes a ``ReadError``."""
+    try:
+        with quiet():
+            yield
     except ReadError:
         raise
     except PARSE_ERRORS as error:
         raise ReadError(
             f"a file begins like DICOM but its header cannot be parsed ({type(error).__name__}): it is damaged"
         ) from error
-    return FileHeader(path, dataset, str(syntax), bytes_after)
 
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """No warnings: pydicom's quote the values of tags."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
+    """No warnings and no log: pydicom's quote the values of tags and the names of files."""
+    propagate = _logger.propagate
+    _logger.propagate = False
+    _logger.addHandler(_silent)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        _logger.propagate = propagate
+        _logger.removeHandler(_silent)
 
 
 def _transfer_syntax(dataset: FileDataset) -> str:

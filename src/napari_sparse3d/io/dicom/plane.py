@@ -101,6 +101,7 @@ class Interner:
 
 
 _FRAME_TYPE_GROUPS = ("MRImageFrameTypeSequence", "CTImageFrameTypeSequence", "PETFrameTypeSequence")
+_LEAST_FRAME_BYTES = 1
 _NATIVE = frozenset({"1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.2", "1.2.840.10008.1.2.1.98"})
 
 
@@ -112,6 +113,8 @@ def planes_of(header: FileHeader, intern: Interner) -> FilePlanes:
     n_frames = header.integer("NumberOfFrames", 1)
     n_frames = 1 if n_frames < 1 else n_frames
     samples = header.integer("SamplesPerPixel", 1)
+    if n_frames > 1 + header.bytes_after // _LEAST_FRAME_BYTES:
+        return FilePlanes((), f"claims {n_frames} frames, more than the file can hold: it is damaged")
     expected = rows * columns * samples * n_frames * max(1, header.integer("BitsAllocated", 16)) // 8
     truncated = header.transfer_syntax in _NATIVE and header.bytes_after < expected
     if header.dataset.get("PerFrameFunctionalGroupsSequence"):

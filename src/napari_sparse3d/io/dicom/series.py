@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -106,7 +107,7 @@ def _kind_faults(kind: Kind, syntaxes: set[str], described: Described) -> list[F
         faults.append(
             Fault.of(
                 FaultKind.COLOUR,
-                f"pixels are colours ({kind.photometric or kind.samples}), not intensities",
+                "pixels are colours, not intensities: no volume can be made of them",
             )
         )
     if kind.bits_allocated not in (1, 8, 16, 32, 64):
@@ -118,7 +119,7 @@ def _kind_faults(kind: Kind, syntaxes: set[str], described: Described) -> list[F
     faults.extend(
         Fault.of(
             FaultKind.UNSUPPORTED_CODEC,
-            f"no codec decodes transfer syntax {syntax[:64]}; store it uncompressed or lossless first",
+            f"no codec decodes transfer syntax {_uid_text(syntax)}; store it uncompressed or lossless first",
         )
         for syntax in sorted(syntaxes)
         if not can_decode(syntax)
@@ -133,9 +134,13 @@ def _kind_faults(kind: Kind, syntaxes: set[str], described: Described) -> list[F
     if is_localizer(kind):
         faults.append(Fault.of(FaultKind.LOCALIZER, "a scout image"))
     if kind.modality == "CT" and unit_of(kind) != "HU":
-        reason = "no rescale slope" if not kind.calibrated else f"rescale type {kind.rescale_type!r}"
-        faults.append(Fault.of(FaultKind.NOT_CALIBRATED, f"a CT with {reason[:40]}: values are not known to be HU"))
+        reason = "a rescale type other than HU" if kind.calibrated else "no rescale slope"
+        faults.append(Fault.of(FaultKind.NOT_CALIBRATED, f"a CT with {reason}: its values are not known to be HU"))
     return faults
+
+
+def _uid_text(uid: str) -> str:
+    return uid[:64] if re.fullmatch(r"[0-9.]+", uid) else "(not a UID)"
 
 
 _MODALITIES = frozenset(
