@@ -60,10 +60,8 @@ def export_model(model: Model, path: str | os.PathLike[str], *, format: str) -> 
     EngineError
         If a package that writes the format is missing; the message names the line that installs it.
     """
-    if format not in FORMATS:
-        raise InputError(f"there is no format {format!r}; choose {' or '.join(FORMATS)}")
-    if Path(path).suffix != FORMATS[format]:
-        raise InputError(f"a model in format {format} ends in {FORMATS[format]}, got {Path(path).name!r}")
+    if Path(path).suffix != ending_of(format):
+        raise InputError(f"a model in format {format} ends in {ending_of(format)}, got {Path(path).name!r}")
     if format == "onnx":
         _need("onnx", "onnxscript")
     program = _program(model)
@@ -73,6 +71,13 @@ def export_model(model: Model, path: str | os.PathLike[str], *, format: str) -> 
             _write_onnx(program, temporary, card)
         else:
             torch.export.save(program, temporary, extra_files={"card": card})
+
+
+def ending_of(format: str) -> str:
+    """How files of a format end; ``InputError`` if there is no such format."""
+    if format not in FORMATS:
+        raise InputError(f"there is no format {format!r}; choose {' or '.join(FORMATS)}")
+    return FORMATS[format]
 
 
 def _program(model: Model) -> ExportedProgram:

@@ -1,0 +1,98 @@
+"""Weights of networks that were built and trained with plain spconv.
+
+spconv knows no background: a missing input adds nothing. So give a network with such weights a ``SparseTensor`` with
+``background=None``, and it says what the spconv network says.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from torch import Tensor, nn
+
+from napari_sparse3d.errors import InputError
+from napari_sparse3d.sparse.modules.convolution import _Convolution
+
+LAYOUTS = {"KRSC": (0, 1, 2, 3, 4), "RSKC": (3, 0, 1, 2, 4), "RSCK": (4, 0, 1, 2, 3)}
+"""How spconv stored the weight of a convolution (K: C_out, RS: kernel, C: C_in), and the permutation to KRSC."""
+
+
+def from_spconv(
+    state: Mapping[str, Tensor],
+    network: nn.Module,
+    *,
+    layers: Mapping[str, str] | None = None,
+    layout: str = "KRSC",
+) -> dict[str, Tensor]:
+    """The state dict of an spconv network under the keys of one of ours: give the result to ``load_state_dict``.
+
+    Parameters
+    ----------
+    state : mapping of str to Tensor
+        What ``state_dict()`` of the spconv network gave.
+    network : nn.Module
+        The network of this package's layers with the same architecture.
+    layers : mapping of str to str, optional
+        From the name of a layer there to the name of that layer here, for example ``{"net.0": "layers.conv1"}``. None:
+        layers with weights are paired in the order in which each network lists them.
+    layout : str
+        ``"KRSC"`` for spconv 2.2 and later, ``"RSKC"`` for 2.0 and 2.1, ``"RSCK"`` for 1.x.
+
+    Raises
+    ------
+    InputError
+        If layers are missing or left over, or a tensor does not fit.
+    """
+    if layout not in LAYOUTS:
+        raise InputError(f"there is no weight layout {layout!r}; choose {', '.join(LAYOUTS)}")
+    theirs, ours = _by_layer(state), _by_layer(network.state_dict())
+    names = _in_order(theirs, ours) if layers is None else layers
+    _check_names(names, theirs, ours)
+    convolutions = {name for name, module in network.named_modules() if isinstance(module, _Convolution)}
+    made: dict[str, Tensor] = {}
+    for source, target in names.items():
+        if set(theirs[source]) != set(ours[target]):
+            raise InputError(
+                f"layer {source!r} holds {', '.join(sorted(theirs[source]))}, but layer {target!r} here holds "
+                f"{', '.join(sorted(ours[target]))}; build the same layer (bias or not, norm or not)"
+            )
+        for key, tensor in theirs[source].items():
+            turned = target in convolutions and key == "weight" and tensor.ndim == 5
+            fitting = tensor.permute(LAYOUTS[layout]).contiguous() if turned else tensor
+            wanted = ours[target][key].shape
+            if fitting.shape != wanted:
+                hint = "; try another layout (" + ", ".join(LAYOUTS) + ")" if turned else ""
+                raise InputError(
+                    f"{source}.{key} is {tuple(fitting.shape)}, but {target}.{key} here is {tuple(wanted)}{hint}"
+                )
+            made[_joined(target, key)] = fitting
+    return made
+
+
+def _by_layer(state: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
+    layers: dict[str, dict[str, Tensor]] = {}
+    for name, tensor in state.items():
+        layer, _, key = name.rpartition(".")
+        layers.setdefault(layer, {})[key] = tensor
+    return layers
+
+
+def _in_order(theirs: Mapping[str, object], ours: Mapping[str, object]) -> dict[str, str]:
+    if len(theirs) != len(ours):
+        raise InputError(
+            f"the spconv network has {len(theirs)} layers with weights ({', '.join(theirs)}), this one {len(ours)} "
+            f"({', '.join(ours)}); build the same network, or name the pairs in layers="
+        )
+    return dict(zip(theirs, ours, strict=True))
+
+
+def _check_names(names: Mapping[str, str], theirs: Mapping[str, object], ours: Mapping[str, object]) -> None:
+    for what, given, known in (("spconv network", set(names), theirs), ("network here", set(names.values()), ours)):
+        faults = [f"has no layer {name!r}" for name in sorted(given - set(known))]
+        faults += [f"has a layer {name!r} that is not in layers=" for name in known if name not in given]
+        if faults:
+            raise InputError(f"the {what} {'; '.join(faults)}")
+
+
+def _joined(layer: str, key: str) -> str:
+    return f"{layer}.{key}" if layer else key
