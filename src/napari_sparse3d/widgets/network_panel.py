@@ -1,0 +1,582 @@
+"""The Network panel: run a model on a voxel set, look inside it, and ask what drove it."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import numpy as np
+from napari.layers import Layer
+from napari.viewer import Viewer
+from numpy.typing import NDArray
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QPushButton, QSpinBox, QTabWidget, QVBoxLayout, QWidget
+
+from napari_sparse3d.errors import InputError
+from napari_sparse3d.volume import Volume
+from napari_sparse3d.voxels import centre_offset, require_voxels, voxelize
+from napari_sparse3d.widgets import repeat
+from napari_sparse3d.widgets.bars import ProbabilityBars
+from napari_sparse3d.widgets.layer_table import LayerChart, LayerTable, write_chart, write_table
+from napari_sparse3d.widgets.opening import open_folder, open_sample
+from napari_sparse3d.widgets.records import ModelInfo, NetworkResult, Request, Sites
+from napari_sparse3d.widgets.session import save_session
+from napari_sparse3d.widgets.toolbox import words
+from napari_sparse3d.widgets.toolbox.faults import fault_of
+from napari_sparse3d.widgets.toolbox.layers import Made, Mark, ours, put_image, volume_layer, volumes
+from napari_sparse3d.widgets.toolbox.panel import SPACE, Panel, combo, form, small_label
+from napari_sparse3d.widgets.toolbox.sources import field_affine, placement, volume_of_layer
+from napari_sparse3d.widgets.toolbox.theme import Colours
+from napari_sparse3d.widgets.toolbox.work import Step, Work
+from napari_sparse3d.widgets.voxels_panel import made_of, source_of
+
+METHODS = ("class-activation map", "integrated gradients", "gradient × input")
+"""As in ``analysis.saliency``, which is not imported here: it brings torch."""
+
+ENGINES = {"auto": "auto", "native (CPU)": "native", "spconv (CUDA)": "spconv", "dense (torch)": "dense"}
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """What was run on what: the result, the voxel set, and the scan's layer."""
+
+    result: NetworkResult
+    made: Made
+    volume_id: str
+
+
+class NetworkPanel(Panel):
+    """Choose voxels and a model, run, and see probabilities, layers and attribution."""
+
+    primary_text = "Run"
+
+    def __init__(self, napari_viewer: Viewer) -> None:
+        super().__init__(napari_viewer)
+        self.workbench.enter(self)
+        self.ran: Run | None = None
+        self._infos: dict[str, ModelInfo] = {}
+        self._sites: Sites | None = None
+        self.running = Work(self, interrupt=self.workbench.network_child.stop)
+        self.viewing = Work(self)
+        self.attributing = Work(self, interrupt=self.workbench.network_child.stop)
+        self.listing = Work(self)
+        self.saving = Work(self)
+        self._build()
+        self.follow(self.running)
+        self.follow(self.attributing)
+        self.follow(self.saving)
+        self.attributing.finished.connect(self._show_attribution)
+        self.running.finished.connect(self._show)
+        self.viewing.finished.connect(self._show_sites)
+        self.viewing.failed.connect(self.fail)
+        self.listing.finished.connect(self._listed)
+        self.listing.failed.connect(self.fail)
+        self.saving.finished.connect(lambda text: self.say(text))
+        events = napari_viewer.layers.events
+        for event in (events.inserted, events.removed):
+            event.connect(self._layers_changed)
+        self.workbench.voxels_changed.connect(self._voxels_made)
+        self.workbench.models_changed.connect(self._list_models)
+        self.workbench.model_changed.connect(self._select_model)
+        self._list_models()
+        self._layers_changed()
+        self._show_parts()
+
+    # -- looks ---------------------------------------------------------------------------------------------------------
+
+    def _build(self) -> None:
+        self.empty = QWidget()
+        nothing = QVBoxLayout(self.empty)
+        nothing.setContentsMargins(0, 0, 0, 0)
+        nothing.addWidget(small_label("No voxels yet: open a volume, and make a voxel set of it (Sparse voxels)."))
+        self.open_button = QPushButton("Open a folder…")
+        self.open_button.clicked.connect(lambda: open_folder(self.viewer, self, self.say))
+        self.sample_button = QPushButton("Try the sample head MRI")
+        self.sample_button.clicked.connect(lambda: open_sample(self.viewer, "head_mri"))
+        nothing.addWidget(self.open_button)
+        nothing.addWidget(self.sample_button)
+        self.body.addWidget(self.empty)
+
+        top = form()
+        self.voxels = combo("A voxel set, or a volume of which the model makes voxels by its own recipe")
+        self.model = combo("A trained model, a model file, or an architecture with random weights")
+        self.model.activated.connect(self._model_chosen)
+        self.about = small_label("Loading the list of models …")
+        self.engine = combo("What runs the network; auto takes the graphics card where there is one")
+        for title, name in ENGINES.items():
+            self.engine.addItem(title, name)
+        self.ran_on = small_label()
+        top.addRow("Voxels", self.voxels)
+        top.addRow("Model", self.model)
+        top.addRow(self.about)
+        top.addRow("Engine", self.engine)
+        top.addRow(self.ran_on)
+        self.body.addLayout(top)
+
+        self.results = QWidget()
+        layout = QVBoxLayout(self.results)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.setSpacing(SPACE)
+        self.bars = ProbabilityBars()
+        self.target = combo("For which class")
+        self.bars.chosen.connect(self.target.setCurrentIndex)
+        self.honest = small_label()
+        layout.addWidget(self.bars)
+        layout.addWidget(self.honest)
+        self.table = LayerTable()
+        self.table.chosen.connect(self.see_layer)
+        self.chart = LayerChart()
+        tabs = QTabWidget()
+        tabs.addTab(self.table, "Table")
+        tabs.addTab(self.chart, "Chart")
+        tabs.setDocumentMode(True)
+        layout.addWidget(tabs)
+        look = QHBoxLayout()
+        self.colour_by = combo("What a site's colour means", 5)
+        self.colour_by.addItem("norm", "norm")
+        self.colour_by.addItem("channel", "channel")
+        self.colour_by.currentIndexChanged.connect(self._recolour)
+        self.channel = QSpinBox()
+        self.channel.setToolTip("Step through the channels (arrow keys, or the wheel)")
+        self.channel.setMinimumWidth(72)
+        self.channel.setButtonSymbols(QSpinBox.ButtonSymbols.NoButtons)
+        self.channel.setWrapping(True)
+        self.channel.setAlignment(Qt.AlignmentFlag.AlignRight)
+        self.channel.valueChanged.connect(self._channel_stepped)
+        self.in_3d = QPushButton("3D")
+        self.in_3d.setCheckable(True)
+        self.in_3d.setToolTip("See the layers in 3D, or by slices")
+        self.in_3d.setMaximumWidth(48)
+        self.in_3d.clicked.connect(lambda on: setattr(self.viewer.dims, "ndisplay", 3 if on else 2))
+        self.viewer.dims.events.ndisplay.connect(self._ndisplay_changed)
+        look.addWidget(small_label("Colour"))
+        look.addWidget(self.colour_by, 3)
+        for text, tip, step in (("◂", "Previous channel", -1), ("▸", "Next channel", 1)):
+            button = QPushButton(text)
+            button.setToolTip(tip)
+            button.setAccessibleName(tip)
+            button.setFixedWidth(24)
+            button.clicked.connect(partial(self._step_channel, step))
+            look.addWidget(button)
+            if step < 0:
+                look.addWidget(self.channel, 3)
+        look.addWidget(self.in_3d)
+        layout.addLayout(look)
+        self.sites_text = small_label("Click a row to see that layer over the scan.")
+        layout.addWidget(self.sites_text)
+        drove = form()
+        self.method = combo("How it is reckoned")
+        for name in METHODS:
+            self.method.addItem(name)
+        self.attribute_button = QPushButton("What drove it?")
+        self.attribute_button.setToolTip("Which voxels spoke for the class (red) and which against it (blue)")
+        self.attribute_button.clicked.connect(self.attribute)
+        drove.addRow("Class", self.target)
+        drove.addRow("Method", self.method)
+        drove.addRow(self.attribute_button)
+        layout.addLayout(drove)
+        self.body.addWidget(self.results)
+        self.body.addStretch(1)
+        self.copy_command = self.add_link("Copy as command", "The line that gives this table", self._command)
+        self.copy_python = self.add_link("Copy as Python", "The same in Python", self._python)
+        self.export = self.add_link("Export table or chart…", "CSV, SVG or PNG, by the name's ending", self._export)
+        self.session = self.add_link(
+            "Save session…", "Recipe, hashes, versions, table, chart and the line, in one folder", self._save_session
+        )
+
+    def restyle(self, look: Colours) -> None:
+        """Follow the theme."""
+        if hasattr(self, "table"):
+            self.table.restyle(look)
+            for painted in (self.bars, self.chart):
+                painted.look = look
+                painted.update()
+
+    def _show_parts(self) -> None:
+        has_result = self.ran is not None
+        self.results.setVisible(has_result)
+        for link in (self.copy_command, self.copy_python, self.export, self.session):
+            link.setEnabled(has_result)
+
+    def _ndisplay_changed(self, _event: object) -> None:
+        self.in_3d.setChecked(self.viewer.dims.ndisplay == 3)
+
+    # -- what is to be run ---------------------------------------------------------------------------------------------
+
+    def _layers_changed(self, _event: object = None) -> None:
+        current = self.voxels.currentData()
+        self.voxels.blockSignals(True)
+        self.voxels.clear()
+        for layer in reversed(list(ours(self.viewer, "voxels"))):
+            self.voxels.addItem(layer.name, str(layer.unique_id))
+        for layer in volumes(self.viewer):
+            self.voxels.addItem(f"{layer.name}, by the model's recipe", str(layer.unique_id))
+        place = self.voxels.findData(current)
+        self.voxels.setCurrentIndex(max(place, 0) if self.voxels.count() else -1)
+        self.voxels.blockSignals(False)
+        something = self.voxels.count() > 0
+        self.empty.setVisible(not something)
+        self.primary.setEnabled(something or self.running.running)
+        if self.ran is not None and volume_layer(self.viewer, self.ran.volume_id) is None:
+            self.sites_text.setText("The scan of this result was closed; its numbers stay.")
+
+    def _voxels_made(self, layer: Layer) -> None:
+        place = self.voxels.findData(str(layer.unique_id))
+        if place < 0:
+            self._layers_changed()
+            place = self.voxels.findData(str(layer.unique_id))
+        self.voxels.setItemText(place, layer.name)
+        self.voxels.setCurrentIndex(place)
+
+    def _list_models(self) -> None:
+        files = list(self.workbench.model_files)
+        self.listing.start(
+            lambda: self.workbench.network_child.call("models", extra=files), "loading the list of models"
+        )
+
+    def _listed(self, infos: list[ModelInfo]) -> None:
+        self._infos = {info.argument: info for info in infos}
+        self.model.clear()
+        for info in infos:
+            known = "" if info.trained else " (random weights)"
+            self.model.addItem(f"{info.name}{known}", info.argument)
+        self.model.addItem("From a file…", "")
+        self._select_model(self.workbench.model)
+
+    def _select_model(self, argument: str) -> None:
+        place = self.model.findData(argument)
+        if place < 0 and self.model.count() > 1:
+            place = 0
+        if place >= 0:
+            self.model.setCurrentIndex(place)
+            self.workbench.set_model(self.model.itemData(place))
+        info = self._infos.get(self.workbench.model)
+        if info is not None:
+            self.about.setText(_card_words(info))
+            self.about.setToolTip("\n".join(filter(None, (info.data, info.limits, str(info.metrics or "")))))
+
+    def _model_chosen(self, _index: int) -> None:
+        argument = self.model.currentData()
+        if argument == "":
+            path, _ = QFileDialog.getOpenFileName(self, "Model", "", "Models (*.safetensors)")
+            if path:
+                self.workbench.add_model_file(path)
+            else:
+                self._select_model(self.workbench.model)
+            return
+        self.workbench.set_model(argument)
+        self._select_model(argument)
+
+    def run(self) -> None:
+        """The primary button: run the chosen model on the chosen voxels."""
+        key = self.voxels.currentData()
+        layer = next((each for each in self.viewer.layers if str(each.unique_id) == key), None)
+        if layer is None:
+            self.say("The chosen voxels are not in the viewer any more; make them again.", warning=True)
+            return
+        model, engine = self.workbench.model, self.engine.currentData()
+        child = self.workbench.network_child
+        made = made_of(layer)
+        if made is not None:
+            volume_id = next(iter(_volume_ids(layer)))
+            self.running.start(lambda: _run(child, made, volume_id, model, engine), f"running {Path(model).stem}")
+            return
+        info = self._infos.get(model)
+        if info is None:
+            self.say("The models are still being loaded; run it again in a moment.", warning=True)
+            return
+        try:
+            frame = _frame(self.viewer, layer)
+            volume = volume_of_layer(layer, frame)
+        except InputError as error:
+            self.fail(fault_of(error))
+            return
+        volume_id = str(layer.unique_id)
+        self.running.start(
+            lambda: _voxelize_and_run(child, volume, frame, info, volume_id, engine), f"running {info.name}"
+        )
+
+    def _show(self, ran: Run) -> None:
+        self.ran, result = ran, ran.result
+        self._sites = None
+        self.say("")
+        self.ran_on.setText(f"{result.engine} on {result.device} ({result.reason}) · {words.seconds(result.seconds)}")
+        trained = result.model.trained
+        self.bars.set_probabilities(result.model.classes, result.probabilities.tolist(), trained=trained)
+        self.honest.setText(_honest_words(result))
+        self.table.set_result(result)
+        self.chart.set_result(result)
+        self.target.clear()
+        self.target.addItems(list(result.model.classes))
+        self.target.setCurrentIndex(int(result.probabilities.argmax()))
+        self.sites_text.setText("Click a row to see that layer over the scan.")
+        self._show_parts()
+        self.workbench.set_result(ran)
+
+    # -- a layer, an attribution ---------------------------------------------------------------------------------------
+
+    def see_layer(self, name: str) -> None:
+        """Fetch what a layer gave, and show it over the scan."""
+        if self.ran is None:
+            return
+        request = self.ran.result.request
+        self.sites_text.setText(f"Fetching {name} …")
+        child = self.workbench.network_child
+        self.viewing.start(lambda: child.call("layer", request=request, name=name), f"fetching {name}")
+
+    def attribute(self) -> None:
+        """Ask which voxels drove the chosen class."""
+        if self.ran is None:
+            return
+        request, target, method = self.ran.result.request, self.target.currentIndex(), self.method.currentText()
+        child = self.workbench.network_child
+        call = partial(child.call, "attribution", request=request, target=target, method=method)
+        self.attributing.start(lambda: _with_words(call()), f"reckoning the {method}")
+
+    def _show_sites(self, found: Sites) -> None:
+        self._sites = found
+        n_channels = found.values.shape[1]
+        self.channel.blockSignals(True)
+        self.channel.setRange(1, n_channels)
+        self.channel.setSuffix(f" / {n_channels}")
+        self.channel.blockSignals(False)
+        self._recolour()
+
+    def _step_channel(self, step: int, _checked: bool = False) -> None:
+        self.channel.stepBy(step)
+
+    def _channel_stepped(self, _value: int) -> None:
+        if self.colour_by.currentData() != "channel":
+            self.colour_by.setCurrentIndex(self.colour_by.findData("channel"))  # recolours
+        else:
+            self._recolour()
+
+    def _recolour(self, _index: int = 0) -> None:
+        sites, ran = self._sites, self.ran
+        if sites is None or ran is None:
+            return
+        by_norm = self.colour_by.currentData() == "norm"
+        channel = self.channel.value() - 1
+        values = np.linalg.norm(sites.values, axis=1) if by_norm else sites.values[:, channel]
+        values = values.astype(np.float32)
+        colour = "norm" if by_norm else f"channel {channel + 1}"
+        name = f"{sites.layer} ({sites.shape[0]}³)"
+        self._put(ran, "activation", name, sites, values, signed=not by_norm and bool((values < 0).any()))
+        text = f"{sites.layer}: {words.count(len(values), 'sites')} by {colour}"
+        if len(values):
+            text += f", {values.min():.3g} to {values.max():.3g}"
+        if sites.background is not None and len(values):
+            rest = float(np.linalg.norm(sites.background)) if by_norm else float(sites.background[channel])
+            text += f"; every other site holds {rest:.3g} (background, not drawn)"
+        self.sites_text.setText(text)
+
+    def _show_attribution(self, sites: Sites) -> None:
+        if self.ran is None:
+            return
+        class_name = self.target.currentText()
+        values = sites.values[:, 0]
+        self._put(self.ran, "attribution", f"what drove {class_name}", sites, values, signed=True)
+        text = (
+            f"{self.method.currentText()} for “{class_name}” at {sites.layer}: "
+            f"{words.count(int((values > 0).sum()), 'sites')} for it, {words.count(int((values < 0).sum()))} against"
+        )
+        if not self.ran.result.model.trained:
+            text += f". {words.RANDOM_WEIGHTS}"
+        self.sites_text.setText(text)
+
+    def _put(self, ran: Run, role: str, name: str, sites: Sites, values: NDArray[np.float32], *, signed: bool) -> None:
+        scan = volume_layer(self.viewer, ran.volume_id)
+        if scan is None:
+            self.sites_text.setText("The scan was closed; open it again and run, to see layers over it.")
+            return
+        grid = np.full(sites.shape, np.nan, dtype=np.float32)
+        grid[tuple(sites.indices.T)] = values
+        offset = centre_offset(ran.made.voxels.shape, ran.result.model.field)
+        affine = field_affine(ran.made.voxels.affine, offset, sites.step, sites.centre)
+        limits = _limits(values, signed=signed)
+        look: dict[str, Any] = {
+            "colormap": "coolwarm" if signed else "viridis",
+            "contrast_limits_range": limits,
+            "contrast_limits": limits,
+            "opacity": 0.8,
+            "blending": "translucent_no_depth",
+            "interpolation3d": "nearest",
+        }
+        place = placement(scan, ran.made.volume, affine)
+        put_image(self.viewer, f"{scan.name} · {name}", grid, place, Mark(role, ran.volume_id), **look)
+        for other in ("voxels", "preview", "attribution" if role == "activation" else "activation"):
+            for layer in ours(self.viewer, other, ran.volume_id):
+                if layer.visible:
+                    layer.visible = False
+
+    # -- links ---------------------------------------------------------------------------------------------------------
+
+    def source(self) -> repeat.Source:
+        """Where the scan of the result was read from."""
+        if self.ran is None:
+            raise InputError("run a model first")
+        layer = volume_layer(self.viewer, self.ran.volume_id)
+        if layer is None:
+            raise InputError("the scan was closed; open it again and run")
+        return source_of(layer, self.ran.made.frame)
+
+    def _command(self) -> None:
+        self._copy(repeat.activations_command, "Command")
+
+    def _python(self) -> None:
+        self._copy(repeat.activations_python, "Python")
+
+    def _copy(self, make: Any, what: str) -> None:
+        try:
+            source = self.source()
+            assert self.ran is not None  # source() has checked it
+            request = self.ran.result.request
+            self.copy(make(source, self.ran.made.recipe, request.model, request.engine), what)
+        except (InputError, OSError) as error:
+            self.fail(fault_of(error))
+
+    def _export(self) -> None:
+        path, _ = QFileDialog.getSaveFileName(
+            self, "Export", "layers.csv", "Table (*.csv);;Chart (*.svg *.png);;All files (*)"
+        )
+        if path:
+            self.export_to(Path(path))
+
+    def export_to(self, path: Path) -> None:
+        """Write the table (.csv) or the chart (.svg, .png)."""
+        if self.ran is None:
+            return
+        result = self.ran.result
+        write = write_chart if path.suffix in (".svg", ".png") else write_table
+
+        def job() -> Generator[Step, None, str]:
+            yield Step(0, 0, f"Writing {path.name} …")
+            write(result, path)
+            return f"Wrote {path.name}."
+
+        self.saving.start(job, f"writing {path.name}")
+
+    def _save_session(self) -> None:
+        folder = QFileDialog.getExistingDirectory(self, "Save session into an empty folder")
+        if folder:
+            self.save_session_to(Path(folder))
+
+    def save_session_to(self, folder: Path) -> None:
+        """Write the session into a folder."""
+        if self.ran is None:
+            return
+        ran = self.ran
+        try:
+            source = self.source()
+        except InputError:
+            source = None  # the session says that it cannot be repeated
+
+        def job() -> Generator[Step, None, str]:
+            yield Step(0, 0, "Hashing the input, drawing the chart …")
+            files = save_session(folder, ran.result, ran.made.recipe, source, ran.made.volume.name)
+            return f"Saved {words.count(len(files), 'files')} in {folder.name}."
+
+        self.saving.start(job, "saving the session")
+
+
+def _run(child: Any, made: Made, volume_id: str, model: str, engine: str) -> Generator[Any, bool | None, Run]:
+    require_voxels(made.voxels, made.volume, made.recipe)
+    request = Request(uuid4().hex, model, made.voxels, engine)
+    result = yield from _with_words(child.call("run", request=request))
+    return Run(result, made, volume_id)
+
+
+def _voxelize_and_run(
+    child: Any, volume: Volume, frame: int, info: ModelInfo, volume_id: str, engine: str
+) -> Generator[Any, bool | None, Run]:
+    yield Step(0, 0, f"Making voxels of {volume.name} by {info.recipe.name} …")
+    made = Made(voxelize(volume, info.recipe), info.recipe, volume, frame)
+    return (yield from _run(child, made, volume_id, info.argument, engine))
+
+
+def _with_words(call: Generator[Any, bool | None, Any]) -> Generator[Step, bool | None, Any]:
+    """Steps that are words become :class:`Step`."""
+    try:
+        step = next(call)
+        while True:
+            answer = yield Step(0, 0, f"{str(step)[:1].upper()}{str(step)[1:]} …")
+            step = call.send(answer)
+    except StopIteration as done:
+        return done.value
+
+
+def _volume_ids(layer: Layer) -> list[str]:
+    from napari_sparse3d.widgets.toolbox.layers import mark_of
+
+    mark = mark_of(layer)
+    return [] if mark is None else [mark.volume_id]
+
+
+def _frame(viewer: Viewer, layer: Layer) -> int:
+    if layer.ndim != 4:
+        return 0
+    at = layer.world_to_data(np.asarray(viewer.dims.point)[-4:])[0]
+    return int(np.clip(round(float(at)), 0, layer.data.shape[0] - 1))
+
+
+def _limits(values: NDArray[np.float32], *, signed: bool) -> tuple[float, float]:
+    """The range of colours: symmetrical where the sign counts, without the outermost hundredth."""
+    finite = values[np.isfinite(values)]
+    if not finite.size:
+        return (-1.0, 1.0) if signed else (0.0, 1.0)
+    if signed:
+        end = float(np.percentile(np.abs(finite), 99)) or float(np.abs(finite).max()) or 1.0
+        return -end, end
+    low, high = float(finite.min()), float(np.percentile(finite, 99.5))
+    return (low, high) if high > low else (low - 0.5 * (abs(low) or 1.0), low + 0.5 * (abs(low) or 1.0))
+
+
+def _card_words(info: ModelInfo) -> str:
+    if not info.trained:
+        return f"⚠ {words.RANDOM_WEIGHTS}. {info.field}³ field, {words.count(len(info.classes), 'classes')}."
+    measures = _measures(info)
+    return " · ".join(filter(None, (info.description, f"{info.field}³ field", measures, info.intended_use)))
+
+
+def _honest_words(result: NetworkResult) -> str:
+    info = result.model
+    parts = [info.intended_use or words.RESEARCH_ONLY]
+    measures = _measures(info)
+    if measures:
+        parts.append(measures)
+    text = " · ".join(parts)
+    first = result.rows[0]
+    if info.active_percent_seen is not None:
+        low, high = info.active_percent_seen
+        if not low <= first.active_percent <= high:
+            text += (
+                f"\n⚠ {words.percent(first.active_percent)} of the field is active; the model was trained on "
+                f"{words.percent(low)} to {words.percent(high)}: do not trust the class"
+            )
+    return text
+
+
+def _measures(info: ModelInfo) -> str:
+    shown = []
+    for name in ("auc", "accuracy", "balanced_accuracy", "map"):
+        value = _find(info.metrics, name)
+        if value is not None:
+            shown.append(f"{name.replace('_', ' ') if name not in ('auc', 'map') else name.upper()} {value:.3f}")
+    return " · ".join(shown[:2])
+
+
+def _find(metrics: Any, name: str) -> float | None:
+    """A measure, wherever it stands in the card."""
+    if isinstance(metrics, dict):
+        value = metrics.get(name)
+        if isinstance(value, (int, float)):
+            return float(value)
+        for inside in metrics.values():
+            found = _find(inside, name)
+            if found is not None:
+                return found
+    return None

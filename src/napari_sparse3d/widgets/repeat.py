@@ -1,0 +1,164 @@
+"""The line that repeats what a panel shows: for a terminal, and for Python. No Qt."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shlex
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from napari_sparse3d.errors import InputError
+from napari_sparse3d.voxels import BUILT_IN, Recipe
+
+PROGRAM = "napari-sparse3d"
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a volume was read from: what the command line and ``read_volume`` need to read it again."""
+
+    path: Path
+    series: int | None = None
+    frame: int | None = None
+    repair: str | None = None
+
+    def options(self) -> list[str]:
+        """As options of the command line."""
+        given = {"--series": self.series, "--frame": self.frame, "--repair": self.repair}
+        return [part for name, value in given.items() if value is not None for part in (name, str(value))]
+
+    def python(self) -> str:
+        """As a call of ``read_volume``."""
+        given = {"series": self.series, "frame": self.frame, "repair": self.repair}
+        words = "".join(f", {name}={value!r}" for name, value in given.items() if value is not None)
+        return f"read_volume({str(self.path)!r}{words})"
+
+
+def require_source(source: Source | None, name: str) -> Source:
+    """The source, or why there is no line to copy.
+
+    Raises
+    ------
+    InputError
+        If the volume was not read from a file.
+    """
+    if source is None:
+        raise InputError(
+            f"“{name}” was not opened from a file; save it as NIfTI and open that, then it can be repeated"
+        )
+    return source
+
+
+def voxelize_command(source: Source, recipe: Recipe) -> str:
+    """``napari-sparse3d voxelize ...``."""
+    return _line(
+        ["voxelize", str(source.path), *source.options(), "--recipe", recipe_argument(recipe), "-o", "voxels.npz"]
+    )
+
+
+def activations_command(source: Source, recipe: Recipe, model: str, engine: str = "auto") -> str:
+    """``napari-sparse3d activations ...``: the per-layer table and the embedding."""
+    chosen = [] if engine == "auto" else ["--engine", engine]
+    return _line(
+        [
+            "activations",
+            str(source.path),
+            *source.options(),
+            "--model",
+            model,
+            "--recipe",
+            recipe_argument(recipe),
+            *chosen,
+        ]
+    )
+
+
+def map_command(table: Path | str) -> str:
+    """``napari-sparse3d map ...``."""
+    return _line(["map", str(table), "-o", "map.parquet"])
+
+
+def similar_command(table: Path | str, source: Source, model: str, k: int) -> str:
+    """``napari-sparse3d similar ...``."""
+    return _line(
+        ["similar", str(source.path), *source.options(), "--table", str(table), "--model", model, "-k", str(k)]
+    )
+
+
+def voxelize_python(source: Source, recipe: Recipe) -> str:
+    """The same in Python."""
+    return "\n".join(
+        [
+            "from napari_sparse3d.io import read_volume",
+            "from napari_sparse3d.voxels import Recipe, voxelize",
+            "",
+            f"volume = {source.python()}",
+            *_recipe_lines(recipe),
+            "voxels = voxelize(volume, recipe)",
+            "",
+        ]
+    )
+
+
+def activations_python(source: Source, recipe: Recipe, model: str, engine: str = "auto") -> str:
+    """The same in Python."""
+    chosen = "" if engine == "auto" else f", engine={engine!r}"
+    return (
+        "from napari_sparse3d.models import load_model\n"
+        + voxelize_python(source, recipe)
+        + "\n".join(
+            [
+                f"model = load_model({model!r})",
+                f"result = model.run(voxels{chosen})",
+                "print(result.probabilities, result.embedding)",
+                "for row in result.layers:",
+                "    print(row)",
+                "",
+            ]
+        )
+    )
+
+
+def recipe_argument(recipe: Recipe) -> str:
+    """What ``--recipe`` takes: a built-in name, or a file written for this recipe.
+
+    The file is named by its content, so the line stays true however often the sliders move afterwards.
+    """
+    if BUILT_IN.get(recipe.name) == recipe:
+        return recipe.name
+    text = recipe.to_toml()
+    path = recipe_folder() / f"{_file_name(recipe.name)}-{hashlib.sha256(text.encode()).hexdigest()[:8]}.toml"
+    if not path.is_file():
+        recipe.save(path)
+    return str(path)
+
+
+def recipe_folder() -> Path:
+    """Where recipes that were made in a panel are kept: ``NAPARI_SPARSE3D_HOME``, or the user's data folder."""
+    named = os.environ.get("NAPARI_SPARSE3D_HOME")
+    if named:
+        return Path(named) / "recipes"
+    base = {
+        "win32": Path(os.environ.get("LOCALAPPDATA", Path.home() / "AppData/Local")),
+        "darwin": Path.home() / "Library/Application Support",
+    }.get(sys.platform, Path(os.environ.get("XDG_DATA_HOME", Path.home() / ".local/share")))
+    return base / "napari-sparse3d" / "recipes"
+
+
+def _recipe_lines(recipe: Recipe) -> list[str]:
+    if BUILT_IN.get(recipe.name) == recipe:
+        return [f"recipe = Recipe.named({recipe.name!r})"]
+    return ["recipe = Recipe.from_toml('''", *recipe.to_toml().strip().splitlines(), "''')"]
+
+
+def _file_name(name: str) -> str:
+    return "".join(ch if ch.isalnum() or ch in "-_" else "-" for ch in name)[:40] or "recipe"
+
+
+def _line(words: Sequence[str]) -> str:
+    everything = [PROGRAM, *words]
+    return subprocess.list2cmdline(everything) if sys.platform == "win32" else shlex.join(everything)

@@ -1,0 +1,116 @@
+"""Our layers in the viewer: found again and updated, placed beside their volume, never piled up."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from napari.layers import Image, Labels, Layer
+from napari.viewer import Viewer
+from numpy.typing import NDArray
+
+from napari_sparse3d.volume import Volume
+from napari_sparse3d.voxels import Recipe, VoxelSet
+from napari_sparse3d.widgets.toolbox.sources import OWN, Placement, is_volume
+
+
+@dataclass(frozen=True)
+class Mark:
+    """What one of our layers is: ``role`` (voxels, preview, activation, attribution) of which volume's layer."""
+
+    role: str
+    volume_id: str
+    content: Mapping[str, Any] = field(default_factory=dict, repr=False)
+
+
+@dataclass(frozen=True, eq=False)
+class Made:
+    """A voxel set in the viewer and where it comes from: the content of a layer with the role ``voxels``."""
+
+    voxels: VoxelSet
+    recipe: Recipe
+    volume: Volume
+    frame: int
+
+
+def mark_of(layer: Layer) -> Mark | None:
+    """The mark of one of our layers; None for the user's own."""
+    mark = layer.metadata.get(OWN)
+    return mark if isinstance(mark, Mark) else None
+
+
+def volumes(viewer: Viewer) -> list[Layer]:
+    """The layers that can be scans, the topmost first."""
+    return [layer for layer in reversed(viewer.layers) if is_volume(layer)]
+
+
+def ours(viewer: Viewer, role: str, volume_id: str | None = None) -> Iterator[Layer]:
+    """Our layers with a role, of one volume or of all."""
+    for layer in viewer.layers:
+        mark = mark_of(layer)
+        if mark is not None and mark.role == role and volume_id in (None, mark.volume_id):
+            yield layer
+
+
+def volume_layer(viewer: Viewer, volume_id: str) -> Layer | None:
+    """The layer of the scan, if it is still there."""
+    return next((layer for layer in viewer.layers if str(layer.unique_id) == volume_id), None)
+
+
+def put_labels(viewer: Viewer, name: str, mask: NDArray[np.uint8], place: Placement, mark: Mark, **look: Any) -> Labels:
+    """Show a mask as a Labels layer: the one with this mark is updated, otherwise a new one is made."""
+    existing = next(ours(viewer, mark.role, mark.volume_id), None)
+    if isinstance(existing, Labels):
+        _update(existing, name, mask, place, mark)
+        return existing
+    layer = Labels(mask, name=name, metadata={OWN: mark}, units=("mm",) * 3, **place.arguments(), **look)
+    layer.editable = False
+    return _add(viewer, layer, mark)
+
+
+def put_image(
+    viewer: Viewer, name: str, values: NDArray[np.float32], place: Placement, mark: Mark, **look: Any
+) -> Image:
+    """Show values as an Image layer; ``look`` is applied to an existing layer as well."""
+    existing = next(ours(viewer, mark.role, mark.volume_id), None)
+    if isinstance(existing, Image):
+        _update(existing, name, values, place, mark)
+        for key in ("colormap", "contrast_limits_range", "contrast_limits"):
+            if key in look:
+                setattr(existing, key, look[key])
+        existing.visible = True
+        return existing
+    limits_range = look.pop("contrast_limits_range", None)
+    layer = Image(values, name=name, metadata={OWN: mark}, units=("mm",) * 3, **place.arguments(), **look)
+    if limits_range is not None:
+        layer.contrast_limits_range = limits_range
+    return _add(viewer, layer, mark)
+
+
+def _add(viewer: Viewer, layer: Any, mark: Mark) -> Any:
+    """Above its volume and what was made of that before; the selection stays the user's."""
+    selected = viewer.layers.selection.active
+    scan = volume_layer(viewer, mark.volume_id)
+    if scan is None:
+        viewer.add_layer(layer)
+    else:
+        above = viewer.layers.index(scan) + 1
+        while above < len(viewer.layers):
+            other = mark_of(viewer.layers[above])
+            if other is None or other.volume_id != mark.volume_id:
+                break
+            above += 1
+        viewer.layers.insert(above, layer)
+    if selected is not None and selected in viewer.layers:
+        viewer.layers.selection.active = selected
+    return layer
+
+
+def _update(layer: Layer, name: str, data: NDArray[Any], place: Placement, mark: Mark) -> None:
+    layer.data = data
+    for key, value in place.arguments().items():
+        setattr(layer, key, value)
+    layer.name = name
+    layer.metadata = {**layer.metadata, OWN: mark}

@@ -1,0 +1,197 @@
+"""From layers to volumes, and where what was made of a volume lies in the viewer. Any object with a layer's attributes
+will do: no Qt, no napari."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_sparse3d.errors import InputError
+from napari_sparse3d.io.layers import volume_of
+from napari_sparse3d.volume import Volume
+
+Point = tuple[float, float, float]
+
+OWN = "napari_sparse3d"
+"""Key of ``layer.metadata`` under which our own layers say what they are."""
+
+
+@dataclass(frozen=True)
+class Placement:
+    """How a layer's data coordinates lie in the world: arguments of every napari layer."""
+
+    scale: tuple[float, ...]
+    translate: tuple[float, ...]
+    rotate: NDArray[np.float64]
+    shear: NDArray[np.float64]
+    affine: NDArray[np.float64]
+
+    def arguments(self) -> dict[str, Any]:
+        """As keyword arguments."""
+        return {
+            "scale": self.scale,
+            "translate": self.translate,
+            "rotate": self.rotate,
+            "shear": self.shear,
+            "affine": self.affine,
+        }
+
+
+def is_volume(layer: Any) -> bool:
+    """Whether a layer can be a scan: an image with three axes, or four of which the first is time, not made by us."""
+    return (
+        type(layer).__name__ == "Image"
+        and not getattr(layer, "rgb", False)
+        and getattr(layer, "ndim", 0) in (3, 4)
+        and OWN not in layer.metadata
+    )
+
+
+def why_no_volume(layer: Any) -> str:
+    """Why a layer is not offered as a volume; ``""`` where there is nothing to say."""
+    if type(layer).__name__ != "Image" or OWN in layer.metadata:
+        return ""
+    if getattr(layer, "rgb", False):
+        return f"“{layer.name}” is a colour picture; a volume has one value a voxel."
+    if layer.ndim < 3:
+        return f"“{layer.name}” is a single picture; a volume has three axes. Open the whole series."
+    if layer.ndim > 4:
+        return f"“{layer.name}” has {layer.ndim} axes; choose one volume of it first."
+    return ""
+
+
+def volume_of_layer(layer: Any, frame: int = 0) -> Volume:
+    """The volume that a layer shows, without a copy.
+
+    Parameters
+    ----------
+    layer : napari.layers.Image
+        Opened by this plugin (with the scan's true geometry), or any other image: its scale is then taken as mm.
+    frame : int
+        Which time point, where the layer has four axes.
+
+    Raises
+    ------
+    InputError
+        If the layer is no volume.
+    """
+    reason = why_no_volume(layer)
+    if reason or layer.ndim not in (3, 4):
+        raise InputError(reason or f"“{layer.name}” is no volume")
+    data = np.asarray(layer.data[frame] if layer.ndim == 4 else layer.data)
+    if layer.metadata.get("axes") == "SAR" and "affine" in layer.metadata:
+        return volume_of(data, layer.metadata, layer.name)
+    spacing = np.abs(np.asarray(layer.scale, dtype=np.float64)[-3:])
+    return Volume(data, np.diag([*spacing, 1.0]), "a.u.", "", layer.name)
+
+
+def source_path(layer: Any) -> Path | None:
+    """The file or folder that a layer was opened from; None where there is none (or only a sample)."""
+    source = getattr(layer, "source", None)
+    if source is None:
+        return None
+    if source.path:
+        return Path(source.path)
+    if source.sample is not None and tuple(source.sample) == ("napari-sparse3d", "head_mri"):
+        from napari_sparse3d.io.samples import sample_head_mri_path
+
+        return sample_head_mri_path()
+    return None
+
+
+def placement(layer: Any, volume: Volume, affine: NDArray[np.float64]) -> Placement:
+    """Where a grid over the same scan lies in the viewer.
+
+    Parameters
+    ----------
+    layer : napari.layers.Image
+        The scan, wherever the user has it.
+    volume : Volume
+        The volume that was made from it.
+    affine : ndarray
+        (4, 4), index of the other grid to world mm, as ``VoxelSet.affine``: along the same axes as the scan's.
+
+    Returns
+    -------
+    Placement
+        For a layer of three axes.
+    """
+    to_scan = np.linalg.inv(volume.affine) @ affine
+    ratio, first = np.diag(to_scan)[:3], to_scan[:3, 3]
+    scale = np.asarray(layer.scale, dtype=np.float64)[-3:]
+    rotate = np.asarray(layer.rotate, dtype=np.float64)[-3:, -3:]
+    shear = _shear_matrix(layer)
+    translate = np.asarray(layer.translate, dtype=np.float64)[-3:] + rotate @ shear @ (scale * first)
+    world = np.eye(4)
+    given = np.asarray(layer.affine.affine_matrix, dtype=np.float64)
+    world[:3, :3], world[:3, 3] = given[-4:-1, -4:-1], given[-4:-1, -1]
+    return Placement(tuple((scale * ratio).tolist()), tuple(translate.tolist()), rotate, shear, world)
+
+
+def _shear_matrix(layer: Any) -> NDArray[np.float64]:
+    """The layer's shear, which napari keeps as the entries above the diagonal, for its last three axes."""
+    given = np.asarray(layer.shear, dtype=np.float64)
+    if given.ndim == 2:
+        return given[-3:, -3:]
+    matrix = np.eye(layer.ndim)
+    matrix[np.triu_indices(layer.ndim, 1)] = given
+    return matrix[-3:, -3:]
+
+
+def field_affine(
+    voxels_affine: NDArray[np.float64], offset: tuple[int, int, int], step: Point, centre: Point
+) -> NDArray[np.float64]:
+    """Index of a layer's site to world mm.
+
+    Parameters
+    ----------
+    voxels_affine : ndarray
+        (4, 4) of the voxel set.
+    offset : tuple of int
+        Where voxel (0, 0, 0) of the set lies in the network's field, (z, y, x).
+    step, centre : tuple of float
+        Site ``o`` of the layer is centred on field voxel ``o * step + centre``, on every axis.
+    """
+    to_voxels = np.eye(4)
+    to_voxels[:3, :3] = np.diag(step)
+    to_voxels[:3, 3] = np.asarray(centre) - np.asarray(offset, dtype=np.float64)
+    return np.asarray(voxels_affine @ to_voxels)
+
+
+def slice_preview(
+    layer: Any, frame: int, point: NDArray[np.float64], displayed: tuple[int, ...], low: float, high: float
+) -> tuple[NDArray[np.uint8], int, int] | None:
+    """The active voxels of the slice that the viewer shows.
+
+    Parameters
+    ----------
+    layer : napari.layers.Image
+        The scan.
+    frame : int
+        Which time point, where there are several.
+    point : ndarray
+        Where the viewer's sliders stand, in the world; the last axes are the layer's.
+    displayed : tuple of int
+        The two axes on the screen, counted among the last three.
+    low, high : float
+        Inclusive, in the unit of the values.
+
+    Returns
+    -------
+    mask, axis, index
+        (Z, Y, X) uint8 with a single plane along ``axis``, which is plane ``index`` of the scan; None where the viewer
+        stands outside the scan.
+    """
+    (axis,) = set(range(3)) - set(displayed)
+    data = layer.data[frame] if layer.ndim == 4 else layer.data
+    position = layer.world_to_data(np.asarray(point)[-layer.ndim :])
+    index = round(float(position[layer.ndim - 3 + axis]))
+    if not 0 <= index < data.shape[axis]:
+        return None
+    plane = np.asarray(data[tuple(index if each == axis else slice(None) for each in range(3))])
+    mask = ((plane >= low) & (plane <= high)).astype(np.uint8)
+    return np.expand_dims(mask, axis), axis, index

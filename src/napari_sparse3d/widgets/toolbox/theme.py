@@ -1,0 +1,53 @@
+"""Colours of napari's theme, and the few that mean something."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from napari.utils.colormaps import DirectLabelColormap
+from napari.utils.theme import get_theme
+from napari.viewer import Viewer
+
+ORANGE = "#E69F00"
+"""Voxels: the orange of Okabe and Ito's set, which stands out on grey scans."""
+
+CLASS_COLOURS = (
+    "#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#7F7F7F", "#8C564B", "#B2DF8A",
+)  # fmt: skip
+"""Ten classes that people with any kind of colour blindness can tell apart (Okabe and Ito, and three by lightness)."""
+
+
+@dataclass(frozen=True)
+class Colours:
+    """What a panel is painted with, as ``#rrggbb``."""
+
+    background: str
+    foreground: str
+    line: str
+    text: str
+    muted: str
+    accent: str
+    accent_text: str
+    warning: str
+
+
+def colours(viewer: Viewer) -> Colours:
+    """Those of the viewer's theme."""
+    theme = get_theme(viewer.theme)
+    dark = theme.type == "dark"
+    return Colours(
+        background=theme.background.as_hex(),
+        foreground=theme.foreground.as_hex(),
+        line=theme.secondary.as_hex(),
+        text=theme.text.as_hex(),
+        muted="#a5abb3" if dark else "#5c5f66",
+        # the theme's own accents are a fill behind its text; on a button, text has to be read
+        accent="#4560c4" if dark else "#2f55c8",
+        accent_text="#ffffff",
+        warning="#e3b617" if dark else "#8a5a00",
+    )
+
+
+def voxel_colormap(colour: str = ORANGE) -> DirectLabelColormap:
+    """Label 1 in one colour, the rest clear."""
+    return DirectLabelColormap(color_dict={None: "transparent", 0: "transparent", 1: colour})

@@ -1,0 +1,121 @@
+"""Work off the main thread: one job at a time, cancelled at once, and late results dropped."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from dataclasses import dataclass
+from typing import Any
+
+from napari.qt.threading import GeneratorWorker, create_worker
+from qtpy.QtCore import QObject, Signal  # type: ignore[attr-defined]
+
+from napari_sparse3d.widgets.toolbox.faults import Fault, fault_of
+
+Job = Callable[[], Generator[Any, None, Any]]
+"""Makes a generator that yields what is to be shown while it works, and returns the result."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """How far a job is: ``done`` of ``total`` (0: nobody knows), and what is being done."""
+
+    done: int
+    total: int
+    text: str
+
+
+@dataclass(frozen=True)
+class _Failure:
+    fault: Fault
+
+
+class Work(QObject):
+    """Runs jobs of one kind, one at a time, in a worker thread.
+
+    Starting a job replaces the one that runs: whatever that still sends is dropped. Signals come on the main thread.
+    """
+
+    started = Signal(str)
+    stepped = Signal(object)
+    """What the job yielded: a :class:`Step`, or anything the panel understands."""
+    finished = Signal(object)
+    """The job's result."""
+    failed = Signal(object)
+    """A :class:`Fault`."""
+    ended = Signal()
+    """After any of finished, failed or cancelled; not when the job was replaced."""
+
+    def __init__(self, parent: QObject | None = None, *, interrupt: Callable[[], None] | None = None) -> None:
+        """``interrupt`` ends what a job waits for (a child process), so that its thread ends soon."""
+        super().__init__(parent)
+        self._worker: GeneratorWorker | None = None
+        self._interrupt = interrupt
+        self._number = 0
+
+    @property
+    def running(self) -> bool:
+        """Whether a job is at work."""
+        return self._worker is not None
+
+    def start(self, job: Job, title: str) -> None:
+        """Run ``job``; ``title`` is what napari's activity list says."""
+        self._leave()
+        number = self._number
+        worker = create_worker(
+            _guarded, job, _start_thread=False, _progress={"desc": title}, _worker_class=_ClosingWorker
+        )
+        worker.yielded.connect(lambda step: self._on_step(number, step))
+        worker.returned.connect(lambda result: self._on_return(number, result))
+        self._worker = worker
+        self.started.emit(title)
+        worker.start()
+
+    def cancel(self) -> None:
+        """Stop: the panel goes on as if the job had never been started."""
+        if self._worker is None:
+            return
+        if self._interrupt is not None:
+            self._interrupt()
+        self._leave()
+        self.ended.emit()
+
+    def _leave(self) -> None:
+        self._number += 1
+        if self._worker is not None:
+            self._worker.quit()
+            self._worker = None
+
+    def _on_step(self, number: int, step: Any) -> None:
+        if number == self._number:
+            self.stepped.emit(step)
+
+    def _on_return(self, number: int, result: Any) -> None:
+        if number != self._number:
+            return
+        self._worker = None
+        self._number += 1
+        if isinstance(result, _Failure):
+            self.failed.emit(result.fault)
+        else:
+            self.finished.emit(result)
+        self.ended.emit()
+
+
+class _ClosingWorker(GeneratorWorker):  # type: ignore[misc]  # napari gives its workers no types
+    """Closes its generator in its own thread as soon as it is told to quit, so that the job can clean up at once."""
+
+    def work(self) -> Any:
+        """Run, then close."""
+        try:
+            return super().work()
+        finally:
+            self._gen.close()
+
+
+def _guarded(job: Job) -> Generator[Any, None, Any]:
+    """The job, with an exception as its result: a worker that raises would put a traceback into a notification."""
+    yield None
+    try:
+        return (yield from job())
+    except Exception as error:  # at the top of a thread: everything is told to the user
+        return _Failure(fault_of(error))

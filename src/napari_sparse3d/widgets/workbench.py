@@ -1,0 +1,91 @@
+"""What the panels of one viewer share: the child processes, the chosen model, the last result."""
+
+from __future__ import annotations
+
+import atexit
+import weakref
+from typing import Any
+
+from napari.viewer import Viewer
+from qtpy.QtCore import QObject, Signal  # type: ignore[attr-defined]
+
+from napari_sparse3d.widgets.child import Child
+
+
+class Workbench(QObject):
+    """One for each viewer."""
+
+    voxels_changed = Signal(object)
+    """A voxel set was made or updated: its layer."""
+    model_changed = Signal(str)
+    models_changed = Signal()
+    """There may be new models: one was trained."""
+    result_changed = Signal(object)
+    """A network has run: a ``NetworkResult``, or None."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.model = "deepc2"
+        self.model_files: list[str] = []
+        self.result: Any = None
+        self.network_child = Child()
+        self.cohort_child = Child()
+        self._panels = 0
+
+    @classmethod
+    def of(cls, viewer: Viewer) -> Workbench:
+        """The viewer's workbench, made on first use."""
+        key = id(viewer)
+        if key not in _workbenches:
+            _workbenches[key] = cls()
+            weakref.finalize(viewer, _forget, key)
+        return _workbenches[key]
+
+    def set_model(self, name: str) -> None:
+        """Choose a model for all panels."""
+        if name != self.model:
+            self.model = name
+            self.model_changed.emit(name)
+
+    def add_model_file(self, path: str) -> None:
+        """Offer a model file in all panels, and choose it."""
+        if path in self.model_files:
+            self.model_files.remove(path)
+        self.model_files.insert(0, path)
+        self.set_model(path)
+        self.models_changed.emit()
+
+    def set_result(self, result: Any) -> None:
+        """Tell all panels what the network said last."""
+        self.result = result
+        self.result_changed.emit(result)
+
+    def close(self) -> None:
+        """End the child processes."""
+        self.network_child.stop()
+        self.cohort_child.stop()
+
+    def enter(self, panel: QObject) -> None:
+        """A panel uses this workbench; when the last one is gone, its processes end."""
+        self._panels += 1
+        panel.destroyed.connect(self._leave)
+
+    def _leave(self) -> None:
+        self._panels -= 1
+        if self._panels == 0:
+            self.close()
+
+
+_workbenches: dict[int, Workbench] = {}
+
+
+def _forget(key: int) -> None:
+    workbench = _workbenches.pop(key, None)
+    if workbench is not None:
+        workbench.close()
+
+
+@atexit.register
+def _close_all() -> None:
+    for workbench in _workbenches.values():
+        workbench.close()
