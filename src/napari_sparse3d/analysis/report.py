@@ -30,7 +30,8 @@ figcaption { color: var(--muted); font-size: .9rem; margin-top: .5rem; }
 table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; font-size: .95rem; }
 th, td { padding: .4rem .75rem; text-align: right; border-bottom: 1px solid var(--rule); white-space: nowrap; }
 th { color: var(--muted); font-weight: 500; font-size: .85rem; }
-th:first-child, td:first-child { text-align: left; padding-left: 0; }
+th.text, td.text { text-align: left; }
+th:first-child, td:first-child { padding-left: 0; }
 pre { background: var(--wash); border-radius: .5rem; padding: 1rem 1.1rem; overflow-x: auto; font-size: .88rem;
       line-height: 1.5; }
 footer { margin-top: 3rem; padding-top: 1rem; border-top: 1px solid var(--rule); color: var(--muted);
@@ -74,11 +75,18 @@ def picture(png: bytes, caption: str) -> str:
     return f'<figure><img src="data:image/png;base64,{data}" alt="{words}"><figcaption>{words}</figcaption></figure>'
 
 
-def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A table; the first column is left-aligned, the others right."""
-    head = "".join(f"<th>{escape(column)}</th>" for column in columns)
-    body = "\n".join("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in rows)
-    return f'<div class="scroll"><table><thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody></table></div>'
+def table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, text_columns: int = 1) -> str:
+    """A table; the first ``text_columns`` columns are left-aligned, the others, which hold numbers, right-aligned."""
+
+    def line(cells: Sequence[str], tag: str) -> str:
+        kinds = [' class="text"' if place < text_columns else "" for place in range(len(cells))]
+        return "".join(f"<{tag}{kind}>{escape(cell)}</{tag}>" for cell, kind in zip(cells, kinds, strict=True))
+
+    body = "\n".join(f"<tr>{line(row, 'td')}</tr>" for row in rows)
+    return (
+        f'<div class="scroll"><table><thead><tr>{line(columns, "th")}</tr></thead>\n'
+        f"<tbody>\n{body}\n</tbody></table></div>"
+    )
 
 
 def code(text: str) -> str:

@@ -13,8 +13,13 @@ import typer
 
 from napari_sparse3d.cli.common import guarded
 
-COMMANDS = ("demo", "doctor", "info", "convert", "voxelize", "activations", "predict")
-"""In the order of the help: first look, then data, then networks."""
+COMMANDS = (
+    *("demo", "doctor"),
+    *("info", "convert", "voxelize"),
+    *("activations", "predict", "models"),
+    *("train", "evaluate", "runs", "search-params", "export"),
+)
+"""In the order of the help: first look, then data, then networks, then training."""
 
 app = typer.Typer(
     name="napari-sparse3d",

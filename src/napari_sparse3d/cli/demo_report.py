@@ -174,6 +174,7 @@ def _report(made: Demo, planes: bytes, layers: bytes) -> str:
                 ("recipe.toml", "how the scan became voxels"),
                 ("planes.png, layers.png", "the pictures above"),
             ],
+            text_columns=2,
         ),
         footer=(
             f"napari-sparse3d {version('napari-sparse3d')}, torch {version('torch')}, "

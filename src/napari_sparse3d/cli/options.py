@@ -38,7 +38,7 @@ RecipeOption = Annotated[
         "--recipe",
         "-r",
         metavar="R",
-        help="How the scan becomes voxels: mri-110, ct-bone-110, shape-40, or a .toml or .json file. "
+        help="How the scan becomes voxels: mri-110, ct-bone-110, shape-40, shape-64, or a .toml or .json file. "
         "Unless given, the model's own.",
     ),
 ]
