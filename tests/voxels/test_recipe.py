@@ -43,7 +43,7 @@ recipes = st.builds(
     components=st.builds(
         Components, keep=st.one_of(st.just("all"), st.integers(1, 99)), connectivity=st.sampled_from([6, 18, 26])
     ),
-    features=st.lists(st.sampled_from(["occupancy", "intensity", "gradient"]), min_size=1, unique=True),
+    features=st.lists(st.sampled_from(["occupancy", "intensity", "depth", "gradient"]), min_size=1, unique=True),
     field=st.none() | st.integers(1, 4096),
 )
 
@@ -63,7 +63,7 @@ def test_files(tmp_path, ending):
 
 
 def test_built_in():
-    assert sorted(BUILT_IN) == ["ct-bone-110", "mri-110", "shape-40"]
+    assert sorted(BUILT_IN) == ["ct-bone-110", "mri-110", "shape-40", "shape-64"]
     assert all(Recipe.named(name).name == name for name in BUILT_IN)
     mri = Recipe.named("mri-110")
     assert mri.resample == ToLongestSide(voxels=110)

@@ -29,6 +29,8 @@ class Progress:
     loss_sum: float = 0.0
     """Of this epoch's steps."""
     best: float | None = None
+    best_loss: float = 0.0
+    """Validation loss of the best epoch."""
     best_epoch: int | None = None
     seconds: float = 0.0
     """Time spent training, over all starts."""

@@ -122,6 +122,9 @@ class Training(_Part):
         Which epoch's weights become the model.
     test_views : int
         Predictions are averaged over so many symmetric views (of ``augment.turns``).
+    restore_priors : bool
+        Where classes were made to count the same, put their true frequencies back into the finished classifier's bias,
+        so that its probabilities fit a set like the training set. Ranking (AUC) of a single view is unchanged.
     mixed_precision : bool
         bfloat16 where the device has it (CUDA).
     checkpoint_seconds : float
@@ -151,6 +154,7 @@ class Training(_Part):
     select_by: str = "auto"
     keep: Literal["best", "last"] = "best"
     test_views: int = Field(default=1, ge=1, le=48)
+    restore_priors: bool = True
     mixed_precision: bool = False
     checkpoint_seconds: Positive = 60.0
 

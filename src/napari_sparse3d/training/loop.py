@@ -271,9 +271,10 @@ class Trainer:
         if self.selected_by not in val:
             raise InputError(f"there is no measure {self.selected_by!r} to select by; choose one of {', '.join(val)}")
         value = val[self.selected_by] * (-1 if self.selected_by == "loss" else 1)
-        improved = bool(np.isfinite(value)) and (self.progress.best is None or value > self.progress.best)
-        if improved or self.progress.best_epoch is None:
-            self.progress.best, self.progress.best_epoch = value, done
+        # of equal values the one with the smaller loss counts as better: on few cases AUC soon reaches 1
+        rank = (value if np.isfinite(value) else -np.inf, -val["loss"])
+        if self.progress.best is None or rank > (self.progress.best, -self.progress.best_loss):
+            self.progress.best, self.progress.best_loss, self.progress.best_epoch = rank[0], val["loss"], done
         loss = self.progress.loss_sum / steps
         rate = learning_rate(self.config, done - 1 / steps)
         self.progress.history.append({"epoch": done, "loss": loss, "learning_rate": rate, **_prefixed(val)})
@@ -284,8 +285,8 @@ class Trainer:
             loss=loss,
             learning_rate=rate,
             val=val,
-            best=cast(float, self.progress.best),
-            best_epoch=self.progress.best_epoch,
+            best=self.progress.best,
+            best_epoch=cast(int, self.progress.best_epoch),
             selected_by=self.selected_by,
             improved=self.progress.best_epoch == done,
             seconds=seconds,

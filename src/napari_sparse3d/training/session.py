@@ -142,7 +142,7 @@ def train(
     measure: Measure = accuracy_alone,
     judge: Judge | None = None,
     report: Report = lambda event: None,
-    on_epoch: Callable[[EpochReport], None] = lambda epoch: None,
+    on_epoch: Callable[[EpochReport], bool] = lambda epoch: False,
     device: str = "auto",
     engine: str = "auto",
     card: dict[str, Any] | None = None,
@@ -164,7 +164,7 @@ def train(
     report : function
         Called with each event.
     on_epoch : function
-        Called after each epoch; may raise to end the run as failed (as a pruned search does).
+        Called after each epoch; True stops the run.
     device, engine : str
         See :func:`napari_sparse3d.engine.choice.choose`.
     card : dict, optional
@@ -208,7 +208,9 @@ def train(
                 row = asdict(epoch)
                 report({"event": "epoch", "run": run, **row})
                 table.update(run, **_epoch_columns(epoch, trainer))
-                on_epoch(epoch)
+                if on_epoch(epoch):
+                    asked.set()
+                    break
     except BaseException as error:
         table.update(run, status="failed", error=f"{type(error).__name__}: {error}"[:500])
         raise
@@ -232,6 +234,8 @@ def _keep(
     if config.keep == "best":
         network.load_state_dict(load_file(folder / BEST))
         epoch = trainer.progress.best_epoch or epoch
+    if config.restore_priors:
+        _restore_priors(network, trainer)
     metrics = evaluate(
         network, prepared.val, trainer.val_labels, trainer.store, config=config, judge=judge, measure=trainer.measure
     )
@@ -259,6 +263,25 @@ def _keep(
     path = folder / MODEL
     Model(network.eval(), made).save(path)
     return path, metrics
+
+
+def _restore_priors(network: torch.nn.Module, trainer: Trainer) -> None:
+    """Give the classifier's bias the logarithm of how frequent each class is, where training had made them equal.
+
+    References
+    ----------
+    Saerens, Latinne, Decaestecker. Adjusting the Outputs of a Classifier to New a Priori Probabilities. Neural
+    Computation 2002, equation 2.4.
+    """
+    config = trainer.config
+    evened = config.sampler in ("balanced", "pk") or config.loss.class_weights == "balanced"
+    classifier = getattr(network, "classifier", None)
+    if not evened or not isinstance(classifier, torch.nn.Linear) or classifier.bias is None:
+        return
+    counts = np.bincount(trainer.train_labels, minlength=len(trainer.classes))
+    share = torch.from_numpy(counts / counts.sum() * (counts > 0).sum())
+    with torch.no_grad():
+        classifier.bias.add_(share.clamp_min(1e-6).log().to(classifier.bias))
 
 
 def evaluate(

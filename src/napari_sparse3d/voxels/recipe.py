@@ -215,7 +215,7 @@ class Recipe(_Part):
 
     @classmethod
     def named(cls, name: str) -> Recipe:
-        """The built-in recipe of this name: ``mri-110``, ``ct-bone-110`` or ``shape-40``."""
+        """The built-in recipe of this name: ``mri-110``, ``ct-bone-110``, ``shape-40`` or ``shape-64``."""
         if name not in BUILT_IN:
             raise InputError(f"there is no recipe {name!r}; choose {', '.join(BUILT_IN)} or give a .toml or .json file")
         return BUILT_IN[name]
@@ -289,6 +289,8 @@ BUILT_IN: dict[str, Recipe] = {
         Recipe(name="ct-bone-110", resample=ToLongestSide(voxels=110), threshold=Preset(name="bone"), field=126),
         # for binary shapes (0 and one other value): half of it is where the resampled surface lies
         Recipe(name="shape-40", resample=ToLongestSide(voxels=40), threshold=FractionOfMax(fraction=0.5), field=126),
+        # for label maps and binary shapes on a grid of their own, with how thick they are at each voxel
+        Recipe(name="shape-64", threshold=RangeThreshold(low=0.5), features=("occupancy", "depth"), field=64),
     )
 }
 

@@ -1,0 +1,91 @@
+"""``napari-sparse3d models``: which models and architectures there are, and what is known of each."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from napari_sparse3d.cli.common import JsonFlag, emit, show
+from napari_sparse3d.cli.options import find_model
+
+
+def models(
+    name: Annotated[
+        str | None, typer.Argument(metavar="MODEL", help="Show the card of this one: a name or a .safetensors file.")
+    ] = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """List the bundled models and the architectures, or show one model's card. For research use only.
+
+    Example: napari-sparse3d models vessel
+    """
+    if name is not None:
+        card = find_model(name).card.model_dump(mode="json")
+        if as_json:
+            emit(card)
+        else:
+            _show_card(card)
+        return
+    rows = _rows()
+    if as_json:
+        emit({"models": rows})
+        return
+    from rich.table import Table
+
+    table = Table("name", "kind", "parameters", "classes", "validation", "what it is")
+    for row in rows:
+        auc = row["metrics"].get("validation", {}).get("auc")
+        measured = "" if auc is None else f"AUC {auc:.3f}"
+        table.add_row(
+            row["name"],
+            row["kind"],
+            f"{row['parameters']:,}",
+            ", ".join(row["classes"]),
+            measured,
+            row["description"],
+        )
+    show(table)
+
+
+def _rows() -> list[dict[str, Any]]:
+    from napari_sparse3d.models import ARCHITECTURES, bundled_models, load_model
+
+    found = []
+    for name in (*bundled_models(), *ARCHITECTURES):
+        model = load_model(name)
+        trained = model.card.trained
+        found.append(
+            {
+                "name": name,
+                "kind": "trained" if trained else "architecture",
+                "parameters": sum(weight.numel() for weight in model.network.parameters()),
+                "classes": list(model.card.classes) if trained else [],
+                "metrics": model.card.metrics,
+                "recipe": model.card.recipe.name,
+                "licence": model.card.licence,
+                "description": model.card.description if trained else ARCHITECTURES[name].description,
+            }
+        )
+    return found
+
+
+def _show_card(card: dict[str, Any]) -> None:
+    from rich.table import Table
+
+    table = Table(show_header=False)
+    for field, value in card.items():
+        if field in ("metrics", "training", "recipe", "arguments"):
+            for key, inner in value.items():
+                table.add_row(f"{field}.{key}", _short(inner))
+        else:
+            table.add_row(field, _short(value))
+    show(table)
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    if isinstance(value, dict):
+        return "\n".join(f"{key} {_short(inner)}" for key, inner in value.items())
+    return ", ".join(map(_short, value)) if isinstance(value, (list, tuple)) else str(value)

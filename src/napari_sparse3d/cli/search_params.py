@@ -1,0 +1,97 @@
+"""``napari-sparse3d search-params``: look for good settings with Optuna."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from napari_sparse3d.cli.common import JsonFlag, emit, say, show, the_call
+from napari_sparse3d.cli.settings import (
+    DataArgument,
+    LabelOption,
+    RunsOption,
+    SetOption,
+    SettingsOption,
+    ThreadsOption,
+    _value,
+    data_of,
+    run_store,
+    settings_of,
+    use_threads,
+)
+
+
+def search_params(
+    data: DataArgument,
+    trials: Annotated[int, typer.Option("--trials", min=1, help="How many more settings to try.")] = 20,
+    search: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--search",
+            metavar="NAME=...",
+            help="What to vary: NAME=LOW:HIGH, NAME=LOW:HIGH:log, or NAME=A|B|C. Repeat it. Unless given: learning "
+            "rate, weight decay, smoothing, rotation and scale.",
+        ),
+    ] = None,
+    study: Annotated[str, typer.Option("--study", help="Name of the search; the same name goes on.")] = "search",
+    storage: Annotated[
+        str | None,
+        typer.Option("--storage", metavar="URL", help="A database that several machines share, as Optuna takes it."),
+    ] = None,
+    label: LabelOption = "label",
+    classes: Annotated[str | None, typer.Option("--classes", metavar="A,B")] = None,
+    recipe: Annotated[str | None, typer.Option("--recipe", "-r", metavar="R")] = None,
+    settings: SettingsOption = None,
+    set_: SetOption = None,
+    use_good: Annotated[bool, typer.Option("--use-good", help="Leave out cases that cannot be used.")] = False,
+    skip_unlabelled: Annotated[bool, typer.Option("--skip-unlabelled")] = False,
+    runs: RunsOption = None,
+    threads: ThreadsOption = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Try settings, each as a run of its own; hopeless ones are stopped early. Validation cases decide.
+
+    Start it in as many processes as you like: they share the study. optuna-dashboard shows it while it runs.
+
+    Example: napari-sparse3d search-params shapes/ --trials 30 --search learning_rate=1e-4:1e-2:log -s epochs=20
+    """
+    use_threads(threads)
+    config = settings_of(settings, recipe, {}, set_)
+
+    from napari_sparse3d.analysis.judge import judge, measure
+    from napari_sparse3d.training import search as searching
+
+    table = run_store(runs)
+    with the_call():
+        space = searching.parse_space(search, _value) if search else searching.DEFAULT_SPACE
+        searching.check_space(config, space)
+
+    def report(event: dict[str, Any]) -> None:
+        if event["event"] == "done":
+            say(f"{event['run']}: {event['status']}")
+
+    source = data_of(
+        data, validation=None, label=label, classes=classes, use_good=use_good, skip_unlabelled=skip_unlabelled
+    )
+    found = searching.search(
+        source,
+        config,
+        space,
+        trials=trials,
+        study=study,
+        storage=storage,
+        runs=table,
+        measure=measure,
+        judge=judge,
+        report=report,
+    )
+    if as_json:
+        emit(asdict(found))
+        return
+    if storage is None:
+        say(f"watch: optuna-dashboard sqlite:///{Path(table.folder) / searching.STUDY}")
+    chosen = " ".join(f"-s {name}={value}" for name, value in found.settings.items())
+    show(f"best of {found.trials} ({found.pruned} stopped early): {found.best} in run {found.run}\n{chosen}")

@@ -1,0 +1,155 @@
+"""How the commands that train turn their options into settings."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from napari_sparse3d.cli.common import CallError, the_call
+
+if TYPE_CHECKING:
+    from napari_sparse3d.training.config import Training
+    from napari_sparse3d.training.runs import RunStore
+    from napari_sparse3d.training.session import Data
+
+DataArgument = Annotated[
+    Path,
+    typer.Argument(
+        metavar="DATA",
+        help="A folder per class (scans, voxel sets or meshes), a table (.csv or .parquet with path, label, patient, "
+        "split), a MedMNIST .npz, sparse shapes (.npz beside a .csv), or a folder with images/ and labels/.",
+    ),
+]
+LabelOption = Annotated[
+    str, typer.Option("--label", metavar="COLUMN", help="Column of the label, where the set has a table.")
+]
+SettingsOption = Annotated[
+    Path | None,
+    typer.Option("--settings", metavar="FILE", help="Settings to start from: settings.json of a run, or TOML."),
+]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        "-s",
+        metavar="NAME=VALUE",
+        help="Any setting, e.g. -s epochs=40 -s augment.rotate_degrees=30 -s 'arguments.channels=[16,32,64]' "
+        "-s loss.name=triplet. Repeat it.",
+    ),
+]
+RunsOption = Annotated[
+    Path | None, typer.Option("--runs", metavar="DIR", help="Where runs are kept. Unless given, ./runs.")
+]
+ThreadsOption = Annotated[
+    int | None, typer.Option("--threads", min=1, metavar="N", help="Threads to compute with. Unless given, all cores.")
+]
+
+
+def settings_of(
+    file: Path | None, recipe: str | None, named: dict[str, Any], assignments: Sequence[str] | None
+) -> Training:
+    """Settings from a file, then named options, then ``--set``; exit code 2 where they do not fit.
+
+    Parameters
+    ----------
+    named : dict
+        Dotted name and value; None: not given.
+    """
+    from napari_sparse3d.models import ARCHITECTURES
+    from napari_sparse3d.training.config import Training
+    from napari_sparse3d.voxels import Recipe
+
+    with the_call():
+        values = _load(file) if file else {}
+        for name, value in named.items():
+            if value is not None:
+                _put(values, name, value)
+        for text in assignments or ():
+            name, equals, value = text.partition("=")
+            if not equals:
+                raise CallError(f"--set takes NAME=VALUE, got {text!r}; for example --set epochs=40")
+            _put(values, name, _value(value))
+        if recipe is not None:
+            values["recipe"] = Recipe.find(recipe)
+        architecture = str(values.get("architecture", "residual"))
+        if architecture not in ARCHITECTURES:
+            raise CallError(f"there is no architecture {architecture!r}; choose {', '.join(ARCHITECTURES)}")
+        if "recipe" not in values:
+            values["recipe"] = Recipe.named("shape-64")
+        return Training(**values)
+
+
+def data_of(
+    path: Path, *, validation: Path | None, label: str, classes: str | None, use_good: bool, skip_unlabelled: bool
+) -> Data:
+    """The labelled set that the options name."""
+    from napari_sparse3d.training.session import Data
+
+    names = tuple(name.strip() for name in classes.split(",")) if classes else ()
+    return Data(
+        path,
+        validation,
+        label,
+        names,
+        unlabelled_is_a_problem=not skip_unlabelled,
+        use_good=use_good,
+    )
+
+
+def run_store(folder: Path | None) -> RunStore:
+    """The table of runs."""
+    from napari_sparse3d.training.runs import RunStore
+
+    return RunStore(folder)
+
+
+def use_threads(count: int | None) -> None:
+    """Compute with so many threads."""
+    if count is not None:
+        import torch
+
+        torch.set_num_threads(count)
+
+
+def _load(file: Path) -> dict[str, Any]:
+    text = file.read_text(encoding="utf-8")
+    if file.suffix == ".toml":
+        import sys
+
+        if sys.version_info >= (3, 11):
+            import tomllib
+        else:
+            import tomli as tomllib
+        try:
+            return dict(tomllib.loads(text))
+        except tomllib.TOMLDecodeError as error:
+            raise CallError(f"{file.name} is no TOML: {error}") from error
+    try:
+        values = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise CallError(f"{file.name} is no JSON: {error}") from error
+    if not isinstance(values, dict):
+        raise CallError(f"{file.name} must hold one object of settings, got a {type(values).__name__}")
+    return values
+
+
+def _put(values: dict[str, Any], name: str, value: Any) -> None:
+    *path, last = name.split(".")
+    for part in path:
+        inner = values.setdefault(part, {})
+        if not isinstance(inner, dict):
+            raise CallError(f"setting {name!r}: {part!r} holds no settings of its own")
+        values = inner
+    values[last] = value
+
+
+def _value(text: str) -> Any:
+    """JSON where it is JSON, else the text itself."""
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError:
+        return text

@@ -1,0 +1,219 @@
+"""Search for settings with Optuna: resumable, pruned, and shared by any number of processes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from napari_sparse3d.errors import InputError
+from napari_sparse3d.training.config import Training
+from napari_sparse3d.training.loop import EpochReport, Measure, accuracy_alone
+from napari_sparse3d.training.runs import RunStore
+from napari_sparse3d.training.session import Data, Judge, Report, train
+
+STUDY = "studies.sqlite"
+
+
+@dataclass(frozen=True)
+class Range:
+    """Numbers from ``low`` to ``high``, both included; whole where both bounds are."""
+
+    low: float
+    high: float
+    log: bool = False
+
+    @property
+    def whole(self) -> bool:
+        """Whether only integers are meant."""
+        return isinstance(self.low, int) and isinstance(self.high, int)
+
+
+@dataclass(frozen=True)
+class OneOf:
+    """Any of these values."""
+
+    values: tuple[Any, ...]
+
+
+Space: TypeAlias = dict[str, Range | OneOf]
+"""Dotted setting, and what it may be."""
+
+DEFAULT_SPACE: Space = {
+    "learning_rate": Range(3e-4, 1e-2, log=True),
+    "weight_decay": Range(1e-3, 0.3, log=True),
+    "loss.smoothing": Range(0.0, 0.2),
+    "augment.rotate_degrees": OneOf((0, 15, 30, 45)),
+    "augment.scale": Range(0.0, 0.25),
+}
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a search knows so far.
+
+    Attributes
+    ----------
+    trials : int
+        In all, over all processes and starts.
+    pruned : int
+    best : float or None
+        Largest value of the selected measure; None: no trial has finished.
+    settings : dict
+        The searched settings of that trial.
+    run : str
+        Its run.
+    """
+
+    trials: int
+    pruned: int
+    best: float | None
+    settings: dict[str, Any]
+    run: str
+
+
+def search(
+    data: Data,
+    config: Training,
+    space: Space,
+    *,
+    trials: int,
+    study: str = "search",
+    storage: str | None = None,
+    runs: RunStore | None = None,
+    measure: Measure = accuracy_alone,
+    judge: Judge | None = None,
+    report: Report = lambda event: None,
+    cache: Path | None = None,
+) -> Found:
+    """Try settings, each as a run of its own, and say which were best on the validation cases.
+
+    Parameters
+    ----------
+    data, config
+        What on, and the settings that are not searched.
+    space : Space
+    trials : int
+        How many more to try in this process.
+    study : str
+        Name of the search; one of the same name in the same storage goes on.
+    storage : str, optional
+        Database URL as Optuna takes it, shared by machines; None: an SQLite file beside the runs, shared by processes.
+    report : function
+        Called with each event of each run.
+
+    Raises
+    ------
+    InputError
+        If the space names no setting, or Optuna is not installed.
+    """
+    optuna = _optuna()
+    table = RunStore() if runs is None else runs
+    table.folder.mkdir(parents=True, exist_ok=True)
+    check_space(config, space)
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    made = optuna.create_study(
+        study_name=study,
+        storage=storage or f"sqlite:///{table.folder / STUDY}",
+        load_if_exists=True,
+        direction="maximize",
+        sampler=optuna.samplers.TPESampler(seed=None),
+        pruner=optuna.pruners.MedianPruner(n_startup_trials=4, n_warmup_steps=3),
+    )
+
+    def objective(trial: Any) -> float:
+        chosen = {name: _suggest(trial, name, allowed) for name, allowed in space.items()}
+
+        def on_epoch(epoch: EpochReport) -> bool:
+            trial.report(epoch.best, epoch.epoch)
+            return bool(trial.should_prune())
+
+        outcome = train(
+            data,
+            with_settings(config, chosen),
+            name=f"{study}-{trial.number}",
+            runs=table,
+            cache=cache,
+            measure=measure,
+            judge=judge,
+            report=report,
+            on_epoch=on_epoch,
+        )
+        trial.set_user_attr("run", outcome.run)
+        if outcome.status == "stopped":
+            raise optuna.TrialPruned
+        return float(table.find(outcome.run)["best"])
+
+    made.optimize(objective, n_trials=trials)
+    return found_in(made)
+
+
+def found_in(study: Any) -> Found:
+    """What an Optuna study has found."""
+    states = [trial.state.name for trial in study.trials]
+    if "COMPLETE" not in states:
+        return Found(len(states), states.count("PRUNED"), None, {}, "")
+    best = study.best_trial
+    return Found(len(states), states.count("PRUNED"), best.value, dict(best.params), best.user_attrs.get("run", ""))
+
+
+def with_settings(config: Training, chosen: dict[str, Any]) -> Training:
+    """The same settings with some replaced, by dotted name."""
+    values = config.model_dump()
+    for name, value in chosen.items():
+        *path, last = name.split(".")
+        inner = values
+        for part in path:
+            inner = inner[part]
+        inner[last] = value
+    return Training(**values)
+
+
+def check_space(config: Training, space: Space) -> None:
+    """Raise ``InputError`` for a name that is no setting (``arguments.`` takes any), or an empty range."""
+    for name, allowed in space.items():
+        inner: Any = config.model_dump()
+        for part in name.split("."):
+            if not isinstance(inner, dict) or (part not in inner and not name.startswith(("arguments.", "loss.arg"))):
+                raise InputError(f"there is no setting {name!r} to search; settings are those of --set")
+            inner = inner.get(part)
+        if isinstance(allowed, Range) and not allowed.low < allowed.high:
+            raise InputError(f"{name}: a range goes from low to high, got {allowed.low} to {allowed.high}")
+
+
+def parse_space(texts: Sequence[str], parse: Callable[[str], Any]) -> Space:
+    """``name=low:high``, ``name=low:high:log`` or ``name=a|b|c``; ``parse`` reads one value.
+
+    Raises
+    ------
+    InputError
+        If a text is neither.
+    """
+    space: Space = {}
+    for text in texts:
+        name, _, allowed = text.partition("=")
+        bounds = [parse(part) for part in allowed.split(":")]
+        numbers = all(isinstance(bound, (int, float)) for bound in bounds[:2])
+        if "|" in allowed:
+            space[name] = OneOf(tuple(parse(part) for part in allowed.split("|")))
+        elif len(bounds) >= 2 and numbers and bounds[2:] in ([], ["log"]):
+            space[name] = Range(bounds[0], bounds[1], log=len(bounds) == 3)
+        else:
+            raise InputError(f"a setting to search is NAME=LOW:HIGH, NAME=LOW:HIGH:log or NAME=A|B, got {text!r}")
+    return space
+
+
+def _suggest(trial: Any, name: str, allowed: Range | OneOf) -> Any:
+    if isinstance(allowed, OneOf):
+        return trial.suggest_categorical(name, list(allowed.values))
+    suggest = trial.suggest_int if allowed.whole else trial.suggest_float
+    return suggest(name, allowed.low, allowed.high, log=allowed.log)
+
+
+def _optuna() -> Any:
+    try:
+        import optuna
+    except ImportError as error:
+        raise InputError("search-params needs Optuna; pip install 'napari-sparse3d[train]'") from error
+    return optuna
