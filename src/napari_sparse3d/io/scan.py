@@ -173,9 +173,11 @@ def _add_planes(header: FileHeader, collected: _Collected) -> None:
         return
     found = planes_of(header, collected.intern)
     uid = header.text("SeriesInstanceUID")
-    notes = (collected.series if found.planes else collected.empty)[uid]
-    if notes.first is None:
-        notes.first = _describe(header)
+    group = collected.series if found.planes else collected.empty
+    # described before it is entered: a damaged header must leave nothing half-entered behind
+    first = group[uid].first if uid in group else _describe(header)
+    notes = group[uid]
+    notes.first = first
     notes.broken += found.truncated
     if found.problem and found.problem not in notes.problems:
         notes.problems.append(found.problem)

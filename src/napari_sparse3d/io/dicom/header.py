@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import struct
 import warnings
 import zlib
@@ -15,7 +16,7 @@ from typing import Any
 import pydicom
 from pydicom.datadict import tag_for_keyword
 from pydicom.dataset import Dataset, FileDataset
-from pydicom.errors import InvalidDicomError
+from pydicom.errors import BytesLengthException, InvalidDicomError
 from pydicom.pixels.decoders.base import get_decoder
 from pydicom.uid import UID
 
@@ -55,8 +56,8 @@ TAGS: list[Any] = [
 """All that is read of a header; nothing else of it is ever looked at."""
 
 PARSE_ERRORS = (
-    InvalidDicomError, OSError, EOFError, ValueError, TypeError, AttributeError, NotImplementedError, struct.error,
-    zlib.error, RecursionError, LookupError, MemoryError, ArithmeticError, RuntimeError,
+    InvalidDicomError, BytesLengthException, OSError, EOFError, ValueError, TypeError, AttributeError, RuntimeError,
+    NotImplementedError, struct.error, zlib.error, RecursionError, LookupError, MemoryError, ArithmeticError,
 )  # fmt: skip
 """What pydicom raises on damaged files (found by mutating real ones)."""
 
@@ -200,6 +201,8 @@ def _check_inflated(path: Path, size: int) -> None:
 
 def can_decode(transfer_syntax: str) -> bool:
     """Whether an installed codec decodes the pixels."""
+    if re.fullmatch(r"[0-9.]{1,64}", transfer_syntax) is None:
+        return False
     try:
         return bool(get_decoder(UID(transfer_syntax)).is_available)
     except (NotImplementedError, ValueError):

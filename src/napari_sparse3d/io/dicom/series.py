@@ -110,12 +110,11 @@ def _kind_faults(kind: Kind, syntaxes: set[str], described: Described) -> list[F
                 "pixels are colours, not intensities: no volume can be made of them",
             )
         )
-    if kind.bits_allocated not in (1, 8, 16, 32, 64):
-        faults.append(
-            Fault.of(
-                FaultKind.UNREADABLE, f"the header says {kind.bits_allocated} bits a pixel; 8, 16 and 32 are defined"
-            )
+    if kind.bits_allocated not in (1, 8, 16, 32, 64) or not 1 <= kind.bits_stored <= kind.bits_allocated:
+        detail = (
+            f"the header says {kind.bits_stored} bits stored of {kind.bits_allocated} allocated: no such pixel exists"
         )
+        faults.append(Fault.of(FaultKind.UNREADABLE, detail))
     faults.extend(
         Fault.of(
             FaultKind.UNSUPPORTED_CODEC,
