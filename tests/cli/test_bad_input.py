@@ -230,6 +230,26 @@ def test_predict_goes_on_after_a_failure(good_scan, tmp_path):
     assert rows[0]["n_active"] == VoxelSet.load(voxels).n_active
 
 
+def test_predict_names_each_series_of_a_folder(good_scan, tmp_path):
+    from pyarrow import parquet
+
+    folder = tmp_path / "many"
+    (folder / "below").mkdir(parents=True)
+    for name in ("a.nii.gz", "below/b.nii.gz"):
+        (folder / name).write_bytes(good_scan.read_bytes())
+    (folder / "c.nii.gz").write_text("no scan")
+    table = tmp_path / "table.parquet"
+    result = run("predict", folder, "--model", "deepc2", "-o", table)
+    rows = {row["path"]: row for row in parquet.read_table(table).to_pylist()}
+    assert {path: row["status"] for path, row in rows.items()} == {
+        str(folder / "a.nii.gz"): "done",
+        str(folder / "below" / "b.nii.gz"): "done",
+        str(folder / "c.nii.gz"): "failed",
+    }
+    assert all(row["series"] == 0 for row in rows.values())
+    check(result, INPUT, "c.nii.gz")
+
+
 def test_values_that_are_not_finite_are_said_and_survived(tmp_path):
     data = np.zeros((8, 8, 8), np.float32)
     data[2:6, 2:6, 2:6] = 100

@@ -97,7 +97,7 @@ def predict(
             rows.append(_failed(job, path, None, found, 0.0))
             continue
         for info in track(found, path.name):
-            rows.append(_predict(job, path, info))  # noqa: PERF401  (a comprehension would hide the work)
+            rows.append(_predict(job, *_place(path, info), info))  # noqa: PERF401  (one at a time: it is tracked)
 
     _write(output, rows)
     failed = [row for row in rows if row.status == "failed"]
@@ -118,11 +118,26 @@ def _series(path: Path) -> Sequence[SeriesInfo | None] | str:
         found = scan(path)
     except (InputError, OSError) as error:
         return str(error)
-    # scouts and what lies beside a series are passed over, unless there is nothing else
-    return [info for info in found if not (info.localizer or info.auxiliary)] or found
+    # scouts, reports and the like are passed over, unless there is nothing else; a broken file is not
+    return [info for info in found if not (info.localizer or info.auxiliary) or _is_broken(info)] or found
 
 
-def _predict(job: _Job, path: Path, info: SeriesInfo | None) -> Prediction:
+def _is_broken(info: SeriesInfo) -> bool:
+    from napari_sparse3d.io import FaultKind
+
+    return any(fault.kind is FaultKind.UNREADABLE for fault in info.faults)
+
+
+def _place(path: Path, info: SeriesInfo | None) -> tuple[Path, int | None]:
+    """Under which path and index `info` would find this series again: a file of its own, or its place in ``path``."""
+    if info is None:
+        return path, None
+    if path.is_dir() and info.source != path and info.source.is_file() and info.source.is_relative_to(path):
+        return info.source, 0
+    return path, info.index
+
+
+def _predict(job: _Job, path: Path, index: int | None, info: SeriesInfo | None) -> Prediction:
     started = perf_counter()
     try:
         result = job.model.run(
@@ -131,10 +146,10 @@ def _predict(job: _Job, path: Path, info: SeriesInfo | None) -> Prediction:
             device=job.device,
         )
     except (InputError, OSError) as error:
-        return _failed(job, path, info, " ".join(str(error).split()), perf_counter() - started)
+        return _failed(job, path, index, " ".join(str(error).split()), perf_counter() - started)
     return Prediction(
         path=str(path),
-        series=None if info is None else info.index,
+        series=index,
         status="done",
         error=None,
         label=result.label,
@@ -150,9 +165,8 @@ def _predict(job: _Job, path: Path, info: SeriesInfo | None) -> Prediction:
     )
 
 
-def _failed(job: _Job, path: Path, info: SeriesInfo | None, error: str, seconds: float) -> Prediction:
+def _failed(job: _Job, path: Path, index: int | None, error: str, seconds: float) -> Prediction:
     unknown = (None,) * 6
-    index = None if info is None else info.index
     return Prediction(str(path), index, "failed", error, *unknown, job.recipe.name, job.model.card.name, None, seconds)
 
 
