@@ -1,5 +1,6 @@
 #include "site_index.h"
 
+#include <algorithm>
 #include <stdexcept>
 #include <string>
 
@@ -71,9 +72,20 @@ Sites reached_sites(const SiteIndex& in, const Geometry& geometry) {
     auto out = std::make_shared<SiteIndex>(geometry.batch, geometry.out_shape);
     const Window window = window_of(geometry);
     const SiteView from = in.view();
-    kernels().mark_words(from, window, out->view(), out->top.data());
-    out->list_words();
-    kernels().mark_sites(from, window, out->view(), out->bits.data());
+    const std::int64_t words = out->word_count();
+    if (words <= 16 * std::int64_t(from.n_words) + 65536) {
+        const Scratchpad pad(std::size_t(words) * 8);
+        std::uint64_t* grid = pad.as<std::uint64_t>();
+        std::fill_n(grid, words, 0);
+        kernels().mark_cells(from, window, out->view(), grid);
+        kernels().summarize(grid, words, out->top.data());
+        out->list_words();
+        for (std::size_t i = 0; i < out->word.size(); ++i) out->bits[i] = grid[out->word[i]];
+    } else {
+        kernels().mark_words(from, window, out->view(), out->top.data());
+        out->list_words();
+        kernels().mark_sites(from, window, out->view(), out->bits.data());
+    }
     out->rank_sites();
     return out;
 }
@@ -93,6 +105,8 @@ Window window_of(const Geometry& g) {
     for (std::size_t axis = 0; axis < 3; ++axis) {
         if (g.kernel[axis] < 1 || g.stride[axis] < 1 || g.dilation[axis] < 1 || g.padding[axis] < 0)
             throw std::invalid_argument("kernel, stride and dilation must be at least 1 and padding at least 0 on every axis");
+        if (std::int64_t(g.kernel[axis] - 1) * g.dilation[axis] > 512 || g.stride[axis] > 512)
+            throw std::invalid_argument("a window may reach over at most 512 cells, and strides are at most 512");
         w.kernel[axis] = g.kernel[axis];
         w.stride[axis] = g.stride[axis];
         w.padding[axis] = g.padding[axis];
@@ -110,9 +124,64 @@ Geometry Geometry::reversed() const {
     return r;
 }
 
+namespace {
+
+// One pass over sites that are in raster order, inside the grid and unique. False, with the index as it was, if they are not.
+bool index_in_raster_order(const std::int32_t* indices, std::int64_t n, SiteIndex& index) {
+    const std::int32_t none[3] = {-1, 0, 0};
+    const std::int32_t* line = none;  // of the site before
+    std::uint32_t line_word = 0, word = 0;
+    std::int32_t last_x = -1;
+    std::uint64_t bits = 0;
+    const auto finish_word = [&](std::int64_t next) {
+        if (bits != 0) {
+            index.word.push_back(word);
+            index.bits.push_back(bits);
+        }
+        index.base.push_back(std::uint32_t(next));
+        bits = 0;
+    };
+    bool good = true;
+    for (std::int64_t i = 0; i < n && good; ++i) {
+        const std::int32_t* site = indices + 4 * i;
+        const std::int32_t x = site[3];
+        if (site[2] != line[2] || site[1] != line[1] || site[0] != line[0]) {
+            good = std::uint32_t(site[0]) < std::uint32_t(index.batch) && std::uint32_t(site[1]) < std::uint32_t(index.shape[0]) &&
+                   std::uint32_t(site[2]) < std::uint32_t(index.shape[1]) &&
+                   (site[0] > line[0] || (site[0] == line[0] && (site[1] > line[1] || (site[1] == line[1] && site[2] > line[2]))));
+            line = site;
+            line_word = ((std::uint32_t(site[0]) * std::uint32_t(index.shape[0]) + std::uint32_t(site[1])) * std::uint32_t(index.shape[1]) +
+                         std::uint32_t(site[2])) * std::uint32_t(index.words_x);
+            last_x = -1;
+        }
+        good = good && x > last_x && x < index.shape[2];
+        last_x = x;
+        const std::uint32_t of = line_word + std::uint32_t(x >> 6);
+        if (of != word || bits == 0) {
+            finish_word(i);
+            word = of;
+        }
+        bits |= std::uint64_t(1) << (x & 63);
+    }
+    if (!good || n == 0) {
+        index.word.clear();
+        index.bits.clear();
+        index.base.clear();
+        return false;
+    }
+    finish_word(n);
+    for (const std::uint32_t w : index.word) index.top[w >> 6] |= std::uint64_t(1) << (w & 63);
+    index.top_rank.resize(index.top.size() + 1);
+    kernels().rank_top(index.top.data(), std::int64_t(index.top.size()), index.top_rank.data());
+    return true;
+}
+
+}  // namespace
+
 Sites index_sites(const std::int32_t* indices, std::int64_t n, int batch, std::array<int, 3> shape) {
     auto index = std::make_shared<SiteIndex>(batch, shape);
     if (n > 2147483647) throw std::invalid_argument("at most 2^31 - 1 sites, got " + std::to_string(n));
+    if (index_in_raster_order(indices, n, *index)) return index;
     const auto word_of = [&](const std::int32_t* site) {
         return ((std::uint32_t(site[0]) * std::uint32_t(shape[0]) + std::uint32_t(site[1])) * std::uint32_t(shape[1]) +
                 std::uint32_t(site[2])) *

@@ -5,10 +5,29 @@ namespace sparse3d {
 namespace S3D_ISA {
 namespace {
 
-// Call put(word_x, bits) with the cells of an output line that the cells of one input word reach along x.
-template <class Put>
-S3D_INLINE void reach_along_x(const Window& w, int word_x, uint64_t bits, int out_x, int out_words, Put&& put) {
+// The cells of an output line that one input word reaches along x, as words from `first` on.
+struct Reach {
+    static constexpr int kWords = 16;
+    int first, count;
+    uint64_t cells[kWords];
+};
+
+// False if they are too far apart for that.
+S3D_INLINE bool reach_along_x(const Window& w, int word_x, uint64_t bits, int out_x, int out_words, Reach& reach) {
     const int stride = w.stride[2];
+    // where the ends of the word go through the first and the last offset
+    const int ends[2] = {word_x * 64 + lowest(bits), word_x * 64 + 63 - __builtin_clzll(bits)};
+    const int far = (w.kernel[2] - 1) * w.dilation[2];
+    const int low = w.transposed ? ends[0] * stride - w.padding[2] : (ends[0] + w.padding[2] - far) / stride;
+    const int high = w.transposed ? ends[1] * stride + far - w.padding[2] : (ends[1] + w.padding[2]) / stride;
+    reach.first = low < 0 ? 0 : low >> 6;
+    const int last = min(high >> 6, out_words - 1);
+    reach.count = last - reach.first + 1;
+    if (reach.count > Reach::kWords) return false;
+    for (int i = 0; i < reach.count; ++i) reach.cells[i] = 0;
+    const auto put = [&](int word, uint64_t cells) {
+        if (word >= reach.first && word <= last) reach.cells[word - reach.first] |= cells;
+    };
     for (int kx = 0; kx < w.kernel[2]; ++kx) {
         const int shift = (w.padding[2] - kx * w.dilation[2]) * (w.transposed ? -1 : 1);
         if (stride == 1 || (stride == 2 && !w.transposed)) {
@@ -17,15 +36,10 @@ S3D_INLINE void reach_along_x(const Window& w, int word_x, uint64_t bits, int ou
             const uint64_t moved[2] = {bits << s, s ? bits >> (64 - s) : 0};
             for (int i = 0; i < 2; ++i) {
                 if (moved[i] == 0 || word + i < 0) continue;
-                int target = word + i;
-                uint64_t cells = moved[i];
-                if (stride == 2) {
-                    cells = even_bits(cells) << (target & 1 ? 32 : 0);
-                    target >>= 1;
-                }
-                if (target >= out_words) continue;
-                if (target == out_words - 1 && (out_x & 63)) cells &= below(out_x & 63);
-                if (cells) put(target, cells);
+                if (stride == 1)
+                    put(word + i, moved[i]);
+                else
+                    put((word + i) >> 1, even_bits(moved[i]) << ((word + i) & 1 ? 32 : 0));
             }
         } else {
             for (uint64_t rest = bits; rest != 0; rest &= rest - 1) {
@@ -34,22 +48,35 @@ S3D_INLINE void reach_along_x(const Window& w, int word_x, uint64_t bits, int ou
             }
         }
     }
+    if (last == out_words - 1 && (out_x & 63) && reach.count > 0) reach.cells[reach.count - 1] &= below(out_x & 63);
+    return true;
 }
 
+// Call put(word of the grid, cells) for all that the input sites reach; a word may come many times.
 template <class Put>
-S3D_INLINE void reach(const SiteView& in, const Window& w, const SiteView& out, Put&& put) {
+S3D_INLINE void over_reached(const SiteView& in, const Window& w, const SiteView& out, Put&& put) {
     for (uint32_t slot = 0; slot < in.n_words; ++slot) {
         int word_x;
         const Line at = line_of(in, in.word[slot], word_x);
-        for (int kz = 0; kz < w.kernel[0]; ++kz) {
-            const int z = output_coordinate(w, 0, at.z, kz, out.z);
-            if (z < 0) continue;
-            for (int ky = 0; ky < w.kernel[1]; ++ky) {
-                const int y = output_coordinate(w, 1, at.y, ky, out.y);
-                if (y < 0) continue;
-                const uint32_t line_word = first_word(out, at.b, z, y);
-                reach_along_x(w, word_x, in.bits[slot], out.x, out.words_x,
-                              [&](int x, uint64_t cells) { put(line_word + uint32_t(x), cells); });
+        // a word at a time, or where that reaches too far, a cell at a time
+        for (uint64_t rest = in.bits[slot]; rest != 0;) {
+            Reach reach;
+            uint64_t bits = rest;
+            if (!reach_along_x(w, word_x, bits, out.x, out.words_x, reach)) {
+                bits = rest & (0 - rest);
+                reach_along_x(w, word_x, bits, out.x, out.words_x, reach);
+            }
+            rest &= ~bits;
+            for (int kz = 0; kz < w.kernel[0]; ++kz) {
+                const int z = output_coordinate(w, 0, at.z, kz, out.z);
+                if (z < 0) continue;
+                for (int ky = 0; ky < w.kernel[1]; ++ky) {
+                    const int y = output_coordinate(w, 1, at.y, ky, out.y);
+                    if (y < 0) continue;
+                    const uint32_t word = first_word(out, at.b, z, y) + uint32_t(reach.first);
+                    for (int i = 0; i < reach.count; ++i)
+                        if (reach.cells[i]) put(word + uint32_t(i), reach.cells[i]);
+                }
             }
         }
     }
@@ -57,14 +84,22 @@ S3D_INLINE void reach(const SiteView& in, const Window& w, const SiteView& out, 
 
 }  // namespace
 
+void mark_cells(const SiteView& in, const Window& w, const SiteView& out, uint64_t* grid) {
+    over_reached(in, w, out, [&](uint32_t word, uint64_t cells) { grid[word] |= cells; });
+}
+
 void mark_words(const SiteView& in, const Window& w, const SiteView& out, uint64_t* top) {
-    reach(in, w, out, [&](uint32_t word, uint64_t) { top[word >> 6] |= uint64_t(1) << (word & 63); });
+    over_reached(in, w, out, [&](uint32_t word, uint64_t) { top[word >> 6] |= uint64_t(1) << (word & 63); });
 }
 
 void mark_sites(const SiteView& in, const Window& w, const SiteView& out, uint64_t* bits) {
-    reach(in, w, out, [&](uint32_t word, uint64_t cells) {
+    over_reached(in, w, out, [&](uint32_t word, uint64_t cells) {
         bits[out.top_rank[word >> 6] + uint32_t(popcount(out.top[word >> 6] & below(int(word & 63))))] |= cells;
     });
+}
+
+void summarize(const uint64_t* grid, int64_t n, uint64_t* top) {
+    for (int64_t i = 0; i < n; ++i) top[i >> 6] |= uint64_t(grid[i] != 0) << (i & 63);
 }
 
 void rank_top(const uint64_t* top, int64_t n, uint32_t* rank) {
@@ -106,29 +141,76 @@ void write_sites(const SiteView& sites, uint32_t first, uint32_t last, int32_t* 
 }
 
 size_t neighbours_scratch(const SiteView&, const Window& w, int tile_rows) {
-    const int offsets = w.kernel[0] * w.kernel[1] * w.kernel[2];
-    return pair_lists_bytes(tile_rows, offsets);
+    return pair_lists_bytes(tile_rows, w.kernel[0] * w.kernel[1] * w.kernel[2]);
 }
+
+namespace {
+
+#if defined(__AVX512F__)
+// Windows of stride 1 on rows in raster order: each word's stretch of a column is written at once.
+void neighbours_of_words(const SiteView& in, const SiteView& out, const Window& w, const Tile& t, int32_t* table) {
+    const __m512i lane = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+    for (uint32_t slot = t.first; slot < t.last; ++slot) {
+        int word_x;
+        const Line at = line_of(out, out.word[slot], word_x);
+        const uint64_t out_bits = out.bits[slot];
+        const int n = popcount(out_bits);
+        for (int kz = 0; kz < w.kernel[0]; ++kz)
+            for (int ky = 0; ky < w.kernel[1]; ++ky) {
+                const int z = input_coordinate(w, 0, at.z, kz, in.z), y = input_coordinate(w, 1, at.y, ky, in.y);
+                const bool inside = z >= 0 && y >= 0;
+                LineReader line{in, inside ? first_word(in, at.b, z, y) : 0, -2, {0, 0}, {0, 0}};
+                for (int kx = 0; kx < w.kernel[2]; ++kx) {
+                    const int reach = kx * w.dilation[2] - w.padding[2];
+                    const Cells cells = inside ? line.from(word_x * 64 + (w.transposed ? -reach : reach)) : Cells{0, 0};
+                    int32_t* column = table + int64_t((kz * w.kernel[1] + ky) * w.kernel[2] + kx) * out.n_sites + out.base[slot];
+                    // of the inputs opposite: which lie at an output, and which outputs have one
+                    uint64_t taken = _pext_u64(out_bits, cells.bits), met = _pext_u64(cells.bits, out_bits);
+                    __m512i rank = _mm512_add_epi32(_mm512_set1_epi32(int32_t(cells.rank)), lane);
+                    // ranks of taken inputs, packed; then spread over the outputs that meet one
+                    alignas(64) int32_t packed[64 + 16];
+                    int32_t* next = packed;
+                    for (; taken != 0; taken >>= 16) {
+                        _mm512_storeu_si512(next, _mm512_maskz_compress_epi32(__mmask16(taken), rank));
+                        next += popcount(taken & 0xffff);
+                        rank = _mm512_add_epi32(rank, _mm512_set1_epi32(16));
+                    }
+                    const int32_t* from = packed;
+                    for (int i = 0; i < n; i += 16, met >>= 16) {
+                        const __m512i rows = _mm512_mask_expand_epi32(_mm512_set1_epi32(-1), __mmask16(met), _mm512_loadu_si512(from));
+                        const __mmask16 part = n - i >= 16 ? __mmask16(0xffff) : __mmask16((1u << (n - i)) - 1);
+                        _mm512_mask_storeu_epi32(column + i, part, rows);
+                        from += popcount(met & 0xffff);
+                    }
+                }
+            }
+    }
+}
+#endif
+
+}  // namespace
 
 // table (offsets, sites of out)
 void neighbours_tile(const SiteView& in, const SiteView& out, const Window& w, int tile_rows, int64_t tile, int32_t* table,
                      void* memory) {
+    const Tile t = tile_at(out, tile_rows, tile);
+#if defined(__AVX512F__)
+    if (w.stride[2] == 1 && in.rows == nullptr && out.rows == nullptr) {
+        neighbours_of_words(in, out, w, t, table);
+        return;
+    }
+#endif
     const int offsets = w.kernel[0] * w.kernel[1] * w.kernel[2];
     Scratch scratch{static_cast<char*>(memory)};
     const PairLists lists = take_pair_lists(scratch, tile_rows, offsets);
-    const Tile t = tile_at(out, tile_rows, tile);
     find_pairs(in, out, w, t.first, t.last, 0, offsets, lists);
     for (int k = 0; k < offsets; ++k) {
         int32_t* column = table + int64_t(k) * out.n_sites;
         const int32_t* from = lists.in + int64_t(k) * lists.capacity;
         const int32_t* to = lists.out + int64_t(k) * lists.capacity;
-        if (out.rows != nullptr) {
-            for (int i = 0; i < t.rows; ++i) column[out.rows[t.rank + i]] = -1;
-            for (int i = 0; i < lists.count[k]; ++i) column[out.rows[t.rank + to[i]]] = from[i];
-        } else {
-            for (int i = 0; i < t.rows; ++i) column[t.rank + i] = -1;
-            for (int i = 0; i < lists.count[k]; ++i) column[t.rank + to[i]] = from[i];
-        }
+        const auto row = [&](int i) { return out.rows != nullptr ? out.rows[t.rank + i] : t.rank + i; };
+        for (int i = 0; i < t.rows; ++i) column[row(i)] = -1;
+        for (int i = 0; i < lists.count[k]; ++i) column[row(to[i])] = from[i];
     }
 }
 

@@ -4,6 +4,8 @@
 namespace sparse3d {
 namespace S3D_ISA {
 
+void mark_cells(const SiteView&, const Window&, const SiteView&, uint64_t*);
+void summarize(const uint64_t*, int64_t, uint64_t*);
 void mark_words(const SiteView&, const Window&, const SiteView&, uint64_t*);
 void mark_sites(const SiteView&, const Window&, const SiteView&, uint64_t*);
 void rank_top(const uint64_t*, int64_t, uint32_t*);
@@ -83,7 +85,8 @@ constexpr TypedKernels<T> typed() {
 }  // namespace S3D_ISA
 
 const Kernels S3D_JOIN(kernels_, S3D_ISA) = {
-    S3D_TEXT(S3D_ISA),         S3D_ISA::mark_words,      S3D_ISA::mark_sites,
+    S3D_TEXT(S3D_ISA),         S3D_ISA::mark_cells,      S3D_ISA::summarize,
+    S3D_ISA::mark_words,      S3D_ISA::mark_sites,
     S3D_ISA::rank_top,         S3D_ISA::rank_bits,       S3D_ISA::list_words,
     S3D_ISA::write_sites,      S3D_ISA::neighbours_scratch, S3D_ISA::neighbours_tile,
     S3D_ISA::count_pairs,      S3D_ISA::add_missing_rows, S3D_ISA::winograd_scratch,

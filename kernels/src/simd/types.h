@@ -134,8 +134,10 @@ struct TypedKernels {
 
 struct Kernels {
     const char* name;
-    // Output words that the sites of words [first, last) reach: set their bits in `top`, or, with `top` complete and
-    // ranked, set the sites in `bits`.
+    // What the input sites reach: all cells of the grid at once, and which words hold any; or, where the grid is too large
+    // to write out, first the words, and with these ranked, their cells.
+    void (*mark_cells)(const SiteView& in, const Window&, const SiteView& out, uint64_t* grid);
+    void (*summarize)(const uint64_t* grid, int64_t n, uint64_t* top);
     void (*mark_words)(const SiteView& in, const Window&, const SiteView& out, uint64_t* top);
     void (*mark_sites)(const SiteView& in, const Window&, const SiteView& out, uint64_t* bits);
     void (*rank_top)(const uint64_t* top, int64_t n, uint32_t* rank);
