@@ -17,6 +17,7 @@ COMMANDS = (
     *("demo", "doctor"),
     *("info", "convert", "voxelize"),
     *("activations", "predict", "models"),
+    *("map", "similar"),
     *("train", "evaluate", "runs", "search-params", "export"),
 )
 """In the order of the help: first look, then data, then networks, then training."""

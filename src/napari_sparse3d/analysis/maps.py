@@ -1,0 +1,169 @@
+"""Flat maps of embeddings: PCA at once, t-SNE as it converges, and new cases placed into a map that is there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_sparse3d.errors import InputError
+
+Watch = Callable[[int, NDArray[np.float32]], bool]
+"""Called with the iteration and the positions (N, 2) so far; True stops, with what there is."""
+
+EARLY_ITERATIONS, ITERATIONS = 250, 500
+_EXACT_UP_TO = 5000
+
+
+def pca(embeddings: NDArray[Any]) -> NDArray[np.float32]:
+    """The first two principal components.
+
+    Parameters
+    ----------
+    embeddings : ndarray
+        (N, D), N at least 1.
+
+    Returns
+    -------
+    ndarray
+        (N, 2) float32. Signs are such that the largest part of each component is positive.
+    """
+    _check(embeddings, 1)
+    centred = embeddings.astype(np.float64) - embeddings.mean(axis=0, dtype=np.float64)
+    # of the (D, D) covariance: D is small and N may not be
+    _, vectors = np.linalg.eigh(centred.T @ centred)
+    axes = vectors[:, ::-1][:, :2]
+    axes = axes * np.where(np.abs(axes).max(axis=0) == axes.max(axis=0), 1, -1)
+    positions = np.zeros((len(centred), 2), dtype=np.float32)
+    positions[:, : axes.shape[1]] = centred @ axes
+    return positions
+
+
+def tsne(
+    embeddings: NDArray[Any],
+    *,
+    perplexity: float = 30,
+    seed: int = 0,
+    watch: Watch | None = None,
+    every: int = 10,
+    n_jobs: int = 1,
+) -> NDArray[np.float32]:
+    """t-SNE of unit vectors, from their principal components.
+
+    Parameters
+    ----------
+    embeddings : ndarray
+        (N, D), N at least 5.
+    perplexity : float
+        Made smaller where there are few cases (at most (N - 1) / 3).
+    seed : int
+        For the search of neighbours, where it is approximate.
+    watch : callable, optional
+        Called after every ``every`` iterations.
+    n_jobs : int
+        Threads. One is faster than two on a busy machine.
+
+    Returns
+    -------
+    ndarray
+        (N, 2) float32.
+
+    References
+    ----------
+    van der Maaten, Hinton. JMLR 2008. Poličar, Stražar, Zupan. openTSNE. JSS 2024.
+    """
+    from openTSNE import TSNEEmbedding
+
+    _check(embeddings, 5)
+    affinities = _affinities(embeddings, perplexity, seed, n_jobs)
+
+    def callback(iteration: int, _error: float, positions: Any) -> bool:
+        return bool(watch is not None and watch(iteration, np.asarray(positions, dtype=np.float32).copy()))
+
+    start = pca(embeddings).astype(np.float64)
+    start /= (start[:, 0].std() or 1.0) * 1e4  # t-SNE begins small: points can then pass each other
+    fitted = TSNEEmbedding(
+        start,
+        affinities,
+        negative_gradient_method="bh" if len(embeddings) < 10_000 else "fft",
+        random_state=seed,
+        n_jobs=n_jobs,
+    )
+    stopped = False
+
+    def remembering(iteration: int, error: float, positions: Any) -> bool:
+        nonlocal stopped
+        stopped = callback(iteration, error, positions)
+        return stopped
+
+    shared = {"inplace": True, "n_jobs": n_jobs, "callbacks": [remembering], "callbacks_every_iters": every}
+    fitted = fitted.optimize(EARLY_ITERATIONS, exaggeration=12, momentum=0.5, **shared)
+    if not stopped:
+        fitted = fitted.optimize(ITERATIONS, momentum=0.8, **shared)
+    return np.asarray(fitted, dtype=np.float32)
+
+
+def place(
+    new: NDArray[Any],
+    embeddings: NDArray[Any],
+    positions: NDArray[Any],
+    *,
+    perplexity: float = 5,
+    seed: int = 0,
+) -> NDArray[np.float32]:
+    """Place new cases into a map that is there, which stays as it is.
+
+    Parameters
+    ----------
+    new : ndarray
+        (M, D).
+    embeddings, positions : ndarray
+        (N, D) and (N, 2): what the map shows, and where.
+    perplexity : float
+        About how many neighbours pull at a new case.
+
+    Returns
+    -------
+    ndarray
+        (M, 2) float32.
+    """
+    from openTSNE import TSNEEmbedding
+
+    _check(embeddings, 5)
+    if new.ndim != 2 or new.shape[1] != embeddings.shape[1]:
+        raise InputError(f"new cases must be (M, {embeddings.shape[1]}), got {new.shape}; use the map's own model")
+    affinities = _affinities(embeddings, perplexity, seed, 1)
+    fitted = TSNEEmbedding(np.asarray(positions, dtype=np.float64), affinities, random_state=seed, n_jobs=1)
+    partial = fitted.prepare_partial(
+        np.ascontiguousarray(_unit(new)), initialization="median", k=min(10, len(embeddings) - 1), perplexity=perplexity
+    )
+    partial = partial.optimize(n_iter=100, learning_rate=0.1, momentum=0.8, max_grad_norm=0.25, inplace=True)
+    return np.asarray(partial, dtype=np.float32)
+
+
+def _affinities(embeddings: NDArray[Any], perplexity: float, seed: int, n_jobs: int) -> Any:
+    from openTSNE.affinity import PerplexityBasedNN
+
+    return PerplexityBasedNN(
+        np.ascontiguousarray(_unit(embeddings)),
+        perplexity=min(perplexity, (len(embeddings) - 1) / 3),
+        method="exact" if len(embeddings) <= _EXACT_UP_TO else "approx",
+        random_state=seed,
+        n_jobs=n_jobs,
+    )
+
+
+def _unit(vectors: NDArray[Any]) -> NDArray[np.float64]:
+    """On unit vectors Euclidean and cosine neighbours are the same."""
+    values = vectors.astype(np.float64)
+    length = np.linalg.norm(values, axis=1, keepdims=True)
+    return np.asarray(values / np.where(length > 0, length, 1))
+
+
+def _check(embeddings: NDArray[Any], least: int) -> None:
+    if embeddings.ndim != 2 or len(embeddings) < least:
+        raise InputError(f"a map needs embeddings (N, D) with N of at least {least}, got {embeddings.shape}")
+    if not np.isfinite(embeddings).all():
+        raise InputError("an embedding holds a value that is not finite; embed the cohort again")

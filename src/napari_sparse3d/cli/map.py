@@ -1,0 +1,43 @@
+"""``napari-sparse3d map``: a flat map of a cohort."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from napari_sparse3d.cli.common import CallError, JsonFlag, emit, say, status
+from napari_sparse3d.cli.options import check_output
+
+
+def map(
+    table: Annotated[Path, typer.Argument(metavar="TABLE.parquet", help="A table with embeddings, from `predict`.")],
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="OUT.parquet", help="The table, with x and y.")],
+    method: Annotated[str, typer.Option("--method", metavar="M", help="tsne or pca.")] = "tsne",
+    perplexity: Annotated[float, typer.Option("--perplexity", min=1, help="t-SNE: about how many neighbours.")] = 30,
+    seed: Annotated[int, typer.Option("--seed", help="Of the search for neighbours in large cohorts.")] = 0,
+    as_json: JsonFlag = False,
+) -> None:
+    """Place every case of a cohort on a flat map: similar cases lie together.
+
+    Example: napari-sparse3d map predictions.parquet -o map.parquet
+    """
+    check_output(output, ".parquet")
+    if method not in ("tsne", "pca"):
+        raise CallError(f"--method must be tsne or pca, got {method!r}")
+    from napari_sparse3d.analysis import maps
+    from napari_sparse3d.cohort import read_cohort, rows_of, write_rows
+
+    cohort = read_cohort(table)
+    with status(f"Mapping {len(cohort)} cases by {method}"):
+        if method == "pca":
+            positions = maps.pca(cohort.embeddings)
+        else:
+            positions = maps.tsne(cohort.embeddings, perplexity=perplexity, seed=seed)
+    rows = [{**row, "x": float(x), "y": float(y)} for row, (x, y) in zip(rows_of(cohort), positions, strict=True)]
+    write_rows(rows, output)
+    if as_json:
+        emit({"out": output, "n": len(rows), "left_out": cohort.n_failed, "method": method, "positions": positions})
+    else:
+        say(f"{output}: {len(rows)} cases by {method}, {cohort.n_failed} without an embedding left out")

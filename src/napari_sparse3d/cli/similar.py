@@ -1,0 +1,78 @@
+"""``napari-sparse3d similar``: the most similar cases of a cohort."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from napari_sparse3d.cli.common import JsonFlag, emit, show, status
+from napari_sparse3d.cli.options import (
+    DeviceOption,
+    EngineOption,
+    FrameOption,
+    ModelOption,
+    RecipeOption,
+    RepairOption,
+    ScanPath,
+    SeriesOption,
+    check_engine,
+    find_model,
+    find_recipe,
+    read_voxels,
+)
+
+
+def similar(
+    path: ScanPath,
+    table: Annotated[Path, typer.Option("--table", metavar="T.parquet", help="A cohort, embedded by the same model.")],
+    model: ModelOption,
+    k: Annotated[int, typer.Option("-k", min=1, help="How many.")] = 5,
+    patient: Annotated[
+        str | None,
+        typer.Option("--not-patient", metavar="P", help="Leave out this patient's cases (as in the table)."),
+    ] = None,
+    recipe: RecipeOption = None,
+    engine: EngineOption = "auto",
+    device: DeviceOption = "auto",
+    series: SeriesOption = None,
+    frame: FrameOption = None,
+    repair: RepairOption = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Find the cases of a cohort that are most like a scan, by the distance of their embeddings.
+
+    Example: napari-sparse3d similar head.nii.gz --table predictions.parquet --model deepc2 -k 5
+    """
+    check_engine(engine, device)
+    network = find_model(model)
+    how = network.card.recipe if recipe is None else find_recipe(recipe)
+    from napari_sparse3d.analysis.neighbours import similar as nearest
+    from napari_sparse3d.cohort import read_cohort
+
+    cohort = read_cohort(table)
+    with status(f"Reading {path}"):
+        voxels = read_voxels(path, how, series=series, frame=frame, repair=repair)
+    result = network.run(voxels, engine=engine, device=device)
+    groups = None if patient is None else cohort.column("patient")
+    indices, distances = nearest(
+        result.embedding[None], cohort.embeddings, k, groups=groups, query_groups=None if patient is None else [patient]
+    )
+    found = [
+        {**cohort.row(int(index)), "distance": float(distance)}
+        for index, distance in zip(indices[0], distances[0], strict=True)
+        if index >= 0
+    ]
+    if as_json:
+        emit({"cases": found, "model": network.card.name, "n_cohort": len(cohort)})
+        return
+    from rich.table import Table
+
+    shown = Table(box=None, pad_edge=False, header_style="bold")
+    for name in ("distance", "label", "prediction", "path"):
+        shown.add_column(name, justify="right" if name == "distance" else "left")
+    for case in found:
+        words = (str(case.get(name) or "") for name in ("label", "prediction", "path"))
+        shown.add_row(f"{case['distance']:.4f}", *words)
+    show(shown)

@@ -1,0 +1,100 @@
+"""Embedding the cases of a cohort, one after the other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_sparse3d.cohort.cases import Case
+from napari_sparse3d.errors import InputError
+from napari_sparse3d.io import read_volume
+from napari_sparse3d.models import Model
+from napari_sparse3d.voxels import Recipe, VoxelSet, require_voxels, voxelize
+
+THUMBNAIL = 48
+"""Pixels along each side."""
+
+
+def embed_cases(
+    cases: Sequence[Case], model: Model, *, recipe: Recipe | None = None, engine: str = "auto", device: str = "auto"
+) -> Iterator[dict[str, Any]]:
+    """Embed and classify cases; yields a record for each, in order.
+
+    Parameters
+    ----------
+    cases : sequence of Case
+    model : Model
+    recipe : Recipe, optional
+        Unless given, the model's own.
+    engine, device : str
+        As for ``Model.run``.
+
+    Yields
+    ------
+    dict
+        ``path``, ``series``, ``name``, ``status`` (``done`` or ``failed``), ``error``, what the case has of its own
+        (``label``, ``patient``, ``split``, ...), ``prediction``, ``probability``, ``probabilities``, ``embedding``,
+        ``n_active``, ``active_percent``, ``recipe``, ``model``, ``seconds``, ``thumbnail`` (bytes, 48 x 48).
+    """
+    how = recipe or model.card.recipe
+    for case in cases:
+        started = perf_counter()
+        row: dict[str, Any] = {
+            "path": str(case.path), "series": case.series, "name": case.name, "status": "done", "error": None,
+            **case.about, "recipe": how.name, "model": model.card.name,
+        }  # fmt: skip
+        try:
+            voxels = voxels_of(case, how)
+            result = model.run(voxels, engine=engine, device=device)
+        except (InputError, OSError) as error:
+            yield {**row, "status": "failed", "error": " ".join(str(error).split())}
+            continue
+        yield {
+            **row,
+            "prediction": result.label,
+            "probability": float(result.probabilities.max()),
+            "probabilities": result.probabilities.tolist(),
+            "embedding": result.embedding.tolist(),
+            "n_active": voxels.n_active,
+            "active_percent": result.input.active_percent,
+            "seconds": perf_counter() - started,
+            "thumbnail": thumbnail(voxels).tobytes(),
+        }
+
+
+def voxels_of(case: Case, recipe: Recipe) -> VoxelSet:
+    """Read a case and make its voxel set.
+
+    Raises
+    ------
+    InputError
+        If it cannot be read, or the recipe leaves nothing of it.
+    """
+    if case.path.suffix == ".npz":
+        return VoxelSet.load(case.path)
+    volume = read_volume(case.info) if case.info is not None else read_volume(case.path, series=case.series)
+    return require_voxels(voxelize(volume, recipe), volume, recipe)
+
+
+def thumbnail(voxels: VoxelSet, side: int = THUMBNAIL) -> NDArray[np.uint8]:
+    """The voxel set seen along x, superior up and anterior left; brighter where more voxels lie behind each other.
+
+    Returns
+    -------
+    ndarray
+        (side, side) uint8.
+    """
+    picture = np.zeros((side, side), dtype=np.float64)
+    if voxels.n_active == 0:
+        return picture.astype(np.uint8)
+    spacing_mm = np.linalg.norm(voxels.affine[:3, :3], axis=0)
+    zy = voxels.indices[:, :2] * spacing_mm[:2]
+    low, high = zy.min(axis=0), zy.max(axis=0)
+    span = max(float((high - low).max()), 1e-6)
+    place = ((zy - (low + high) / 2) / span * (side - 1) + (side - 1) / 2).round().astype(int)
+    np.add.at(picture, (side - 1 - place[:, 0], side - 1 - place[:, 1]), 1)
+    return np.asarray(255 * np.sqrt(picture / picture.max()), dtype=np.uint8)
