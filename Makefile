@@ -13,7 +13,9 @@ KERNEL_BUILD := build/kernels-tests
 
 # PYTHON=/usr/bin/python3.12 chooses the interpreter of .venv; PYTEST_ARGS="tests/io -x" narrows the tests.
 export PYTHON
+# WORKERS=0 runs them in one process, for a debugger or a quiet timing.
 PYTEST_ARGS ?=
+WORKERS ?= 2
 
 # Without compiling all of 190 packages to bytecode, most of it never imported, the set-up takes half the time.
 INSTALL = $(PY) -m pip install --quiet --disable-pip-version-check --no-compile
@@ -42,7 +44,7 @@ test-kernels: setup ## the C++ tests alone, which need neither Python nor torch
 .PHONY: test-python
 test-python: setup ## the Python tests alone; PYTEST_ARGS="tests/io -x" narrows them
 	$(say) 'Running the Python tests'
-	scripts/with-display $(PY) -m pytest $(PYTEST_ARGS)
+	scripts/with-display $(PY) -m pytest -n $(WORKERS) --dist loadgroup $(PYTEST_ARGS)
 
 .PHONY: lint
 lint: setup ## ruff and mypy

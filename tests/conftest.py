@@ -13,6 +13,11 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, settings
 
+# Workers of `pytest -n` share the processor; each would else start a thread for every core. Before torch is imported.
+if "PYTEST_XDIST_WORKER_COUNT" in os.environ:
+    threads = max(1, (os.cpu_count() or 1) // int(os.environ["PYTEST_XDIST_WORKER_COUNT"]))
+    os.environ.setdefault("OMP_NUM_THREADS", str(threads))
+
 # Other programs may hold the processor, so the time an example takes says nothing about the code.
 _UNTIMED: dict[str, Any] = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
 settings.register_profile("dev", **_UNTIMED)
@@ -62,7 +67,10 @@ def data_dir() -> Path:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip, with the reason, what this machine cannot run."""
+    """Skip, with the reason, what this machine cannot run; keep what opens windows in one worker of `pytest -n`."""
+    for item in items:
+        if item.get_closest_marker("gui"):
+            item.add_marker(pytest.mark.xdist_group("gui"))  # two windows would fight for the keyboard focus
     if sys.platform == "linux" and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
         _skip(items, "gui", "opens a window and there is no display: install xvfb and call `make test`")
     if any(item.get_closest_marker("gpu") for item in items):
