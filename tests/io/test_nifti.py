@@ -270,7 +270,8 @@ def test_sample_head_mri_needs_no_nilearn_import() -> None:
     assert volume.spacing_mm == (1, 1, 1)
     assert sample_head_mri_path().is_file()
     # in a process of its own: other tests of this one import nilearn
-    source = "import sys; from napari_sparse3d.io import sample_head_mri; sample_head_mri(); assert 'nilearn' not in sys.modules"
+    read = "from napari_sparse3d.io import sample_head_mri; sample_head_mri()"
+    source = f"import sys; {read}; assert 'nilearn' not in sys.modules"
     subprocess.run([sys.executable, "-c", source], check=True)
 
 
