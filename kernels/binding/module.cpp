@@ -108,7 +108,7 @@ NB_MODULE(_kernels, m) {
           },
           Release());
     m.def("output_sites",
-          [](const PyIndex& in, std::array<int, 20> geometry) { return PyIndex{output_sites(in.sites, unpack(geometry))}; }, Release());
+          [](const PyIndex& in, std::array<int, 20> geometry, int threads) { return PyIndex{output_sites(in.sites, unpack(geometry), threads)}; }, Release());
     m.def("make_plan",
           [](const PyIndex& in, const PyIndex& out, std::array<int, 20> geometry) { return make_plan(in.sites, out.sites, unpack(geometry)); }, Release());
     bind_operators<float>(m, "f32");

@@ -121,7 +121,7 @@ template <class T>
 void multiply(const Plan& plan, const Product<T>& p, T* result, int threads) {
     if (plan.out->count() == 0) return;
     const TypedKernels<T>& k = typed_kernels<T>();
-    const bool pays = std::is_same_v<T, float> && winograd_pays(plan, p.c_in, p.c_out, false);
+    const bool pays = std::is_same_v<T, float> && winograd_pays(plan, p.c_in, p.c_out, false, threads);
     Prepared<T> prepared = prepare(plan, p, result, pays, threads);
     if constexpr (std::is_same_v<T, float>)
         if (pays) return winograd_multiply(plan, prepared.task, threads);
@@ -296,7 +296,7 @@ void convolution_backward(const Plan& plan, const Convolution<T>& args, const T*
     }
     if (result.weight == nullptr && result.bias == nullptr && result.background == nullptr) return;
     if constexpr (std::is_same_v<T, float>)
-        if (result.weight != nullptr && winograd_pays(plan, args.c_in, args.c_out, true)) {
+        if (result.weight != nullptr && winograd_pays(plan, args.c_in, args.c_out, true, threads)) {
             winograd_weight_gradients(plan, args, grad, result.weight, threads);
             if (result.bias != nullptr)
                 sum_rows(plan.out->count(), args.c_out, result.bias, threads, [&](std::int64_t row, int c) { return grad[row * args.c_out + c]; });

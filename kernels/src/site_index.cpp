@@ -68,7 +68,7 @@ SiteView SiteIndex::view() const {
 
 namespace {
 
-Sites reached_sites(const SiteIndex& in, const Geometry& geometry) {
+Sites reached_sites(const SiteIndex& in, const Geometry& geometry, int threads) {
     auto out = std::make_shared<SiteIndex>(geometry.batch, geometry.out_shape);
     const Window window = window_of(geometry);
     const SiteView from = in.view();
@@ -76,8 +76,15 @@ Sites reached_sites(const SiteIndex& in, const Geometry& geometry) {
     if (words <= 16 * std::int64_t(from.n_words) + 65536) {
         const Scratchpad pad(std::size_t(words) * 8);
         std::uint64_t* grid = pad.as<std::uint64_t>();
-        std::fill_n(grid, words, 0);
-        kernels().mark_cells(from, window, out->view(), grid);
+        const SiteView to = out->view();
+        constexpr int kPlanes = 16;
+        const int per_volume = (to.z + kPlanes - 1) / kPlanes;
+        const std::int64_t plane = std::int64_t(to.y) * to.words_x;
+        parallel_for(std::int64_t(to.batch) * per_volume, from.n_words > 500 ? threads : 1, [&](std::int64_t task, int) {
+            const int b = int(task / per_volume), z0 = int(task % per_volume) * kPlanes, z1 = std::min(z0 + kPlanes, to.z);
+            std::fill_n(grid + (std::int64_t(b) * to.z + z0) * plane, (z1 - z0) * plane, 0);
+            kernels().mark_cells(from, window, to, b, z0, z1, grid);
+        });
         kernels().summarize(grid, words, out->top.data());
         out->list_words();
         for (std::size_t i = 0; i < out->word.size(); ++i) out->bits[i] = grid[out->word[i]];
@@ -92,10 +99,10 @@ Sites reached_sites(const SiteIndex& in, const Geometry& geometry) {
 
 }  // namespace
 
-const SiteIndex& SiteIndex::blocks() const {
+const SiteIndex& SiteIndex::blocks(int threads) const {
     std::call_once(blocks_made_, [&] {
         const auto half = [](int n) { return (n + 1) / 2; };
-        blocks_ = reached_sites(*this, {{2, 2, 2}, {2, 2, 2}, {0, 0, 0}, {1, 1, 1}, shape, {half(shape[0]), half(shape[1]), half(shape[2])}, batch, false});
+        blocks_ = reached_sites(*this, {{2, 2, 2}, {2, 2, 2}, {0, 0, 0}, {1, 1, 1}, shape, {half(shape[0]), half(shape[1]), half(shape[2])}, batch, false}, threads);
     });
     return *blocks_;
 }
@@ -233,11 +240,11 @@ Sites index_sites(const std::int32_t* indices, std::int64_t n, int batch, std::a
     return index;
 }
 
-Sites output_sites(const Sites& in, const Geometry& geometry) {
+Sites output_sites(const Sites& in, const Geometry& geometry, int threads) {
     if (in->shape != geometry.in_shape || in->batch != geometry.batch)
         throw std::invalid_argument("the sites lie in a grid of " + text(in->shape) + ", but the geometry reads " +
                                     text(geometry.in_shape));
-    return reached_sites(*in, geometry);
+    return reached_sites(*in, geometry, threads);
 }
 
 std::int64_t site_count(const Sites& sites) { return sites->count(); }

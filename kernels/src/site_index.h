@@ -24,7 +24,7 @@ public:
     void rank_sites();  // from `bits`: bases
     SiteView view() const;
     std::int64_t word_count() const { return std::int64_t(batch) * shape[0] * shape[1] * words_x; }
-    const SiteIndex& blocks() const;  // the blocks of 2 x 2 x 2 cells that hold a site, as sites of a grid half as large
+    const SiteIndex& blocks(int threads) const;  // the blocks of 2 x 2 x 2 cells that hold a site, as sites of a grid half as large
     std::int64_t count() const { return base.empty() ? 0 : base.back(); }
 
 private:

@@ -17,11 +17,11 @@ int blocks_per_task(int c_in, int c_out, int points) {
 
 int round_up(int n, int to) { return (n + to - 1) / to * to; }
 
-WinogradTask block_task(const Plan& plan, int c_in, int c_out) {
+WinogradTask block_task(const Plan& plan, int c_in, int c_out, int threads) {
     WinogradTask task{};
     task.in = plan.in->view();
     task.out = plan.out->view();
-    task.blocks = plan.out->blocks().view();
+    task.blocks = plan.out->blocks(threads).view();
     task.window = plan.geometry.kernel[0];
     for (std::size_t axis = 0; axis < 3; ++axis)
         task.reach[axis] = plan.geometry.transposed ? plan.geometry.kernel[axis] - 1 - plan.geometry.padding[axis] : plan.geometry.padding[axis];
@@ -36,7 +36,7 @@ std::int64_t task_count(const WinogradTask& task) { return (std::int64_t(task.bl
 
 }  // namespace
 
-bool winograd_pays(const Plan& plan, int c_in, int c_out, bool gradient) {
+bool winograd_pays(const Plan& plan, int c_in, int c_out, bool gradient, int threads) {
     const Geometry& g = plan.geometry;
     const int lanes = kernels().f32.lanes, window = g.kernel[0];
     for (std::size_t axis = 0; axis < 3; ++axis)
@@ -50,12 +50,12 @@ bool winograd_pays(const Plan& plan, int c_in, int c_out, bool gradient) {
     std::int64_t pairs = 0, outputs = 0;
     kernels().count_pairs(in, out, window_of(g), int(std::max<std::int64_t>(1, out.n_words / 1024)), &pairs, &outputs);
     if (double(pairs) * 8 < even * double(outputs)) return false;  // not even with all blocks full
-    return double(pairs) * double(out.n_sites) / double(outputs) > even * double(plan.out->blocks().count());
+    return double(pairs) * double(out.n_sites) / double(outputs) > even * double(plan.out->blocks(threads).count());
 }
 
 void winograd_multiply(const Plan& plan, const ConvolutionTask<float>& direct, int threads) {
     const Kernels& k = kernels();
-    WinogradTask task = block_task(plan, direct.c_in, direct.c_out);
+    WinogradTask task = block_task(plan, direct.c_in, direct.c_out, threads);
     task.features = direct.features;
     task.start = direct.start;
     task.leaky = direct.leaky;
@@ -82,7 +82,7 @@ void winograd_multiply(const Plan& plan, const ConvolutionTask<float>& direct, i
 
 void winograd_weight_gradients(const Plan& plan, const Convolution<float>& args, const float* grad, float* weight, int threads) {
     const Kernels& k = kernels();
-    WinogradTask task = block_task(plan, args.c_in, args.c_out);
+    WinogradTask task = block_task(plan, args.c_in, args.c_out, threads);
     task.features = args.features;
     task.grad = grad;
     const std::size_t width = std::size_t(std::max(args.c_in, args.c_out));

@@ -83,7 +83,7 @@ struct Scene {
 Scene make_scene(const Geometry& g, double density, bool shuffled, bool random_outputs) {
     Scene s{g, random_sites(g.batch, g.in_shape, density, shuffled), {}, {}, {}};
     const Sites in = index_sites(s.in.data(), std::int64_t(s.in.size() / 4), g.batch, g.in_shape);
-    Sites out = output_sites(in, g);
+    Sites out = output_sites(in, g, 2);
     s.out.resize(std::size_t(site_count(out)) * 4);
     write_sites(out, s.out.data(), 2);
     check(s.out == naive::output_sites(g, s.in), "output sites");
@@ -231,7 +231,7 @@ void test_pooled_convolution(const Scene& s, int c_in, int c_out, bool with_back
         if (g.in_shape[a] + 2 * g.padding[a] < g.kernel[a]) return;
         g.out_shape[a] = (g.in_shape[a] + 2 * g.padding[a] - g.kernel[a]) / 2 + 1;
     }
-    const Plan pool = make_plan(s.plan.out, output_sites(s.plan.out, g), g);
+    const Plan pool = make_plan(s.plan.out, output_sites(s.plan.out, g, 1), g);
     const std::size_t n = s.in.size() / 4, m = s.out.size() / 4, p = std::size_t(site_count(pool.out)), co = std::size_t(c_out), ci = std::size_t(c_in);
     const std::vector<T> features = random_values<T>(n * ci), weight = random_values<T>(co * std::size_t(s.geometry.volume()) * ci),
                          bias = random_values<T>(co), background = random_values<T>(ci), pool_background = random_values<T>(co), grad = random_values<T>(p * co);

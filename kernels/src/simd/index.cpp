@@ -52,10 +52,11 @@ S3D_INLINE bool reach_along_x(const Window& w, int word_x, uint64_t bits, int ou
     return true;
 }
 
-// Call put(word of the grid, cells) for all that the input sites reach; a word may come many times.
+// Call put(word of the grid, cells) for all that the input words [first, last) reach in the output planes [z0, z1); a word
+// may come many times.
 template <class Put>
-S3D_INLINE void over_reached(const SiteView& in, const Window& w, const SiteView& out, Put&& put) {
-    for (uint32_t slot = 0; slot < in.n_words; ++slot) {
+S3D_INLINE void over_reached(const SiteView& in, const Window& w, const SiteView& out, uint32_t first, uint32_t last, int z0, int z1, Put&& put) {
+    for (uint32_t slot = first; slot < last; ++slot) {
         int word_x;
         const Line at = line_of(in, in.word[slot], word_x);
         // a word at a time, or where that reaches too far, a cell at a time
@@ -69,7 +70,7 @@ S3D_INLINE void over_reached(const SiteView& in, const Window& w, const SiteView
             rest &= ~bits;
             for (int kz = 0; kz < w.kernel[0]; ++kz) {
                 const int z = output_coordinate(w, 0, at.z, kz, out.z);
-                if (z < 0) continue;
+                if (z < z0 || z >= z1) continue;
                 for (int ky = 0; ky < w.kernel[1]; ++ky) {
                     const int y = output_coordinate(w, 1, at.y, ky, out.y);
                     if (y < 0) continue;
@@ -84,16 +85,24 @@ S3D_INLINE void over_reached(const SiteView& in, const Window& w, const SiteView
 
 }  // namespace
 
-void mark_cells(const SiteView& in, const Window& w, const SiteView& out, uint64_t* grid) {
-    over_reached(in, w, out, [&](uint32_t word, uint64_t cells) { grid[word] |= cells; });
+void mark_cells(const SiteView& in, const Window& w, const SiteView& out, int b, int z0, int z1, uint64_t* grid) {
+    // the input planes that reach these
+    const int far = (w.kernel[0] - 1) * w.dilation[0];
+    int low = w.transposed ? (z0 + w.padding[0] - far) / w.stride[0] : z0 * w.stride[0] - w.padding[0];
+    int high = w.transposed ? (z1 - 1 + w.padding[0]) / w.stride[0] : (z1 - 1) * w.stride[0] - w.padding[0] + far;
+    low = low < 0 ? 0 : min(low, in.z);
+    high = high < low ? low : min(high + 1, in.z);
+    const int64_t plane = int64_t(in.y) * in.words_x, volume = int64_t(b) * in.z;
+    const uint32_t first = slot_of_word(in, (volume + low) * plane), last = slot_of_word(in, (volume + high) * plane);
+    over_reached(in, w, out, first, last, z0, z1, [&](uint32_t word, uint64_t cells) { grid[word] |= cells; });
 }
 
 void mark_words(const SiteView& in, const Window& w, const SiteView& out, uint64_t* top) {
-    over_reached(in, w, out, [&](uint32_t word, uint64_t) { top[word >> 6] |= uint64_t(1) << (word & 63); });
+    over_reached(in, w, out, 0, in.n_words, 0, out.z, [&](uint32_t word, uint64_t) { top[word >> 6] |= uint64_t(1) << (word & 63); });
 }
 
 void mark_sites(const SiteView& in, const Window& w, const SiteView& out, uint64_t* bits) {
-    over_reached(in, w, out, [&](uint32_t word, uint64_t cells) {
+    over_reached(in, w, out, 0, in.n_words, 0, out.z, [&](uint32_t word, uint64_t cells) {
         bits[out.top_rank[word >> 6] + uint32_t(popcount(out.top[word >> 6] & below(int(word & 63))))] |= cells;
     });
 }

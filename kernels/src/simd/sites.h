@@ -48,29 +48,24 @@ S3D_INLINE Cells cells_from(Cells low, Cells high, int shift) {
     return {bits, rank};
 }
 
+// value / divisor, or -1 where that is no whole number at or above 0. Strides are nearly always 1 or 2.
+S3D_INLINE int exact_quotient(int value, int divisor) {
+    if (divisor == 1) return value < 0 ? -1 : value;
+    if (divisor == 2) return value < 0 || (value & 1) ? -1 : value >> 1;
+    return value < 0 || value % divisor != 0 ? -1 : value / divisor;
+}
+
 // The index formula on one axis: the input coordinate that output coordinate `o` meets through offset `k`, or -1.
 S3D_INLINE int input_coordinate(const Window& w, int axis, int o, int k, int size) {
-    int i;
-    if (w.transposed) {
-        const int scaled = o + w.padding[axis] - k * w.dilation[axis];
-        if (scaled < 0 || scaled % w.stride[axis] != 0) return -1;
-        i = scaled / w.stride[axis];
-    } else {
-        i = o * w.stride[axis] + k * w.dilation[axis] - w.padding[axis];
-    }
+    const int i = w.transposed ? exact_quotient(o + w.padding[axis] - k * w.dilation[axis], w.stride[axis])
+                               : o * w.stride[axis] + k * w.dilation[axis] - w.padding[axis];
     return i >= 0 && i < size ? i : -1;
 }
 
 // The same formula the other way: the output that input `i` meets, or -1.
 S3D_INLINE int output_coordinate(const Window& w, int axis, int i, int k, int size) {
-    int o;
-    if (w.transposed) {
-        o = i * w.stride[axis] + k * w.dilation[axis] - w.padding[axis];
-    } else {
-        const int scaled = i + w.padding[axis] - k * w.dilation[axis];
-        if (scaled < 0 || scaled % w.stride[axis] != 0) return -1;
-        o = scaled / w.stride[axis];
-    }
+    const int o = w.transposed ? i * w.stride[axis] + k * w.dilation[axis] - w.padding[axis]
+                               : exact_quotient(i + w.padding[axis] - k * w.dilation[axis], w.stride[axis]);
     return o >= 0 && o < size ? o : -1;
 }
 

@@ -4,7 +4,7 @@
 namespace sparse3d {
 namespace S3D_ISA {
 
-void mark_cells(const SiteView&, const Window&, const SiteView&, uint64_t*);
+void mark_cells(const SiteView&, const Window&, const SiteView&, int, int, int, uint64_t*);
 void summarize(const uint64_t*, int64_t, uint64_t*);
 void mark_words(const SiteView&, const Window&, const SiteView&, uint64_t*);
 void mark_sites(const SiteView&, const Window&, const SiteView&, uint64_t*);

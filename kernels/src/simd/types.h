@@ -134,9 +134,9 @@ struct TypedKernels {
 
 struct Kernels {
     const char* name;
-    // What the input sites reach: all cells of the grid at once, and which words hold any; or, where the grid is too large
+    // What the input sites reach: all cells of some planes of the grid, and which words hold any; or, where the grid is too large
     // to write out, first the words, and with these ranked, their cells.
-    void (*mark_cells)(const SiteView& in, const Window&, const SiteView& out, uint64_t* grid);
+    void (*mark_cells)(const SiteView& in, const Window&, const SiteView& out, int b, int z0, int z1, uint64_t* grid);
     void (*summarize)(const uint64_t* grid, int64_t n, uint64_t* top);
     void (*mark_words)(const SiteView& in, const Window&, const SiteView& out, uint64_t* top);
     void (*mark_sites)(const SiteView& in, const Window&, const SiteView& out, uint64_t* bits);

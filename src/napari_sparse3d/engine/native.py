@@ -16,6 +16,7 @@ from napari_sparse3d.errors import EngineError
 from napari_sparse3d.sparse.engine import Engine
 from napari_sparse3d.sparse.window import Geometry, Triple
 
+_NO_ACTIVATION = 1.0  # as the slope of a leaky ReLU
 _SUFFIX = {torch.float32: "f32", torch.float64: "f64"}
 _KERNELS = {
     dtype: {
@@ -56,9 +57,10 @@ class NativeEngine(Engine):
         _index(indices, batch_size, shape)
 
     def output_sites(self, indices: Tensor, geometry: Geometry) -> Tensor:  # noqa: D102
-        index = _kernels.output_sites(_index(indices, geometry.batch_size, geometry.in_shape), geometry.pack())
+        threads = torch.get_num_threads()
+        index = _kernels.output_sites(_index(indices, geometry.batch_size, geometry.in_shape), geometry.pack(), threads)
         sites = torch.empty((index.count, 4), dtype=torch.int32)
-        index.write(sites.data_ptr(), torch.get_num_threads())
+        index.write(sites.data_ptr(), threads)
         _remember(sites, index, geometry.batch_size, geometry.out_shape)
         return sites
 
@@ -89,7 +91,7 @@ class NativeEngine(Engine):
             _address(background),
             c_in,
             c_out,
-            1.0,
+            _NO_ACTIVATION,
             result.data_ptr(),
             torch.get_num_threads(),
         )
@@ -118,6 +120,76 @@ class NativeEngine(Engine):
             torch.get_num_threads(),
         )
         return g_features, g_weight, g_bias, g_background
+
+    fuses_pools = True
+
+    def pooled_convolution(  # noqa: D102
+        self,
+        features: Tensor,
+        weight: Tensor,
+        bias: Tensor | None,
+        background: Tensor | None,
+        plan: Any,
+        pool_background: Tensor | None,
+        pool_plan: Any,
+    ) -> tuple[Tensor, Tensor]:
+        features, weight, bias, background, pool_background = _ready(
+            features, weight, bias, background, pool_background
+        )
+        c_out, c_in = weight.shape[0], weight.shape[-1]
+        values = features.new_empty((pool_plan.outputs, c_out))
+        rows = torch.empty((pool_plan.outputs, c_out), dtype=torch.int32)
+        _KERNELS[features.dtype]["pooled_convolution"](
+            plan,
+            features.data_ptr(),
+            weight.data_ptr(),
+            _address(bias),
+            _address(background),
+            c_in,
+            c_out,
+            _NO_ACTIVATION,
+            pool_plan,
+            _address(pool_background),
+            values.data_ptr(),
+            rows.data_ptr(),
+            torch.get_num_threads(),
+        )
+        return values, rows
+
+    def pooled_convolution_backward(  # noqa: D102
+        self,
+        grad: Tensor,
+        rows: Tensor,
+        features: Tensor,
+        weight: Tensor,
+        background: Tensor | None,
+        plan: Any,
+        pool_plan: Any,
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor | None, Tensor]:
+        features, grad, weight, background = _ready(features, grad, weight, background)
+        rows = rows.contiguous()
+        c_out, c_in = weight.shape[0], weight.shape[-1]
+        g_features, g_weight = torch.empty_like(features), torch.empty_like(weight)
+        g_bias, g_pool_background = weight.new_empty(c_out), weight.new_empty(c_out)
+        g_background = None if background is None else torch.empty_like(background)
+        _KERNELS[features.dtype]["pooled_convolution_backward"](
+            plan,
+            features.data_ptr(),
+            weight.data_ptr(),
+            _address(background),
+            c_in,
+            c_out,
+            pool_plan,
+            grad.data_ptr(),
+            rows.data_ptr(),
+            g_features.data_ptr(),
+            g_weight.data_ptr(),
+            g_bias.data_ptr(),
+            _address(g_background),
+            g_pool_background.data_ptr(),
+            torch.get_num_threads(),
+        )
+        return g_features, g_weight, g_bias, g_background, g_pool_background
 
     def max_pool(self, features: Tensor, background: Tensor | None, plan: Any) -> tuple[Tensor, Tensor]:  # noqa: D102
         features, background = _ready(features, background)
