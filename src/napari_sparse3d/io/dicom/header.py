@@ -7,20 +7,21 @@ import re
 import struct
 import warnings
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pydicom
-from pydicom.datadict import tag_for_keyword
+from pydicom.datadict import dictionary_VR, tag_for_keyword
 from pydicom.dataset import Dataset, FileDataset
 from pydicom.errors import BytesLengthException, InvalidDicomError
 from pydicom.pixels.decoders.base import get_decoder
 from pydicom.uid import UID
 
 from napari_sparse3d.errors import ReadError
+from napari_sparse3d.io.dicom.quick import quick_header
 from napari_sparse3d.io.limits import memory_limit_bytes
 
 IDENTIFYING = (
@@ -54,6 +55,10 @@ TAGS: list[Any] = [
     SIEMENS_MOSAIC_COUNT,
 ]
 """All that is read of a header; nothing else of it is ever looked at."""
+_TAG_OF = {keyword: tag for keyword in (*_WANTED, *IDENTIFYING) if (tag := tag_for_keyword(keyword)) is not None}
+_WANTED_VR = {tag: dictionary_VR(tag)[:2].encode() for tag in _TAG_OF.values()}
+_WANTED_VR.update(dict.fromkeys((PHILIPS_SCALE_SLOPE, SIEMENS_CSA_IMAGE, SIEMENS_MOSAIC_COUNT), b""))
+"""Tag to value representation."""
 
 PARSE_ERRORS = (
     InvalidDicomError, BytesLengthException, OSError, EOFError, ValueError, TypeError, AttributeError, RuntimeError,
@@ -74,26 +79,34 @@ class FileHeader:
     """The wanted part of one header."""
 
     path: Path
-    dataset: Dataset
+    values: Mapping[int, Any]
+    """Wanted values by tag, where the header is plain; empty where ``dataset`` has them."""
+    dataset: Dataset | None
     transfer_syntax: str
     bytes_after: int
     """Bytes of the file behind the header: what the pixels can take."""
 
+    def get(self, keyword: str) -> Any:
+        """The value of a tag, ``None`` where it is absent: numbers may be text, several values a sequence."""
+        if self.dataset is not None:
+            return self.dataset.get(keyword)
+        return self.values.get(_TAG_OF[keyword])
+
     def text(self, keyword: str) -> str:
         """A tag as text, ``""`` where it is absent."""
-        value = self.dataset.get(keyword)
+        value = self.get(keyword)
         return "" if value is None else str(value).strip()
 
     def texts(self, keyword: str) -> tuple[str, ...]:
         """A tag of several values as texts."""
-        value = self.dataset.get(keyword)
+        value = self.get(keyword)
         if value is None:
             return ()
         return (value,) if isinstance(value, str) else tuple(str(item) for item in value)
 
     def number(self, keyword: str) -> float | None:
         """A tag as one finite number (the first of several), ``None`` where it is absent or no number."""
-        return as_number(self.dataset.get(keyword))
+        return as_number(self.get(keyword))
 
     def integer(self, keyword: str, default: int = 0) -> int:
         """A tag as an integer."""
@@ -102,7 +115,9 @@ class FileHeader:
 
     def private(self, tag: int) -> Any:
         """The value of a private element, ``None`` where it is absent."""
-        return self.dataset[tag].value if tag in self.dataset else None
+        if self.dataset is not None:
+            return self.dataset[tag].value if tag in self.dataset else None
+        return self.values.get(tag)
 
 
 def read_header(path: Path) -> FileHeader:
@@ -125,13 +140,17 @@ def read_header(path: Path) -> FileHeader:
             if _DEFLATED in head:
                 _check_inflated(path, size)
             file.seek(0)
+            quick = quick_header(file, size, _WANTED_VR)
+            if quick is not None:
+                return FileHeader(path, quick.values, None, quick.transfer_syntax, size - quick.pixels_at)
+            file.seek(0)
             dataset = pydicom.dcmread(file, stop_before_pixels=True, force=True, specific_tags=TAGS)
             syntax = _transfer_syntax(dataset)
             if not marked and not {"SOPClassUID", "Rows", "SeriesInstanceUID"} & {e.keyword for e in dataset}:
                 raise NotDicom
             # deflated: the data set was inflated as a whole, so the file's end says nothing about the pixels
             bytes_after = size if _DEFLATED in head else size - file.tell()
-    return FileHeader(path, dataset, str(syntax), bytes_after)
+    return FileHeader(path, {}, dataset, str(syntax), bytes_after)
 
 
 _logger = logging.getLogger("pydicom")

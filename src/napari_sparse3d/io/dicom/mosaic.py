@@ -47,9 +47,9 @@ def mosaic_layout(header: FileHeader) -> MosaicLayout | None:
     csa = _csa(header)
     count = _csa_number(csa, "NumberOfImagesInMosaic") or as_number(header.private(SIEMENS_MOSAIC_COUNT))
     normal = as_numbers(_csa_values(csa, "SliceNormalVector"), 3)
-    corner = as_numbers(header.dataset.get("ImagePositionPatient"), 3)
-    orientation = as_numbers(header.dataset.get("ImageOrientationPatient"), 6)
-    spacing = as_numbers(header.dataset.get("PixelSpacing"), 2)
+    corner = as_numbers(header.get("ImagePositionPatient"), 3)
+    orientation = as_numbers(header.get("ImageOrientationPatient"), 6)
+    spacing = as_numbers(header.get("PixelSpacing"), 2)
     # a mosaic of touching slices has no SpacingBetweenSlices
     step = header.number("SpacingBetweenSlices") or header.number("SliceThickness")
     if not count or corner is None or orientation is None or spacing is None or not step or step <= 0:

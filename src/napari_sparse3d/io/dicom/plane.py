@@ -117,11 +117,11 @@ def planes_of(header: FileHeader, intern: Interner) -> FilePlanes:
         return FilePlanes((), f"claims {n_frames} frames, more than the file can hold: it is damaged")
     expected = rows * columns * samples * n_frames * max(1, header.integer("BitsAllocated", 16)) // 8
     truncated = header.transfer_syntax in _NATIVE and header.bytes_after < expected
-    if header.dataset.get("PerFrameFunctionalGroupsSequence"):
+    if header.get("PerFrameFunctionalGroupsSequence"):
         found = tuple(_enhanced(header, intern, n_frames))
         if len(found) != n_frames:
             return FilePlanes(found, f"says {n_frames} frames but describes {len(found)}")
-    elif header.dataset.get("GridFrameOffsetVector") is not None and n_frames > 1:
+    elif header.get("GridFrameOffsetVector") is not None and n_frames > 1:
         found = tuple(_dose(header, intern, n_frames))
     else:
         layout = mosaic_layout(header) if n_frames == 1 else None
@@ -133,7 +133,7 @@ def planes_of(header: FileHeader, intern: Interner) -> FilePlanes:
 
 
 def _kind(header: FileHeader, intern: Interner, **changes: Any) -> Kind:
-    spacing = as_numbers(header.dataset.get("PixelSpacing"), 2)
+    spacing = as_numbers(header.get("PixelSpacing"), 2)
     values: dict[str, Any] = {
         "series_uid": header.text("SeriesInstanceUID"),
         "series_number": header.integer("SeriesNumber"),
@@ -150,12 +150,12 @@ def _kind(header: FileHeader, intern: Interner, **changes: Any) -> Kind:
         "image_type": header.texts("ImageType"),
         "rescale_type": header.text("RescaleType"),
         "pet_unit": header.text("Units"),
-        "orientation": as_numbers(header.dataset.get("ImageOrientationPatient"), 6),
+        "orientation": as_numbers(header.get("ImageOrientationPatient"), 6),
         "pixel_spacing": spacing,
         "slice_step": _slice_step(header.number("SpacingBetweenSlices"), header.number("SliceThickness")),
         "echo_time": header.number("EchoTime"),
-        "calibrated": header.number("RescaleSlope") is not None or bool(header.dataset.get("ModalityLUTSequence")),
-        "lookup": bool(header.dataset.get("ModalityLUTSequence")),
+        "calibrated": header.number("RescaleSlope") is not None or bool(header.get("ModalityLUTSequence")),
+        "lookup": bool(header.get("ModalityLUTSequence")),
     }
     values.update(changes)
     kind: Kind = intern(Kind(**values))
@@ -201,7 +201,7 @@ def _philips(slope: float, intercept: float, scale: float | None, manufacturer: 
 
 def _classic(header: FileHeader, intern: Interner, n_frames: int) -> Iterator[Plane]:
     kind, common = _kind(header, intern), _common(header)
-    position = as_numbers(header.dataset.get("ImagePositionPatient"), 3) if n_frames == 1 else None
+    position = as_numbers(header.get("ImagePositionPatient"), 3) if n_frames == 1 else None
     for frame in range(n_frames):
         # frames of a classic multi-frame file have no position of their own: nothing says how far apart they are
         yield Plane(kind=kind, frame=frame, tile=None, tiles=0, position=_vector(position), **common)
@@ -218,8 +218,8 @@ def _dose(header: FileHeader, intern: Interner, n_frames: int) -> Iterator[Plane
     kind, common = _kind(header, intern, calibrated=True), _common(header)
     scaling = header.number("DoseGridScaling")
     common["slope"], common["intercept"] = (1.0 if scaling is None else scaling), 0.0
-    origin = as_numbers(header.dataset.get("ImagePositionPatient"), 3)
-    offsets = as_numbers(header.dataset.get("GridFrameOffsetVector"), n_frames)
+    origin = as_numbers(header.get("ImagePositionPatient"), 3)
+    offsets = as_numbers(header.get("GridFrameOffsetVector"), n_frames)
     normal = None if kind.orientation is None else np.cross(kind.orientation[:3], kind.orientation[3:])
     for frame in range(n_frames):
         position = None
@@ -230,10 +230,11 @@ def _dose(header: FileHeader, intern: Interner, n_frames: int) -> Iterator[Plane
 
 
 def _enhanced(header: FileHeader, intern: Interner, n_frames: int) -> Iterator[Plane]:
-    shared = _first(header.dataset.get("SharedFunctionalGroupsSequence")) or Dataset()
+    shared = _first(header.get("SharedFunctionalGroupsSequence")) or Dataset()
     base, manufacturer = _common(header), header.text("Manufacturer")
     image_type = header.texts("ImageType")
-    for number, frame in enumerate(header.dataset.PerFrameFunctionalGroupsSequence[:n_frames]):
+    frames = header.get("PerFrameFunctionalGroupsSequence") or []
+    for number, frame in enumerate(frames[:n_frames]):
 
         def group(name: str, frame: Dataset = frame) -> Dataset:
             # an attribute group stands either in the frame or in the shared part (PS3.3 C.7.6.16)
