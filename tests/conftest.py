@@ -66,6 +66,7 @@ def data_dir() -> Path:
     return beside
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Skip, with the reason, what this machine cannot run; keep what opens windows in one worker of `pytest -n`."""
     for item in items:
