@@ -98,11 +98,19 @@ class NativeEngine(Engine):
         return result
 
     def convolution_backward(  # noqa: D102
-        self, grad: Tensor, features: Tensor, weight: Tensor, background: Tensor | None, plan: Any
+        self,
+        grad: Tensor,
+        features: Tensor,
+        weight: Tensor,
+        background: Tensor | None,
+        plan: Any,
+        *,
+        of_features: bool = True,
     ) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
         features, grad, weight, background = _ready(features, grad, weight, background)
         c_out, c_in = weight.shape[0], weight.shape[-1]
-        g_features, g_weight = torch.empty_like(features), torch.empty_like(weight)
+        g_features = torch.empty_like(features) if of_features else features.new_empty(0)
+        g_weight = torch.empty_like(weight)
         g_bias = weight.new_empty(c_out)
         g_background = None if background is None else torch.empty_like(background)
         _KERNELS[features.dtype]["convolution_backward"](
@@ -113,7 +121,7 @@ class NativeEngine(Engine):
             _address(background),
             c_in,
             c_out,
-            g_features.data_ptr(),
+            g_features.data_ptr() if of_features else 0,
             g_weight.data_ptr(),
             g_bias.data_ptr(),
             _address(g_background),
@@ -165,11 +173,14 @@ class NativeEngine(Engine):
         background: Tensor | None,
         plan: Any,
         pool_plan: Any,
+        *,
+        of_features: bool = True,
     ) -> tuple[Tensor, Tensor, Tensor, Tensor | None, Tensor]:
         features, grad, weight, background = _ready(features, grad, weight, background)
         rows = rows.contiguous()
         c_out, c_in = weight.shape[0], weight.shape[-1]
-        g_features, g_weight = torch.empty_like(features), torch.empty_like(weight)
+        g_features = torch.empty_like(features) if of_features else features.new_empty(0)
+        g_weight = torch.empty_like(weight)
         g_bias, g_pool_background = weight.new_empty(c_out), weight.new_empty(c_out)
         g_background = None if background is None else torch.empty_like(background)
         _KERNELS[features.dtype]["pooled_convolution_backward"](
@@ -182,7 +193,7 @@ class NativeEngine(Engine):
             pool_plan,
             grad.data_ptr(),
             rows.data_ptr(),
-            g_features.data_ptr(),
+            g_features.data_ptr() if of_features else 0,
             g_weight.data_ptr(),
             g_bias.data_ptr(),
             _address(g_background),

@@ -31,7 +31,7 @@ from napari_sparse3d.sparse import (
     SparseTensor,
     SubMConv3d,
 )
-from napari_sparse3d.sparse.modules.pointwise import takes_sparse
+from napari_sparse3d.sparse.modules import takes_sparse
 from napari_sparse3d.sparse.window import Triple, Window
 
 

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from napari_sparse3d.sparse import SparseTensor
+from napari_sparse3d.sparse.modules import takes_sparse
 from napari_sparse3d.sparse.modules.convolution import _Convolution
-from napari_sparse3d.sparse.modules.pointwise import takes_sparse
 
 
 @dataclass(frozen=True)

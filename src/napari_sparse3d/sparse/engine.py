@@ -61,9 +61,19 @@ class Engine(ABC):
 
     @abstractmethod
     def convolution_backward(
-        self, grad: Tensor, features: Tensor, weight: Tensor, background: Tensor | None, plan: Any
+        self,
+        grad: Tensor,
+        features: Tensor,
+        weight: Tensor,
+        background: Tensor | None,
+        plan: Any,
+        *,
+        of_features: bool = True,
     ) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
-        """Gradients of :meth:`convolution` for features, weight, bias and background, from ``grad`` (M, C_out)."""
+        """Gradients of :meth:`convolution` for features, weight, bias and background, from ``grad`` (M, C_out).
+
+        Without ``of_features`` the first one is not computed, and an empty tensor takes its place.
+        """
 
     @abstractmethod
     def max_pool(self, features: Tensor, background: Tensor | None, plan: Any) -> tuple[Tensor, Tensor]:
@@ -83,6 +93,41 @@ class Engine(ABC):
     @abstractmethod
     def avg_pool_backward(self, grad: Tensor, plan: Any, *, over_active: bool) -> tuple[Tensor, Tensor]:
         """Gradients for features (N, C) and background (C,); ``over_active`` where the background was None."""
+
+    # -- optional: a convolution and the max pool after it, in one pass ----------------------------
+
+    fuses_pools: ClassVar[bool] = False
+    """Whether the two methods below are better than one operator after the other."""
+
+    def pooled_convolution(
+        self,
+        features: Tensor,
+        weight: Tensor,
+        bias: Tensor | None,
+        background: Tensor | None,
+        plan: Any,
+        pool_background: Tensor | None,
+        pool_plan: Any,
+    ) -> tuple[Tensor, Tensor]:
+        """:meth:`max_pool` of :meth:`convolution`: values (P, C_out), and the rows of the convolution they came from."""
+        return self.max_pool(self.convolution(features, weight, bias, background, plan), pool_background, pool_plan)
+
+    def pooled_convolution_backward(
+        self,
+        grad: Tensor,
+        rows: Tensor,
+        features: Tensor,
+        weight: Tensor,
+        background: Tensor | None,
+        plan: Any,
+        pool_plan: Any,
+        *,
+        of_features: bool = True,
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor | None, Tensor]:
+        """Gradients for features, weight, bias, background and the pool's background, from ``grad`` (P, C_out)."""
+        convolved, pool_background = self.max_pool_backward(grad, rows, pool_plan)
+        known = self.convolution_backward(convolved, features, weight, background, plan, of_features=of_features)
+        return *known, pool_background
 
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])

@@ -102,6 +102,38 @@ def max_pool(
     return cast(Tensor, values)
 
 
+def pooled_convolution(
+    features: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    background: Tensor | None,
+    pool_background: Tensor | None,
+    in_indices: Tensor,
+    out_indices: Tensor,
+    geometry: Geometry,
+    pool_indices: Tensor,
+    pool_geometry: Geometry,
+) -> Tensor:
+    """:func:`max_pool` of :func:`convolution` in one pass, (N, C_in) -> (P, C_out).
+
+    ``pool_background`` (C_out,) is the background after the convolution; ``pool_indices`` (P, 4) are the pool's sites.
+    """
+    name = engine_name(features.device.type)
+    if _plain(features, weight, bias, background, pool_background):
+        chosen = engine(name)
+        plan = plans.plan(chosen, in_indices, out_indices, geometry)
+        pool_plan = plans.plan(chosen, out_indices, pool_indices, pool_geometry)
+        return chosen.pooled_convolution(features, weight, bias, background, plan, pool_background, pool_plan)[0]
+    place = (in_indices, out_indices, geometry.pack(), pool_indices, pool_geometry.pack(), name)
+    values, _ = torch.ops.sparse3d.pooled_convolution(features, weight, bias, background, pool_background, *place)
+    return cast(Tensor, values)
+
+
+def fuses_pools(device_type: str) -> bool:
+    """Whether :func:`pooled_convolution` is better than one operator after the other, on the engine in use."""
+    return engine(engine_name(device_type)).fuses_pools
+
+
 def avg_pool(
     features: Tensor, background: Tensor | None, in_indices: Tensor, out_indices: Tensor, geometry: Geometry
 ) -> Tensor:
@@ -143,11 +175,23 @@ _library: Any = torch.library.Library("sparse3d", "DEF")  # type: ignore[no-unty
 _library.define("output_sites(Tensor indices, int[] geometry, str engine) -> Tensor")
 _library.define(f"convolution(Tensor features, Tensor weight, Tensor? bias, Tensor? background, {_PLACE}) -> Tensor")
 _library.define(
-    f"convolution_backward(Tensor grad, Tensor features, Tensor weight, Tensor? background, {_PLACE})"
+    "convolution_backward(Tensor grad, Tensor features, Tensor weight, Tensor? background, bool of_features, "
+    f"{_PLACE})"
     " -> (Tensor, Tensor, Tensor, Tensor)"
 )
 _library.define(f"max_pool(Tensor features, Tensor? background, {_PLACE}) -> (Tensor, Tensor)")
 _library.define(f"max_pool_backward(Tensor grad, Tensor rows, {_PLACE}) -> (Tensor, Tensor)")
+_TWO_PLACES = (
+    "Tensor in_indices, Tensor out_indices, int[] geometry, Tensor pool_indices, int[] pool_geometry, str engine"
+)
+_library.define(
+    "pooled_convolution(Tensor features, Tensor weight, Tensor? bias, Tensor? background, Tensor? pool_background, "
+    f"{_TWO_PLACES}) -> (Tensor, Tensor)"
+)
+_library.define(
+    "pooled_convolution_backward(Tensor grad, Tensor rows, Tensor features, Tensor weight, Tensor? background, "
+    f"bool of_features, {_TWO_PLACES}) -> (Tensor, Tensor, Tensor, Tensor, Tensor)"
+)
 _library.define(f"avg_pool(Tensor features, Tensor? background, {_PLACE}) -> Tensor")
 _library.define(f"avg_pool_backward(Tensor grad, bool over_active, {_PLACE}) -> (Tensor, Tensor)")
 
@@ -191,11 +235,13 @@ def _(
 
 @_operator("convolution_backward")
 def _(
-    grad: Tensor, features: Tensor, weight: Tensor, background: Tensor | None,
+    grad: Tensor, features: Tensor, weight: Tensor, background: Tensor | None, of_features: bool,
     in_indices: Tensor, out_indices: Tensor, geometry: list[int], name: str,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
     chosen, plan = _planned(name, in_indices, out_indices, geometry)
-    *known, of_background = chosen.convolution_backward(grad, features, weight, background, plan)
+    *known, of_background = chosen.convolution_backward(
+        grad, features, weight, background, plan, of_features=of_features
+    )
     return known[0], known[1], known[2], grad.new_empty(0) if of_background is None else of_background
 
 
@@ -214,6 +260,34 @@ def _(
 ) -> tuple[Tensor, Tensor]:
     chosen, plan = _planned(name, in_indices, out_indices, geometry)
     return chosen.max_pool_backward(grad, rows, plan)
+
+
+@_operator("pooled_convolution")
+def _(
+    features: Tensor, weight: Tensor, bias: Tensor | None, background: Tensor | None, pool_background: Tensor | None,
+    in_indices: Tensor, out_indices: Tensor, geometry: list[int],
+    pool_indices: Tensor, pool_geometry: list[int], name: str,
+) -> tuple[Tensor, Tensor]:  # fmt: skip
+    chosen, plan = _planned(name, in_indices, out_indices, geometry)
+    _, pool_plan = _planned(name, out_indices, pool_indices, pool_geometry)
+    return chosen.pooled_convolution(features, weight, bias, background, plan, pool_background, pool_plan)
+
+
+@_operator("pooled_convolution_backward")
+def _(
+    grad: Tensor, rows: Tensor, features: Tensor, weight: Tensor, background: Tensor | None, of_features: bool,
+    in_indices: Tensor, out_indices: Tensor, geometry: list[int],
+    pool_indices: Tensor, pool_geometry: list[int], name: str,
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
+    chosen, plan = _planned(name, in_indices, out_indices, geometry)
+    _, pool_plan = _planned(name, out_indices, pool_indices, pool_geometry)
+    made = chosen.pooled_convolution_backward(
+        grad, rows, features, weight, background, plan, pool_plan, of_features=of_features
+    )
+    *known, of_background, of_pool_background = made
+    if of_background is None:
+        of_background = grad.new_empty(0)
+    return known[0], known[1], known[2], of_background, of_pool_background
 
 
 @_operator("avg_pool")
@@ -249,15 +323,34 @@ def _(
 
 
 @_shape_rule("convolution_backward")
-def _(grad: Tensor, features: Tensor, weight: Tensor, background: Tensor | None, *_: Any) -> tuple[Tensor, ...]:
+def _(
+    grad: Tensor, features: Tensor, weight: Tensor, background: Tensor | None, of_features: bool, *_: Any
+) -> tuple[Tensor, ...]:
     background_grad = grad.new_empty(0) if background is None else torch.empty_like(background)
-    return torch.empty_like(features), torch.empty_like(weight), grad.new_empty(weight.shape[0]), background_grad
+    features_grad = torch.empty_like(features) if of_features else grad.new_empty(0)
+    return features_grad, torch.empty_like(weight), grad.new_empty(weight.shape[0]), background_grad
 
 
 @_shape_rule("max_pool")
 def _(features: Tensor, background: Any, in_indices: Any, out_indices: Tensor, *_: Any) -> tuple[Tensor, Tensor]:
     shape = (out_indices.shape[0], features.shape[1])
     return features.new_empty(shape), features.new_empty(shape, dtype=torch.int32)
+
+
+@_shape_rule("pooled_convolution")
+def _(features: Tensor, weight: Tensor, *rest: Any) -> tuple[Tensor, Tensor]:
+    shape = (rest[-3].shape[0], weight.shape[0])
+    return features.new_empty(shape), features.new_empty(shape, dtype=torch.int32)
+
+
+@_shape_rule("pooled_convolution_backward")
+def _(
+    grad: Tensor, rows: Tensor, features: Tensor, weight: Tensor, background: Tensor | None, of_features: bool, *_: Any
+) -> tuple[Tensor, ...]:
+    background_grad = grad.new_empty(0) if background is None else torch.empty_like(background)
+    bias_grad = grad.new_empty(weight.shape[0])
+    features_grad = torch.empty_like(features) if of_features else grad.new_empty(0)
+    return features_grad, torch.empty_like(weight), bias_grad, background_grad, torch.empty_like(bias_grad)
 
 
 @_shape_rule("avg_pool")
@@ -287,7 +380,15 @@ def _keep_convolution(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None
 def _convolution_gradient(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
     features, weight, background, in_indices, out_indices = ctx.saved_tensors
     features_grad, weight_grad, bias_grad, background_grad = torch.ops.sparse3d.convolution_backward(
-        grad.contiguous(), features, weight, background, in_indices, out_indices, ctx.geometry, ctx.engine
+        grad.contiguous(),
+        features,
+        weight,
+        background,
+        ctx.needs_input_grad[0],
+        in_indices,
+        out_indices,
+        ctx.geometry,
+        ctx.engine,
     )
     return (
         features_grad if ctx.needs_input_grad[0] else None,
@@ -316,6 +417,36 @@ def _max_pool_gradient(ctx: Any, grad: Tensor | None, _: None) -> tuple[Tensor |
     return features_grad, background_grad if ctx.has_background else None, *[None] * 4
 
 
+def _keep_pooled_convolution(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
+    features, weight, bias, background, pool_background, in_indices, out_indices, ctx.geometry, *rest = inputs
+    pool_indices, ctx.pool_geometry, ctx.engine = rest
+    ctx.has_bias, ctx.has_background, ctx.has_pool_background = (
+        given is not None for given in (bias, background, pool_background)
+    )
+    ctx.save_for_backward(output[1], features, weight, background, in_indices, out_indices, pool_indices)
+    ctx.mark_non_differentiable(output[1])
+    ctx.set_materialize_grads(False)
+
+
+def _pooled_convolution_gradient(ctx: Any, grad: Tensor | None, _: None) -> tuple[Tensor | None, ...]:
+    if grad is None:
+        return (None,) * 11
+    rows, features, weight, background, in_indices, out_indices, pool_indices = ctx.saved_tensors
+    place = (in_indices, out_indices, ctx.geometry, pool_indices, ctx.pool_geometry, ctx.engine)
+    given = (grad.contiguous(), rows, features, weight, background, ctx.needs_input_grad[0])
+    features_grad, weight_grad, bias_grad, background_grad, pool_background_grad = (
+        torch.ops.sparse3d.pooled_convolution_backward(*given, *place)
+    )
+    return (
+        features_grad if ctx.needs_input_grad[0] else None,
+        weight_grad if ctx.needs_input_grad[1] else None,
+        bias_grad if ctx.has_bias else None,
+        background_grad if ctx.has_background else None,
+        pool_background_grad if ctx.has_pool_background else None,
+        *[None] * 6,
+    )
+
+
 def _keep_avg_pool(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
     _, background, in_indices, out_indices, ctx.geometry, ctx.engine = inputs
     ctx.has_background = background is not None
@@ -333,6 +464,7 @@ def _avg_pool_gradient(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
 for _name, _gradient, _keep in (
     ("convolution", _convolution_gradient, _keep_convolution),
     ("max_pool", _max_pool_gradient, _keep_max_pool),
+    ("pooled_convolution", _pooled_convolution_gradient, _keep_pooled_convolution),
     ("avg_pool", _avg_pool_gradient, _keep_avg_pool),
 ):
     torch.library.register_autograd(f"sparse3d::{_name}", _gradient, setup_context=_keep, lib=_library)

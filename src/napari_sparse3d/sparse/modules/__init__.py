@@ -6,8 +6,9 @@ from napari_sparse3d.sparse.modules.convolution import (
     SparseInverseConv3d,
     SubMConv3d,
 )
-from napari_sparse3d.sparse.modules.pointwise import SparseBatchNorm, SparseDropout, SparseSequential, pointwise
+from napari_sparse3d.sparse.modules.pointwise import SparseBatchNorm, SparseDropout, pointwise
 from napari_sparse3d.sparse.modules.pooling import GlobalAvgPool, GlobalMaxPool, SparseAvgPool3d, SparseMaxPool3d
+from napari_sparse3d.sparse.modules.sequential import SparseSequential, takes_sparse
 
 __all__ = [
     "GlobalAvgPool",
@@ -22,4 +23,5 @@ __all__ = [
     "SparseSequential",
     "SubMConv3d",
     "pointwise",
+    "takes_sparse",
 ]

@@ -39,10 +39,14 @@ class _Convolution(nn.Module):
             f"dilation={w.dilation}, bias={self.bias is not None}"
         )
 
-    def _convolve(self, x: SparseTensor, out_indices: Tensor, geometry: Geometry) -> SparseTensor:
+    def check_channels(self, x: SparseTensor) -> None:
+        """Raise ``ValueError`` if the input has other channels than the weights."""
         if x.features.shape[1] != self.in_channels:
             raise ValueError(f"{type(self).__name__} expects {self.in_channels} channels, got {x.features.shape[1]}")
-        background = self._background(x.background)
+
+    def _convolve(self, x: SparseTensor, out_indices: Tensor, geometry: Geometry) -> SparseTensor:
+        self.check_channels(x)
+        background = self.background_of(x.background)
         features = operators.convolution(
             x.features, self.weight, self.bias, x.background, x.indices, out_indices, geometry
         )
@@ -50,7 +54,7 @@ class _Convolution(nn.Module):
             background = background.to(features.dtype)  # half under autocast
         return SparseTensor._at(features, out_indices, geometry.out_shape, x.batch_size, background)
 
-    def _background(self, background: Tensor | None) -> Tensor | None:
+    def background_of(self, background: Tensor | None) -> Tensor | None:
         """A site whose whole window is background: (sum of W) background + bias."""
         if background is None:
             return None
@@ -86,9 +90,13 @@ class SparseConv3d(_Convolution):
 
     def forward(self, x: SparseTensor) -> SparseTensor:
         """(N, C_in) on a grid -> (M, C_out) on the grid that the window makes."""
+        return self._convolve(x, *self.output_sites(x))
+
+    def output_sites(self, x: SparseTensor) -> tuple[Tensor, Geometry]:
+        """(M, 4) int32 [b, z, y, x], and the geometry that leads there."""
         shape = self.window.output_shape(x.spatial_shape)
         geometry = Geometry(self.window, x.batch_size, x.spatial_shape, shape)
-        return self._convolve(x, operators.output_sites(x.indices, geometry), geometry)
+        return operators.output_sites(x.indices, geometry), geometry
 
 
 class SubMConv3d(_Convolution):
@@ -110,16 +118,19 @@ class SubMConv3d(_Convolution):
 
     def forward(self, x: SparseTensor) -> SparseTensor:
         """(N, C_in) -> (N, C_out) at the same sites."""
-        geometry = Geometry(self.window, x.batch_size, x.spatial_shape, x.spatial_shape)
-        return self._convolve(x, x.indices, geometry)
+        return self._convolve(x, *self.output_sites(x))
+
+    def output_sites(self, x: SparseTensor) -> tuple[Tensor, Geometry]:
+        """The input's own sites."""
+        return x.indices, Geometry(self.window, x.batch_size, x.spatial_shape, x.spatial_shape)
 
 
 class _Transposed(_Convolution):
     """The window's formula with input and output swapped."""
 
-    def _background(self, background: Tensor | None) -> Tensor | None:
+    def background_of(self, background: Tensor | None) -> Tensor | None:
         if background is None or self.window.stride == (1, 1, 1):
-            return super()._background(background)
+            return super().background_of(background)
         # With a stride, each output phase meets other offsets: one vector stands for all only if nothing is added.
         if bool((background != 0).any()):
             raise ValueError(

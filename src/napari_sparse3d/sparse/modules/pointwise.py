@@ -1,4 +1,4 @@
-"""What acts on each site alone: activations, normalisation, linear maps, dropout; and the chain of layers."""
+"""What acts on each site alone: activations, normalisation, linear maps, dropout."""
 
 from __future__ import annotations
 
@@ -62,18 +62,3 @@ class SparseDropout(nn.Dropout):
     def forward(self, x: SparseTensor) -> SparseTensor:  # type: ignore[override]
         """(N, C) -> (N, C)."""
         return x.with_features(functional.dropout(x.features, self.p, self.training), x.background)
-
-
-class SparseSequential(nn.Sequential):
-    """Layers one after the other: sparse layers as they are, any other module at each site (see :func:`pointwise`)."""
-
-    def forward(self, x: SparseTensor) -> SparseTensor:
-        """Run all layers."""
-        for module in self:
-            x = module(x) if takes_sparse(module) else pointwise(module, x)
-        return x
-
-
-def takes_sparse(module: nn.Module) -> bool:
-    """Whether a module works on a ``SparseTensor`` itself; torch's own work on rows of features."""
-    return not type(module).__module__.startswith("torch.nn")

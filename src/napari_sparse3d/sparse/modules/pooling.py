@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from napari_sparse3d.sparse import operators
 from napari_sparse3d.sparse.modules.convolution import Size, _window
 from napari_sparse3d.sparse.tensor import SparseTensor
-from napari_sparse3d.sparse.window import Geometry
+from napari_sparse3d.sparse.window import Geometry, Triple
 
 
 class _Pool(nn.Module):
@@ -23,10 +23,11 @@ class _Pool(nn.Module):
     def extra_repr(self) -> str:
         return f"kernel={self.window.kernel}, stride={self.window.stride}, padding={self.window.padding}"
 
-    def _sites(self, x: SparseTensor) -> tuple[Tensor, Geometry]:
-        shape = self.window.output_shape(x.spatial_shape)
-        geometry = Geometry(self.window, x.batch_size, x.spatial_shape, shape)
-        return operators.output_sites(x.indices, geometry), geometry
+    def output_sites(self, indices: Tensor, spatial_shape: Triple, batch_size: int) -> tuple[Tensor, Geometry]:
+        """(M, 4) int32 [b, z, y, x], and the geometry that leads there."""
+        shape = self.window.output_shape(spatial_shape)
+        geometry = Geometry(self.window, batch_size, spatial_shape, shape)
+        return operators.output_sites(indices, geometry), geometry
 
 
 class SparseMaxPool3d(_Pool):
@@ -40,7 +41,7 @@ class SparseMaxPool3d(_Pool):
 
     def forward(self, x: SparseTensor) -> SparseTensor:
         """(N, C) -> (M, C)."""
-        sites, geometry = self._sites(x)
+        sites, geometry = self.output_sites(x.indices, x.spatial_shape, x.batch_size)
         features = operators.max_pool(x.features, x.background, x.indices, sites, geometry)
         return SparseTensor._at(features, sites, geometry.out_shape, x.batch_size, x.background)
 
@@ -50,7 +51,7 @@ class SparseAvgPool3d(_Pool):
 
     def forward(self, x: SparseTensor) -> SparseTensor:
         """(N, C) -> (M, C)."""
-        sites, geometry = self._sites(x)
+        sites, geometry = self.output_sites(x.indices, x.spatial_shape, x.batch_size)
         features = operators.avg_pool(x.features, x.background, x.indices, sites, geometry)
         return SparseTensor._at(features, sites, geometry.out_shape, x.batch_size, x.background)
 

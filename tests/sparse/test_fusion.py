@@ -1,0 +1,99 @@
+"""Convolution and max pool in one pass give what they give one after the other."""
+
+import pytest
+import torch
+
+from cases import CASES
+from napari_sparse3d import sparse as sp
+from napari_sparse3d.sparse import SparseTensor, operators, use_engine
+
+CHAINS = {
+    "as in deepC2, one channel in": lambda: [
+        sp.SparseConv3d(1, 32, 2),
+        torch.nn.LeakyReLU(1 / 3),
+        sp.SparseMaxPool3d(3, 2),
+    ],
+    "as in deepC2, wide": lambda: [sp.SparseConv3d(32, 64, 2), torch.nn.LeakyReLU(1 / 3), sp.SparseMaxPool3d(3, 2)],
+    "submanifold, ReLU, pool without overlap": lambda: [
+        sp.SubMConv3d(3, 7, 3),
+        torch.nn.ReLU(),
+        sp.SparseMaxPool3d(2),
+    ],
+    "no activation, padded": lambda: [sp.SparseConv3d(2, 5, 3, padding=1), sp.SparseMaxPool3d(3, 1, padding=1)],
+    "few channels, strided": lambda: [sp.SparseConv3d(2, 16, 3, stride=2, padding=1), sp.SparseMaxPool3d(2, 1)],
+}
+
+
+def everything(layers, case, background, *, watched):
+    """Output, background and all gradients of the chain; ``watched`` by a hook, it is not fused."""
+    torch.manual_seed(0)
+    chain = sp.SparseSequential(*layers())
+    if watched:
+        chain[0].register_forward_hook(lambda *_: None)
+    channels = chain[0].in_channels
+    features = case.features(channels).requires_grad_()
+    ground = torch.linspace(-1, 1.5, channels).requires_grad_() if background else None
+    y = chain(SparseTensor(features, case.indices.clone(), case.shape, case.batch_size, ground))
+    pull = torch.randn(y.features.shape, generator=torch.Generator().manual_seed(1))
+    loss = (y.features * pull).sum() + (0 if y.background is None else y.background.sum())
+    leaves = [features, *chain.parameters(), *([ground] if background else [])]
+    return y, torch.autograd.grad(loss, leaves, materialize_grads=True)
+
+
+@pytest.mark.parametrize("background", [True, False], ids=["background", "none"])
+@pytest.mark.parametrize("case", CASES.values(), ids=CASES)
+@pytest.mark.parametrize("layers", CHAINS.values(), ids=CHAINS)
+def test_fused_is_the_same_as_one_after_the_other(layers, case, background, monkeypatch):
+    passes = []
+    fused = operators.pooled_convolution
+    monkeypatch.setattr(operators, "pooled_convolution", lambda *args: passes.append(1) or fused(*args))
+    with use_engine("native"):
+        one, gradients = everything(layers, case, background, watched=False)
+        assert passes == [1]
+        other, expected = everything(layers, case, background, watched=True)
+        assert passes == [1]
+    assert torch.equal(one.indices, other.indices)
+    torch.testing.assert_close(one.features, other.features, rtol=0, atol=1e-5)
+    if background:
+        torch.testing.assert_close(one.background, other.background)
+    for a, b in zip(gradients, expected):
+        torch.testing.assert_close(a, b, rtol=0, atol=1e-4 * max(1.0, b.abs().max().item() if b.numel() else 1.0))
+
+
+def test_an_activation_that_falls_is_not_moved_behind_the_pool():
+    case = CASES["scattered"]
+    torch.manual_seed(0)
+    conv, pool = sp.SparseConv3d(3, 4, 2), sp.SparseMaxPool3d(2)
+    x = SparseTensor(case.features(3), case.indices, case.shape, case.batch_size, torch.ones(3))
+    with use_engine("native"), torch.no_grad():
+        for activation in (torch.nn.LeakyReLU(-0.5), torch.nn.SiLU()):
+            chain = sp.SparseSequential(conv, activation, pool)
+            torch.testing.assert_close(chain(x).features, pool(sp.pointwise(activation, conv(x))).features)
+
+
+def test_inference_takes_the_fused_way_too():
+    case = CASES["scattered"]
+    torch.manual_seed(0)
+    chain = sp.SparseSequential(sp.SparseConv3d(3, 8, 2), torch.nn.LeakyReLU(0.1), sp.SparseMaxPool3d(2))
+    x = SparseTensor(case.features(3), case.indices, case.shape, case.batch_size, torch.ones(3))
+    with use_engine("native"):
+        trained = chain(x)
+        with torch.no_grad():
+            assert torch.equal(chain(x).features, trained.features)
+
+
+def test_the_fused_operator_is_registered_as_torch_demands():
+    case = CASES["scattered"]
+    torch.manual_seed(0)
+    conv, pool = sp.SparseConv3d(3, 4, 2), sp.SparseMaxPool3d(2)
+    with use_engine("native"):
+        features, background = case.features(3).requires_grad_(), torch.ones(3, requires_grad=True)
+        x = SparseTensor(features, case.indices, case.shape, case.batch_size, background)
+        sites, geometry = conv.output_sites(x)
+        pool_sites, pool_geometry = pool.output_sites(sites, geometry.out_shape, x.batch_size)
+        ground = conv.background_of(background).detach().requires_grad_()
+        weights = (conv.weight.detach().requires_grad_(), conv.bias.detach().requires_grad_())
+        place = (x.indices, sites, geometry.pack(), pool_sites, pool_geometry.pack(), "native")
+        torch.library.opcheck(
+            torch.ops.sparse3d.pooled_convolution.default, (features, *weights, background, ground, *place)
+        )
