@@ -5,7 +5,8 @@ turn is made of steps that keep the grid whole:
 
 * mirroring and quarter turns permute the grid exactly;
 * a rotation in a plane is three shears; a shear moves whole lines by whole voxels, so it is one to one on the grid
-  (Paeth. A Fast Algorithm for General Raster Rotation. Graphics Interface 1986);
+  (Paeth. A Fast Algorithm for General Raster Rotation. Graphics Interface 1986). The surface is rounded by up to two
+  voxels; what lies deeper stays solid;
 * a scaling of one axis gives each output plane to the nearest input plane, which doubles or drops planes.
 
 All steps work on the columns of a whole batch at once, with one number for each volume.

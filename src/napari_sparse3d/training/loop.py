@@ -134,14 +134,15 @@ class Trainer:
         self.progress = Progress()
         self._parts = {"network": self.network, "average": self.average, "criterion": self.criterion}
 
-    @property
-    def selected_by(self) -> str:
-        """The measure by which the best epoch is chosen."""
-        if self.config.select_by != "auto":
-            return self.config.select_by
-        if self.criterion.on_embeddings:
-            return "map"
-        return "auc" if len(self.classes) == 2 else "accuracy"
+    def selected_by(self, measured: dict[str, float]) -> str:
+        """The measure by which the best epoch is chosen, among those that there are."""
+        wanted = self.config.select_by
+        if wanted != "auto":
+            if wanted not in measured:
+                raise InputError(f"there is no measure {wanted!r} to select by; choose one of {', '.join(measured)}")
+            return wanted
+        liked = ["map"] * self.criterion.on_embeddings + ["auc"] * (len(self.classes) == 2) + ["accuracy", "loss"]
+        return next(name for name in liked if name in measured)
 
     @property
     def averaged(self) -> nn.Module:
@@ -268,9 +269,8 @@ class Trainer:
         val = self.measure(predictions.probabilities, predictions.embeddings, self.val_labels)
         likely = predictions.probabilities[np.arange(len(self.val_labels)), self.val_labels]
         val["loss"] = float(-np.log(np.maximum(likely, 1e-12)).mean())
-        if self.selected_by not in val:
-            raise InputError(f"there is no measure {self.selected_by!r} to select by; choose one of {', '.join(val)}")
-        value = val[self.selected_by] * (-1 if self.selected_by == "loss" else 1)
+        selected_by = self.selected_by(val)
+        value = val[selected_by] * (-1 if selected_by == "loss" else 1)
         # of equal values the one with the smaller loss counts as better: on few cases AUC soon reaches 1
         rank = (value if np.isfinite(value) else -np.inf, -val["loss"])
         if self.progress.best is None or rank > (self.progress.best, -self.progress.best_loss):
@@ -287,7 +287,7 @@ class Trainer:
             val=val,
             best=self.progress.best,
             best_epoch=cast(int, self.progress.best_epoch),
-            selected_by=self.selected_by,
+            selected_by=selected_by,
             improved=self.progress.best_epoch == done,
             seconds=seconds,
             seconds_left=seconds / done * (self.config.epochs - done),

@@ -136,7 +136,7 @@ def arrays(path: Path) -> dict[str, NDArray[Any]]:
 @lru_cache(maxsize=4)
 def _arrays(path: Path, _modified: int) -> dict[str, NDArray[Any]]:
     try:
-        with np.load(path, allow_pickle=False) as stored:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
             return {key: stored[key] for key in stored.files}
     except (ValueError, TypeError, AttributeError, EOFError, zipfile.BadZipFile) as error:
         raise ReadError(f"{path.name} is no .npz of arrays: {error}") from error

@@ -104,7 +104,8 @@ class VoxelSet:
         """
         name = Path(path).name
         try:
-            with np.load(path, allow_pickle=False) as arrays:
+            # opened here: numpy leaves the file open when it is no zip
+            with Path(path).open("rb") as file, np.load(file, allow_pickle=False) as arrays:
                 version = int(arrays["format"])
                 if version != _FORMAT:
                     raise ReadError(f"{name} is a voxel set of format {version}, this version reads {_FORMAT}; update")
