@@ -18,7 +18,8 @@ COMMANDS = (
     *("info", "convert", "voxelize"),
     *("activations", "predict", "models"),
     *("map", "similar"),
-    *("train", "evaluate", "runs", "search-params", "export"),
+    *("train", "evaluate", "runs", "search-params"),
+    *("export", "bench"),
 )
 """In the order of the help: first look, then data, then networks, then training."""
 
