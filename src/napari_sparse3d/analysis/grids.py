@@ -10,7 +10,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from napari_sparse3d.sparse import SparseTensor
-from napari_sparse3d.sparse.modules.pointwise import takes_sparse
+from napari_sparse3d.sparse.modules import takes_sparse
 from napari_sparse3d.sparse.window import Window
 
 Point = tuple[float, float, float]

@@ -55,7 +55,7 @@ def require_source(source: Source | None, name: str) -> Source:
 
 def voxelize_command(source: Source, recipe: Recipe) -> str:
     """``napari-sparse3d voxelize ...``."""
-    return _line(
+    return line(
         ["voxelize", str(source.path), *source.options(), "--recipe", recipe_argument(recipe), "-o", "voxels.npz"]
     )
 
@@ -63,7 +63,7 @@ def voxelize_command(source: Source, recipe: Recipe) -> str:
 def activations_command(source: Source, recipe: Recipe, model: str, engine: str = "auto") -> str:
     """``napari-sparse3d activations ...``: the per-layer table and the embedding."""
     chosen = [] if engine == "auto" else ["--engine", engine]
-    return _line(
+    return line(
         [
             "activations",
             str(source.path),
@@ -79,14 +79,12 @@ def activations_command(source: Source, recipe: Recipe, model: str, engine: str 
 
 def map_command(table: Path | str) -> str:
     """``napari-sparse3d map ...``."""
-    return _line(["map", str(table), "-o", "map.parquet"])
+    return line(["map", str(table), "-o", "map.parquet"])
 
 
-def similar_command(table: Path | str, source: Source, model: str, k: int) -> str:
+def similar_command(table: Path | str, source: Source, model: str, k: int, recipe: str) -> str:
     """``napari-sparse3d similar ...``."""
-    return _line(
-        ["similar", str(source.path), *source.options(), "--table", str(table), "--model", model, "-k", str(k)]
-    )
+    return line(["similar", str(source.path), *source.options(), "--table", str(table), "--model", model, "-k", str(k)])
 
 
 def voxelize_python(source: Source, recipe: Recipe) -> str:
@@ -159,6 +157,7 @@ def _file_name(name: str) -> str:
     return "".join(ch if ch.isalnum() or ch in "-_" else "-" for ch in name)[:40] or "recipe"
 
 
-def _line(words: Sequence[str]) -> str:
+def line(words: Sequence[str]) -> str:
+    """A line for a terminal of this system."""
     everything = [PROGRAM, *words]
     return subprocess.list2cmdline(everything) if sys.platform == "win32" else shlex.join(everything)

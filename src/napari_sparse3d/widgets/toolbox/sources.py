@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_sparse3d.errors import InputError
-from napari_sparse3d.io.layers import volume_of
 from napari_sparse3d.volume import Volume
 
 Point = tuple[float, float, float]
@@ -84,7 +83,15 @@ def volume_of_layer(layer: Any, frame: int = 0) -> Volume:
         raise InputError(reason or f"“{layer.name}” is no volume")
     data = np.asarray(layer.data[frame] if layer.ndim == 4 else layer.data)
     if layer.metadata.get("axes") == "SAR" and "affine" in layer.metadata:
-        return volume_of(data, layer.metadata, layer.name)
+        about = layer.metadata
+        return Volume(
+            data,
+            about["affine"],
+            about.get("unit", "a.u."),
+            about.get("modality", ""),
+            layer.name,
+            about.get("meta", {}),
+        )
     spacing = np.abs(np.asarray(layer.scale, dtype=np.float64)[-3:])
     return Volume(data, np.diag([*spacing, 1.0]), "a.u.", "", layer.name)
 

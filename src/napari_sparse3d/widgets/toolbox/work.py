@@ -79,6 +79,12 @@ class Work(QObject):
         self._leave()
         self.ended.emit()
 
+    def drop(self) -> None:
+        """Let go of the job: it ends at its next step, and what it waits for goes on."""
+        if self._worker is not None:
+            self._leave()
+            self.ended.emit()
+
     def _leave(self) -> None:
         self._number += 1
         if self._worker is not None:

@@ -1,0 +1,171 @@
+"""The flat map of a cohort: points that can be hovered, opened and lassoed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pyqtgraph as pg
+from numpy.typing import NDArray
+from qtpy.QtCore import QEvent, QObject, QPointF, Qt, Signal  # type: ignore[attr-defined]
+from qtpy.QtGui import QColor, QMouseEvent, QPainterPath, QPolygonF
+from qtpy.QtWidgets import QToolTip, QVBoxLayout, QWidget
+
+from napari_sparse3d.widgets.toolbox.theme import CLASS_COLOURS, Colours
+
+_REACH = 10
+"""Pixels within which the mouse finds a point."""
+
+
+class MapView(QWidget):
+    """Draws positions in colours; says which point is under the mouse, opened or lassoed."""
+
+    opened = Signal(int)
+    """A point was double-clicked."""
+    selected = Signal(object)
+    """The points inside a lasso: (K,) indices."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.setAccessibleName("Map of the cohort")
+        self.setMinimumHeight(220)
+        self.plot = pg.PlotWidget()
+        self.plot.hideAxis("left")
+        self.plot.hideAxis("bottom")
+        self.plot.setMenuEnabled(False)
+        self.plot.setAspectLocked(True)
+        # one pen for all and no antialiasing: 20,000 points then draw as one array of pictures
+        self.points = pg.ScatterPlotItem(size=7, pen=None, pxMode=True)
+        self.marked = pg.ScatterPlotItem(size=12, brush=None, pxMode=True)
+        self.here = pg.ScatterPlotItem(size=18, symbol="+", pxMode=True)
+        self.lasso_line = pg.PlotCurveItem()
+        for item in (self.points, self.marked, self.here, self.lasso_line):
+            self.plot.addItem(item)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(self.plot)
+        self.positions = np.empty((0, 2), dtype=np.float32)
+        self._words: Sequence[str] = ()
+        self._brushes: list[Any] | None = None
+        self._look: Colours | None = None
+        self._lassoing = False
+        self._path: list[QPointF] = []
+        self._fitted = False
+        viewport = self.plot.viewport()
+        viewport.setMouseTracking(True)
+        viewport.installEventFilter(self)
+
+    @property
+    def lassoing(self) -> bool:
+        """Whether a drag draws a lasso instead of moving the map."""
+        return self._lassoing
+
+    @lassoing.setter
+    def lassoing(self, on: bool) -> None:
+        self._lassoing = on
+        self.plot.setMouseEnabled(x=not on, y=not on)
+        self.plot.setCursor(Qt.CursorShape.CrossCursor if on else Qt.CursorShape.ArrowCursor)
+
+    def restyle(self, look: Colours) -> None:
+        """Take the colours of a theme."""
+        self._look = look
+        self.plot.setBackground(look.foreground)
+        self.marked.setPen(pg.mkPen(look.text, width=2))
+        self.here.setPen(pg.mkPen(look.text, width=2))
+        self.here.setBrush(pg.mkBrush(look.accent))
+        self.lasso_line.setPen(pg.mkPen(look.text, width=1, style=Qt.PenStyle.DashLine))
+
+    def set_positions(self, positions: NDArray[np.float32]) -> None:
+        """Move the points (or show others)."""
+        positions = np.asarray(positions)
+        if len(positions) != len(self.positions):
+            self._fitted = False
+            self._brushes = None
+        self.positions = positions
+        self.points.setData(x=positions[:, 0], y=positions[:, 1], brush=self._brushes)
+        # the map grows by orders of magnitude while it converges
+        if len(positions):
+            self.plot.enableAutoRange() if not self._fitted else None
+
+    def set_colours(self, codes: NDArray[np.int64] | NDArray[np.float64], *, continuous: bool) -> None:
+        """Colour each point by a class number, or by a value from 0 to 1 (not finite: grey)."""
+        grey = pg.mkBrush("#8a8f98")
+        if continuous:
+            colormap = pg.colormap.get("viridis")
+            table = [pg.mkBrush(QColor(*colour)) for colour in colormap.getLookupTable(0, 1, 256)]
+            self._brushes = [table[int(255 * v)] if np.isfinite(v) else grey for v in np.asarray(codes, dtype=float)]
+        else:
+            table = [pg.mkBrush(colour) for colour in CLASS_COLOURS]
+            self._brushes = [table[int(c) % len(table)] if c >= 0 else grey for c in codes]
+        if len(self._brushes) == len(self.positions):
+            self.points.setData(x=self.positions[:, 0], y=self.positions[:, 1], brush=self._brushes)
+
+    def set_words(self, words: Sequence[str]) -> None:
+        """What is said of each point under the mouse (rich text)."""
+        self._words = words
+
+    def mark(self, indices: Sequence[int]) -> None:
+        """Ring these points."""
+        chosen = self.positions[list(indices)] if len(indices) else np.empty((0, 2))
+        self.marked.setData(x=chosen[:, 0], y=chosen[:, 1])
+
+    def show_here(self, position: NDArray[np.float32] | None) -> None:
+        """Put a cross where the open case lies."""
+        self.here.setData(x=[] if position is None else [position[0]], y=[] if position is None else [position[1]])
+
+    def nearest(self, point: QPointF) -> int | None:
+        """The point that is drawn under a place of the viewport, if there is one."""
+        if not len(self.positions):
+            return None
+        box = self.plot.getViewBox()
+        place = box.mapSceneToView(self.plot.mapToScene(point.toPoint()))
+        size_x, size_y = box.viewPixelSize()
+        away = np.hypot((self.positions[:, 0] - place.x()) / size_x, (self.positions[:, 1] - place.y()) / size_y)
+        found = int(away.argmin())
+        return found if away[found] <= _REACH else None
+
+    def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:
+        """Mouse: hover, double click, lasso."""
+        if not isinstance(event, QMouseEvent):
+            return super().eventFilter(watched, event)
+        kind = event.type()
+        if kind == QEvent.Type.MouseButtonDblClick:
+            found = self.nearest(event.position())
+            if found is not None:
+                self.opened.emit(found)
+                return True
+        if self._lassoing and self._draw_lasso(event):
+            return True
+        if kind == QEvent.Type.MouseMove and not event.buttons():
+            found = self.nearest(event.position())
+            text = self._words[found] if found is not None and found < len(self._words) else ""
+            QToolTip.showText(event.globalPosition().toPoint(), text, self.plot)
+        return super().eventFilter(watched, event)
+
+    def _draw_lasso(self, event: QMouseEvent) -> bool:
+        kind = event.type()
+        if kind == QEvent.Type.MouseButtonPress:
+            self._path = [event.position()]
+        elif kind == QEvent.Type.MouseMove and event.buttons() & Qt.MouseButton.LeftButton:
+            self._path.append(event.position())
+        elif kind == QEvent.Type.MouseButtonRelease and len(self._path) > 2:
+            self.selected.emit(self._inside())
+            self._path = []
+        else:
+            return False
+        box = self.plot.getViewBox()
+        places = [box.mapSceneToView(self.plot.mapToScene(point.toPoint())) for point in self._path]
+        self.lasso_line.setData(x=[place.x() for place in places], y=[place.y() for place in places])
+        return True
+
+    def _inside(self) -> NDArray[np.int64]:
+        box = self.plot.getViewBox()
+        corners = [box.mapSceneToView(self.plot.mapToScene(point.toPoint())) for point in self._path]
+        path = QPainterPath()
+        path.addPolygon(QPolygonF([*corners, corners[0]]))
+        bounds = path.boundingRect()
+        x, y = self.positions[:, 0], self.positions[:, 1]
+        near = (x >= bounds.left()) & (x <= bounds.right()) & (y >= bounds.top()) & (y <= bounds.bottom())
+        candidates = np.flatnonzero(near)
+        return np.array([i for i in candidates if path.contains(QPointF(float(x[i]), float(y[i])))], dtype=np.int64)

@@ -1,0 +1,260 @@
+"""The Sparse voxels panel, driven as a person would."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from napari_sparse3d.volume import Volume
+from napari_sparse3d.voxels import RangeThreshold, Recipe, VoxelSet, voxelize
+
+pytestmark = pytest.mark.gui
+
+WAIT_MS = 90_000
+
+
+@pytest.fixture
+def panel(make_napari_viewer: Any, one_child: Any, qtbot: Any) -> Any:
+    from napari_sparse3d.widgets.voxels_panel import VoxelsPanel
+
+    viewer = make_napari_viewer(show=True)
+    made = VoxelsPanel(viewer)
+    viewer.window.add_dock_widget(made, name="Sparse voxels")
+    yield made
+    for work in (made.counting, made.making, made.costing):
+        if work.running:
+            qtbot.waitUntil(lambda work=work: not work.running, timeout=WAIT_MS)
+
+
+def click(qtbot: Any, button: Any) -> None:
+    from qtpy.QtCore import Qt
+
+    qtbot.mouseClick(button, Qt.MouseButton.LeftButton)
+
+
+def settled(qtbot: Any, panel: Any) -> None:
+    """Wait until the numbers of the chosen volume are there."""
+    qtbot.waitUntil(
+        lambda: (
+            not (panel.counting.running or panel.making.running or panel._settle.isActive())
+            and bool(panel.numbers.text() or panel.message.text())
+        ),
+        timeout=WAIT_MS,
+    )
+
+
+def ours(panel: Any, role: str) -> list[Any]:
+    from napari_sparse3d.widgets.toolbox import layers
+
+    return list(layers.ours(panel.viewer, role))
+
+
+def test_an_empty_panel_says_what_to_do(panel: Any) -> None:
+    assert panel.empty.isVisible()
+    assert "No volume" in panel.empty_text.text()
+    assert panel.open_button.isVisible()
+    assert panel.sample_button.isVisible()
+    assert not panel.primary.isVisible()
+
+
+def test_voxels_as_a_layer_at_the_right_place(panel: Any, qtbot: Any, oblique: Volume, add_volume: Any) -> None:
+    scan = add_volume(panel.viewer, oblique)
+    settled(qtbot, panel)
+    assert panel.recipe_box.currentText().startswith("Bone")
+    click(qtbot, panel.primary)
+    qtbot.waitUntil(lambda: len(ours(panel, "voxels")) == 1, timeout=WAIT_MS)
+    (layer,) = ours(panel, "voxels")
+    expected = voxelize(oblique, Recipe.named("ct-bone-110"))
+    np.testing.assert_array_equal(np.argwhere(layer.data), expected.indices)
+    assert f"{expected.n_active:,} voxels" in panel.numbers.text()
+    # through the true affines, then by the scan's own layer: the same place as by the new layer
+    to_scan = np.linalg.inv(oblique.affine) @ expected.affine
+    for index in expected.indices[:: expected.n_active // 7]:
+        by_scan = scan.data_to_world((to_scan @ [*index, 1])[:3])
+        np.testing.assert_allclose(layer.data_to_world(index), by_scan, atol=1e-6)
+    assert panel.viewer.layers.index(layer) == panel.viewer.layers.index(scan) + 1
+
+
+def test_a_layer_is_reused_and_the_users_own_are_left(panel: Any, qtbot: Any, oblique: Volume, add_volume: Any) -> None:
+    scan = add_volume(panel.viewer, oblique)
+    own = panel.viewer.add_points([[0, 0, 0]], name="mine")
+    settled(qtbot, panel)
+    for side in (40, 30):
+        panel.resample_to.setValue(side)
+        click(qtbot, panel.primary)
+        qtbot.waitUntil(
+            lambda side=side: any(max(each.data.shape) == side for each in ours(panel, "voxels")), timeout=WAIT_MS
+        )
+    assert len(ours(panel, "voxels")) == 1
+    assert scan in panel.viewer.layers
+    assert own in panel.viewer.layers
+
+
+def test_the_preview_follows_the_slider(panel: Any, qtbot: Any, oblique: Volume, add_volume: Any) -> None:
+    add_volume(panel.viewer, oblique)
+    settled(qtbot, panel)
+    panel.histogram.slider.setSliderDown(True)
+    for low in (0.0, 800.0):
+        panel.histogram.slider.setValue((low, panel.histogram.histogram.high))
+        (preview,) = ours(panel, "preview")
+        plane = round(float(panel.layer.world_to_data(panel.viewer.dims.point)[0]))
+        low_now, high_now = panel.histogram.range
+        expected = (oblique.data[plane] >= low_now) & (oblique.data[plane] <= high_now)
+        np.testing.assert_array_equal(preview.data[0] > 0, expected)
+    panel.histogram.slider.setSliderDown(False)
+
+
+def test_typing_a_range_makes_a_custom_recipe(panel: Any, qtbot: Any, oblique: Volume, add_volume: Any) -> None:
+    add_volume(panel.viewer, oblique)
+    settled(qtbot, panel)
+    panel.histogram.low.setValue(100)
+    assert panel.recipe().threshold == RangeThreshold(low=100, unit="HU")
+    assert panel.recipe_box.currentText() == "Custom"
+
+
+def test_an_empty_threshold_is_a_sentence_and_leaves_things_as_they_were(
+    panel: Any, qtbot: Any, oblique: Volume, add_volume: Any
+) -> None:
+    add_volume(panel.viewer, oblique)
+    settled(qtbot, panel)
+    panel.resample.setCurrentIndex(panel.resample.findData("none"))
+    panel.histogram.high.setValue(101)
+    panel.histogram.low.setValue(100)
+    assert panel.recipe().threshold == RangeThreshold(low=100, high=101, unit="HU")
+    click(qtbot, panel.primary)
+    qtbot.waitUntil(lambda: "leaves no voxel" in panel.message.text(), timeout=WAIT_MS)
+    assert "-50" in panel.message.text()  # the range of values that there is
+    assert ours(panel, "voxels") == []
+
+
+def test_cancel_and_double_start(panel: Any, qtbot: Any, oblique: Volume, add_volume: Any, monkeypatch: Any) -> None:
+    from threading import Event
+
+    add_volume(panel.viewer, oblique)
+    settled(qtbot, panel)
+    gate = Event()
+    started: list[int] = []
+
+    def slow(volume: Volume, recipe: Recipe) -> VoxelSet:
+        started.append(1)
+        gate.wait(60)
+        return voxelize(volume, recipe)
+
+    monkeypatch.setattr("napari_sparse3d.widgets.voxels_panel.voxelize", slow)
+    panel.resample_to.setValue(50)
+    panel._settle.stop()
+    click(qtbot, panel.primary)
+    qtbot.waitUntil(lambda: bool(started), timeout=WAIT_MS)
+    assert panel.primary.text() == "Cancel"
+    click(qtbot, panel.primary)
+    assert panel.primary.text() == "Make voxel set"
+    assert "Cancelled" in panel.message.text()
+    panel.run()
+    panel.run()  # a second start replaces the first
+    gate.set()
+    qtbot.waitUntil(lambda: len(ours(panel, "voxels")) == 1, timeout=WAIT_MS)
+    qtbot.wait(200)
+    assert len(ours(panel, "voxels")) == 1
+
+
+def test_the_volume_removed_while_it_is_worked_on(panel: Any, qtbot: Any, oblique: Volume, add_volume: Any) -> None:
+    scan = add_volume(panel.viewer, oblique)
+    settled(qtbot, panel)
+    panel.resample_to.setValue(64)
+    click(qtbot, panel.primary)
+    panel.viewer.layers.remove(scan)
+    qtbot.wait(300)
+    assert panel.empty.isVisible()
+    assert ours(panel, "voxels") == []
+
+
+def test_the_viewer_closed_while_it_is_worked_on(
+    make_napari_viewer: Any, one_child: Any, qtbot: Any, oblique: Volume, add_volume: Any
+) -> None:
+    from napari_sparse3d.widgets.voxels_panel import VoxelsPanel
+
+    viewer = make_napari_viewer(show=True)
+    panel = VoxelsPanel(viewer)
+    viewer.window.add_dock_widget(panel)
+    add_volume(viewer, oblique)
+    panel.run()
+    viewer.close()
+    qtbot.wait(300)  # what the worker still sends must reach nobody
+
+
+def test_a_volume_of_nan_and_a_picture(panel: Any, qtbot: Any) -> None:
+    panel.viewer.add_image(np.zeros((20, 20)), name="a picture")
+    assert "three axes" in panel.empty_text.text()
+    panel.viewer.add_image(np.full((4, 5, 6), np.nan), name="nothing", contrast_limits=(0, 1))
+    qtbot.waitUntil(lambda: "finite" in panel.message.text(), timeout=WAIT_MS)
+
+
+def test_time_goes_by_what_the_viewer_shows(panel: Any, qtbot: Any) -> None:
+    data = np.zeros((3, 8, 9, 10), dtype=np.uint8)
+    data[1, 2:5, 3:6, 4:7] = 200
+    panel.viewer.add_image(data, name="in time", scale=(1, 2, 1, 1))
+    panel.viewer.dims.set_point(0, 1)
+    panel._volume_chosen()
+    settled(qtbot, panel)
+    panel.resample.setCurrentIndex(panel.resample.findData("none"))
+    click(qtbot, panel.primary)
+    qtbot.waitUntil(lambda: len(ours(panel, "voxels")) == 1, timeout=WAIT_MS)
+    (layer,) = ours(panel, "voxels")
+    np.testing.assert_array_equal(layer.data > 0, data[1] > 0)
+
+
+def test_two_volumes_keep_their_own_places(panel: Any, qtbot: Any, oblique: Volume, add_volume: Any) -> None:
+    affine = np.diag([1.0, 2.0, 3.0, 1.0])
+    affine[:3, 3] = 500
+    other = replace(oblique, affine=affine, name="the other")
+    scans = [add_volume(panel.viewer, volume) for volume in (oblique, other)]
+    settled(qtbot, panel)
+    for volume, scan in zip((oblique, other), scans, strict=True):
+        panel.volume.setCurrentIndex(panel.volume.findData(str(scan.unique_id)))
+        settled(qtbot, panel)
+        panel.resample.setCurrentIndex(panel.resample.findData("none"))
+        before = len(ours(panel, "voxels"))
+        click(qtbot, panel.primary)
+        qtbot.waitUntil(lambda before=before: len(ours(panel, "voxels")) == before + 1, timeout=WAIT_MS)
+        layer = next(each for each in ours(panel, "voxels") if each.name.startswith(volume.name))
+        np.testing.assert_allclose(layer.scale, scan.scale)
+        np.testing.assert_allclose(layer.translate, scan.translate)
+
+
+def test_the_copied_command_gives_the_same_voxels(panel: Any, qtbot: Any, oblique: Volume, tmp_path: Path) -> None:
+    from qtpy.QtWidgets import QApplication
+
+    from napari_sparse3d.io.write import write_volume
+
+    path = tmp_path / "scan.nii.gz"
+    write_volume(oblique, path)
+    panel.viewer.open(str(path), plugin="napari-sparse3d")
+    settled(qtbot, panel)
+    panel.keep.setCurrentIndex(1)
+    panel.resample_to.setValue(60)
+    panel.histogram.low.setValue(300)
+    click(qtbot, panel.primary)
+    qtbot.waitUntil(lambda: len(ours(panel, "voxels")) == 1, timeout=WAIT_MS)
+    (layer,) = ours(panel, "voxels")
+    click(qtbot, panel.copy_command)
+    line = QApplication.clipboard().text()
+    assert line.startswith("napari-sparse3d voxelize ")
+    words = __import__("shlex").split(line)
+    done = subprocess.run(
+        [sys.executable, "-c", "from napari_sparse3d.cli import main; main()", *words[1:], "--json"],
+        cwd=tmp_path, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["n_active"] == int((layer.data > 0).sum())
+    np.testing.assert_array_equal(VoxelSet.load(tmp_path / "voxels.npz").indices, np.argwhere(layer.data))
+    click(qtbot, panel.copy_python)
+    space: dict[str, Any] = {}
+    exec(QApplication.clipboard().text(), space)
+    np.testing.assert_array_equal(space["voxels"].indices, np.argwhere(layer.data))
