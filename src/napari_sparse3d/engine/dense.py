@@ -85,7 +85,14 @@ class DenseEngine(Engine):
         return rows if bias is None else rows + bias
 
     def convolution_backward(
-        self, grad: Tensor, features: Tensor, weight: Tensor, background: Tensor | None, plan: DensePlan
+        self,
+        grad: Tensor,
+        features: Tensor,
+        weight: Tensor,
+        background: Tensor | None,
+        plan: DensePlan,
+        *,
+        of_features: bool = True,
     ) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
         """See :class:`Engine`."""
         inputs = [t.detach().requires_grad_() for t in (features, weight, background) if t is not None]

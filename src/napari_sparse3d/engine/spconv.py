@@ -118,21 +118,28 @@ class SpconvEngine(Engine):
         return made if bias is None else made + bias
 
     def convolution_backward(
-        self, grad: Tensor, features: Tensor, weight: Tensor, background: Tensor | None, plan: SpconvPlan
+        self,
+        grad: Tensor,
+        features: Tensor,
+        weight: Tensor,
+        background: Tensor | None,
+        plan: SpconvPlan,
+        *,
+        of_features: bool = True,
     ) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
         """See :class:`Engine`."""
         if plan.rules.outputs == 0 or plan.rules.inputs == 0:
-            of_features, of_weight = torch.zeros_like(features), torch.zeros_like(weight)
+            features_grad, of_weight = torch.zeros_like(features), torch.zeros_like(weight)
         else:
-            of_features, of_weight = self._products_backward(
+            features_grad, of_weight = self._products_backward(
                 grad.contiguous(), features.contiguous(), weight.contiguous(), plan
             )
         if background is None:
-            return of_features, of_weight, grad.sum(0), None
+            return features_grad, of_weight, grad.sum(0), None
         of_missing = plan.rules.missing.to(grad.dtype) @ grad  # (K, C_out)
         of_weight = of_weight + (of_missing.T[:, :, None] * background).view_as(weight)
         of_background = torch.einsum("ko,oki->i", of_missing, weight.flatten(1, 3))
-        return of_features, of_weight, grad.sum(0), of_background
+        return features_grad, of_weight, grad.sum(0), of_background
 
     def max_pool(self, features: Tensor, background: Tensor | None, plan: SpconvPlan) -> tuple[Tensor, Tensor]:
         """See :class:`Engine`."""

@@ -129,6 +129,7 @@ def pooled_convolution(
     return cast(Tensor, values)
 
 
+@torch.compiler.assume_constant_result  # as for the engine's name
 def fuses_pools(device_type: str) -> bool:
     """Whether :func:`pooled_convolution` is better than one operator after the other, on the engine in use."""
     return engine(engine_name(device_type)).fuses_pools
