@@ -99,3 +99,11 @@ def series_of(
         position = own.pop("position")
         paths.append(save(slice_of(position, **own), folder / f"{(k * 7919) % 104729:06d}.dcm"))
     return paths
+
+
+def check_world_code(volume: Any) -> None:
+    """Every voxel holds the code of the world position that the affine gives it."""
+    index = np.stack(np.meshgrid(*map(np.arange, volume.shape), indexing="ij"), axis=-1)
+    sar = index @ volume.affine[:3, :3].T + volume.affine[:3, 3]
+    lps = np.stack([-sar[..., 2], -sar[..., 1], sar[..., 0]], axis=-1)
+    np.testing.assert_array_equal(volume.data, world_code(lps))

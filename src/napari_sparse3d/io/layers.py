@@ -74,7 +74,7 @@ def layer_of(scan: Volume | VolumeSequence) -> LayerData:
     -------
     tuple
         ``(data, kwargs, "image" | "labels")``; ``kwargs["metadata"]`` has ``affine``, ``unit``, ``modality`` and
-        ``meta``, from which :func:`volume_of` makes the volume again.
+        ``meta``, from which :func:`scan_of` makes the volume again.
     """
     data, in_time = scan.data, False
     if isinstance(scan, VolumeSequence):
@@ -102,8 +102,8 @@ def layer_of(scan: Volume | VolumeSequence) -> LayerData:
     return data, kwargs, "image"
 
 
-def volume_of(data: NDArray[Any], metadata: Mapping[str, Any], name: str) -> Volume:
-    """The volume of a layer that this plugin made (one time point of it).
+def scan_of(data: NDArray[Any], metadata: Mapping[str, Any], name: str) -> Volume | VolumeSequence:
+    """The volume of a layer that :func:`layer_of` made (or a sequence, for a layer with a time axis).
 
     Raises
     ------
@@ -112,16 +112,13 @@ def volume_of(data: NDArray[Any], metadata: Mapping[str, Any], name: str) -> Vol
     """
     if metadata.get("axes") != "SAR" or "affine" not in metadata:
         raise InputError(
-            "the layer has no geometry of a scan; open the scan with this plugin, so that its spacing is known"
+            f"the layer {name!r} has no geometry of a scan: open the scan with this plugin and make labels from it"
         )
-    return Volume(
-        np.asarray(data),
-        metadata["affine"],
-        metadata.get("unit", "a.u."),
-        metadata.get("modality", ""),
-        name,
-        metadata.get("meta", {}),
-    )
+    parts = (metadata.get("unit", "a.u."), metadata.get("modality", ""), name, metadata.get("meta", {}))
+    array = np.asarray(data)
+    if array.ndim == 4:
+        return VolumeSequence(array, metadata["affine"], *parts)
+    return Volume(array, metadata["affine"], *parts)
 
 
 def contrast_limits(scan: Volume | VolumeSequence) -> tuple[float, float]:

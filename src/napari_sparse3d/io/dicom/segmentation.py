@@ -168,6 +168,7 @@ def write_segmentation(
             software_versions=_version(),
             device_serial_number="0",
             series_description="segmentation",
+            omit_empty_frames=False,  # else it would read back as the labelled slices alone
         )
     with replacing(target) as temporary:
         seg.save_as(temporary)
