@@ -16,9 +16,9 @@ from napari_sparse3d.cli.settings import (
     SetOption,
     SettingsOption,
     ThreadsOption,
-    _value,
     data_of,
     run_store,
+    setting_value,
     settings_of,
     use_threads,
 )
@@ -66,7 +66,7 @@ def search_params(
 
     table = run_store(runs)
     with the_call():
-        space = searching.parse_space(search, _value) if search else searching.DEFAULT_SPACE
+        space = searching.parse_space(search, setting_value) if search else searching.DEFAULT_SPACE
         searching.check_space(config, space)
 
     def report(event: dict[str, Any]) -> None:

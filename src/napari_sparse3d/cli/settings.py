@@ -72,7 +72,7 @@ def settings_of(
             name, equals, value = text.partition("=")
             if not equals:
                 raise CallError(f"--set takes NAME=VALUE, got {text!r}; for example --set epochs=40")
-            _put(values, name, _value(value))
+            _put(values, name, setting_value(value))
         if recipe is not None:
             values["recipe"] = Recipe.find(recipe)
         architecture = str(values.get("architecture", "residual"))
@@ -147,7 +147,7 @@ def _put(values: dict[str, Any], name: str, value: Any) -> None:
     values[last] = value
 
 
-def _value(text: str) -> Any:
+def setting_value(text: str) -> Any:
     """JSON where it is JSON, else the text itself."""
     try:
         return json.loads(text)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from napari_sparse3d.cli.common import CallError, JsonFlag, emit, plain, say, show
+from napari_sparse3d.cli.common import CallError, JsonFlag, emit, plain, say, show, the_call
 from napari_sparse3d.cli.options import DeviceOption, EngineOption, check_engine
 from napari_sparse3d.cli.settings import (
     DataArgument,
@@ -93,7 +93,8 @@ def train(
     use_threads(threads)
     table = run_store(runs)
     if resume is not None and settings is None:
-        settings = Path(table.find(resume)["folder"]) / "settings.json"
+        with the_call():
+            settings = Path(table.find(resume)["folder"]) / "settings.json"
     named = {
         "architecture": architecture,
         "loss.name": loss,
