@@ -393,3 +393,35 @@ def test_headerless_implicit_and_big_endian_files(tmp_path: Path) -> None:
         with path.open("wb") as file:
             pydicom.dcmwrite(file, dataset, implicit_vr=True, little_endian=True, enforce_file_format=False)
     check_world_code(read_volume(bare))
+
+
+def test_volumes_of_b_values_keep_the_order_of_their_making(tmp_path: Path) -> None:
+    for t, b_value in enumerate((1000.0, 0.0, 500.0)):
+
+        def at(k: int, own: dict[str, Any], t: int = t) -> None:
+            own["number"] = t * 4 + k + 1
+            own["pixels"] = np.full((6, 8), 1000 + t)
+
+        series_of(tmp_path / str(t), 4, change=at, DiffusionBValue=b_value, modality="MR")
+    sequence = read_sequence(tmp_path)
+    assert sequence.meta["frames_by"] == "b-value"
+    np.testing.assert_array_equal(sequence.data[:, 0, 0, 0], [0, 1, 2])
+
+
+@pytest.mark.parametrize("manufacturer", ["SIEMENS", "Acme"])
+def test_a_mosaic_without_its_geometry_is_never_read_as_one_slice(manufacturer: str, tmp_path: Path) -> None:
+    tags = {"ImageType": ["ORIGINAL", "PRIMARY", "M", "MOSAIC"], "Manufacturer": manufacturer, "modality": "MR"}
+    save(slice_of((0, 0, 0), size=(16, 16), **tags), tmp_path / "a.dcm")
+    with pytest.raises(ReadError, match="its slices cannot be placed"):
+        read_volume(tmp_path / "a.dcm")
+
+
+def test_a_damaged_file_is_not_passed_over(tmp_path: Path) -> None:
+    """It may be the last slice: without it the rest would look whole."""
+    paths = series_of(tmp_path)
+    last = max(paths, key=lambda path: pydicom.dcmread(path).InstanceNumber)
+    last.write_bytes(last.read_bytes()[:132] + b"\x08\x00\x05\x00UL\x04\x00\xff" + bytes(40))
+    assert [info.format for info in scan(tmp_path)] == ["DICOM", "damaged DICOM"]
+    with pytest.raises(ReadError, match="1 damaged file may belong to the series"):
+        read_volume(tmp_path)
+    assert read_volume(tmp_path, series=0).shape[0] == 4

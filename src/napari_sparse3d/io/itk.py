@@ -21,7 +21,6 @@ from napari_sparse3d.io.naming import LABEL_NAME, safe_file_name
 from napari_sparse3d.io.orientation import axis_codes, canonical, shear_degrees
 from napari_sparse3d.io.series import SeriesInfo, VolumeSequence
 
-SUFFIXES = (".nrrd", ".nhdr", ".mha", ".mhd")
 _HEADER_BYTES = 65536
 _FLIP_XY = np.diag([-1.0, -1.0, 1.0, 1.0])  # LPS to RAS
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from napari_sparse3d.errors import InputError, ReadError
 from napari_sparse3d.io.scan import PathLike, scan
-from napari_sparse3d.io.series import SeriesInfo, VolumeSequence
+from napari_sparse3d.io.series import DAMAGED, SeriesInfo, VolumeSequence
 from napari_sparse3d.volume import Volume
 
 
@@ -103,6 +103,12 @@ def only_series(found: Sequence[SeriesInfo]) -> SeriesInfo:
     candidates = [info for info in found if not (info.localizer or info.auxiliary)]
     dicom = [info for info in candidates if info.format == "DICOM"]
     candidates = dicom or candidates or [info for info in found if info.loader is not None] or list(found)
+    damaged = sum(info.n_files for info in found if info.format == DAMAGED)
+    if damaged and dicom:
+        raise ReadError(
+            f"{damaged} damaged file{'s' if damaged > 1 else ''} may belong to the series here; copy again, or choose "
+            "with series=N (--series N) to read without them"
+        )
     mixed = [info for info in found if any(fault.kind.value.startswith("mixed") for fault in info.faults)]
     if len(candidates) == 1 and not mixed:
         return candidates[0]

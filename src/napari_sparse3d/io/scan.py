@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from napari_sparse3d.errors import InputError, ReadError
-from napari_sparse3d.io import itk, nifti
+from napari_sparse3d.io import nifti
 from napari_sparse3d.io.archive import is_zip, scan_zip
 from napari_sparse3d.io.dicom import segmentation
 from napari_sparse3d.io.dicom.header import IDENTIFYING, FileHeader, NotDicom, damage_as_read_error, read_header
@@ -20,13 +20,14 @@ from napari_sparse3d.io.dicom.stack import stacks_of
 from napari_sparse3d.io.faults import Fault, FaultKind
 from napari_sparse3d.io.identity import patient_hash
 from napari_sparse3d.io.naming import identity_words, safe_file_name, without_identity
-from napari_sparse3d.io.series import SeriesInfo
+from napari_sparse3d.io.series import DAMAGED, SeriesInfo
 
 PathLike = str | os.PathLike[str]
 Progress = Callable[[int], None]
 """Called with the number of files looked at so far. It may raise, to cancel the scan."""
 
 MAX_FILES = 2_000_000
+_ITK_SUFFIXES = (".nrrd", ".nhdr", ".mha", ".mhd")
 
 
 def scan(path: PathLike | Sequence[PathLike], *, progress: Progress | None = None) -> list[SeriesInfo]:
@@ -93,6 +94,8 @@ class _Collected:
     empty: dict[str, _SeriesNotes] = field(default_factory=lambda: defaultdict(_SeriesNotes))
     """DICOM series without an image: reports, plans, structures."""
     other: list[SeriesInfo] = field(default_factory=list)
+    damaged: int = 0
+    """DICOM files that cannot be parsed: any of them may be a slice of one of the series."""
     failures: list[str] = field(default_factory=list)
     """Why a file that looked like an image could not be read."""
 
@@ -132,7 +135,9 @@ def _look_at(file: Path, collected: _Collected, *, named: bool) -> None:
             if lower.endswith((".img", ".img.gz")) and not named and _header_beside(file):
                 return  # listed once, by its header
             collected.other.append(nifti.scan_nifti(file))
-        elif lower.endswith(itk.SUFFIXES):
+        elif lower.endswith(_ITK_SUFFIXES):
+            from napari_sparse3d.io import itk  # SimpleITK is large, and a DICOM folder does not need it
+
             collected.other.append(itk.scan_itk(file))
         else:
             _add_dicom(read_header(file), collected)
@@ -143,8 +148,11 @@ def _look_at(file: Path, collected: _Collected, *, named: bool) -> None:
             )
     except ReadError as error:
         collected.failures.append(str(error))
-        if not named:
-            collected.other.append(_unreadable(file, str(error)))
+        if lower.endswith((*nifti.SUFFIXES, *_ITK_SUFFIXES)):
+            if not named:
+                collected.other.append(_unreadable(file, str(error)))
+        else:
+            collected.damaged += 1
     except OSError as error:
         collected.failures.append(f"a file cannot be opened ({type(error).__name__}); check its permissions")
 
@@ -224,6 +232,14 @@ def _listed(collected: _Collected, source: Path) -> list[SeriesInfo]:
                 patient=notes.first.patient,
                 auxiliary=True,
                 source=source,
+            )
+        )
+    if collected.damaged and (series or collected.other):
+        reason = "they begin like DICOM but cannot be parsed, and may be slices of a series here"
+        fault = Fault.of(FaultKind.UNREADABLE, reason)
+        series.append(
+            SeriesInfo(
+                0, DAMAGED, "", "", None, 1, None, "", "", collected.damaged, (fault,), auxiliary=True, source=source
             )
         )
     return [*series, *collected.other]

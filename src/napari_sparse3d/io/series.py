@@ -14,6 +14,9 @@ from napari_sparse3d.errors import InputError, ReadError
 from napari_sparse3d.io.faults import Fault, FaultKind, Severity
 from napari_sparse3d.volume import Volume
 
+DAMAGED = "damaged DICOM"
+"""``SeriesInfo.format`` of the files of a scan that begin like DICOM and cannot be parsed."""
+
 REPAIRS = ("resample", "magnitude")
 """The repairs that a caller can ask for: a tilted or uneven stack onto a true grid; the magnitude of complex voxels."""
 

@@ -9,7 +9,6 @@ from typing import Any
 
 import nibabel
 import numpy as np
-import SimpleITK as sitk
 from numpy.typing import NDArray
 
 from napari_sparse3d.errors import InputError
@@ -87,6 +86,8 @@ def _write_nifti(data: NDArray[Any], scan: Volume | VolumeSequence, path: Path) 
 
 
 def _write_nrrd(data: NDArray[Any], scan: Volume | VolumeSequence, path: Path) -> None:
+    import SimpleITK as sitk
+
     image: Any = sitk.GetImageFromArray(np.ascontiguousarray(data))
     lps = np.diag([-1.0, -1.0, 1.0, 1.0]) @ ras_from_sar(scan.affine)
     spacing = np.linalg.norm(lps[:3, :3], axis=0)

@@ -48,16 +48,16 @@ _WANTED = (
 PHILIPS_SCALE_SLOPE = 0x2005100E
 SIEMENS_CSA_IMAGE = 0x00291010
 SIEMENS_MOSAIC_COUNT = 0x0019100A
+UIH_GRID = 0x00651050
+_PRIVATE = (PHILIPS_SCALE_SLOPE, SIEMENS_CSA_IMAGE, SIEMENS_MOSAIC_COUNT, UIH_GRID)
 TAGS: list[Any] = [
     *sorted(tag for tag in map(tag_for_keyword, (*_WANTED, *IDENTIFYING)) if tag is not None),
-    PHILIPS_SCALE_SLOPE,
-    SIEMENS_CSA_IMAGE,
-    SIEMENS_MOSAIC_COUNT,
+    *_PRIVATE,
 ]
 """All that is read of a header; nothing else of it is ever looked at."""
 _TAG_OF = {keyword: tag for keyword in (*_WANTED, *IDENTIFYING) if (tag := tag_for_keyword(keyword)) is not None}
 _WANTED_VR = {tag: dictionary_VR(tag)[:2].encode() for tag in _TAG_OF.values()}
-_WANTED_VR.update(dict.fromkeys((PHILIPS_SCALE_SLOPE, SIEMENS_CSA_IMAGE, SIEMENS_MOSAIC_COUNT), b""))
+_WANTED_VR.update(dict.fromkeys(_PRIVATE, b""))
 """Tag to value representation."""
 
 PARSE_ERRORS = (

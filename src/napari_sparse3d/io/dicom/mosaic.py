@@ -14,6 +14,7 @@ from napari_sparse3d.io.dicom.header import (
     PARSE_ERRORS,
     SIEMENS_CSA_IMAGE,
     SIEMENS_MOSAIC_COUNT,
+    UIH_GRID,
     FileHeader,
     as_number,
     as_numbers,
@@ -42,10 +43,15 @@ def mosaic_layout(header: FileHeader) -> MosaicLayout | None:
     ReadError
         If the image says that it is a mosaic but its geometry is not there: guessing would misplace the slices.
     """
-    if "MOSAIC" not in header.texts("ImageType") or "siemens" not in header.text("Manufacturer").lower():
+    if header.private(UIH_GRID):
+        raise ReadError("a United Imaging grid holds many slices in one image; export single slices")
+    siemens = "siemens" in header.text("Manufacturer").lower()
+    tagged = as_number(header.private(SIEMENS_MOSAIC_COUNT)) if siemens else None
+    # an anonymiser may have taken the word out of the image type, or the manufacturer's name
+    if "MOSAIC" not in header.texts("ImageType") and not (tagged and tagged > 1):
         return None
     csa = _csa(header)
-    count = _csa_number(csa, "NumberOfImagesInMosaic") or as_number(header.private(SIEMENS_MOSAIC_COUNT))
+    count = _csa_number(csa, "NumberOfImagesInMosaic") or tagged
     normal = as_numbers(_csa_values(csa, "SliceNormalVector"), 3)
     corner = as_numbers(header.get("ImagePositionPatient"), 3)
     orientation = as_numbers(header.get("ImageOrientationPatient"), 6)

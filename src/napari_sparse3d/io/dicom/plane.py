@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 
+from napari_sparse3d.errors import ReadError
 from napari_sparse3d.io.dicom.header import PHILIPS_SCALE_SLOPE, FileHeader, as_number, as_numbers
 from napari_sparse3d.io.dicom.mosaic import mosaic_layout
 
@@ -124,7 +125,10 @@ def planes_of(header: FileHeader, intern: Interner) -> FilePlanes:
     elif header.get("GridFrameOffsetVector") is not None and n_frames > 1:
         found = tuple(_dose(header, intern, n_frames))
     else:
-        layout = mosaic_layout(header) if n_frames == 1 else None
+        try:
+            layout = mosaic_layout(header) if n_frames == 1 else None
+        except ReadError as error:
+            return FilePlanes((), str(error))
         if layout is not None:
             found = tuple(_mosaic(header, intern, layout))
         else:

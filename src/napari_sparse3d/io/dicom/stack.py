@@ -364,6 +364,8 @@ _TIMES: tuple[tuple[str, Callable[[Plane], float | None]], ...] = (
     ("trigger time", lambda plane: plane.trigger),
     ("b-value", lambda plane: plane.b_value),
 )
+_UNORDERED = ("trigger time", "b-value")
+"""These tell volumes apart; their order is that of the instance numbers."""
 _ORDERS: tuple[tuple[str, Callable[[Plane], float | None]], ...] = (
     ("instance number", lambda plane: plane.instance),
     ("acquisition time", lambda plane: plane.time),
@@ -385,7 +387,10 @@ def _in_time(
     for label, key in _TIMES:
         values = [[key(plane) for plane in column] for column in columns]
         if None not in values[0] and all(set(row) == set(values[0]) and len(set(row)) == n_frames for row in values):
-            return _transpose(columns, key), label, None
+            frames = _transpose(columns, key)
+            if label in _UNORDERED:
+                frames = tuple(sorted(frames, key=_first_made))
+            return frames, label, None
     for label, key in _ORDERS:
         values = [[key(plane) for plane in column] for column in columns]
         if all(None not in row and len(set(row)) == n_frames for row in values):
@@ -398,6 +403,10 @@ def _in_time(
             f"each of {len(columns)} positions holds {n_frames} images and no tag tells them apart",
         ),
     )
+
+
+def _first_made(frame: tuple[Plane, ...]) -> tuple[int, int]:
+    return min((plane.instance or 0, plane.frame) for plane in frame)
 
 
 def _transpose(columns: list[list[Plane]], key: Callable[[Plane], Any]) -> tuple[tuple[Plane, ...], ...]:
