@@ -44,7 +44,7 @@ test-kernels: setup ## the C++ tests alone, which need neither Python nor torch
 .PHONY: test-python
 test-python: setup ## the Python tests alone; PYTEST_ARGS="tests/io -x" narrows them
 	$(say) 'Running the Python tests'
-	scripts/with-display $(PY) -m pytest -n $(WORKERS) --dist loadgroup $(PYTEST_ARGS)
+	scripts/with-display $(PY) -m pytest -n $(WORKERS) $(PYTEST_ARGS)
 
 .PHONY: lint
 lint: setup ## ruff and mypy

@@ -66,12 +66,24 @@ def data_dir() -> Path:
     return beside
 
 
-@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Deal out the tests to the workers of ``pytest -n`` by file, so that what a file shares is made once.
+
+    All of tests/widgets goes to one worker: two windows would fight for the keyboard focus.
+    """
+    from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
+
+    class ByFile(LoadScopeScheduling):  # type: ignore[misc]
+        def _split_scope(self, nodeid: str) -> str:
+            file = nodeid.partition("::")[0]
+            return "widgets" if "widgets" in file.split("/") else file
+
+    return ByFile(config, log)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip, with the reason, what this machine cannot run; keep what opens windows in one worker of `pytest -n`."""
-    for item in items:
-        if item.get_closest_marker("gui"):
-            item.add_marker(pytest.mark.xdist_group("gui"))  # two windows would fight for the keyboard focus
+    """Skip, with the reason, what this machine cannot run."""
     if sys.platform == "linux" and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
         _skip(items, "gui", "opens a window and there is no display: install xvfb and call `make test`")
     if any(item.get_closest_marker("gpu") for item in items):
