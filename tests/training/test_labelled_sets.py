@@ -79,10 +79,12 @@ def test_sparse_shapes_with_their_table(tmp_path):
 
 def test_packed_shapes(tmp_path):
     masks = np.random.default_rng(2).random((3, 5, 5, 5)) < 0.4  # 125 bits: the last byte is padded
+    masks[2] = masks[0]
     np.savez(tmp_path / "p.npz", X=np.packbits(masks.reshape(3, -1), axis=1), y=np.array([4, 0, 4]))
     cases = cases_of(tmp_path / "p.npz")
     assert [case.label for case in cases] == ["4", "0", "4"]
     np.testing.assert_array_equal(voxels(cases[1], tmp_path).mask(), masks[1])
+    assert cases[0].patient == cases[2].patient != cases[1].patient  # equal shapes stay on one side
 
 
 @pytest.mark.parametrize("ending", [".csv", ".parquet"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -70,10 +71,7 @@ def cases_of(
     if "offsets" in stored and "coords" in stored:
         return list(_sparse(source, stored, label_column, unlabelled))
     if "X" in stored and "y" in stored:
-        return [
-            Case(f"{source.name}[{i}]", source, "packed", str(i), label=str(label))
-            for i, label in enumerate(stored["y"].ravel().tolist())
-        ]
+        return list(_packed(source, stored))
     raise InputError(
         f"{source.name} holds {', '.join(sorted(stored)) or 'nothing'}; expected train_images and train_labels, "
         "or coords and offsets, or X and y"
@@ -111,6 +109,13 @@ def _sparse(source: Path, stored: dict[str, Any], column: str, unlabelled: Seque
             _split(row.get("split", ""), beside),
             row.get("patient") or None,
         )
+
+
+def _packed(source: Path, stored: dict[str, Any]) -> Iterator[Case]:
+    for number, (bits, label) in enumerate(zip(stored["X"], stored["y"].ravel().tolist(), strict=True)):
+        # the same shape twice, as in ModelNet, must not be on both sides: equal shapes stay together like a patient's
+        same = hashlib.sha256(bits.tobytes()).hexdigest()[:16]
+        yield Case(f"{source.name}[{number}]", source, "packed", str(number), str(label), patient=same)
 
 
 def _table(source: Path, column: str, unlabelled: Sequence[str]) -> Iterator[Case]:
