@@ -18,6 +18,9 @@ def test_names_what_works():
     found = {check["name"]: check["state"] for check in record["checks"]}
     assert found["engine native"] == found["engine dense"] == found["DICOM codecs"] == "ok"
     assert record["ok"] is True
+    choice = next(check["found"] for check in record["checks"] if check["name"] == "networks run on")
+    assert choice.startswith("engine ")
+    assert ": torch" in choice  # the reason
 
 
 def test_what_is_broken_comes_with_the_line_that_mends_it(monkeypatch):

@@ -93,6 +93,12 @@ def _engines() -> Iterator[Check]:
     yield from map(_engine, engine_names())
 
 
+def _choice() -> Iterator[Check]:
+    from napari_sparse3d.engine.choice import choose
+
+    yield Check("networks run on", "ok", str(choose()))
+
+
 def _engine(name: str) -> Check:
     from napari_sparse3d.errors import EngineError
     from napari_sparse3d.sparse.engine import engine
@@ -155,6 +161,7 @@ _CHECKS: dict[str, Callable[[], Iterator[Check]]] = {
     "processor": _processor,
     "CUDA": _cuda,
     "engines": _engines,
+    "choice": _choice,
     "DICOM codecs": _codecs,
     "window": _window,
 }
