@@ -1,0 +1,190 @@
+"""What the panels share and what needs no window: words, sources, lines, the child process."""
+
+from __future__ import annotations
+
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from napari_sparse3d.errors import EngineError, InputError
+from napari_sparse3d.volume import Volume
+from napari_sparse3d.voxels import BUILT_IN, Components, RangeThreshold, Recipe, voxelize
+from napari_sparse3d.widgets import repeat
+from napari_sparse3d.widgets.child import Child
+from napari_sparse3d.widgets.recipes import choices, custom_range, default_recipe
+from napari_sparse3d.widgets.toolbox import words
+from napari_sparse3d.widgets.toolbox.faults import ReportedError, fault_of
+
+
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [
+        (words.size(7_100_000), "7.1 MB"),
+        (words.size(999), "999 bytes"),
+        (words.work(1.9e9), "1.9 GMAC"),
+        (words.seconds(0.021), "21 ms"),
+        (words.seconds(4800), "1 h 20 min"),
+        (words.percent(9.761), "9.76 %"),
+        (words.percent(0.00412), "0.0041 %"),
+        (words.percent(100.0), "100 %"),
+        (words.grid((126, 126, 126)), "126³"),
+        (words.grid((93, 110, 89)), "93 × 110 × 89"),
+        (words.count(1, "voxels"), "1 voxel"),
+        (words.left(37, 412, 37.0), "6 min left"),
+        (words.left(0, 412, 37.0), ""),
+    ],
+)
+def test_numbers_in_words(said: str, expected: str) -> None:
+    assert said == expected
+
+
+def test_numbers_of_a_voxel_set(oblique: Volume) -> None:
+    recipe = Recipe.named("ct-bone-110")
+    voxels = voxelize(oblique, recipe)
+    text = words.voxel_numbers(voxels, recipe)
+    assert f"{voxels.n_active:,} voxels" in text
+    assert f"{100 * voxels.n_active / 126**3:.2f} % of the field" in text
+    assert words.size(voxels.n_active * 16) in text  # three int32 and one float32 a voxel
+
+
+def test_errors_are_sentences() -> None:
+    expected = fault_of(InputError("the threshold leaves no voxel; choose another"))
+    assert expected.sentence == "The threshold leaves no voxel; choose another."
+    assert expected.expected
+    try:
+        raise KeyError("x")
+    except KeyError as error:
+        surprise = fault_of(error)
+    assert "Traceback" not in surprise.sentence
+    assert "Traceback" in surprise.details
+    assert not surprise.expected
+
+
+def test_presets_of_the_other_modality_come_last_with_the_reason() -> None:
+    found = choices("a.u.")
+    assert not found[0].reason
+    bone = next(choice for choice in found if choice.name == "bone")
+    assert "HU" in bone.reason
+    assert all(not choice.reason for choice in choices("HU") if choice.name in ("bone", "lung", "skin"))
+
+
+def test_a_range_by_hand_is_open_at_the_ends_of_the_histogram() -> None:
+    assert custom_range(226, 3071, -1024, 3071, "HU") == RangeThreshold(low=226, unit="HU")
+    assert custom_range(-1024, 0, -1024, 3071, "HU") == RangeThreshold(high=0, unit="HU")
+    assert custom_range(-1024, 3071, -1024, 3071, "HU") == RangeThreshold(low=-1024, unit="HU")
+
+
+def test_what_to_begin_with(oblique: Volume) -> None:
+    assert default_recipe(oblique).name == "ct-bone-110"
+    assert default_recipe(Volume(oblique.data, oblique.affine)).name == "mri-110"
+
+
+def test_a_recipe_on_the_command_line_is_a_name_or_a_file() -> None:
+    for name, recipe in BUILT_IN.items():
+        assert repeat.recipe_argument(recipe) == name
+    changed = BUILT_IN["mri-110"].model_copy(update={"components": Components(keep=1)})
+    path = Path(repeat.recipe_argument(changed))
+    assert Recipe.load(path) == changed
+    assert repeat.recipe_argument(changed) == str(path)
+
+
+@given(st.text(alphabet=st.characters(codec="utf-8", exclude_characters="\0"), min_size=1))
+@pytest.mark.skipif(sys.platform == "win32", reason="shlex is for POSIX shells")
+def test_any_path_survives_the_shell(name: str) -> None:
+    source = repeat.Source(Path(name), series=2)
+    line = repeat.voxelize_command(source, BUILT_IN["mri-110"])
+    assert shlex.split(line)[2:5] == [str(Path(name)), "--series", "2"]
+
+
+def test_a_layer_of_something_else_is_refused_or_taken_by_its_scale() -> None:
+    from napari.layers import Image
+
+    from napari_sparse3d.widgets.toolbox.sources import volume_of_layer, why_no_volume
+
+    assert "three axes" in why_no_volume(Image(np.zeros((4, 4)), name="flat"))
+    assert "colour" in why_no_volume(Image(np.zeros((4, 5, 6, 3), dtype=np.uint8), rgb=True, name="rgb"))
+    volume = volume_of_layer(Image(np.zeros((4, 5, 6)), scale=(3, -2, 1)))
+    assert volume.spacing_mm == (3, 2, 1)
+    with pytest.raises(InputError, match="three axes"):
+        volume_of_layer(Image(np.zeros((4, 4))))
+
+
+def test_a_grid_over_a_turned_layer_lies_where_the_scan_lies(oblique: Volume) -> None:
+    from napari.layers import Image
+
+    from napari_sparse3d.widgets.toolbox.sources import placement
+
+    angle = np.deg2rad(30)
+    turn = [[1, 0, 0], [0, np.cos(angle), -np.sin(angle)], [0, np.sin(angle), np.cos(angle)]]
+    scan = Image(oblique.data, scale=(-3, 2, 1.5), translate=(5, -7, 2), rotate=turn, shear=[0.1, 0, 0.2])
+    voxels = voxelize(oblique, Recipe.named("ct-bone-110"))
+    made = Image(np.zeros(voxels.shape), **placement(scan, oblique, voxels.affine).arguments())
+    to_scan = np.linalg.inv(oblique.affine) @ voxels.affine
+    for index in ([0, 0, 0], [10, 20, 30], [5, 60, 99]):
+        np.testing.assert_allclose(
+            made.data_to_world(index), scan.data_to_world((to_scan @ [*index, 1])[:3]), atol=1e-9
+        )
+
+
+def test_the_child_says_what_went_wrong_and_goes_on(shared_child: Child) -> None:
+    with pytest.raises(ReportedError) as caught:
+        finish(shared_child.call("models", extra=["no-such-model"]))
+    assert "there is no model" in caught.value.fault.sentence.lower()
+    assert "Traceback" in caught.value.fault.details
+    assert finish(shared_child.call("hello"))
+
+
+def test_a_job_that_nobody_waits_for_leaves_the_child_free(shared_child: Child) -> None:
+    call = shared_child.call("hello")
+    next(call)
+    call.close()
+    assert shared_child.running
+    assert finish(shared_child.call("hello"))
+
+
+def test_a_stopped_child_is_an_error_and_the_next_call_starts_another() -> None:
+    child = Child()
+    call = child.call("hello")
+    next(call)
+    child.stop()
+    with pytest.raises(EngineError, match="stopped"):
+        call.send(None)
+    assert finish(child.call("hello"))
+    child.stop()
+    assert not child.running
+
+
+def test_the_child_and_what_it_is_made_of_import_no_qt() -> None:
+    code = (
+        "import sys, napari_sparse3d.widgets.child, napari_sparse3d.widgets.jobs;"
+        "print([m for m in ('qtpy', 'PyQt6', 'napari') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_panels_import_no_torch() -> None:
+    code = (
+        "import sys;"
+        "import napari_sparse3d.widgets.voxels_panel, napari_sparse3d.widgets.network_panel;"
+        "import napari_sparse3d.widgets.cohort_panel, napari_sparse3d.widgets.train_panel;"
+        "print('torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
+
+
+def finish(call: Any) -> Any:
+    """Run a call to its end, and give back its result."""
+    try:
+        while True:
+            next(call)
+    except StopIteration as done:
+        return done.value
