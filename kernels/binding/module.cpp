@@ -87,6 +87,29 @@ void bind_operators(nb::module_& m, const char* suffix) {
           Release());
 }
 
+// shape and strides (bytes) are (z, y, x)
+template <class T>
+VolumeView<T> volume_view(Address data, const std::array<std::int64_t, 3>& shape, const std::array<std::int64_t, 3>& strides) {
+    return {at<T>(data), shape, strides};
+}
+
+template <class T>
+void bind_voxels(nb::module_& m, const char* suffix) {
+    using Triple = std::array<std::int64_t, 3>;
+    m.def((std::string("count_voxels_") + suffix).c_str(),
+          [](Address data, Triple shape, Triple strides, double low, double high, int threads) {
+              return count_voxels(volume_view<T>(data, shape, strides), low, high, threads);
+          },
+          Release());
+    m.def((std::string("find_voxels_") + suffix).c_str(),
+          [](Address data, Triple shape, Triple strides, double low, double high, std::int64_t capacity, Address indices, Address values, Address bitmap,
+             int threads) {
+              return find_voxels(volume_view<T>(data, shape, strides), low, high, capacity, at<std::int32_t>(indices), at<float>(values),
+                                 at<std::uint64_t>(bitmap), threads);
+          },
+          Release());
+}
+
 }  // namespace
 
 NB_MODULE(_kernels, m) {
@@ -113,6 +136,10 @@ NB_MODULE(_kernels, m) {
           [](const PyIndex& in, const PyIndex& out, std::array<int, 20> geometry) { return make_plan(in.sites, out.sites, unpack(geometry)); }, Release());
     bind_operators<float>(m, "f32");
     bind_operators<double>(m, "f64");
+    bind_voxels<std::uint8_t>(m, "u8");
+    bind_voxels<std::int16_t>(m, "i16");
+    bind_voxels<std::uint16_t>(m, "u16");
+    bind_voxels<float>(m, "f32");
     m.def("instruction_set", [] { return instruction_set(); });
     m.def("trim", &trim);
     m.def("scratch_bytes", &scratch_bytes);

@@ -128,6 +128,8 @@ Store& store() {
 
 }  // namespace
 
+void relax() { pause_a_little(); }
+
 void run_parallel(std::int64_t tasks, int threads, Body body, void* context) {
     if (tasks <= 0) return;
     if (threads <= 1 || tasks == 1) {

@@ -120,6 +120,24 @@ template <class T>
 void avg_pool_backward(const Plan& plan, const T* grad, int channels, bool over_active, T* features, T* background,
                        int threads);
 
+// Volumes to voxels. T is uint8_t, int16_t, uint16_t or float; strides are in bytes and may be negative.
+
+template <class T>
+struct VolumeView {
+    const T* data;
+    std::array<std::int64_t, 3> shape, strides;  // (z, y, x)
+};
+
+// Voxels with low <= value <= high (not a number is never in a range).
+template <class T>
+std::int64_t count_voxels(const VolumeView<T>& volume, double low, double high, int threads);
+// One pass over memory: indices (capacity, 3) [z, y, x] in raster order and values (capacity). Returns how many there are;
+// where that is more than `capacity`, nothing that was written is of use, and the call has to be repeated with more.
+// `bitmap` (z, y, ceil(x / 64)) may be null.
+template <class T>
+std::int64_t find_voxels(const VolumeView<T>& volume, double low, double high, std::int64_t capacity, std::int32_t* indices,
+                         float* values, std::uint64_t* bitmap, int threads);
+
 // The instruction set in use: "baseline", "avx2" or "avx512". The environment variable NAPARI_SPARSE3D_ISA forces one;
 // the first call throws std::invalid_argument if the processor lacks it or there is none of that name.
 const char* instruction_set();

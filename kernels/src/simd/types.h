@@ -132,6 +132,18 @@ struct TypedKernels {
     void (*avg_pool_gradient_tile)(const PoolTask<T>&, int64_t tile, void* scratch);
 };
 
+template <class T>
+struct VoxelRange {
+    T low, high;  // both inclusive
+};
+
+template <class T>
+struct VoxelKernels {
+    // bits of n voxels that lie `stride` bytes apart; returns how many are set
+    int64_t (*bits)(const T* line, int64_t stride, int n, VoxelRange<T> range, uint64_t* bits);
+    int64_t (*voxels)(const T* line, int64_t stride, int n, const uint64_t* bits, int z, int y, int64_t room, int32_t* indices, float* values);
+};
+
 struct Kernels {
     const char* name;
     // What the input sites reach: all cells of some planes of the grid, and which words hold any; or, where the grid is too large
@@ -159,6 +171,10 @@ struct Kernels {
     void (*winograd_weights)(int window, const float* const* offset, float* transformed, int64_t each, int64_t first, int64_t last);
     void (*winograd_weights_back)(int window, const float* sums, int64_t each, int64_t chunks, int64_t chunk_stride, int o, int c_in,
                                   float* weight);
+    VoxelKernels<uint8_t> u8;
+    VoxelKernels<int16_t> i16;
+    VoxelKernels<uint16_t> u16;
+    VoxelKernels<float> voxel_f32;
     TypedKernels<float> f32;
     TypedKernels<double> f64;
 };

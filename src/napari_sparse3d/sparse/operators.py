@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from napari_sparse3d.sparse import plans
-from napari_sparse3d.sparse.engine import Engine, engine, engine_name
+from napari_sparse3d.sparse.engine import Engine, _constant_in_compiled, engine, engine_name
 from napari_sparse3d.sparse.window import Geometry
 
 _OptionalTensor = TypeVar("_OptionalTensor", Tensor, Tensor | None)
@@ -129,7 +129,7 @@ def pooled_convolution(
     return cast(Tensor, values)
 
 
-@torch.compiler.assume_constant_result  # as for the engine's name
+@_constant_in_compiled
 def fuses_pools(device_type: str) -> bool:
     """Whether :func:`pooled_convolution` is better than one operator after the other, on the engine in use."""
     return engine(engine_name(device_type)).fuses_pools

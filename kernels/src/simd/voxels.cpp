@@ -1,0 +1,175 @@
+// Which voxels of a line lie in a range, as bits; and from the bits, coordinates and values.
+#include "vec.h"
+
+namespace sparse3d {
+namespace S3D_ISA {
+namespace {
+
+S3D_INLINE uint64_t bits_of(const uint8_t* v, VoxelRange<uint8_t> r) {
+#if defined(__AVX512F__)
+    const __m512i a = _mm512_loadu_si512(v);
+    return _mm512_cmpge_epu8_mask(a, _mm512_set1_epi8(char(r.low))) & _mm512_cmple_epu8_mask(a, _mm512_set1_epi8(char(r.high)));
+#else
+    uint64_t bits = 0;
+    for (int i = 0; i < 64; ++i) bits |= uint64_t(v[i] >= r.low && v[i] <= r.high) << i;
+    return bits;
+#endif
+}
+
+S3D_INLINE uint64_t bits_of(const int16_t* v, VoxelRange<int16_t> r) {
+#if defined(__AVX512F__)
+    const __m512i low = _mm512_set1_epi16(r.low), high = _mm512_set1_epi16(r.high);
+    const __m512i a = _mm512_loadu_si512(v), b = _mm512_loadu_si512(v + 32);
+    const __mmask32 first = _mm512_cmpge_epi16_mask(a, low) & _mm512_cmple_epi16_mask(a, high);
+    const __mmask32 second = _mm512_cmpge_epi16_mask(b, low) & _mm512_cmple_epi16_mask(b, high);
+    return uint64_t(first) | uint64_t(second) << 32;
+#elif defined(__AVX2__)
+    const __m256i low = _mm256_set1_epi16(r.low), high = _mm256_set1_epi16(r.high);
+    uint64_t bits = 0;
+    for (int i = 0; i < 64; i += 32) {
+        __m256i outside[2];
+        for (int j = 0; j < 2; ++j) {
+            const __m256i a = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(v + i + 16 * j));
+            outside[j] = _mm256_or_si256(_mm256_cmpgt_epi16(low, a), _mm256_cmpgt_epi16(a, high));
+        }
+        const __m256i packed = _mm256_permute4x64_epi64(_mm256_packs_epi16(outside[0], outside[1]), 0xd8);
+        bits |= uint64_t(uint32_t(~_mm256_movemask_epi8(packed))) << i;
+    }
+    return bits;
+#else
+    uint64_t bits = 0;
+    for (int i = 0; i < 64; ++i) bits |= uint64_t(v[i] >= r.low && v[i] <= r.high) << i;
+    return bits;
+#endif
+}
+
+S3D_INLINE uint64_t bits_of(const uint16_t* v, VoxelRange<uint16_t> r) {
+#if defined(__AVX512F__)
+    const __m512i low = _mm512_set1_epi16(int16_t(r.low)), high = _mm512_set1_epi16(int16_t(r.high));
+    const __m512i a = _mm512_loadu_si512(v), b = _mm512_loadu_si512(v + 32);
+    const __mmask32 first = _mm512_cmpge_epu16_mask(a, low) & _mm512_cmple_epu16_mask(a, high);
+    const __mmask32 second = _mm512_cmpge_epu16_mask(b, low) & _mm512_cmple_epu16_mask(b, high);
+    return uint64_t(first) | uint64_t(second) << 32;
+#else
+    uint64_t bits = 0;
+    for (int i = 0; i < 64; ++i) bits |= uint64_t(v[i] >= r.low && v[i] <= r.high) << i;
+    return bits;
+#endif
+}
+
+S3D_INLINE uint64_t bits_of(const float* v, VoxelRange<float> r) {
+    uint64_t bits = 0;
+#if defined(__AVX512F__)
+    for (int i = 0; i < 64; i += 16) {
+        const __m512 a = _mm512_loadu_ps(v + i);
+        const __mmask16 in = _mm512_cmp_ps_mask(a, _mm512_set1_ps(r.low), _CMP_GE_OQ) & _mm512_cmp_ps_mask(a, _mm512_set1_ps(r.high), _CMP_LE_OQ);
+        bits |= uint64_t(in) << i;
+    }
+#elif defined(__AVX2__)
+    for (int i = 0; i < 64; i += 8) {
+        const __m256 a = _mm256_loadu_ps(v + i);
+        const __m256 in = _mm256_and_ps(_mm256_cmp_ps(a, _mm256_set1_ps(r.low), _CMP_GE_OQ), _mm256_cmp_ps(a, _mm256_set1_ps(r.high), _CMP_LE_OQ));
+        bits |= uint64_t(uint32_t(_mm256_movemask_ps(in))) << i;
+    }
+#else
+    for (int i = 0; i < 64; ++i) bits |= uint64_t(v[i] >= r.low && v[i] <= r.high) << i;
+#endif
+    return bits;
+}
+
+template <class T>
+S3D_INLINE const T& voxel(const T* line, int64_t stride, int64_t x) {
+    return *reinterpret_cast<const T*>(reinterpret_cast<const char*>(line) + x * stride);
+}
+
+#if defined(__AVX512F__)
+// (the forms with a full mask: GCC 12 warns of the others)
+S3D_INLINE __m512 as_floats(const uint8_t* v) { return _mm512_maskz_cvtepi32_ps(0xffff, _mm512_maskz_cvtepu8_epi32(0xffff, _mm_loadu_si128(reinterpret_cast<const __m128i*>(v)))); }
+S3D_INLINE __m512 as_floats(const int16_t* v) { return _mm512_maskz_cvtepi32_ps(0xffff, _mm512_maskz_cvtepi16_epi32(0xffff, _mm256_loadu_si256(reinterpret_cast<const __m256i*>(v)))); }
+S3D_INLINE __m512 as_floats(const uint16_t* v) { return _mm512_maskz_cvtepi32_ps(0xffff, _mm512_maskz_cvtepu16_epi32(0xffff, _mm256_loadu_si256(reinterpret_cast<const __m256i*>(v)))); }
+S3D_INLINE __m512 as_floats(const float* v) { return _mm512_loadu_ps(v); }
+#endif
+
+}  // namespace
+
+template <class T>
+int64_t voxel_bits(const T* line, int64_t stride, int n, VoxelRange<T> range, uint64_t* bits) {
+    int64_t count = 0;
+    int x = 0;
+    if (stride == int64_t(sizeof(T)))
+        for (; x + 64 <= n; x += 64) {
+            bits[x >> 6] = bits_of(line + x, range);
+            count += popcount(bits[x >> 6]);
+        }
+    for (; x < n; x += 64) {
+        uint64_t word = 0;
+        for (int i = 0; i < min(64, n - x); ++i) {
+            const T v = voxel(line, stride, x + i);
+            word |= uint64_t(v >= range.low && v <= range.high) << i;
+        }
+        bits[x >> 6] = word;
+        count += popcount(word);
+    }
+    return count;
+}
+
+// indices (rows, 3) [z, y, x] and values (rows) of the line's set bits; not more than `room` rows may be touched, though
+// fewer are written.
+template <class T>
+int64_t voxels_of_line(const T* line, int64_t stride, int n, const uint64_t* bits, int z, int y, int64_t room, int32_t* indices, float* values) {
+    int64_t row = 0;
+    (void)room;
+#if defined(__AVX512F__)
+    // three vectors of z y x z y x ...: where x stands, which x it is, and z or y elsewhere
+    alignas(64) int32_t which[3][16], other[3][16];
+    __mmask16 is_x[3];
+    for (int v = 0; v < 3; ++v) {
+        is_x[v] = 0;
+        for (int i = 0; i < 16; ++i) {
+            const int at = v * 16 + i;
+            which[v][i] = at / 3;
+            other[v][i] = at % 3 == 0 ? z : y;
+            if (at % 3 == 2) is_x[v] = __mmask16(is_x[v] | 1u << i);
+        }
+    }
+    const __m512i lane = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+#endif
+    for (int x = 0; x < n; x += 64) {
+        uint64_t rest = bits[x >> 6];
+#if defined(__AVX512F__)
+        // whole vectors are stored, so a word's last vector must still end within the room
+        if (stride == int64_t(sizeof(T)) && x + 64 <= n && popcount(rest) > 8 && room - row >= popcount(rest) + 16) {
+            for (int i = 0; i < 64; i += 16, rest >>= 16) {
+                const __mmask16 part = __mmask16(rest);
+                if (part == 0) continue;
+                const __m512i xs = _mm512_maskz_compress_epi32(part, _mm512_add_epi32(_mm512_set1_epi32(x + i), lane));
+                for (int v = 0; v < 3; ++v)
+                    _mm512_storeu_si512(indices + row * 3 + v * 16,
+                                        _mm512_mask_permutexvar_epi32(_mm512_load_si512(other[v]), is_x[v], _mm512_load_si512(which[v]), xs));
+                _mm512_storeu_ps(values + row, _mm512_maskz_compress_ps(part, as_floats(line + x + i)));
+                row += popcount(part);
+            }
+            continue;
+        }
+#endif
+        for (; rest != 0; rest &= rest - 1, ++row) {
+            const int at = x + lowest(rest);
+            indices[row * 3] = z;
+            indices[row * 3 + 1] = y;
+            indices[row * 3 + 2] = at;
+            values[row] = float(voxel(line, stride, at));
+        }
+    }
+    return row;
+}
+
+#define S3D_INSTANTIATE(T)                                                                    \
+    template int64_t voxel_bits<T>(const T*, int64_t, int, VoxelRange<T>, uint64_t*);         \
+    template int64_t voxels_of_line<T>(const T*, int64_t, int, const uint64_t*, int, int, int64_t, int32_t*, float*);
+S3D_INSTANTIATE(uint8_t)
+S3D_INSTANTIATE(int16_t)
+S3D_INSTANTIATE(uint16_t)
+S3D_INSTANTIATE(float)
+
+}  // namespace S3D_ISA
+}  // namespace sparse3d

@@ -1,0 +1,122 @@
+#include <algorithm>
+#include <atomic>
+#include <cmath>
+#include <limits>
+#include <memory>
+#include <type_traits>
+
+#include "isa.h"
+#include "sparse3d/sparse3d.h"
+#include "threads.h"
+
+namespace sparse3d {
+namespace {
+
+template <class T>
+const VoxelKernels<T>& voxel_kernels();
+template <>
+const VoxelKernels<std::uint8_t>& voxel_kernels() {
+    return kernels().u8;
+}
+template <>
+const VoxelKernels<std::int16_t>& voxel_kernels() {
+    return kernels().i16;
+}
+template <>
+const VoxelKernels<std::uint16_t>& voxel_kernels() {
+    return kernels().u16;
+}
+template <>
+const VoxelKernels<float>& voxel_kernels() {
+    return kernels().voxel_f32;
+}
+
+// The values of T that lie between low and high; low above high if there are none.
+template <class T>
+VoxelRange<T> range_of(double low, double high) {
+    using Limits = std::numeric_limits<T>;
+    if (std::isnan(low) || std::isnan(high) || low > high || high < double(Limits::lowest()) || low > double(Limits::max())) {
+        if (std::is_integral_v<T> || std::isnan(low) || std::isnan(high) || low > high) return {T(1), T(0)};
+    }
+    if constexpr (std::is_integral_v<T>) {
+        const double first = std::max(std::ceil(low), double(Limits::min())), last = std::min(std::floor(high), double(Limits::max()));
+        return first > last ? VoxelRange<T>{T(1), T(0)} : VoxelRange<T>{T(first), T(last)};
+    } else {
+        T first = T(low), last = T(high);
+        if (double(first) < low) first = std::nextafter(first, std::numeric_limits<T>::infinity());
+        if (double(last) > high) last = std::nextafter(last, -std::numeric_limits<T>::infinity());
+        return {first, last};
+    }
+}
+
+template <class T>
+const T* line_at(const VolumeView<T>& v, std::int64_t line) {
+    const std::int64_t z = line / v.shape[1], y = line - z * v.shape[1];
+    return reinterpret_cast<const T*>(reinterpret_cast<const char*>(v.data) + z * v.strides[0] + y * v.strides[1]);
+}
+
+// Lines of a task: about as many as the L2 cache holds, so that values are read from there the second time.
+template <class T>
+std::int64_t lines_per_task(const VolumeView<T>& v) {
+    return std::max<std::int64_t>(1, 256 * 1024 / std::max<std::int64_t>(1, v.shape[2] * std::int64_t(sizeof(T))));
+}
+
+}  // namespace
+
+template <class T>
+std::int64_t count_voxels(const VolumeView<T>& volume, double low, double high, int threads) {
+    const VoxelRange<T> range = range_of<T>(low, high);
+    const std::int64_t lines = volume.shape[0] * volume.shape[1], per_task = lines_per_task(volume), words = (volume.shape[2] + 63) / 64;
+    std::atomic<std::int64_t> count{0};
+    const WorkerScratch scratch(std::size_t(words) * 8 + 64, threads);
+    parallel_for((lines + per_task - 1) / per_task, threads, [&](std::int64_t task, int worker) {
+        std::int64_t found = 0;
+        for (std::int64_t line = task * per_task; line < std::min(lines, (task + 1) * per_task); ++line)
+            found += voxel_kernels<T>().bits(line_at(volume, line), volume.strides[2], int(volume.shape[2]), range,
+                                             static_cast<std::uint64_t*>(scratch.of(worker)));
+        count += found;
+    });
+    return count;
+}
+
+template <class T>
+std::int64_t find_voxels(const VolumeView<T>& volume, double low, double high, std::int64_t capacity, std::int32_t* indices,
+                         float* values, std::uint64_t* bitmap, int threads) {
+    const VoxelRange<T> range = range_of<T>(low, high);
+    const VoxelKernels<T>& k = voxel_kernels<T>();
+    const std::int64_t lines = volume.shape[0] * volume.shape[1], per_task = lines_per_task(volume), words = (volume.shape[2] + 63) / 64;
+    const std::int64_t tasks = (lines + per_task - 1) / per_task;
+    // first[t]: row of task t's first voxel, -1 until the task before has counted its own. Tasks are begun in order, so
+    // the one waited for is always under way.
+    const std::unique_ptr<std::atomic<std::int64_t>[]> first(new std::atomic<std::int64_t>[std::size_t(tasks) + 1]);
+    for (std::int64_t t = 0; t <= tasks; ++t) first[std::size_t(t)].store(t == 0 ? 0 : -1, std::memory_order_relaxed);
+    const WorkerScratch scratch(std::size_t(per_task * words) * 8 + 64, threads);
+    parallel_for(tasks, threads, [&](std::int64_t task, int worker) {
+        const std::int64_t begin = task * per_task, end = std::min(lines, begin + per_task);
+        std::uint64_t* bits = bitmap != nullptr ? bitmap + begin * words : static_cast<std::uint64_t*>(scratch.of(worker));
+        std::int64_t count = 0;
+        for (std::int64_t line = begin; line < end; ++line)
+            count += k.bits(line_at(volume, line), volume.strides[2], int(volume.shape[2]), range, bits + (line - begin) * words);
+        std::int64_t row;
+        while ((row = first[std::size_t(task)].load(std::memory_order_acquire)) < 0) relax();
+        first[std::size_t(task) + 1].store(row + count, std::memory_order_release);
+        if (row + count > capacity) return;
+        const std::int64_t last = row + count;
+        for (std::int64_t line = begin; line < end && row < last; ++line) {
+            const std::int64_t z = line / volume.shape[1];
+            row += k.voxels(line_at(volume, line), volume.strides[2], int(volume.shape[2]), bits + (line - begin) * words, int(z),
+                            int(line - z * volume.shape[1]), last - row, indices + row * 3, values + row);
+        }
+    });
+    return first[std::size_t(tasks)];
+}
+
+#define S3D_INSTANTIATE(T)                                                                   \
+    template std::int64_t count_voxels<T>(const VolumeView<T>&, double, double, int);        \
+    template std::int64_t find_voxels<T>(const VolumeView<T>&, double, double, std::int64_t, std::int32_t*, float*, std::uint64_t*, int);
+S3D_INSTANTIATE(std::uint8_t)
+S3D_INSTANTIATE(std::int16_t)
+S3D_INSTANTIATE(std::uint16_t)
+S3D_INSTANTIATE(float)
+
+}  // namespace sparse3d

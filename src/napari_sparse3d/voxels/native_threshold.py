@@ -1,0 +1,97 @@
+"""Threshold a volume with the C++ kernels: one pass over memory, on several threads."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_sparse3d import _kernels
+
+_SUFFIX = {"|u1": "u8", "<i2": "i16", "<u2": "u16", "<f4": "f32"}
+
+
+def find_voxels(
+    data: NDArray[Any], low: float, high: float, *, threads: int | None = None
+) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+    """The voxels whose value lies in ``[low, high]``.
+
+    Parameters
+    ----------
+    data : ndarray
+        (Z, Y, X), any real type, any strides; uint8, int16, uint16 and float32 are read as they are.
+    low, high : float
+        Both inclusive, in the volume's unit. NaN voxels are never in the range.
+    threads : int, optional
+        How many to use; all processors that this process may use if not given.
+
+    Returns
+    -------
+    indices : ndarray
+        (N, 3) int32 [z, y, x], raster order.
+    values : ndarray
+        (N,) float32.
+
+    Raises
+    ------
+    ValueError
+        If ``data`` is not 3D.
+    """
+    view = _view(data)
+    if view is None:
+        indices = np.ascontiguousarray(np.argwhere((data >= low) & (data <= high)), dtype=np.int32)
+        return indices, data[tuple(indices.T)].astype(np.float32)
+    suffix, place = view
+    find = getattr(_kernels, f"find_voxels_{suffix}")
+    threads = threads or _processors()
+    capacity = _guess(data, low, high, suffix, threads)
+    while True:
+        # pages that are never written to take no memory
+        indices = np.empty((capacity, 3), dtype=np.int32)
+        values = np.empty(capacity, dtype=np.float32)
+        found = find(*place, low, high, capacity, indices.ctypes.data, values.ctypes.data, 0, threads)
+        if found <= capacity:
+            return indices[:found], values[:found]
+        capacity = found
+
+
+def count_voxels(data: NDArray[Any], low: float, high: float, *, threads: int | None = None) -> int:
+    """How many voxels lie in ``[low, high]``; see :func:`find_voxels`."""
+    view = _view(data)
+    if view is None:
+        return int(np.count_nonzero((data >= low) & (data <= high)))
+    suffix, place = view
+    return int(getattr(_kernels, f"count_voxels_{suffix}")(*place, low, high, threads or _processors()))
+
+
+def slice_mask(plane: NDArray[Any], low: float, high: float) -> NDArray[np.bool_]:
+    """(Y, X) bool: which pixels of one slice lie in ``[low, high]``."""
+    mask: NDArray[np.bool_] = (plane >= low) & (plane <= high)
+    return mask
+
+
+def _guess(data: NDArray[Any], low: float, high: float, suffix: str, threads: int) -> int:
+    """Room for the voxels: half as many again as every 16th slice suggests."""
+    step = 16 if data.shape[0] >= 64 else 1
+    sample = data[::step]
+    count: int = getattr(_kernels, f"count_voxels_{suffix}")(*_place(sample), low, high, threads)
+    return count if step == 1 else min(data.size, count * step * 3 // 2 + 65536)
+
+
+def _view(data: NDArray[Any]) -> tuple[str, tuple[Any, ...]] | None:
+    if data.ndim != 3:
+        raise ValueError(f"a volume must be (Z, Y, X), got shape {data.shape}")
+    suffix = _SUFFIX.get(data.dtype.str)
+    if suffix is None or data.size == 0 or not data.flags.aligned:
+        return None
+    return suffix, _place(data)
+
+
+def _place(data: NDArray[Any]) -> tuple[Any, ...]:
+    return data.ctypes.data, list(data.shape), list(data.strides)
+
+
+def _processors() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
