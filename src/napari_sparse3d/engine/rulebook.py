@@ -66,8 +66,9 @@ class Rulebook:
     def reversed_table(self) -> Tensor:
         """(K, N) int32: the output row that each input row meets through each offset, or -1."""
         table = self.table.new_full((self.volume, self.inputs), -1)
-        for offset, (rows_in, rows_out) in enumerate(self.pairs):
-            table[offset, rows_in.long()] = rows_out
+        active = self.table >= 0
+        offsets, rows_out = active.nonzero().unbind(1)
+        table[offsets, self.table[active].long()] = rows_out.int()
         return table
 
 
