@@ -50,7 +50,7 @@ HOME = {
     **{module: {"engine"} for module in ("spconv", "cumm")},
     **{module: {"widgets"} for module in QT},
 }
-COMPILED = {"_kernels": {"engine"}}  # built from kernels/, beside the parts
+COMPILED = {"_kernels": {"engine", "voxels"}}  # built from kernels/, beside the parts
 
 # Halves of one library, released together: the other's requirement brings them.
 BROUGHT_BY = {"pydantic_core": "pydantic"}

@@ -56,10 +56,7 @@ public:
         }
         if (asleep_.load() > 0) wake_.notify_all();
         take_tasks(0);
-        for (int spins = 0; pending_.load(std::memory_order_acquire) != 0; ++spins) {
-            pause_a_little();
-            if (spins > 2000) std::this_thread::yield();
-        }
+        for (int turn = 0; pending_.load(std::memory_order_acquire) != 0; ++turn) relax(turn);
     }
 
 private:
@@ -128,7 +125,12 @@ Store& store() {
 
 }  // namespace
 
-void relax() { pause_a_little(); }
+void relax(int turn) {
+    if (turn < 100)
+        pause_a_little();
+    else
+        std::this_thread::yield();
+}
 
 void run_parallel(std::int64_t tasks, int threads, Body body, void* context) {
     if (tasks <= 0) return;

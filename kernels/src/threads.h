@@ -19,8 +19,9 @@ void parallel_for(std::int64_t tasks, int threads, F&& f) {
         tasks, threads, [](void* context, std::int64_t task, int worker) { (*static_cast<F*>(context))(task, worker); }, &f);
 }
 
-// One turn of waiting for another thread that is about to finish.
-void relax();
+// A turn of waiting for another thread that is about to finish: a moment, and after some turns the processor is given up,
+// as that thread may be waiting for one.
+void relax(int turn);
 
 // A block of memory, 64-byte aligned, taken from a store of used ones and returned to it at the end of the scope.
 class Scratchpad {

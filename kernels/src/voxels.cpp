@@ -98,7 +98,7 @@ std::int64_t find_voxels(const VolumeView<T>& volume, double low, double high, s
         for (std::int64_t line = begin; line < end; ++line)
             count += k.bits(line_at(volume, line), volume.strides[2], int(volume.shape[2]), range, bits + (line - begin) * words);
         std::int64_t row;
-        while ((row = first[std::size_t(task)].load(std::memory_order_acquire)) < 0) relax();
+        for (int turn = 0; (row = first[std::size_t(task)].load(std::memory_order_acquire)) < 0; ++turn) relax(turn);
         first[std::size_t(task) + 1].store(row + count, std::memory_order_release);
         if (row + count > capacity) return;
         const std::int64_t last = row + count;
