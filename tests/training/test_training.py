@@ -202,6 +202,9 @@ def test_the_model_file_is_what_was_measured(shapes, settings, tmp_path):
     )
     expected = model.card.metrics["validation"]
     assert found["auc"] == expected["auc"]
+    ordinary = tmp_path / "ordinary"
+    ordinary.touch()
+    assert outcome.model.stat().st_mode == ordinary.stat().st_mode  # others may read it as they may any file
     assert found["map"] == pytest.approx(expected["map"])
     assert found["confusion"] == expected["confusion"]
 

@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from pydantic import ValidationError
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save as serialized
 from torch import nn
 
 from napari_sparse3d.engine.choice import Choice, choose
@@ -147,7 +147,8 @@ class Model:
             raise InputError(f"a model is written as {SUFFIX}, got {Path(path).name!r}")
         weights = {name: tensor.detach().cpu().contiguous() for name, tensor in self.network.state_dict().items()}
         with replacing(path) as temporary:
-            save_file(weights, temporary, metadata={"card": self.card.model_dump_json()})
+            # not save_file, which makes a file that nobody but its owner may read
+            temporary.write_bytes(serialized(weights, metadata={"card": self.card.model_dump_json()}))
 
 
 def load_model(name: str | os.PathLike[str], *, seed: int = 0) -> Model:

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save as serialized
 from torch import Tensor, nn
 
 from napari_sparse3d.errors import InputError
@@ -54,7 +54,7 @@ def save_checkpoint(
     note = {"digest": digest, "progress": asdict(progress), "scalars": scalars}
     with replacing(path) as temporary:
         whole = {key: value.detach().cpu().clone().contiguous() for key, value in tensors.items()}
-        save_file(whole, temporary, metadata={"training": json.dumps(note)})
+        temporary.write_bytes(serialized(whole, metadata={"training": json.dumps(note)}))
 
 
 def load_checkpoint(path: Path, parts: dict[str, nn.Module], optimizer: torch.optim.Optimizer, digest: str) -> Progress:
@@ -92,7 +92,8 @@ def load_checkpoint(path: Path, parts: dict[str, nn.Module], optimizer: torch.op
 def save_weights(path: Path, network: nn.Module) -> None:
     """Write a network's weights alone."""
     with replacing(path) as temporary:
-        save_file({name: value.detach().cpu().contiguous() for name, value in _state(network).items()}, temporary)
+        whole = {name: value.detach().cpu().contiguous() for name, value in _state(network).items()}
+        temporary.write_bytes(serialized(whole))
 
 
 def _state(module: nn.Module) -> dict[str, Tensor]:
