@@ -63,10 +63,9 @@ def first_look(viewer: Any, _home: Path) -> None:
     network.table.selectRow(3)
     until(lambda: any("conv2" in layer.name for layer in viewer.layers))
     save(viewer, "network-layer-2d")
-    viewer.dims.ndisplay = 3
-    viewer.camera.angles = (20, -35, 60)
+    network.in_3d.click()
     save(viewer, "network-layer-3d")
-    viewer.dims.ndisplay = 2
+    network.in_3d.click()
     network.attribute_button.click()
     until(lambda: any("drove" in layer.name for layer in viewer.layers))
     save(viewer, "network-attribution")
@@ -95,7 +94,7 @@ def own_ct(viewer: Any, _home: Path) -> None:
     until(lambda: any("bone" in layer.name for layer in viewer.layers) and not voxels.making.running)
     viewer.layers[0].visible = False
     viewer.dims.ndisplay = 3
-    viewer.camera.angles = (0, -20, 80)
+    viewer.camera.set_view_direction(view_direction=(0.2, 1.0, 0.4), up_direction=(-1.0, 0.0, 0.0))
     save(viewer, "voxels-ct-3d")
 
 

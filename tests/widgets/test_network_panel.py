@@ -115,12 +115,12 @@ def test_every_layer_lies_over_the_scan(panel: Any, qtbot: Any, oblique: Volume,
         active = np.argwhere(np.isfinite(layer.data))
         assert len(active) == ran.result.rows[row].active_sites
         for site in active[:: max(1, len(active) // 12)]:
-            window = tuple(slice(first[n], last[n] + 1) for n in site)
+            window = tuple(slice(int(first[n]), int(last[n]) + 1) for n in site)
             under = np.argwhere(occupied[window]) + first[site]
             assert len(under), f"{name}: site {site} is active over nothing"
             corners = [first[site], last[site]]
             middle = (to_scan @ [*(np.mean(corners, axis=0) - offset), 1])[:3]
-            away = np.abs(layer.data_to_world(site) - scan.data_to_world(middle))
+            away = np.abs(np.subtract(layer.data_to_world(site), scan.data_to_world(middle)))
             assert (away < 0.5 * stride * spacing_shown).all(), f"{name}: site {site} is {away} mm off"
             # and exactly, up to rounding: the design's rule leaves no freedom
             np.testing.assert_allclose(away, 0, atol=1e-6)

@@ -188,3 +188,27 @@ def finish(call: Any) -> Any:
             next(call)
     except StopIteration as done:
         return done.value
+
+
+def test_preferences_are_those_of_the_manifest() -> None:
+    from npe2 import PluginManifest
+
+    from napari_sparse3d.widgets.toolbox.preferences import _DEFAULTS, preference
+
+    manifest = PluginManifest.from_file(Path(__file__).resolve().parents[2] / "napari.yaml")
+    declared = {
+        f"{group}.{key}": prop.default
+        for group, configuration in manifest.contributions.configurations.items()
+        for key, prop in configuration.properties.items()
+    }
+    assert declared == _DEFAULTS
+    assert preference("network.engine") == "auto"
+
+
+def test_every_command_of_the_manifest_can_be_imported() -> None:
+    from npe2 import PluginManifest
+
+    manifest = PluginManifest.from_file(Path(__file__).resolve().parents[2] / "napari.yaml")
+    for command in manifest.contributions.commands:
+        module, _, name = command.python_name.partition(":")
+        assert callable(getattr(__import__(module, fromlist=[name]), name)), command.id

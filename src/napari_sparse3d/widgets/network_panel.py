@@ -29,6 +29,7 @@ from napari_sparse3d.widgets.toolbox import words
 from napari_sparse3d.widgets.toolbox.faults import fault_of
 from napari_sparse3d.widgets.toolbox.layers import Made, Mark, ours, put_image, volume_layer, volumes
 from napari_sparse3d.widgets.toolbox.panel import SPACE, Panel, combo, form, small_label
+from napari_sparse3d.widgets.toolbox.preferences import preference
 from napari_sparse3d.widgets.toolbox.sources import field_affine, placement, volume_of_layer
 from napari_sparse3d.widgets.toolbox.theme import Colours
 from napari_sparse3d.widgets.toolbox.work import Step, Work
@@ -36,6 +37,9 @@ from napari_sparse3d.widgets.voxels_panel import made_of, source_of
 
 METHODS = ("class-activation map", "integrated gradients", "gradient × input")
 """As in ``analysis.saliency``, which is not imported here: it brings torch."""
+
+_UNTOUCHED = (0.0, 0.0, 90.0)
+"""The camera's angles before anybody has turned it."""
 
 ENGINES = {"auto": "auto", "native (CPU)": "native", "spconv (CUDA)": "spconv", "dense (torch)": "dense"}
 
@@ -109,6 +113,7 @@ class NetworkPanel(Panel):
         self.engine = combo("What runs the network; auto takes the graphics card where there is one")
         for title, name in ENGINES.items():
             self.engine.addItem(title, name)
+        self.engine.setCurrentIndex(max(self.engine.findData(preference("network.engine")), 0))
         self.ran_on = small_label()
         top.addRow("Voxels", self.voxels)
         top.addRow("Model", self.model)
@@ -136,22 +141,22 @@ class NetworkPanel(Panel):
         tabs.setDocumentMode(True)
         layout.addWidget(tabs)
         look = QHBoxLayout()
-        self.colour_by = combo("What a site's colour means", 5)
+        self.colour_by = combo("What a site's colour means", 3)
         self.colour_by.addItem("norm", "norm")
         self.colour_by.addItem("channel", "channel")
         self.colour_by.currentIndexChanged.connect(self._recolour)
         self.channel = QSpinBox()
         self.channel.setToolTip("Step through the channels (arrow keys, or the wheel)")
-        self.channel.setMinimumWidth(72)
+        self.channel.setMinimumWidth(56)
         self.channel.setButtonSymbols(QSpinBox.ButtonSymbols.NoButtons)
+        self.channel.setRange(1, 1)
         self.channel.setWrapping(True)
         self.channel.setAlignment(Qt.AlignmentFlag.AlignRight)
         self.channel.valueChanged.connect(self._channel_stepped)
         self.in_3d = QPushButton("3D")
         self.in_3d.setCheckable(True)
         self.in_3d.setToolTip("See the layers in 3D, or by slices")
-        self.in_3d.setMaximumWidth(48)
-        self.in_3d.clicked.connect(lambda on: setattr(self.viewer.dims, "ndisplay", 3 if on else 2))
+        self.in_3d.clicked.connect(self._turn_3d)
         self.viewer.dims.events.ndisplay.connect(self._ndisplay_changed)
         look.addWidget(small_label("Colour"))
         look.addWidget(self.colour_by, 3)
@@ -164,7 +169,7 @@ class NetworkPanel(Panel):
             look.addWidget(button)
             if step < 0:
                 look.addWidget(self.channel, 3)
-        look.addWidget(self.in_3d)
+        tabs.setCornerWidget(self.in_3d)
         layout.addLayout(look)
         self.sites_text = small_label("Click a row to see that layer over the scan.")
         layout.addWidget(self.sites_text)
@@ -201,6 +206,12 @@ class NetworkPanel(Panel):
         self.results.setVisible(has_result)
         for link in (self.copy_command, self.copy_python, self.export, self.session):
             link.setEnabled(has_result)
+
+    def _turn_3d(self, on: bool) -> None:
+        self.viewer.dims.ndisplay = 3 if on else 2
+        if on and np.allclose(self.viewer.camera.angles, _UNTOUCHED):
+            # as one looks at a person: from the front and a little from the side, superior up
+            self.viewer.camera.set_view_direction(view_direction=(0.3, 1.0, 0.5), up_direction=(-1.0, 0.0, 0.0))
 
     def _ndisplay_changed(self, _event: object) -> None:
         self.in_3d.setChecked(self.viewer.dims.ndisplay == 3)
@@ -341,7 +352,9 @@ class NetworkPanel(Panel):
         self._sites = found
         n_channels = found.values.shape[1]
         self.channel.blockSignals(True)
+        channel = min(self.channel.value(), n_channels)  # it wraps around, which must not happen here
         self.channel.setRange(1, n_channels)
+        self.channel.setValue(channel)
         self.channel.setSuffix(f" / {n_channels}")
         self.channel.blockSignals(False)
         self._recolour()

@@ -38,6 +38,7 @@ from napari_sparse3d.widgets.toolbox import words
 from napari_sparse3d.widgets.toolbox.faults import Fault, fault_of
 from napari_sparse3d.widgets.toolbox.layers import Made, Mark, mark_of, ours, put_labels, volume_layer, volumes
 from napari_sparse3d.widgets.toolbox.panel import SPACE, Panel, combo, form, later, small_label
+from napari_sparse3d.widgets.toolbox.preferences import preference
 from napari_sparse3d.widgets.toolbox.sources import (
     placement,
     slice_preview,
@@ -163,7 +164,7 @@ class VoxelsPanel(Panel):
         layout.addLayout(below)
         self.preview = QCheckBox("Preview while the range moves")
         self.preview.setToolTip("Before resampling and clean-up: the exact numbers come when you let go")
-        self.preview.setChecked(True)
+        self.preview.setChecked(bool(preference("voxels.preview")))
         layout.addWidget(self.preview)
         self.numbers = small_label()
         self.numbers.setAccessibleName("Numbers of the voxel set")
@@ -488,7 +489,7 @@ class VoxelsPanel(Panel):
         mark = Mark("voxels", volume_id, {"made": made, "key": "|".join(map(str, result[0]))})
         place = placement(layer, made.volume, made.voxels.affine)
         name = f"{layer.name} · {_short(made.recipe)}"
-        look = {"colormap": voxel_colormap(ORANGE), "opacity": 0.5}
+        look = {"colormap": voxel_colormap(ORANGE), "opacity": float(preference("voxels.opacity"))}
         shown = put_labels(self.viewer, name, made.voxels.mask().astype(np.uint8), place, mark, **look)
         shown.visible = True
         for preview in ours(self.viewer, "preview", volume_id):

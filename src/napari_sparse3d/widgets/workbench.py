@@ -10,6 +10,7 @@ from napari.viewer import Viewer
 from qtpy.QtCore import QObject, Signal  # type: ignore[attr-defined]
 
 from napari_sparse3d.widgets.child import Child
+from napari_sparse3d.widgets.toolbox.preferences import preference
 
 
 class Workbench(QObject):
@@ -25,7 +26,7 @@ class Workbench(QObject):
 
     def __init__(self) -> None:
         super().__init__()
-        self.model = "deepc2"
+        self.model = str(preference("network.model"))
         self.model_files: list[str] = []
         self.result: Any = None
         self.network_child = Child()
