@@ -1,13 +1,14 @@
 """The main job on every engine: deepC2 on the head MRI, one embedding whoever computes it."""
 
+import numpy as np
 import pytest
 import torch
 
 from napari_sparse3d.io import sample_head_mri
-from napari_sparse3d.models import build_network
+from napari_sparse3d.models import Model, build_network, load_model
 from napari_sparse3d.models.deepc2 import FIELD
 from napari_sparse3d.sparse import SparseConv3d, SparseTensor, use_engine
-from napari_sparse3d.voxels import Recipe, voxelize
+from napari_sparse3d.voxels import Recipe, VoxelSet, voxelize
 
 
 @pytest.fixture(scope="module")
@@ -28,3 +29,28 @@ def test_embeddings_of_the_head_mri_agree(head):
     for name in ("spconv", "dense"):
         assert (found[name] - found["native"]).abs().max() <= 1e-5, name
         assert found[name] @ found["native"] > 0.999999, name
+
+
+@pytest.mark.parametrize("trained_on", ["native", "spconv"])
+def test_a_model_trained_on_one_engine_says_the_same_on_the_others(trained_on, tmp_path):
+    arguments = {"field": 16, "channels": (4, 8), "embedding": 6, "classes": 3}
+    network = build_network("residual", **arguments)
+    active = np.random.default_rng(0).random((16, 16, 16)) < 0.1
+    indices = np.argwhere(active).astype(np.int32, order="C")
+    voxels = VoxelSet(indices, np.ones((len(indices), 1), np.float32), (16,) * 3, np.eye(4))
+    optimizer = torch.optim.SGD(network.parameters(), lr=0.05)
+    with use_engine(trained_on):
+        for _ in range(5):
+            optimizer.zero_grad()
+            logits = network.train()(SparseTensor.from_voxels([voxels, voxels], 16))
+            torch.nn.functional.cross_entropy(logits, torch.tensor([1, 1])).backward()
+            optimizer.step()
+    card = load_model("residual").card.model_copy(update={"arguments": arguments, "classes": ("a", "b", "c")})
+    Model(network, card).save(tmp_path / "trained.safetensors")
+
+    found = [load_model(tmp_path / "trained.safetensors").run(voxels, engine=e) for e in ("native", "spconv", "dense")]
+    assert found[0].label == "b"  # it has learnt
+    for one in found[1:]:
+        np.testing.assert_allclose(one.probabilities, found[0].probabilities, rtol=0, atol=1e-5)
+        np.testing.assert_allclose(one.embedding, found[0].embedding, rtol=0, atol=1e-5)
+        assert one.choice.reason.startswith("engine ")

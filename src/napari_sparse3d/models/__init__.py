@@ -3,13 +3,16 @@
 from napari_sparse3d.models.architectures import ARCHITECTURES, build_network
 from napari_sparse3d.models.card import ModelCard
 from napari_sparse3d.models.deepc2 import DeepC2
+from napari_sparse3d.models.densify import DenseNetwork, densify
 from napari_sparse3d.models.model import Model, Result, bundled_models, load_model
 from napari_sparse3d.models.residual import ResidualNet
+from napari_sparse3d.models.spconv_weights import from_spconv
 from napari_sparse3d.models.trace import LayerActivity, recording
 
 __all__ = [
     "ARCHITECTURES",
     "DeepC2",
+    "DenseNetwork",
     "LayerActivity",
     "Model",
     "ModelCard",
@@ -17,6 +20,8 @@ __all__ = [
     "Result",
     "build_network",
     "bundled_models",
+    "densify",
+    "from_spconv",
     "load_model",
     "recording",
 ]

@@ -18,6 +18,7 @@ from torch.nn import functional
 
 from napari_sparse3d.errors import InputError
 from napari_sparse3d.models.architectures import Network
+from napari_sparse3d.models.model import Model
 from napari_sparse3d.sparse import (
     GlobalAvgPool,
     GlobalMaxPool,
@@ -35,13 +36,13 @@ from napari_sparse3d.sparse.modules import takes_sparse
 from napari_sparse3d.sparse.window import Triple, Window
 
 
-def densify(network: nn.Module) -> DenseNetwork:
+def densify(model: Model | nn.Module) -> DenseNetwork:
     """The same network as a plain torch module on dense grids, with a copy of the weights, for inference.
 
     Parameters
     ----------
-    network : nn.Module
-        Any network of this package's sparse layers and of torch's pointwise layers.
+    model : Model or nn.Module
+        A model, or any network of this package's sparse layers and of torch's pointwise layers.
 
     Returns
     -------
@@ -53,6 +54,7 @@ def densify(network: nn.Module) -> DenseNetwork:
     InputError
         If a layer has no dense twin.
     """
+    network = model.network if isinstance(model, Model) else model
     return DenseNetwork(_twin(deepcopy(network))).eval()
 
 

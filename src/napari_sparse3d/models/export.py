@@ -85,7 +85,7 @@ def _program(model: Model) -> ExportedProgram:
     with torch.no_grad():
         # two volumes: torch takes a size of 1 for a constant
         example = torch.zeros(2, channels, field, field, field)
-        exported = Exported(densify(model.network).cpu()).eval()
+        exported = Exported(densify(model).cpu()).eval()
         return torch.export.export(exported, (example,), dynamic_shapes={"voxels": {0: Dim("batch")}})
 
 
