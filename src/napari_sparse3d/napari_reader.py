@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Sequence
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 from napari_sparse3d.io.layers import LayerData, layer_of
 
@@ -29,19 +31,50 @@ def get_reader(path: PathOrPaths) -> Callable[[PathOrPaths], list[LayerData]] | 
     return None
 
 
-def read_layers(path: PathOrPaths) -> list[LayerData]:
+def read_layers(path: PathOrPaths) -> list[Any]:
     """Read the series at a path as layers.
 
-    A path that holds one clean series opens at once. Where several could be meant, the error lists them.
+    A path that holds one clean series opens at once. Where several could be meant, or the one needs a repair, a napari
+    window asks; without a window the error lists them.
 
     Raises
     ------
     ReadError
         With the reason, where no exact volume can be made.
     """
-    from napari_sparse3d.io.read import read_sequence
+    from napari_sparse3d.errors import ReadError
+    from napari_sparse3d.io.read import only_series
+    from napari_sparse3d.io.scan import scan
 
-    return [layer_of(read_sequence(path))]
+    found = scan(path)
+    try:
+        info = only_series(found)
+        return [layer_of(info.load())]
+    except ReadError:
+        if not _window_is_open() or all(item.status == "refuse" for item in found):
+            raise
+    from napari_sparse3d.widgets.series_chooser import ask_for_series
+
+    chosen = ask_for_series(found)
+    if chosen is None:
+        return [(None,)]  # npe2: read, and nothing to show
+    info, repair = chosen
+    data, kwargs, kind = layer_of(info.load(None, repair))
+    # with these the layer can be read again by a command
+    kwargs["metadata"].update({"series": info.index, **({"repair": repair} if repair else {})})
+    return [(data, kwargs, kind)]
+
+
+def _window_is_open() -> bool:
+    """Whether a napari window can ask. Looks without importing: headless use must not pull in Qt."""
+    napari = sys.modules.get("napari.viewer")
+    qt = sys.modules.get("qtpy.QtWidgets")
+    return (
+        napari is not None
+        and qt is not None
+        and qt.QApplication.instance() is not None
+        and napari.current_viewer() is not None
+    )
 
 
 def sample_head_mri() -> list[LayerData]:

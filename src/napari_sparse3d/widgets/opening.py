@@ -8,20 +8,11 @@ from pathlib import Path
 
 from napari.layers import Image, Labels, Layer
 from napari.viewer import Viewer
-from qtpy.QtCore import Qt
-from qtpy.QtWidgets import (
-    QDialog,
-    QDialogButtonBox,
-    QFileDialog,
-    QLabel,
-    QListWidget,
-    QListWidgetItem,
-    QVBoxLayout,
-    QWidget,
-)
+from qtpy.QtWidgets import QFileDialog, QWidget
 
 from napari_sparse3d.io import SeriesInfo, read_sequence, scan
 from napari_sparse3d.io.layers import LayerData, layer_of
+from napari_sparse3d.widgets.series_chooser import SeriesChooser
 from napari_sparse3d.widgets.toolbox import words
 from napari_sparse3d.widgets.toolbox.faults import Fault
 from napari_sparse3d.widgets.toolbox.work import Step, Work
@@ -56,12 +47,15 @@ def _scan(path: Path) -> Generator[Step, None, list[SeriesInfo]]:
 
 
 def _choose(viewer: Viewer, path: Path, found: list[SeriesInfo], parent: QWidget, say: Say) -> None:
-    if len(found) == 1:
+    if len(found) == 1 and found[0].status != "repair":
         _read(viewer, path, found[0], parent, say, several=False)
         return
     say("")
-    dialog = SeriesDialog(found, parent)
-    dialog.accepted.connect(lambda: _read(viewer, path, dialog.chosen(), parent, say, several=True))
+    dialog = SeriesChooser(found, parent)
+    several = len(found) > 1
+    dialog.accepted.connect(
+        lambda: _read(viewer, path, dialog.chosen(), parent, say, several=several, repair=dialog.repair)
+    )
     dialog.open()
 
 
@@ -71,13 +65,24 @@ class _Opened:
     info: SeriesInfo
 
 
-def _read(viewer: Viewer, path: Path, info: SeriesInfo, parent: QWidget, say: Say, *, several: bool) -> None:
+def _read(
+    viewer: Viewer,
+    path: Path,
+    info: SeriesInfo,
+    parent: QWidget,
+    say: Say,
+    *,
+    several: bool,
+    repair: str | None = None,
+) -> None:
     work = Work(parent)
     work.failed.connect(lambda fault: _tell(fault, parent, say))
 
     def show(opened: _Opened) -> None:
         data, arguments, kind = opened.data
-        arguments["metadata"] = {**arguments["metadata"], **({"series": info.index} if several else {})}
+        # with these the layer can be read again by a command
+        arguments["metadata"] |= {"series": info.index} if several else {}
+        arguments["metadata"] |= {"repair": repair} if repair else {}
         layer: Layer = Labels(data, **arguments) if kind == "labels" else Image(data, **arguments)
         # the source as napari's own readers leave it, so that the layer says where it comes from
         layer._set_source(layer.source.model_copy(update={"path": str(path), "reader_plugin": "napari-sparse3d"}))
@@ -87,7 +92,7 @@ def _read(viewer: Viewer, path: Path, info: SeriesInfo, parent: QWidget, say: Sa
 
     def job() -> Generator[Step, None, _Opened]:
         yield Step(0, 0, f"Reading {words.count(info.n_files, 'files')} …")
-        return _Opened(layer_of(read_sequence(info)), info)
+        return _Opened(layer_of(read_sequence(info, repair=repair)), info)
 
     work.stepped.connect(lambda step: say(step.text) if isinstance(step, Step) else None)
     work.finished.connect(show)
@@ -100,46 +105,3 @@ def _tell(fault: Fault, parent: QWidget, say: Say) -> None:
         fail(fault)
     else:
         say(fault.sentence)
-
-
-class SeriesDialog(QDialog):
-    """Several series are there: which one?"""
-
-    def __init__(self, found: list[SeriesInfo], parent: QWidget) -> None:
-        super().__init__(parent)
-        self.setWindowTitle("Choose a series")
-        self._found = found
-        self.list = QListWidget()
-        self.list.setMinimumSize(460, 220)
-        for info in found:
-            self.list.addItem(_item(info))
-        likely = [i for i, info in enumerate(found) if info.readable and not (info.localizer or info.auxiliary)]
-        first = likely[0] if likely else 0
-        self.list.setCurrentRow(first)
-        self.list.itemDoubleClicked.connect(lambda _: self.accept())
-        buttons = QDialogButtonBox(QDialogButtonBox.StandardButton.Open | QDialogButtonBox.StandardButton.Cancel)
-        buttons.accepted.connect(self.accept)
-        buttons.rejected.connect(self.reject)
-        layout = QVBoxLayout(self)
-        layout.addWidget(QLabel(f"{words.count(len(found), 'series')} are here. Which one is to be opened?"))
-        layout.addWidget(self.list)
-        layout.addWidget(buttons)
-
-    def chosen(self) -> SeriesInfo:
-        """The selected series."""
-        return self._found[self.list.currentRow()]
-
-
-def _item(info: SeriesInfo) -> QListWidgetItem:
-    size = "no volume" if info.shape is None else words.grid(info.shape)
-    if info.n_frames > 1:
-        size += f" × {info.n_frames} in time"
-    mm = "" if info.spacing_mm is None else f" · {words.spacing(info.spacing_mm)}"
-    title = f"{info.modality or info.format}  {info.description or 'no description'}"
-    text = f"{title}\n{size}{mm} · {words.count(info.n_files, 'files')}"
-    item = QListWidgetItem(text)
-    if not info.readable:
-        item.setFlags(item.flags() & ~Qt.ItemFlag.ItemIsEnabled)
-        item.setText(f"{text}\ncannot be read: {info.reason[:90]}")
-    item.setToolTip("; ".join(f"{fault.kind.value}: {fault.detail}" for fault in info.faults) or "no faults found")
-    return item

@@ -82,7 +82,7 @@ def series_info(stack: Stack, described: Described, source: Path) -> SeriesInfo:
         index=0,
         format="DICOM",
         modality=modality_of(kind),
-        description=described.description,
+        description=_telling_apart(described.description, stack),
         shape=shape,
         n_frames=len(stack.frames),
         spacing_mm=spacing,
@@ -96,6 +96,14 @@ def series_info(stack: Stack, described: Described, source: Path) -> SeriesInfo:
         source=source,
         loader=None if stack.grid is None else DicomStack(stack, described),
     )
+
+
+def _telling_apart(description: str, stack: Stack) -> str:
+    """Echoes of one series have one description: add what they differ in."""
+    echo = stack.kind.echo_time
+    if echo is None or all(fault.kind is not FaultKind.MIXED_CONTENT for fault in stack.faults):
+        return description
+    return f"{description} (echo {echo:g} ms)".strip()
 
 
 def _kind_faults(kind: Kind, syntaxes: set[str], described: Described) -> list[Fault]:
