@@ -135,6 +135,8 @@ def train(
         if with_errors is not None:
             with_errors(error)
         raise
+    if outcome.status == "followed":
+        return
     draw_curves(table.folder / outcome.run, outcome.run, table)
     if output is not None:
         output.parent.mkdir(parents=True, exist_ok=True)

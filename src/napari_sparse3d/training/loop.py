@@ -31,6 +31,7 @@ from napari_sparse3d.training.optimize import Average, learning_rate, make_optim
 from napari_sparse3d.training.predict import Predictions, predict
 from napari_sparse3d.training.samplers import class_weights, epoch_batches
 from napari_sparse3d.training.store import VoxelStore
+from napari_sparse3d.training.team import Team
 
 
 class Measure(Protocol):
@@ -97,6 +98,8 @@ class Trainer:
     measure : Measure
     device : str
     engine : str
+    team : Team, optional
+        The processes that train together.
     """
 
     def __init__(
@@ -110,7 +113,9 @@ class Trainer:
         measure: Measure = accuracy_alone,
         device: str = "cpu",
         engine: str = "auto",
+        team: Team | None = None,
     ) -> None:
+        self.team = Team() if team is None else team
         self.config, self.store, self.measure = config, store, measure
         self.train_cases, self.val_cases, self.classes = list(train), list(val), tuple(classes)
         self.train_labels = np.array(label_numbers(train, classes))
@@ -187,7 +192,7 @@ class Trainer:
 
         def save() -> None:
             self.progress.seconds = before + monotonic() - started
-            if checkpoint is not None:
+            if checkpoint is not None and self.team.leads:
                 save_checkpoint(checkpoint, self._parts, self.optimizer, self.progress, digest)
 
         with use_engine(self.engine):
@@ -197,14 +202,14 @@ class Trainer:
                 for step in range(self.progress.step, len(batches)):
                     self._step(batches[step], epoch, step, len(batches))
                     on_step(epoch + 1, step + 1, len(batches))
-                    if should_stop():
+                    if self.team.told(should_stop()):
                         save()
                         return
                     if monotonic() - saved > self.config.checkpoint_seconds:
                         save()
                         saved = monotonic()
                 report = self._finish_epoch(len(batches), before + monotonic() - started)
-                if best is not None and report.improved:
+                if best is not None and report.improved and self.team.leads:
                     # before the checkpoint: killed between the two, the epoch is trained again and gives the same
                     save_weights(best, self.averaged)
                 save()
@@ -225,35 +230,48 @@ class Trainer:
             )
 
     def _step(self, chosen: NDArray[np.int64], epoch: int, step: int, steps: int) -> None:
-        seed = int(np.random.SeedSequence((self.config.seed, epoch, step)).generate_state(1, np.uint64)[0] >> 1)
+        sequence = np.random.SeedSequence(self.team.seed(self.config.seed, epoch, step))
+        seed = int(sequence.generate_state(1, np.uint64)[0] >> 1)
         random = torch.Generator().manual_seed(seed)
         torch.manual_seed(seed)  # dropout draws from the global generator
-        x, label = self._batch(chosen, random)
         rate = learning_rate(self.config, epoch + step / steps)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         self.network.train()
-        network = cast(Network, self.network)
-        mixed = self.config.mixed_precision and self.device.startswith("cuda")
-        with torch.autocast("cuda", torch.bfloat16, enabled=mixed):
-            described = network.describe(x)
-            logits = network.logits(described)
-        loss = self.criterion(functional.normalize(described.float()), logits.float(), label, random)
-        value = float(loss.detach())
+        self.optimizer.zero_grad(set_to_none=True)
+        mine = self.team.share(chosen)
+        value = 0.0
+        if len(mine):
+            loss = self._loss(mine, random)
+            loss.backward()  # type: ignore[no-untyped-call]
+            value = float(loss.detach())
+        part = len(mine) / len(chosen)
+        value = self.team.sum(value * part)
         if not np.isfinite(value):
             raise InputError(
                 f"the loss is {value} in epoch {epoch + 1}, step {step + 1}; take a smaller learning rate "
                 f"(now {rate:g}) or clip the gradient"
             )
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        weights = [weight for group in self.optimizer.param_groups for weight in group["params"]]
+        self.team.sum_gradients(weights, part)
+        self.team.mean_buffers(self.network)
         if self.config.clip is not None:
-            nn.utils.clip_grad_norm_([p for g in self.optimizer.param_groups for p in g["params"]], self.config.clip)
+            nn.utils.clip_grad_norm_(weights, self.config.clip)
         self.optimizer.step()
         self.progress.step = step + 1
         self.progress.updates += 1
         self.progress.loss_sum += value
         self.average.update(self.network, self.progress.updates)
+
+    def _loss(self, chosen: NDArray[np.int64], random: torch.Generator) -> Tensor:
+        x, label = self._batch(chosen, random)
+        network = cast(Network, self.network)
+        mixed = self.config.mixed_precision and self.device.startswith("cuda")
+        with torch.autocast("cuda", torch.bfloat16, enabled=mixed):
+            described = network.describe(x)
+            logits = network.logits(described)
+        loss: Tensor = self.criterion(functional.normalize(described.float()), logits.float(), label, random)
+        return loss
 
     def _batch(self, chosen: NDArray[np.int64], random: torch.Generator) -> tuple[SparseTensor, Tensor]:
         side = cast(Network, self.network).field
@@ -264,6 +282,11 @@ class Trainer:
         return x.to(self.device), torch.from_numpy(self.train_labels[chosen]).to(self.device)
 
     def _finish_epoch(self, steps: int, seconds: float) -> EpochReport:
+        report = self._report(steps, seconds) if self.team.leads else None
+        self.progress = self.team.told(self.progress)
+        return cast(EpochReport, self.team.told(report))
+
+    def _report(self, steps: int, seconds: float) -> EpochReport:
         done = self.progress.epoch + 1
         predictions = self.validate()
         val = self.measure(predictions.probabilities, predictions.embeddings, self.val_labels)

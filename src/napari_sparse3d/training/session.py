@@ -28,6 +28,7 @@ from napari_sparse3d.training.predict import predict
 from napari_sparse3d.training.runs import RunStore
 from napari_sparse3d.training.sources import cases_of
 from napari_sparse3d.training.store import VoxelStore
+from napari_sparse3d.training.team import join
 from napari_sparse3d.voxels import ToLongestSide
 
 CHECKPOINT, BEST, MODEL, SETTINGS, STOP = (
@@ -102,7 +103,8 @@ class Outcome:
     Attributes
     ----------
     run : str
-    status : {"done", "stopped"}
+    status : {"done", "stopped", "followed"}
+        ``followed``: in a process beside the first, see :mod:`team`.
     model : Path
     metrics : dict
         On the validation cases.
@@ -177,8 +179,13 @@ def train(
     """
     choice = choose(engine, device)
     table = RunStore() if runs is None else runs
-    prepared, store = look(data, config, cache)
-    report({"event": "check", **_summary(prepared)})
+    team = join()
+    if team.leads:
+        prepared, store = look(data, config, cache)
+        report({"event": "check", **_summary(prepared)})
+    team.told(None)
+    if not team.leads:  # after the first, which has filled the cache
+        prepared, store = look(data, config, cache)
     require(prepared, use_good=data.use_good)
     trainer = Trainer(
         config,
@@ -189,40 +196,55 @@ def train(
         measure=measure,
         device=choice.device,
         engine=choice.engine,
+        team=team,
     )
-    run = table.find(resume)["run"] if resume else table.new(name)
+    run = team.told(_run(table, name, resume) if team.leads else "")
     folder = table.folder / run
-    (folder / STOP).unlink(missing_ok=True)
     if (folder / CHECKPOINT).exists():
         trainer.resume(folder / CHECKPOINT)
+    if not team.leads:
+        return _follow(trainer, run, folder)
+
     with replacing(folder / SETTINGS) as temporary:
         temporary.write_text(config.model_dump_json(indent=1), encoding="utf-8")
     table.update(run, **_columns(data, trainer, choice.device))
     try:
         with _asked_to_stop() as asked:
-            for epoch in trainer.run(
-                checkpoint=folder / CHECKPOINT,
-                best=folder / BEST,
-                should_stop=lambda: asked.is_set() or (folder / STOP).exists(),
-            ):
-                row = asdict(epoch)
-                report({"event": "epoch", "run": run, **row})
+
+            def should_stop() -> bool:
+                return asked.is_set() or (folder / STOP).exists()
+
+            for epoch in trainer.run(checkpoint=folder / CHECKPOINT, best=folder / BEST, should_stop=should_stop):
+                report({"event": "epoch", "run": run, **asdict(epoch)})
                 table.update(run, **_epoch_columns(epoch, trainer))
                 if on_epoch(epoch):
-                    asked.set()
-                    break
+                    (folder / STOP).touch()
     except BaseException as error:
         table.update(run, status="failed", error=f"{type(error).__name__}: {error}"[:500])
         raise
     if trainer.progress.best_epoch is None:
         table.update(run, status="stopped")
         raise InputError(f"run {run} was stopped before its first epoch was done; resume it with --resume {run}")
-    finished = trainer.progress.epoch >= config.epochs or not (asked.is_set() or (folder / STOP).exists())
+    finished = trainer.progress.epoch >= config.epochs or not should_stop()
     status = "done" if finished else "stopped"
     model, metrics = _keep(trainer, prepared, folder, name or run, judge, card or {})
     table.update(run, status=status, seconds=trainer.progress.seconds)
     report({"event": "done", "run": run, "status": status, "model": str(model), "metrics": metrics})
     return Outcome(run, status, model, metrics)
+
+
+def _run(table: RunStore, name: str, resume: str | None) -> str:
+    """The name of a new run, or of the one to go on with, which nothing asks to stop any more."""
+    run: str = table.find(resume)["run"] if resume else table.new(name)
+    (table.folder / run / STOP).unlink(missing_ok=True)
+    return run
+
+
+def _follow(trainer: Trainer, run: str, folder: Path) -> Outcome:
+    """Train along with the first process, which reports and writes."""
+    for _ in trainer.run():
+        pass
+    return Outcome(run, "followed", folder / MODEL, {})
 
 
 def _keep(

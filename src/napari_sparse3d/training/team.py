@@ -1,0 +1,99 @@
+"""Several processes that train one network together: on several GPUs, or several CPU workers.
+
+Started by torchrun, each process takes its share of every batch, and the gradients are summed before each step, so that
+all hold the same weights::
+
+    torchrun --nproc-per-node 2 -m napari_sparse3d.cli train shapes/
+
+The first process validates, reports and writes; the others follow. Batch statistics and losses over pairs see the share
+of their own process.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch import distributed as dist
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Team:
+    """Which of how many processes this is."""
+
+    rank: int = 0
+    size: int = 1
+
+    @property
+    def leads(self) -> bool:
+        """Whether this process validates, reports and writes."""
+        return self.rank == 0
+
+    def share(self, chosen: NDArray[np.int64]) -> NDArray[np.int64]:
+        """This process's cases of a batch; may be none."""
+        return chosen[self.rank :: self.size]
+
+    def seed(self, *parts: int) -> tuple[int, ...]:
+        """What this process draws from: for the first the same as for one that works alone."""
+        return parts if self.leads else (*parts, self.rank)
+
+    def sum_gradients(self, weights: Iterable[Tensor], part: float) -> None:
+        """Add up all processes' gradients, each times its ``part`` of the batch."""
+        if self.size == 1:
+            return
+        for weight in weights:
+            gradient = torch.zeros_like(weight) if weight.grad is None else weight.grad * part
+            dist.all_reduce(gradient)
+            weight.grad = gradient
+
+    def mean_buffers(self, network: nn.Module) -> None:
+        """Give all processes the mean of their running statistics."""
+        if self.size == 1:
+            return
+        for buffer in network.buffers():
+            if buffer.is_floating_point():
+                dist.all_reduce(buffer)
+                buffer /= self.size
+            else:
+                dist.all_reduce(buffer, dist.ReduceOp.MAX)
+
+    def sum(self, value: float) -> float:
+        """Sum over the processes."""
+        if self.size == 1:
+            return value
+        total = torch.tensor([value], dtype=torch.float64, device=_device())
+        dist.all_reduce(total)
+        return float(total)
+
+    def told(self, value: T) -> T:
+        """The first process's value, in all of them."""
+        if self.size == 1:
+            return value
+        held: list[Any] = [value]
+        dist.broadcast_object_list(held, src=0)
+        found: T = held[0]
+        return found
+
+
+def join() -> Team:
+    """The team that torchrun has started this process in; alone where it has not."""
+    size = int(os.environ.get("WORLD_SIZE", "1"))
+    if size == 1:
+        return Team()
+    if not dist.is_initialized():
+        dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+        if torch.cuda.is_available():
+            torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
+    return Team(dist.get_rank(), dist.get_world_size())
+
+
+def _device() -> str:
+    return "cuda" if dist.get_backend() == "nccl" else "cpu"
