@@ -10,7 +10,7 @@ import pyqtgraph as pg
 from numpy.typing import NDArray
 from qtpy.QtCore import QEvent, QObject, QPointF, Qt, Signal  # type: ignore[attr-defined]
 from qtpy.QtGui import QColor, QMouseEvent, QPainterPath, QPolygonF
-from qtpy.QtWidgets import QToolTip, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QSizePolicy, QToolTip, QVBoxLayout, QWidget
 
 from napari_sparse3d.widgets.toolbox.theme import CLASS_COLOURS, Colours
 
@@ -29,8 +29,10 @@ class MapView(QWidget):
     def __init__(self) -> None:
         super().__init__()
         self.setAccessibleName("Map of the cohort")
-        self.setMinimumHeight(220)
+        self.setMinimumHeight(280)
         self.plot = pg.PlotWidget()
+        # its own wish, 640 x 480, would fill the panel
+        self.plot.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Ignored)
         self.plot.hideAxis("left")
         self.plot.hideAxis("bottom")
         self.plot.setMenuEnabled(False)

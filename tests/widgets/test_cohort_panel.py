@@ -1,0 +1,192 @@
+"""The Cohort panel, driven as a person would; the cases are embedded beforehand where embedding is not the point."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from napari_sparse3d.cohort import read_cohort, write_rows
+from napari_sparse3d.volume import Volume
+from napari_sparse3d.voxels import VoxelSet
+
+pytestmark = pytest.mark.gui
+
+WAIT_MS = 120_000
+
+
+@pytest.fixture
+def panel(make_napari_viewer: Any, one_child: Any, qtbot: Any) -> Any:
+    from napari_sparse3d.widgets.cohort_panel import CohortPanel
+
+    viewer = make_napari_viewer(show=True)
+    made = CohortPanel(viewer)
+    viewer.window.add_dock_widget(made, name="Cohort")
+    yield made
+    made.mapping.drop()
+    for work in (made.placing, made.opening):
+        qtbot.waitUntil(lambda work=work: not work.running, timeout=WAIT_MS)
+
+
+def click(qtbot: Any, button: Any) -> None:
+    from qtpy.QtCore import Qt
+
+    qtbot.mouseClick(button, Qt.MouseButton.LeftButton)
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> Path:
+    """60 embedded cases in three groups, two patients each; the paths are voxel sets that exist."""
+    random = np.random.default_rng(5)
+    centres = random.normal(size=(3, 16))
+    rows = []
+    for number in range(60):
+        group = number % 3
+        vector = centres[group] + 0.1 * random.normal(size=16)
+        path = tmp_path / f"case{number:02d}.npz"
+        indices = np.argwhere(np.ones((3, 4, 5 + group))).astype(np.int32)
+        if number < 3:
+            VoxelSet(indices, np.ones((len(indices), 1), np.float32), (8, 9, 10), np.eye(4)).save(path)
+        rows.append(
+            {
+                "path": str(path), "series": None, "name": f"case {number}", "status": "done", "error": None,
+                "label": "abc"[group], "patient": f"p{number % 6}", "model": "deepc2",
+                "embedding": (vector / np.linalg.norm(vector)).tolist(), "n_active": 10 + number,
+            }
+        )  # fmt: skip
+    write_rows(rows, tmp_path / "cohort.parquet")
+    return tmp_path / "cohort.parquet"
+
+
+def test_an_empty_panel_says_what_to_do(panel: Any) -> None:
+    assert "add a folder" in panel.about.text()
+    assert not panel.primary.isEnabled()
+    assert not panel.results.isVisible()
+
+
+def test_a_table_that_is_embedded_is_a_map_at_once(panel: Any, table: Path) -> None:
+    panel.set_source(table)
+    assert panel.about.text() == "60 cases"
+    assert panel.map.positions.shape == (60, 2)
+    assert panel.colour.currentText() == "label"
+    for label in "abc":
+        assert label in panel.legend.text()
+    panel.colour.setCurrentText("n_active")
+    assert "10" in panel.legend.text()
+    assert "69" in panel.legend.text()
+
+
+def test_tsne_is_drawn_live_held_and_stopped(panel: Any, qtbot: Any, table: Path) -> None:
+    panel.set_source(table)
+    first = panel.map.positions.copy()
+    panel.by.setCurrentText("t-SNE")
+    panel.draw_map()
+    qtbot.waitUntil(lambda: not np.array_equal(panel.map.positions, first), timeout=WAIT_MS)
+    click(qtbot, panel.pause)
+    qtbot.wait(300)
+    held = panel.map.positions.copy()
+    qtbot.wait(300)
+    np.testing.assert_array_equal(panel.map.positions, held)
+    click(qtbot, panel.stop)
+    qtbot.waitUntil(lambda: not panel.mapping.running, timeout=WAIT_MS)
+    assert np.isfinite(panel.map.positions).all()
+    assert not panel.stop.isEnabled()
+
+
+def test_a_lasso_selects_labels_and_exports(panel: Any, qtbot: Any, table: Path, tmp_path: Path) -> None:
+    from qtpy.QtCore import QPointF
+
+    panel.set_source(table)
+    qtbot.wait(100)
+    click(qtbot, panel.lasso)
+    assert panel.map.lassoing
+    # around the points of group a, drawn in the plot's own pixels
+    box = panel.map.plot.getViewBox()
+    group = panel.map.positions[0::3]
+    (left, bottom), (right, top) = group.min(axis=0) - 0.02, group.max(axis=0) + 0.02
+    corners = [(left, bottom), (right, bottom), (right, top), (left, top)]
+    panel.map._path = [
+        QPointF(panel.map.plot.mapFromScene(box.mapViewToScene(QPointF(float(x), float(y))))) for x, y in corners
+    ]
+    panel.map.selected.emit(panel.map._inside())
+    assert set(range(0, 60, 3)) <= set(panel._selected.tolist())
+    expected = len(panel._selected)
+    panel.label_selected("checked")
+    assert list(panel.cohort.column("label")).count("checked") == expected
+    panel._lassoed(panel.map._inside())
+    panel.export_to(tmp_path / "some.parquet")
+    assert len(read_cohort(tmp_path / "some.parquet")) == expected
+
+
+def test_hover_finds_the_point_under_the_mouse(panel: Any, qtbot: Any, table: Path) -> None:
+    from qtpy.QtCore import QPointF
+
+    panel.set_source(table)
+    qtbot.wait(100)
+    place = panel.map.plot.getViewBox().mapViewToScene(QPointF(*map(float, panel.map.positions[7])))
+    assert panel.map.nearest(QPointF(panel.map.plot.mapFromScene(place))) is not None
+    assert panel.map.nearest(QPointF(-500, -500)) is None
+    assert "case 7" in panel.map._words[7]
+
+
+def test_who_is_like_it(panel: Any, qtbot: Any, table: Path, oblique: Volume, add_volume: Any) -> None:
+    from dataclasses import replace
+
+    scan = add_volume(panel.viewer, oblique)
+    panel.set_source(table)
+    cohort = panel.cohort
+    volume = replace(oblique, meta={"patient": "p1"})
+    result = SimpleNamespace(embedding=cohort.embeddings[1], model=SimpleNamespace(name="deepc2"))
+    ran = SimpleNamespace(result=result, made=SimpleNamespace(volume=volume, frame=0), volume_id=str(scan.unique_id))
+    assert not panel.like_button.isEnabled()
+    panel.workbench.set_result(ran)
+    assert panel.like_button.isEnabled()
+    click(qtbot, panel.like_button)
+    assert panel.similar_list.count() == 5
+    patients, labels = cohort.column("patient"), cohort.column("label")
+    assert all(patients[index] != "p1" for index in panel._like)
+    assert all(labels[index] == "b" for index in panel._like)
+    qtbot.waitUntil(lambda: panel.map.here.data.size > 0, timeout=WAIT_MS)
+    panel.open_case(1)
+    qtbot.waitUntil(lambda: len(panel.viewer.layers) == 2, timeout=WAIT_MS)
+    opened = panel.viewer.layers[1]
+    # beside the scan and not over it
+    assert opened.extent.world[0][-1] >= scan.extent.world[1][-1]
+
+
+def test_a_folder_is_embedded_and_can_be_cancelled(make_napari_viewer: Any, qtbot: Any, tmp_path: Path) -> None:
+    from napari_sparse3d.widgets.cohort_panel import CohortPanel
+
+    folder = tmp_path / "sets"
+    for number in range(6):
+        indices = np.argwhere(np.ones((3 + number, 4, 5))).astype(np.int32)
+        label = folder / "ab"[number % 2]
+        label.mkdir(parents=True, exist_ok=True)
+        VoxelSet(indices, np.ones((len(indices), 1), np.float32), (20, 20, 20), np.eye(4)).save(label / f"{number}.npz")
+    (folder / "a" / "broken.npz").write_bytes(b"no set")
+    viewer = make_napari_viewer(show=True)
+    panel = CohortPanel(viewer)
+    viewer.window.add_dock_widget(panel, name="Cohort")
+    panel.set_source(folder)
+    click(qtbot, panel.primary)
+    assert panel.primary.text() == "Cancel"
+    click(qtbot, panel.primary)
+    assert not panel.embedding.running
+    assert panel.cohort is None
+    click(qtbot, panel.primary)
+    qtbot.waitUntil(lambda: not panel.embedding.running, timeout=WAIT_MS)
+    assert len(panel.cohort) == 6
+    assert panel.cohort.n_failed == 1
+    assert "broken" in panel.message.text()
+    assert sorted(panel.cohort.column("label")) == ["a", "a", "a", "b", "b", "b"]
+    assert panel.table is not None
+    assert len(read_cohort(panel.table)) == 6
+
+
+def test_a_table_without_embeddings_or_that_is_no_table_is_a_sentence(panel: Any, tmp_path: Path) -> None:
+    (tmp_path / "x.parquet").write_bytes(b"nothing")
+    panel.set_source(tmp_path / "x.parquet")
+    assert "no Parquet table" in panel.message.text()
