@@ -262,3 +262,13 @@ def test_cases_are_complete(data_dir: Path) -> None:
     """Guards the collection itself: a manifest that lost its entries would make everything above pass."""
     assert len(NAMES) == 40
     assert sum(len(item["dcm2niix_1.0.20260724"]) for item in manifest(data_dir)) >= 60
+
+
+@needs_cases
+def test_repaired_tilt_lies_where_the_reference_puts_it(data_dir: Path, scratch: Path) -> None:
+    case = case_of(data_dir, "dicom2nifti__failing_gantrytilting_001", scratch)
+    (reference,) = (item for item in case.references if "Tilt" in item.file)
+    volume = scan(case.folder)[0].load(repair="resample").volume(0)
+    assert tuple(reversed(volume.shape)) == reference.shape
+    np.testing.assert_allclose(REVERSE @ volume.affine @ REVERSE, reference.affine, atol=TOLERANCE_MM)
+    assert abs(float(volume.data.mean()) - reference.mean) < 1

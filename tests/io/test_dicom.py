@@ -425,3 +425,8 @@ def test_a_damaged_file_is_not_passed_over(tmp_path: Path) -> None:
     with pytest.raises(ReadError, match="1 damaged file may belong to the series"):
         read_volume(tmp_path)
     assert read_volume(tmp_path, series=0).shape[0] == 4
+
+
+def test_microscopic_slices_are_told_apart(tmp_path: Path) -> None:
+    series_of(tmp_path, step=(0.0, 0.0, 0.004), spacing=(0.004, 0.004), SliceThickness=0.004)
+    assert read_volume(tmp_path).spacing_mm == pytest.approx((0.004, 0.004, 0.004))

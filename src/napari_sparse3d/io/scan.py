@@ -108,7 +108,7 @@ def _files(roots: Iterable[Path]) -> Iterator[Path]:
             yield root
             continue
         visited: set[tuple[int, int]] = set()
-        for folder, folders, names in os.walk(root, followlinks=True, onerror=None):
+        for folder, folders, names in os.walk(root, followlinks=True, onerror=_refuse_folder):
             status = Path(folder).stat()
             key = (status.st_dev, status.st_ino)
             if key in visited:
@@ -125,6 +125,13 @@ def _files(roots: Iterable[Path]) -> Iterator[Path]:
                             f"more than {MAX_FILES} files below the folder; name a folder nearer to the series"
                         )
                     yield file
+
+
+def _refuse_folder(error: OSError) -> None:
+    # a folder that is passed over in silence may hold half of a series
+    raise ReadError(
+        "a folder below cannot be opened: check its permissions, or name the folder of the series itself"
+    ) from error
 
 
 def _look_at(file: Path, collected: _Collected, *, named: bool) -> None:

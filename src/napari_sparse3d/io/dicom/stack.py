@@ -22,7 +22,7 @@ SAME_DIRECTION = 1e-3
 SAME_SPACING = 1e-3
 """Pixel spacings that differ by less (relative) are the same."""
 SAME_POSITION_MM = 1e-2
-"""Positions along the normal that differ by less are the same slice."""
+"""Positions along the normal that differ by less are the same slice (in microscopic scans: by a tenth of a pixel)."""
 EVEN_RELATIVE, EVEN_ROUNDING_MM, EVEN_AT_MOST = 0.01, 0.02, 0.1
 """A slice may miss its place on the even grid by 1 % of the spacing or 0.02 mm (rounded positions), whichever is more,
 but never by more than a tenth of the spacing."""
@@ -282,10 +282,12 @@ def _places(planes: list[Plane]) -> list[int]:
     if orientation is None or any(plane.position is None for plane in planes):
         return [0] * len(planes)
     depths = np.array([plane.position for plane in planes]) @ normal_of(orientation)
+    pixel = min(planes[0].kind.pixel_spacing or (1.0,))
+    tolerance = min(SAME_POSITION_MM, 0.1 * pixel) if pixel > 0 else SAME_POSITION_MM
     order = np.argsort(depths, kind="stable")
     numbers = np.empty(len(planes), dtype=int)
     # a new place begins where the next depth is further than the tolerance
-    numbers[order] = np.concatenate([[0], np.cumsum(np.diff(depths[order]) > SAME_POSITION_MM)])
+    numbers[order] = np.concatenate([[0], np.cumsum(np.diff(depths[order]) > tolerance)])
     return [int(number) for number in numbers]
 
 
