@@ -8,7 +8,6 @@
 #include <mutex>
 #include <new>
 #include <thread>
-#include <vector>
 
 #if defined(__unix__) || defined(__APPLE__)
 #include <unistd.h>
@@ -28,8 +27,10 @@ void pause_a_little() {
 #endif
 }
 
-// Workers wait for a new round by spinning for some microseconds (layers of a network follow each other closely), then
-// asleep. One round at a time: a second caller finds the pool busy and works alone.
+// The caller opens a gate, takes tasks, closes the gate when none is left, and waits for the workers that came in: one that
+// slept or was not given a processor meanwhile is not waited for. Workers wait for a new round by spinning for some
+// microseconds (layers of a network follow each other closely), then asleep. One round at a time: a second caller finds
+// the pool busy and works alone.
 class Pool {
 public:
     void run(std::int64_t tasks, int threads, Body body, void* context) {
@@ -39,27 +40,28 @@ public:
             for (std::int64_t task = 0; task < tasks; ++task) body(context, task, 0);
             return;
         }
-        while (int(workers_.size()) < threads - 1) {
-            const int worker = int(workers_.size()) + 1;
-            workers_.emplace_back([this, worker, seen = round_.load()] { work(worker, seen); });
-            workers_.back().detach();
-        }
+        for (; workers_ < threads - 1; ++workers_)
+            std::thread([this, worker = workers_ + 1, seen = gate_.load()] { work(worker, seen); }).detach();
         tasks_ = tasks;
         threads_ = threads;
         body_ = body;
         context_ = context;
         next_.store(0, std::memory_order_relaxed);
-        pending_.store(int(workers_.size()), std::memory_order_relaxed);
         {
             const std::lock_guard<std::mutex> lock(sleep_mutex_);
-            round_.fetch_add(1, std::memory_order_release);
+            gate_.store(gate_.load(std::memory_order_relaxed) + kRound + kOpen, std::memory_order_release);
         }
         if (asleep_.load() > 0) wake_.notify_all();
         take_tasks(0);
-        for (int turn = 0; pending_.load(std::memory_order_acquire) != 0; ++turn) relax(turn);
+        gate_.fetch_and(~kOpen, std::memory_order_acq_rel);
+        for (int turn = 0; (gate_.load(std::memory_order_acquire) & kInside) != 0; ++turn) relax(turn);
     }
 
 private:
+    // The gate: number of the round, whether it is open, how many workers are inside.
+    static constexpr std::uint64_t kInside = 0xffff, kOpen = 0x10000, kRound = 0x20000;
+    static bool is_new(std::uint64_t gate, std::uint64_t seen) { return (gate & kOpen) != 0 && gate / kRound != seen / kRound; }
+
     void take_tasks(int worker) {
         for (;;) {
             const std::int64_t task = next_.fetch_add(1, std::memory_order_relaxed);
@@ -70,27 +72,28 @@ private:
 
     void work(int worker, std::uint64_t seen) {
         for (;;) {
-            int spins = 0;
-            while (round_.load(std::memory_order_acquire) == seen) {
+            std::uint64_t gate = gate_.load(std::memory_order_acquire);
+            for (int spins = 0; !is_new(gate, seen); gate = gate_.load(std::memory_order_acquire)) {
                 pause_a_little();
                 if (++spins < kSpins) continue;
                 std::unique_lock<std::mutex> lock(sleep_mutex_);
                 asleep_.fetch_add(1);
-                wake_.wait(lock, [&] { return round_.load() != seen; });
+                wake_.wait(lock, [&] { return is_new(gate_.load(), seen); });
                 asleep_.fetch_sub(1);
             }
-            ++seen;
+            if (!gate_.compare_exchange_weak(gate, gate + 1, std::memory_order_acq_rel)) continue;
+            seen = gate;
             if (worker < threads_) take_tasks(worker);
-            pending_.fetch_sub(1, std::memory_order_release);
+            gate_.fetch_sub(1, std::memory_order_acq_rel);
         }
     }
 
     static constexpr int kSpins = 2000;
     std::mutex round_mutex_, sleep_mutex_;
     std::condition_variable wake_;
-    std::vector<std::thread> workers_;
-    std::atomic<std::uint64_t> round_{0};
-    std::atomic<int> asleep_{0}, pending_{0};
+    int workers_ = 0;
+    std::atomic<std::uint64_t> gate_{0};
+    std::atomic<int> asleep_{0};
     std::atomic<std::int64_t> next_{0};
     std::int64_t tasks_ = 0;
     int threads_ = 0;

@@ -112,7 +112,7 @@ class NativeEngine(Engine):
         g_features = torch.empty_like(features) if of_features else features.new_empty(0)
         g_weight = torch.empty_like(weight)
         g_bias = weight.new_empty(c_out)
-        g_background = None if background is None else torch.empty_like(background)
+        g_background = None if background is None else torch.zeros_like(background)
         _KERNELS[features.dtype]["convolution_backward"](
             plan,
             grad.data_ptr(),
@@ -124,7 +124,7 @@ class NativeEngine(Engine):
             g_features.data_ptr() if of_features else 0,
             g_weight.data_ptr(),
             g_bias.data_ptr(),
-            _address(g_background),
+            _address(g_background) if of_features else 0,
             torch.get_num_threads(),
         )
         return g_features, g_weight, g_bias, g_background
@@ -182,7 +182,7 @@ class NativeEngine(Engine):
         g_features = torch.empty_like(features) if of_features else features.new_empty(0)
         g_weight = torch.empty_like(weight)
         g_bias, g_pool_background = weight.new_empty(c_out), weight.new_empty(c_out)
-        g_background = None if background is None else torch.empty_like(background)
+        g_background = None if background is None else torch.zeros_like(background)
         _KERNELS[features.dtype]["pooled_convolution_backward"](
             plan,
             features.data_ptr(),
@@ -196,7 +196,7 @@ class NativeEngine(Engine):
             g_features.data_ptr() if of_features else 0,
             g_weight.data_ptr(),
             g_bias.data_ptr(),
-            _address(g_background),
+            _address(g_background) if of_features else 0,
             g_pool_background.data_ptr(),
             torch.get_num_threads(),
         )

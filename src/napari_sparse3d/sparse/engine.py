@@ -72,7 +72,7 @@ class Engine(ABC):
     ) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
         """Gradients of :meth:`convolution` for features, weight, bias and background, from ``grad`` (M, C_out).
 
-        Without ``of_features`` the first one is not computed, and an empty tensor takes its place.
+        Without ``of_features`` nothing asks for those of the input: features may be an empty tensor, background zeros.
         """
 
     @abstractmethod
@@ -109,7 +109,7 @@ class Engine(ABC):
         pool_background: Tensor | None,
         pool_plan: Any,
     ) -> tuple[Tensor, Tensor]:
-        """:meth:`max_pool` of :meth:`convolution`: values (P, C_out), and the rows of the convolution they came from."""
+        """:meth:`max_pool` of :meth:`convolution`: values (P, C_out) and the rows of the convolution they are from."""
         return self.max_pool(self.convolution(features, weight, bias, background, plan), pool_background, pool_plan)
 
     def pooled_convolution_backward(

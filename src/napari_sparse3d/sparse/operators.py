@@ -378,6 +378,11 @@ def _keep_convolution(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None
     ctx.save_for_backward(features, weight, background, in_indices, out_indices)
 
 
+def _of_input(ctx: Any) -> bool:
+    """Whether a convolution's input, features or background, needs a gradient: the first layer's does not."""
+    return bool(ctx.needs_input_grad[0] or ctx.needs_input_grad[3])
+
+
 def _convolution_gradient(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
     features, weight, background, in_indices, out_indices = ctx.saved_tensors
     features_grad, weight_grad, bias_grad, background_grad = torch.ops.sparse3d.convolution_backward(
@@ -385,7 +390,7 @@ def _convolution_gradient(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         features,
         weight,
         background,
-        ctx.needs_input_grad[0],
+        _of_input(ctx),
         in_indices,
         out_indices,
         ctx.geometry,
@@ -434,7 +439,7 @@ def _pooled_convolution_gradient(ctx: Any, grad: Tensor | None, _: None) -> tupl
         return (None,) * 11
     rows, features, weight, background, in_indices, out_indices, pool_indices = ctx.saved_tensors
     place = (in_indices, out_indices, ctx.geometry, pool_indices, ctx.pool_geometry, ctx.engine)
-    given = (grad.contiguous(), rows, features, weight, background, ctx.needs_input_grad[0])
+    given = (grad.contiguous(), rows, features, weight, background, _of_input(ctx))
     features_grad, weight_grad, bias_grad, background_grad, pool_background_grad = (
         torch.ops.sparse3d.pooled_convolution_backward(*given, *place)
     )
