@@ -45,19 +45,29 @@ def info(path: ScanPath, as_json: JsonFlag = False) -> None:
 
 def _table(series: list[SeriesInfo]) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in ("#", "", "kind", "description", "shape (z, y, x)", "spacing mm", "orientation", "unit", "files"):
-        table.add_column(column, justify="right" if column in ("#", "files") else "left", overflow="fold")
+    for column in ("#", "", "kind", "description", "shape z, y, x", "spacing mm", "files"):
+        table.add_column(
+            column,
+            justify="right" if column in ("#", "files") else "left",
+            overflow="fold",
+            no_wrap=column != "description",
+        )
     for item in series:
-        shape = "-" if item.shape is None else " x ".join(map(str, item.shape))
+        shape = "-" if item.shape is None else "×".join(map(str, item.shape))
         if item.n_frames > 1:
-            shape += f" · {item.n_frames} volumes"
-        spacing = "-" if item.spacing_mm is None else " x ".join(f"{value:.4g}" for value in item.spacing_mm)
-        kind = " ".join(part for part in (item.modality, item.format) if part)
-        # text, not markup: a description may hold brackets
+            shape += f"\n{item.n_frames} volumes"
+        spacing = "-" if item.spacing_mm is None else "×".join(f"{value:.4g}" for value in item.spacing_mm)
+        told = [_plain(item.description), "" if item.shape is None else f"[dim]{item.orientation}, {item.unit}[/]"]
+        kind = item.modality or item.format
         table.add_row(
-            str(item.index), _BADGES[item.status], kind, _plain(item.description) or "-", shape, spacing,
-            item.orientation or "-", item.unit or "-", str(item.n_files),
-        )  # fmt: skip
+            str(item.index),
+            _BADGES[item.status],
+            kind,
+            "\n".join(filter(None, told)) or "-",
+            shape,
+            spacing,
+            str(item.n_files),
+        )
     return table
 
 
