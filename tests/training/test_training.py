@@ -121,7 +121,7 @@ train(Data(data), Training(**__import__("json").loads(settings.read_text())), na
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="the system has no SIGKILL")
 def test_killed_in_the_middle_of_an_epoch_and_resumed(shapes, settings, tmp_path):
     """A process of its own, killed with SIGKILL: nothing can run afterwards, only what is on disk counts."""
-    config = settings(epochs=25, checkpoint_seconds=1e-6)  # the child writes a checkpoint after every step
+    config = settings(epochs=12, checkpoint_seconds=1e-6)  # the child writes a checkpoint after every step
     (tmp_path / "settings.json").write_text(config.model_dump_json())
     arguments = [str(shapes), str(tmp_path / "settings.json"), str(tmp_path / "runs")]
     child = subprocess.Popen([sys.executable, "-c", CHILD, *arguments], env=os.environ.copy())
@@ -135,14 +135,14 @@ def test_killed_in_the_middle_of_an_epoch_and_resumed(shapes, settings, tmp_path
         child.wait()
     table = RunStore(tmp_path / "runs")
     assert table.find("last")["status"] == "running"
-    assert _position(tmp_path / "runs")[0] < 25
-    config = settings(epochs=25)
+    assert _position(tmp_path / "runs")[0] < 12
+    config = settings(epochs=12)
     killed = train(Data(shapes), config, resume="last", runs=table)
     straight = train(Data(shapes), config, runs=RunStore(tmp_path / "others"))
     assert (killed.status, straight.status) == ("done", "done")
     assert equal(load_file(killed.model), load_file(straight.model))
     assert killed.metrics == straight.metrics
-    assert table.find(killed.run)["epoch"] == 25
+    assert table.find(killed.run)["epoch"] == 12
 
 
 def _position(runs):

@@ -98,7 +98,7 @@ def _comparison(rows: list[dict[str, Any]]) -> Any:
 def _flat(prefix: str, values: dict[str, Any]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for key, value in values.items():
-        name = f"{prefix}.{key}"
+        name = f"{prefix}.{key}" if prefix else key
         found |= _flat(name, value) if isinstance(value, dict) else {name: value}
     return found
 
