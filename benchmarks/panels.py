@@ -77,7 +77,7 @@ def _map() -> None:
     view.show()
     view.set_positions(random.normal(size=(20_000, 2)).astype(np.float32))
     view.set_colours(random.integers(0, 5, 20_000), continuous=False)
-    box = view.plot.getViewBox()
+    box = view.box
     started = time.perf_counter()
     for _ in range(40):
         box.translateBy(x=0.01)

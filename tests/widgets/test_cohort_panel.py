@@ -104,7 +104,7 @@ def test_a_lasso_selects_labels_and_exports(panel: Any, qtbot: Any, table: Path,
     click(qtbot, panel.lasso)
     assert panel.map.lassoing
     # around the points of group a, drawn in the plot's own pixels
-    box = panel.map.plot.getViewBox()
+    box = panel.map.box
     group = panel.map.positions[0::3]
     (left, bottom), (right, top) = group.min(axis=0) - 0.02, group.max(axis=0) + 0.02
     corners = [(left, bottom), (right, bottom), (right, top), (left, top)]
@@ -126,7 +126,7 @@ def test_hover_finds_the_point_under_the_mouse(panel: Any, qtbot: Any, table: Pa
 
     panel.set_source(table)
     qtbot.wait(100)
-    place = panel.map.plot.getViewBox().mapViewToScene(QPointF(*map(float, panel.map.positions[7])))
+    place = panel.map.box.mapViewToScene(QPointF(*map(float, panel.map.positions[7])))
     assert panel.map.nearest(QPointF(panel.map.plot.mapFromScene(place))) is not None
     assert panel.map.nearest(QPointF(-500, -500)) is None
     assert "case 7" in panel.map._words[7]

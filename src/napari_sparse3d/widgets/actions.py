@@ -33,12 +33,12 @@ def open_series() -> None:
     from napari_sparse3d.widgets.opening import open_folder
 
     viewer = _viewer()
-    _, panel = viewer.window.add_plugin_dock_widget(PLUGIN, "Sparse voxels")
+    _, panel = viewer.window.add_plugin_dock_widget(PLUGIN, "Sparse voxels", tabify=True)
     open_folder(viewer, panel, panel.say)
 
 
 def _show(name: str) -> None:
-    _viewer().window.add_plugin_dock_widget(PLUGIN, name)
+    _viewer().window.add_plugin_dock_widget(PLUGIN, name, tabify=True)
 
 
 def _viewer() -> Viewer:

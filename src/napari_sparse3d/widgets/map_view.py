@@ -30,20 +30,18 @@ class MapView(QWidget):
         super().__init__()
         self.setAccessibleName("Map of the cohort")
         self.setMinimumHeight(280)
-        self.plot = pg.PlotWidget()
-        # its own wish, 640 x 480, would fill the panel
+        # not a PlotWidget: its menus are windows of their own that outlive the panel
+        self.plot = pg.GraphicsView()
+        self.box = pg.ViewBox(enableMenu=False, lockAspect=True)
+        self.plot.setCentralItem(self.box)
         self.plot.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Ignored)
-        self.plot.hideAxis("left")
-        self.plot.hideAxis("bottom")
-        self.plot.setMenuEnabled(False)
-        self.plot.setAspectLocked(True)
         # one pen for all and no antialiasing: 20,000 points then draw as one array of pictures
         self.points = pg.ScatterPlotItem(size=7, pen=None, pxMode=True)
         self.marked = pg.ScatterPlotItem(size=12, brush=None, pxMode=True)
         self.here = pg.ScatterPlotItem(size=18, symbol="+", pxMode=True)
         self.lasso_line = pg.PlotCurveItem()
         for item in (self.points, self.marked, self.here, self.lasso_line):
-            self.plot.addItem(item)
+            self.box.addItem(item)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(self.plot)
@@ -53,7 +51,6 @@ class MapView(QWidget):
         self._look: Colours | None = None
         self._lassoing = False
         self._path: list[QPointF] = []
-        self._fitted = False
         viewport = self.plot.viewport()
         viewport.setMouseTracking(True)
         viewport.installEventFilter(self)
@@ -66,7 +63,7 @@ class MapView(QWidget):
     @lassoing.setter
     def lassoing(self, on: bool) -> None:
         self._lassoing = on
-        self.plot.setMouseEnabled(x=not on, y=not on)
+        self.box.setMouseEnabled(x=not on, y=not on)
         self.plot.setCursor(Qt.CursorShape.CrossCursor if on else Qt.CursorShape.ArrowCursor)
 
     def restyle(self, look: Colours) -> None:
@@ -82,13 +79,10 @@ class MapView(QWidget):
         """Move the points (or show others)."""
         positions = np.asarray(positions)
         if len(positions) != len(self.positions):
-            self._fitted = False
             self._brushes = None
         self.positions = positions
         self.points.setData(x=positions[:, 0], y=positions[:, 1], brush=self._brushes)
-        # the map grows by orders of magnitude while it converges
-        if len(positions):
-            self.plot.enableAutoRange() if not self._fitted else None
+        self.box.enableAutoRange()  # the map grows by orders of magnitude while it converges
 
     def set_colours(self, codes: NDArray[np.int64] | NDArray[np.float64], *, continuous: bool) -> None:
         """Colour each point by a class number, or by a value from 0 to 1 (not finite: grey)."""
@@ -120,7 +114,7 @@ class MapView(QWidget):
         """The point that is drawn under a place of the viewport, if there is one."""
         if not len(self.positions):
             return None
-        box = self.plot.getViewBox()
+        box = self.box
         place = box.mapSceneToView(self.plot.mapToScene(point.toPoint()))
         size_x, size_y = box.viewPixelSize()
         away = np.hypot((self.positions[:, 0] - place.x()) / size_x, (self.positions[:, 1] - place.y()) / size_y)
@@ -156,13 +150,13 @@ class MapView(QWidget):
             self._path = []
         else:
             return False
-        box = self.plot.getViewBox()
+        box = self.box
         places = [box.mapSceneToView(self.plot.mapToScene(point.toPoint())) for point in self._path]
         self.lasso_line.setData(x=[place.x() for place in places], y=[place.y() for place in places])
         return True
 
     def _inside(self) -> NDArray[np.int64]:
-        box = self.plot.getViewBox()
+        box = self.box
         corners = [box.mapSceneToView(self.plot.mapToScene(point.toPoint())) for point in self._path]
         path = QPainterPath()
         path.addPolygon(QPolygonF([*corners, corners[0]]))

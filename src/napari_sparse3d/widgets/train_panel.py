@@ -7,7 +7,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import pyqtgraph as pg
 from napari.viewer import Viewer
 from qtpy.QtCore import QProcess
 from qtpy.QtWidgets import (
@@ -22,6 +21,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_sparse3d.widgets import repeat
+from napari_sparse3d.widgets.curve import Curve
 from napari_sparse3d.widgets.toolbox import words
 from napari_sparse3d.widgets.toolbox.faults import Fault
 from napari_sparse3d.widgets.toolbox.panel import SPACE, Panel, combo, form, small_label
@@ -104,7 +104,8 @@ class TrainPanel(Panel):
         layout = QVBoxLayout(self.results)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(SPACE)
-        self.loss_plot, self.measure_plot = _plot("loss"), _plot("validation")
+        self.loss_plot = Curve("training loss", CLASS_COLOURS[1])
+        self.measure_plot = Curve("validation", CLASS_COLOURS[2])
         for plot in (self.loss_plot, self.measure_plot):
             layout.addWidget(plot)
         self.state = small_label()
@@ -135,10 +136,8 @@ class TrainPanel(Panel):
         """Follow the theme."""
         if hasattr(self, "loss_plot"):
             for plot in (self.loss_plot, self.measure_plot):
-                plot.setBackground(look.foreground)
-                for name in ("left", "bottom"):
-                    plot.getAxis(name).setPen(look.muted)
-                    plot.getAxis(name).setTextPen(look.text)
+                plot.look = look
+                plot.update()
 
     def _show_parts(self) -> None:
         running = self.process is not None
@@ -313,19 +312,13 @@ class TrainPanel(Panel):
 
     def _draw(self) -> None:
         epochs = [event["epoch"] for event in self._epochs]
-        self.loss_plot.clear()
-        self.measure_plot.clear()
-        if not epochs:
-            return
-        symbol = "o" if len(epochs) < 3 else None
-        self.loss_plot.plot(epochs, [event["loss"] for event in self._epochs], pen=_pen(0), symbol=symbol, name="train")
-        if all(event["val"].get("loss") is not None for event in self._epochs):
-            self.loss_plot.plot(
-                epochs, [event["val"]["loss"] for event in self._epochs], pen=_pen(1), name="validation"
-            )
-        chosen = self._epochs[-1]["selected_by"]
-        self.measure_plot.setTitle(f"validation {chosen}", size="8pt")
-        self.measure_plot.plot(epochs, [event["val"][chosen] for event in self._epochs], pen=_pen(2), symbol=symbol)
+        self.loss_plot.set_points(epochs, [event["loss"] for event in self._epochs])
+        if epochs:
+            chosen = self._epochs[-1]["selected_by"]
+            values = [event["val"][chosen] for event in self._epochs]
+            self.measure_plot.set_points(epochs, values, f"validation {chosen}")
+        else:
+            self.measure_plot.set_points([], [])
 
     def _show_confusion(self, metrics: dict[str, Any]) -> None:
         matrix, classes = metrics.get("confusion"), metrics.get("classes")
@@ -361,17 +354,3 @@ def _check_words(event: dict[str, Any]) -> str:
         said = [str(problem.get("message") or problem.get("what") or problem) for problem in problems]
         text += f"\n⚠ {words.count(len(problems), 'problems')}: " + "; ".join(said[:4])
     return text
-
-
-def _plot(title: str) -> Any:
-    plot = pg.PlotWidget()
-    plot.setTitle(title, size="8pt")
-    plot.setMinimumHeight(110)
-    plot.setMaximumHeight(150)
-    plot.setMenuEnabled(False)
-    plot.hideButtons()
-    return plot
-
-
-def _pen(number: int) -> Any:
-    return pg.mkPen(CLASS_COLOURS[number], width=2)

@@ -171,6 +171,11 @@ class VoxelsPanel(Panel):
         self.cost = small_label()
         layout.addWidget(self.numbers)
         layout.addWidget(self.cost)
+        self.next_button = QPushButton("Run a network on it ▸")
+        self.next_button.setToolTip("Open the Network panel and run the chosen model on these voxels")
+        self.next_button.clicked.connect(self._next)
+        self.next_button.hide()
+        layout.addWidget(self.next_button)
         self.body.addWidget(self.filled)
         self.body.addStretch(1)
         self.copy_command = self.add_link("Copy as command", "The line that makes this voxel set", self._command)
@@ -214,6 +219,7 @@ class VoxelsPanel(Panel):
         if self.making.running:
             self.making.cancel()
         self._made = None
+        self.next_button.hide()
         self.numbers.setText("")
         self.cost.setText("")
         self.say("")
@@ -494,6 +500,7 @@ class VoxelsPanel(Panel):
         shown.visible = True
         for preview in ours(self.viewer, "preview", volume_id):
             preview.visible = False
+        self.next_button.show()
         self.workbench.voxels_changed.emit(shown)
 
     def _reckon_cost(self, made: Made, key: tuple[str, int, str]) -> None:
@@ -518,6 +525,10 @@ class VoxelsPanel(Panel):
     def _model_changed(self, _name: str) -> None:
         if self._made is not None and self._made[1].voxels.n_active:
             self._reckon_cost(self._made[1], self._made[0])
+
+    def _next(self) -> None:
+        _, network = self.viewer.window.add_plugin_dock_widget("napari-sparse3d", "Network", tabify=True)
+        network.run()
 
     # -- links ---------------------------------------------------------------------------------------------------------
 
