@@ -11,8 +11,10 @@ import numpy as np
 import pydicom
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
+from pydicom.pixels.decoders.base import get_decoder
 from pydicom.pixels.processing import apply_modality_lut
 from pydicom.pixels.utils import pixel_array
+from pydicom.uid import UID
 
 from napari_sparse3d.errors import ReadError
 from napari_sparse3d.io.dicom.header import PARSE_ERRORS, quiet
@@ -87,7 +89,7 @@ def _stored_images(planes: list[Plane]) -> Iterator[NDArray[Any]]:
                 return
             dataset = pydicom.dcmread(first.path, force=True)
             for plane in planes:
-                yield _finished(pixel_array(_with_syntax(dataset, plane), index=plane.frame, raw=True), plane, dataset)
+                yield _finished(_pixels(_with_syntax(dataset, plane), plane), plane, dataset)
     except ReadError:
         raise
     except PARSE_ERRORS as error:
@@ -102,7 +104,7 @@ def _of_one_frame(planes: list[Plane]) -> Iterator[NDArray[Any]]:
     if plane.kind.transfer_syntax == _JPEG_EXTENDED and plane.kind.bits_stored > 8:
         image = _finished(_by_gdcm(plane), plane, dataset)
     else:
-        image = _finished(pixel_array(dataset, index=plane.frame, raw=True), plane, dataset)
+        image = _finished(_pixels(dataset, plane), plane, dataset)
     if plane.tile is None:
         yield from (image for _ in planes)
         return
@@ -114,6 +116,19 @@ def _of_one_frame(planes: list[Plane]) -> Iterator[NDArray[Any]]:
             down * item.kind.rows : (down + 1) * item.kind.rows,
             right * item.kind.columns : (right + 1) * item.kind.columns,
         ]
+
+
+_JPEG_LS = ("1.2.840.10008.1.2.4.80", "1.2.840.10008.1.2.4.81")
+
+
+def _pixels(dataset: Dataset, plane: Plane) -> NDArray[Any]:
+    """One frame as stored. JPEG-LS by GDCM alone: the codec that would be tried after it takes half a minute to fail on
+    damaged data."""
+    only = (
+        plane.kind.transfer_syntax in _JPEG_LS
+        and "gdcm" in get_decoder(UID(plane.kind.transfer_syntax)).available_plugins
+    )
+    return pixel_array(dataset, index=plane.frame, raw=True, decoding_plugin="gdcm" if only else "")
 
 
 _JPEG_EXTENDED = "1.2.840.10008.1.2.4.51"
