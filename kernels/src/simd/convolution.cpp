@@ -90,15 +90,45 @@ void convolution_tile(const ConvolutionTask<T>& task, int64_t index, void* memor
     finish_tile(task, t, first_channel, last_channel, tile);
 }
 
+namespace {
+
+// A block of n output channels, `first` on: rows of c_in. Eight by eight, so that both sides are read and written in stretches.
+template <class T>
+void pack_block(const T* source, int64_t stride_out, int64_t stride_in, int first, int n, int c_out, int c_in, T* packed) {
+    const int there = first + n <= c_out ? n : c_out - first;
+    if (stride_out == 1) {
+        for (int c = 0; c < c_in; ++c)
+            for (int o = 0; o < n; ++o) packed[int64_t(c) * n + o] = o < there ? source[first + o + c * stride_in] : T(0);
+        return;
+    }
+    int o = 0;
+    for (; o + 8 <= there; o += 8) {
+        const T* from = source + (first + o) * stride_out;
+        int c = 0;
+        for (; c + 8 <= c_in && stride_in == 1; c += 8) {
+            T tile[8][8];
+            for (int i = 0; i < 8; ++i)
+                for (int j = 0; j < 8; ++j) tile[i][j] = from[i * stride_out + c + j];
+            for (int j = 0; j < 8; ++j)
+                for (int i = 0; i < 8; ++i) packed[int64_t(c + j) * n + o + i] = tile[i][j];
+        }
+        for (; c < c_in; ++c)
+            for (int i = 0; i < 8; ++i) packed[int64_t(c) * n + o + i] = from[i * stride_out + c * stride_in];
+    }
+    for (; o < n; ++o)
+        for (int c = 0; c < c_in; ++c) packed[int64_t(c) * n + o] = o < there ? source[(first + o) * stride_out + c * stride_in] : T(0);
+}
+
+}  // namespace
+
 template <class T>
 void pack_weight(const T* source, int64_t stride_out, int64_t stride_in, int c_out, int c_in, T* packed) {
     const int width = whole<T>(c_out), blocks = block_count<T>(width);
     for (int b = 0; b < blocks; ++b) {
         const Block block = block_at<T>(width, b);
         const int first = block.vector * kLanes<T>, n = block.vectors * kLanes<T>;
-        for (int c = 0; c < c_in; ++c)
-            for (int o = 0; o < n; ++o)
-                *packed++ = first + o < c_out ? source[(first + o) * stride_out + c * stride_in] : T(0);
+        pack_block(source, stride_out, stride_in, first, n, c_out, c_in, packed);
+        packed += int64_t(n) * c_in;
     }
 }
 

@@ -143,22 +143,33 @@ void max_pool_tile(const PoolTask<T>& task, int64_t index, void* memory) {
     max_pool_words(task, t.first, t.last, memory);
 }
 
+// Call f(row, other row) for every pair of the words [first, last), offset by offset, with `values` of their rows at zero.
+template <class T, class F>
+S3D_INLINE void over_pairs(const PoolTask<T>& task, const Tile& t, void* memory, F&& f) {
+    const int volume = volume_of(task.window);
+    Scratch scratch{static_cast<char*>(memory)};
+    const PairLists lists = take_pair_lists(scratch, task.tile_rows, volume);
+    find_pairs(task.in, task.out, task.window, t.first, t.last, 0, volume, lists);
+    for (int i = 0; i < t.rows; ++i) {
+        T* values = task.values + row_of(task.out, t.rank + i) * task.channels;
+        for (int c = 0; c < task.channels; ++c) values[c] = 0;
+    }
+    for (int k = 0; k < volume; ++k) {
+        const int32_t* in = lists.in + int64_t(k) * lists.capacity;
+        const int32_t* out = lists.out + int64_t(k) * lists.capacity;
+        for (int i = 0; i < lists.count[k]; ++i) f(row_of(task.out, t.rank + out[i]), int64_t(in[i]));
+    }
+}
+
 template <class T>
 void max_pool_gradient_words(const PoolTask<T>& task, uint32_t first, uint32_t last, void* memory) {
-    const Neighbours near = neighbours(task, words_as_tile(task.out, first, last), memory);
-    const int volume = volume_of(task.window), channels = task.channels;
-    for (int i = 0; i < near.tile.rows; ++i) {
-        const int32_t* table = near.table + int64_t(i) * volume;
-        const int64_t row = row_of(task.out, near.tile.rank + i);
+    const int channels = task.channels;
+    over_pairs(task, words_as_tile(task.out, first, last), memory, [&](int64_t row, int64_t pooled) {
         T* values = task.values + row * channels;
-        for (int c = 0; c < channels; ++c) values[c] = 0;
-        for (int k = 0; k < volume; ++k) {
-            if (table[k] < 0) continue;
-            const T* grad = task.features + int64_t(table[k]) * channels;
-            const int32_t* origin = task.origin + int64_t(table[k]) * channels;
-            for (int c = 0; c < channels; ++c) values[c] += origin[c] == int32_t(row) ? grad[c] : T(0);
-        }
-    }
+        const T* grad = task.features + pooled * channels;
+        const int32_t* origin = task.origin + pooled * channels;
+        for (int c = 0; c < channels; ++c) values[c] += origin[c] == int32_t(row) ? grad[c] : T(0);
+    });
 }
 
 template <class T>
@@ -252,19 +263,13 @@ void avg_pool_tile(const PoolTask<T>& task, int64_t index, void* memory) {
 // Here "out" are the pool's inputs; `scale` belongs to the pool's outputs.
 template <class T>
 void avg_pool_gradient_tile(const PoolTask<T>& task, int64_t index, void* memory) {
-    const Neighbours near = neighbours(task, tile_at(task.out, task.tile_rows, index), memory);
-    const int volume = volume_of(task.window), channels = task.channels;
-    for (int i = 0; i < near.tile.rows; ++i) {
-        const int32_t* table = near.table + int64_t(i) * volume;
-        T* values = task.values + row_of(task.out, near.tile.rank + i) * channels;
-        for (int c = 0; c < channels; ++c) values[c] = 0;
-        for (int k = 0; k < volume; ++k) {
-            if (table[k] < 0) continue;
-            const T* grad = task.features + int64_t(table[k]) * channels;
-            const T scale = task.scale[table[k]];
-            for (int c = 0; c < channels; ++c) values[c] += scale * grad[c];
-        }
-    }
+    const int channels = task.channels;
+    over_pairs(task, tile_at(task.out, task.tile_rows, index), memory, [&](int64_t row, int64_t pooled) {
+        T* values = task.values + row * channels;
+        const T* grad = task.features + pooled * channels;
+        const T scale = task.scale[pooled];
+        for (int c = 0; c < channels; ++c) values[c] += scale * grad[c];
+    });
 }
 
 #define S3D_INSTANTIATE(T)                                                       \
