@@ -8,7 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from napari_sparse3d.cli import app
-from napari_sparse3d.cli.settings import setting_value
+from napari_sparse3d.cli.settings import setting_value, settings_of
 from napari_sparse3d.errors import InputError
 from napari_sparse3d.models import load_model
 from napari_sparse3d.training.runs import COLUMNS, RunStore
@@ -206,3 +206,18 @@ def test_search_params_by_command(trained, shapes, tmp_path):
     assert found["trials"] == 1
     assert set(found["settings"]) == {"learning_rate"}
     assert run("search-params", shapes, "--search", "nonsense=1:2", "--runs", tmp_path).exit_code == 2
+
+
+def test_settings_come_from_file_then_options_then_set(settings, tmp_path):
+    (tmp_path / "s.toml").write_text('epochs = 7\n[loss]\nname = "triplet"\n[recipe.threshold]\nkind = "otsu"\n')
+    found = settings_of(tmp_path / "s.toml", None, {"epochs": 8, "seed": None}, ["loss.margin=0.2", "epochs=9"])
+    assert (found.epochs, found.loss.name, found.loss.margin) == (9, "triplet", 0.2)
+    assert found.sampler == "shuffled"  # a file is taken as it is
+    start = settings_of(None, None, {}, [])
+    assert (start.recipe.name, start.sampler, start.arguments["stem_stride"]) == ("shape-64", "balanced", 2)
+    assert settings_of(None, None, {}, ["arguments.channels=[4,8]"]).arguments == {"channels": [4, 8]}
+    assert settings_of(None, None, {"architecture": "deepc2"}, []).arguments == {}
+    for text in ("[1]", "{"):
+        (tmp_path / "bad.json").write_text(text)
+        with pytest.raises(InputError):
+            settings_of(tmp_path / "bad.json", None, {}, [])

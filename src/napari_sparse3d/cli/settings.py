@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from copy import deepcopy
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -52,7 +53,7 @@ ThreadsOption = Annotated[
 def settings_of(
     file: Path | None, recipe: str | None, named: dict[str, Any], assignments: Sequence[str] | None
 ) -> Training:
-    """Settings from a file, then named options, then ``--set``; exit code 2 where they do not fit.
+    """Settings from a file, or ``SMALL_SHAPES``; then named options, then ``--set``. Exit code 2 if they do not fit.
 
     Parameters
     ----------
@@ -60,11 +61,14 @@ def settings_of(
         Dotted name and value; None: not given.
     """
     from napari_sparse3d.models import ARCHITECTURES
-    from napari_sparse3d.training.config import Training
+    from napari_sparse3d.training.config import SMALL_SHAPES, Training
     from napari_sparse3d.voxels import Recipe
 
     with the_call():
-        values = _load(file) if file else {}
+        values = _load(file) if file else deepcopy(SMALL_SHAPES)
+        sized = any(text.startswith("arguments.") for text in assignments or ())
+        if not file and (sized or named.get("architecture") not in (None, "residual")):
+            values.pop("arguments")  # they fit each other and one architecture
         for name, value in named.items():
             if value is not None:
                 _put(values, name, value)

@@ -169,3 +169,16 @@ class Training(_Part):
         """A short hash of everything that decides the outcome."""
         outcome = self.model_dump_json(exclude={"checkpoint_seconds"})
         return hashlib.sha256(outcome.encode()).hexdigest()[:16]
+
+
+SMALL_SHAPES: dict[str, Any] = {
+    "arguments": {"field": 64, "stem_stride": 2, "channels": [16, 32, 64, 96], "blocks": [0, 1, 1, 1], "dropout": 0.3},
+    "epochs": 30,
+    "learning_rate": 0.002,
+    "schedule": "one-cycle",
+    "weight_decay": 0.05,
+    "sampler": "balanced",
+    "loss": {"smoothing": 0.1},
+    "augment": {"rotate_degrees": 20, "scale": 0.1, "shift": 0.05},
+}
+"""Where the command line starts from: what was good for vessels and glands in a grid of 64, with few of one class."""
