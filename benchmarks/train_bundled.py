@@ -75,8 +75,10 @@ MODELS = {
             "rating; split by patient",
             "licence": "CC BY 3.0",
             "intended_use": RESEARCH,
-            "limits": "malignancy as rated by radiologists, not as proven; most of it is size, which alone reaches AUC "
-            "0.91 on the same validation cases.",
+            "limits": "malignancy as rated by radiologists, not as proven. It follows size: the number of voxels alone "
+            "reaches AUC 0.919 on the same 144 validation nodules, this model 0.910 (difference -0.009, 95 % interval "
+            "-0.024 to 0.003 over patients). Shape adds nothing to size that these nodules could show; use the "
+            "embedding to find nodules of like shape, not to judge malignancy.",
         },
         "label_malignant",
     ),
