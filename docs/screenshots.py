@@ -20,7 +20,7 @@ import numpy as np
 ROOT = Path(__file__).resolve().parents[1]
 IMAGES = ROOT / "docs" / "images"
 WIDTH = 340
-LIMIT_S = 240
+LIMIT_S = 400
 
 
 def main() -> None:
@@ -194,7 +194,7 @@ def _nodules(home: Path) -> Path:
         arrays = np.load(data / "lidc_nodules_open.npz")
         about = list(csv.DictReader((data / "lidc_nodules_open.csv").open()))
         picked = [i for i, row in enumerate(about) if row["label_malignant"] in "01" and int(row["n_vox_1mm"]) > 150]
-        for i in picked[:40]:
+        for i in picked[:30]:
             indices = arrays["coords"][arrays["offsets"][i] : arrays["offsets"][i + 1]].astype(np.int32)
             label = "malignant" if about[i]["label_malignant"] == "1" else "benign"
             rows.append((_write(folder, i, indices), label, about[i]["patient"], about[i]["split"]))

@@ -51,6 +51,7 @@ class TrainPanel(Panel):
         self.process: QProcess | None = None
         self.runs_folder = repeat.recipe_folder().parent / "runs"
         self._run_name = ""
+        self._classes: list[str] = []
         self._epochs: list[dict[str, Any]] = []
         self._errors = b""
         self._half_line = b""
@@ -263,6 +264,7 @@ class TrainPanel(Panel):
         """Show one event of ``train --json-lines``: check, epoch, done or error."""
         kind = event.get("event")
         if kind == "check":
+            self._classes = list(event.get("classes") or {})
             self.check_text.setText(_check_words(event))
             self.check_text.show()
         elif kind == "epoch":
@@ -321,10 +323,10 @@ class TrainPanel(Panel):
             self.measure_plot.set_points([], [])
 
     def _show_confusion(self, metrics: dict[str, Any]) -> None:
-        matrix, classes = metrics.get("confusion"), metrics.get("classes")
+        matrix = metrics.get("confusion")
         if not matrix:
             return
-        names = [str(name) for name in (classes or range(len(matrix)))]
+        names = self._classes if len(self._classes) == len(matrix) else [str(n) for n in range(len(matrix))]
         self.confusion.setRowCount(len(matrix))
         self.confusion.setColumnCount(len(matrix))
         self.confusion.setHorizontalHeaderLabels([f"→ {name}" for name in names])

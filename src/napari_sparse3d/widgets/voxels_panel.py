@@ -85,6 +85,8 @@ class VoxelsPanel(Panel):
         napari_viewer.dims.events.ndisplay.connect(self._slice_changed)
         self.workbench.model_changed.connect(self._model_changed)
         self._layers_changed()
+        # importing torch takes seconds: the process that runs networks starts while the user is still looking around
+        self.costing.start(lambda: self.workbench.network_child.call("hello"), "starting the network process")
 
     # -- looks ---------------------------------------------------------------------------------------------------------
 
@@ -509,7 +511,9 @@ class VoxelsPanel(Panel):
         request = Request(f"{model}|{key}", model, made.voxels)
         self.costing.start(lambda: self.workbench.network_child.call("cost", request=request), f"work of {model}")
 
-    def _show_cost(self, cost: Cost) -> None:
+    def _show_cost(self, cost: object) -> None:
+        if not isinstance(cost, Cost):
+            return  # the process has started
         text = f"{cost.model} would take {words.work(cost.macs)} · {words.seconds(cost.seconds)} here"
         if cost.seen is not None and not cost.seen[0] <= cost.active_percent <= cost.seen[1]:
             low, high = (words.percent(end) for end in cost.seen)
@@ -520,6 +524,8 @@ class VoxelsPanel(Panel):
         self.cost.setText(text)
 
     def _no_cost(self, fault: Fault) -> None:
+        if self._made is None:
+            return
         self.cost.setText(f"{Path(self.workbench.model).stem} cannot take this set: {fault.sentence}")
 
     def _model_changed(self, _name: str) -> None:
