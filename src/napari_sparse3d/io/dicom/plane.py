@@ -17,6 +17,7 @@ from pydicom.dataset import Dataset
 from napari_sparse3d.errors import ReadError
 from napari_sparse3d.io.dicom.header import PHILIPS_SCALE_SLOPE, FileHeader, as_number, as_numbers
 from napari_sparse3d.io.dicom.mosaic import mosaic_layout
+from napari_sparse3d.io.limits import MAX_DEFLATE_RATIO
 
 Vector = tuple[float, float, float]
 
@@ -103,6 +104,8 @@ class Interner:
 
 _FRAME_TYPE_GROUPS = ("MRImageFrameTypeSequence", "CTImageFrameTypeSequence", "PETFrameTypeSequence")
 _LEAST_FRAME_BYTES = 1
+_ANY_BYTES = 64 * 1024**2
+"""Pixels that any compressed file may claim; more only in proportion to its size."""
 _NATIVE = frozenset({"1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.2", "1.2.840.10008.1.2.1.98"})
 
 
@@ -117,7 +120,12 @@ def planes_of(header: FileHeader, intern: Interner) -> FilePlanes:
     if n_frames > 1 + header.bytes_after // _LEAST_FRAME_BYTES:
         return FilePlanes((), f"claims {n_frames} frames, more than the file can hold: it is damaged")
     expected = rows * columns * samples * n_frames * max(1, header.integer("BitsAllocated", 16)) // 8
-    truncated = header.transfer_syntax in _NATIVE and header.bytes_after < expected
+    native = header.transfer_syntax in _NATIVE
+    if not native and expected > max(_ANY_BYTES, MAX_DEFLATE_RATIO * header.bytes_after):
+        return FilePlanes(
+            (), f"claims {expected // 1_000_000} MB of pixels, more than the file can hold: it is damaged"
+        )
+    truncated = native and header.bytes_after < expected
     if header.get("PerFrameFunctionalGroupsSequence"):
         found = tuple(_enhanced(header, intern, n_frames))
         if len(found) != n_frames:
