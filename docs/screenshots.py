@@ -88,10 +88,16 @@ def own_ct(viewer: Any, _home: Path) -> None:
     voxels.histogram.slider.setValue((150.0, voxels.histogram.histogram.high))
     save(viewer, "voxels-preview")
     voxels.histogram.slider.setSliderDown(False)
-    voxels.recipe_box.setCurrentIndex(0)
-    voxels.recipe_box.activated.emit(0)
+    bone = voxels.recipe_box.findData(("recipe", "ct-bone-110"))
+    voxels.recipe_box.setCurrentIndex(bone)
+    voxels.recipe_box.activated.emit(bone)
     voxels.primary.click()
-    until(lambda: any("bone" in layer.name for layer in viewer.layers) and not voxels.making.running)
+    until(
+        lambda: (
+            any("preview" not in layer.name and "·" in layer.name for layer in viewer.layers)
+            and not voxels.making.running
+        )
+    )
     viewer.layers[0].visible = False
     viewer.dims.ndisplay = 3
     viewer.camera.set_view_direction(view_direction=(0.2, 1.0, 0.4), up_direction=(-1.0, 0.0, 0.0))
@@ -194,7 +200,7 @@ def _nodules(home: Path) -> Path:
         arrays = np.load(data / "lidc_nodules_open.npz")
         about = list(csv.DictReader((data / "lidc_nodules_open.csv").open()))
         picked = [i for i, row in enumerate(about) if row["label_malignant"] in "01" and int(row["n_vox_1mm"]) > 150]
-        for i in picked[:30]:
+        for i in picked[:24]:
             indices = arrays["coords"][arrays["offsets"][i] : arrays["offsets"][i + 1]].astype(np.int32)
             label = "malignant" if about[i]["label_malignant"] == "1" else "benign"
             rows.append((_write(folder, i, indices), label, about[i]["patient"], about[i]["split"]))

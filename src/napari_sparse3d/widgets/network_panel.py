@@ -38,9 +38,6 @@ from napari_sparse3d.widgets.voxels_panel import made_of, source_of
 METHODS = ("class-activation map", "integrated gradients", "gradient × input")
 """As in ``analysis.saliency``, which is not imported here: it brings torch."""
 
-_UNTOUCHED = (0.0, 0.0, 90.0)
-"""The camera's angles before anybody has turned it."""
-
 ENGINES = {"auto": "auto", "native (CPU)": "native", "spconv (CUDA)": "spconv", "dense (torch)": "dense"}
 
 
@@ -64,6 +61,7 @@ class NetworkPanel(Panel):
         self.ran: Run | None = None
         self._infos: dict[str, ModelInfo] = {}
         self._sites: Sites | None = None
+        self._untouched = tuple(napari_viewer.camera.angles)  # nobody has turned the camera yet
         self.running = Work(self, interrupt=self.workbench.network_child.stop)
         self.viewing = Work(self)
         self.attributing = Work(self, interrupt=self.workbench.network_child.stop)
@@ -209,7 +207,7 @@ class NetworkPanel(Panel):
 
     def _turn_3d(self, on: bool) -> None:
         self.viewer.dims.ndisplay = 3 if on else 2
-        if on and np.allclose(self.viewer.camera.angles, _UNTOUCHED):
+        if on and np.allclose(self.viewer.camera.angles, self._untouched):
             # as one looks at a person: from the front and a little from the side, superior up
             self.viewer.camera.set_view_direction(view_direction=(0.3, 1.0, 0.5), up_direction=(-1.0, 0.0, 0.0))
 

@@ -46,7 +46,10 @@ def choices(unit: str) -> list[Choice]:
         *(("preset", name, PRESETS[name]) for name in get_args(PresetName)),
     ]
     made = [Choice(kind, name, TITLES.get(name, name), _reason(threshold, unit)) for kind, name, threshold in found]
-    return sorted(made, key=lambda choice: bool(choice.reason))
+    own = [_unit_of(threshold) == unit for _, _, threshold in found]
+    # what fits and is meant for this unit, what fits any, what does not fit
+    order = sorted(range(len(made)), key=lambda k: (bool(made[k].reason), not own[k]))
+    return [made[k] for k in order]
 
 
 def default_recipe(volume: Volume) -> Recipe:
@@ -64,7 +67,11 @@ def custom_range(low: float, high: float, lowest: float, highest: float, unit: s
     )
 
 
-def _reason(threshold: object, unit: str) -> str:
+def _unit_of(threshold: object) -> str | None:
     plain = PRESETS[threshold.name] if isinstance(threshold, Preset) else threshold
-    wanted = getattr(plain, "unit", None)
+    return getattr(plain, "unit", None)
+
+
+def _reason(threshold: object, unit: str) -> str:
+    wanted = _unit_of(threshold)
     return "" if wanted in (None, unit) else f"needs a volume in {wanted}; this one is in {unit}"
