@@ -119,17 +119,28 @@ def _of_one_frame(planes: list[Plane]) -> Iterator[NDArray[Any]]:
         ]
 
 
-_JPEG_LS = ("1.2.840.10008.1.2.4.80", "1.2.840.10008.1.2.4.81")
+_CODECS = {
+    "1.2.840.10008.1.2.4.50": "pillow",
+    "1.2.840.10008.1.2.4.51": "pillow",
+    "1.2.840.10008.1.2.4.80": "gdcm",
+    "1.2.840.10008.1.2.4.81": "gdcm",
+    "1.2.840.10008.1.2.4.90": "pylibjpeg",
+    "1.2.840.10008.1.2.4.91": "pylibjpeg",
+}
+"""The codec for a transfer syntax, where several are installed: the one that takes damaged data best.
+
+GDCM ends the whole process on some damaged JPEG 2000 (an exception that it does not catch), and pyjpegls takes half a
+minute to fail on damaged JPEG-LS. Only one is asked: a second one tried after a failure would bring both back.
+"""
 
 
 def _pixels(dataset: Dataset, plane: Plane) -> NDArray[Any]:
-    """One frame as stored. JPEG-LS by GDCM alone: the codec that would be tried after it takes half a minute to fail on
-    damaged data."""
-    only = (
-        plane.kind.transfer_syntax in _JPEG_LS
-        and "gdcm" in get_decoder(UID(plane.kind.transfer_syntax)).available_plugins
-    )
-    return pixel_array(dataset, index=plane.frame, raw=True, decoding_plugin="gdcm" if only else "")
+    """One frame as stored."""
+    syntax = plane.kind.transfer_syntax
+    codec = _CODECS.get(syntax, "")
+    if codec and codec not in get_decoder(UID(syntax)).available_plugins:
+        codec = ""
+    return pixel_array(dataset, index=plane.frame, raw=True, decoding_plugin=codec)
 
 
 _JPEG_EXTENDED = "1.2.840.10008.1.2.4.51"
