@@ -88,7 +88,7 @@ def own_ct(viewer: Any, _home: Path) -> None:
     voxels.histogram.slider.setValue((150.0, voxels.histogram.histogram.high))
     save(viewer, "voxels-preview")
     voxels.histogram.slider.setSliderDown(False)
-    bone = voxels.recipe_box.findData(("recipe", "ct-bone-110"))
+    bone = next(i for i in range(voxels.recipe_box.count()) if "ct-bone" in voxels.recipe_box.itemText(i))
     voxels.recipe_box.setCurrentIndex(bone)
     voxels.recipe_box.activated.emit(bone)
     voxels.primary.click()
