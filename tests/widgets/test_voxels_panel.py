@@ -258,3 +258,36 @@ def test_the_copied_command_gives_the_same_voxels(panel: Any, qtbot: Any, obliqu
     space: dict[str, Any] = {}
     exec(QApplication.clipboard().text(), space)
     np.testing.assert_array_equal(space["voxels"].indices, np.argwhere(layer.data))
+
+
+def test_what_still_comes_reaches_no_window_that_is_gone(make_napari_viewer: Any, one_child: Any, qtbot: Any) -> None:
+    from threading import Event
+
+    from qtpy.QtWidgets import QWidget
+
+    from napari_sparse3d.widgets.toolbox.work import Work
+
+    make_napari_viewer(show=True)
+    window = QWidget()
+    go_on, ended = Event(), Event()
+
+    def job() -> Any:
+        try:
+            yield "begun"
+            go_on.wait(60)
+            yield "too late"
+            yield "not even sent"
+        finally:
+            ended.set()
+
+    work = Work(window)
+    seen: list[Any] = []
+    work.stepped.connect(seen.append)
+    work.start(job, "a job")
+    qtbot.waitUntil(lambda: "begun" in seen, timeout=WAIT_MS)
+    window.deleteLater()
+    qtbot.wait(100)
+    go_on.set()
+    qtbot.waitUntil(ended.is_set, timeout=WAIT_MS)
+    qtbot.wait(100)
+    assert "too late" not in seen

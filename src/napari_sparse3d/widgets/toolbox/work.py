@@ -51,6 +51,8 @@ class Work(QObject):
         self._worker: GeneratorWorker | None = None
         self._interrupt = interrupt
         self._number = 0
+        self._life = _Life()
+        self.destroyed.connect(self._life.end)
 
     @property
     def running(self) -> bool:
@@ -66,7 +68,7 @@ class Work(QObject):
         )
         worker.yielded.connect(lambda step: self._on_step(number, step))
         worker.returned.connect(lambda result: self._on_return(number, result))
-        self._worker = worker
+        self._worker = self._life.worker = worker
         self.started.emit(title)
         worker.start()
 
@@ -89,22 +91,37 @@ class Work(QObject):
         self._number += 1
         if self._worker is not None:
             self._worker.quit()
-            self._worker = None
+            self._worker = self._life.worker = None
 
     def _on_step(self, number: int, step: Any) -> None:
-        if number == self._number:
+        if self._life.alive and number == self._number:
             self.stepped.emit(step)
 
     def _on_return(self, number: int, result: Any) -> None:
-        if number != self._number:
+        if not self._life.alive or number != self._number:
             return
-        self._worker = None
+        self._worker = self._life.worker = None
         self._number += 1
         if isinstance(result, _Failure):
             self.failed.emit(result.fault)
         else:
             self.finished.emit(result)
         self.ended.emit()
+
+
+class _Life:
+    """Outlives its :class:`Work`: a window may be closed while a job still sends, and then nobody must be reached."""
+
+    def __init__(self) -> None:
+        self.alive = True
+        self.worker: GeneratorWorker | None = None
+
+    def end(self) -> None:
+        """The window is gone: the job ends at its next step."""
+        self.alive = False
+        if self.worker is not None:
+            self.worker.quit()
+            self.worker = None
 
 
 class _ClosingWorker(GeneratorWorker):  # type: ignore[misc]  # napari gives its workers no types
