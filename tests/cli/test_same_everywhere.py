@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 import napari_sparse3d as ns3
 from napari_sparse3d.cli import app
-from napari_sparse3d.io.layers import volume_of
+from napari_sparse3d.io.layers import scan_of
 from napari_sparse3d.voxels import Recipe
 
 
@@ -39,7 +39,7 @@ def test_napari_reader(python, scan_file, recipe_file, folder):
     path = scan_file.parent if folder else scan_file
     npe2.PluginManager.instance().discover()  # as napari does when it starts
     ((data, kwargs, _),) = npe2.read([str(path)], stack=False, plugin_name="napari-sparse3d")
-    voxels = ns3.voxelize(volume_of(data, kwargs["metadata"], kwargs["name"]), Recipe.load(recipe_file))
+    voxels = ns3.voxelize(scan_of(data, kwargs["metadata"], kwargs["name"]), Recipe.load(recipe_file))
     same(python[0], voxels)
     np.testing.assert_array_equal(ns3.load_model("deepc2").run(voxels).embedding, python[1].embedding)
 
