@@ -72,7 +72,9 @@ def value(number: float, unit: str) -> str:
 def voxel_numbers(voxels: VoxelSet, recipe: Recipe) -> str:
     """Two lines on a voxel set: how many and how much of what; memory against dense; the box around them."""
     first = f"{count(voxels.n_active, 'voxels')} · {percent(voxels.active_percent)} of the grid"
-    if recipe.field is not None:
+    if recipe.field is not None and max(voxels.shape) > recipe.field:
+        first += f" · larger than the field of {recipe.field}³"
+    elif recipe.field is not None:
         first += f" · {percent(100 * voxels.n_active / recipe.field**3)} of the field"
     sparse_bytes = voxels.indices.nbytes + voxels.features.nbytes
     dense_bytes = prod(voxels.shape) * voxels.features.shape[1] * voxels.features.itemsize
