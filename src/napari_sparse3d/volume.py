@@ -52,7 +52,9 @@ class Volume:
             )
         affine = np.asarray(self.affine, dtype=np.float64)
         if affine.shape != (4, 4) or not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-12:
-            raise InputError(f"a volume's affine must be an invertible (4, 4) matrix of finite numbers, got {affine.tolist()}")
+            raise InputError(
+                f"a volume's affine must be an invertible (4, 4) matrix of finite numbers, got {affine.tolist()}"
+            )
         object.__setattr__(self, "affine", affine)
 
     @property
