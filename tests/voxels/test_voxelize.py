@@ -29,7 +29,8 @@ from napari_sparse3d.voxels import (
     require_voxels,
     voxelize,
 )
-from napari_sparse3d.voxels.threshold import otsu, select
+from napari_sparse3d.voxels.native_threshold import find_voxels
+from napari_sparse3d.voxels.threshold import otsu
 
 EVERYTHING = RangeThreshold(low=-1e30)
 
@@ -179,7 +180,7 @@ class TestThreshold:
     def test_strided_and_transposed_views(self):
         base = np.random.default_rng(1).integers(0, 9, (8, 9, 10)).astype(np.int16)
         view = base.transpose(2, 0, 1)[::2, ::-1, 1:]
-        indices, values = select(view, 3, 6)
+        indices, values = find_voxels(view, 3, 6)
         mask = (view >= 3) & (view <= 6)
         np.testing.assert_array_equal(indices, np.argwhere(mask))
         np.testing.assert_array_equal(values, view[mask])

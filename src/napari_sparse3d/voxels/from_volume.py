@@ -11,9 +11,10 @@ from napari_sparse3d.errors import InputError
 from napari_sparse3d.volume import Volume
 from napari_sparse3d.voxels.components import keep_largest
 from napari_sparse3d.voxels.features import features_at
+from napari_sparse3d.voxels.native_threshold import find_voxels
 from napari_sparse3d.voxels.recipe import Recipe
 from napari_sparse3d.voxels.resample import resample
-from napari_sparse3d.voxels.threshold import bounds, indices_of, select
+from napari_sparse3d.voxels.threshold import bounds, indices_of
 from napari_sparse3d.voxels.voxel_set import VoxelSet
 
 
@@ -44,7 +45,7 @@ def voxelize(volume: Volume, recipe: Recipe) -> VoxelSet:
     data, affine = resample(volume, recipe.resample)
     z, y, x = data.shape
     low, high = bounds(recipe.threshold, data, volume.unit)
-    indices, _ = select(data, low, high)
+    indices, _ = find_voxels(data, low, high)
     if recipe.components.keep != "all":
         mask = np.zeros(data.shape, dtype=bool)
         mask[tuple(indices.T)] = True

@@ -106,27 +106,6 @@ def otsu(data: NDArray[Any], bins: int = 256) -> float:
     return float(edges[1 + np.nanargmax(between)])
 
 
-def select(data: NDArray[Any], low: float, high: float) -> tuple[NDArray[np.int32], NDArray[Any]]:
-    """The voxels with ``low <= value <= high``.
-
-    Parameters
-    ----------
-    data : ndarray
-        (Z, Y, X), any real dtype and any strides. NaN is never active.
-    low, high : float
-        Inclusive, in the array's unit; may be infinite.
-
-    Returns
-    -------
-    indices : ndarray
-        (N, 3) int32 [z, y, x], raster order.
-    values : ndarray
-        (N,) of the array's dtype.
-    """
-    active = (data >= low) & (data <= high)
-    return indices_of(active), data[active]
-
-
 def indices_of(mask: NDArray[np.bool_]) -> NDArray[np.int32]:
     """(N, 3) int32 [z, y, x] of the True voxels, in raster order, C-contiguous."""
     raster = np.flatnonzero(mask)
