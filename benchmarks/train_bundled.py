@@ -118,7 +118,7 @@ def main() -> None:
             report=_say,
             card={"name": asked.name, **recipe.card},
         )
-        rows.append({"seed": seed, "seconds": table.find(outcome.run)["seconds"], **outcome.metrics})
+        rows.append({"seed": seed, "run": outcome.run, **_times(table, outcome.run), **outcome.metrics})
         if asked.ship and seed == asked.seeds[0]:
             load_model(outcome.model).save(BUNDLED / f"{asked.name}.safetensors")
     summary = {
@@ -126,11 +126,16 @@ def main() -> None:
             "mean": statistics.mean(row[name] for row in rows),
             "spread": statistics.stdev(row[name] for row in rows) if len(rows) > 1 else None,
         }
-        for name in ("auc", "accuracy", "balanced_accuracy", "map", "seconds")
+        for name in ("auc", "accuracy", "balanced_accuracy", "map", "cpu_seconds", "seconds")
     }
     asked.out.mkdir(parents=True, exist_ok=True)
     (asked.out / f"{asked.name}.json").write_text(json.dumps({"summary": summary, "seeds": rows}, indent=1))
     print(json.dumps(summary, indent=1))
+
+
+def _times(table: RunStore, run: str) -> dict[str, float]:
+    row = table.find(run)
+    return {"cpu_seconds": row["cpu_seconds"], "seconds": row["seconds"]}
 
 
 def _say(event: dict[str, Any]) -> None:

@@ -15,6 +15,7 @@ from safetensors.torch import load_file
 from napari_sparse3d.analysis.judge import judge, measure
 from napari_sparse3d.errors import InputError
 from napari_sparse3d.models import build_network, load_model
+from napari_sparse3d.training.calibrate import fit
 from napari_sparse3d.training.checks import prepare
 from napari_sparse3d.training.config import Training
 from napari_sparse3d.training.loop import Trainer
@@ -141,7 +142,9 @@ def test_killed_in_the_middle_of_an_epoch_and_resumed(shapes, settings, tmp_path
     assert (killed.status, straight.status) == ("done", "done")
     assert equal(load_file(killed.model), load_file(straight.model))
     assert killed.metrics == straight.metrics
-    assert table.find(killed.run)["epoch"] == 12
+    row = table.find(killed.run)
+    assert row["epoch"] == 12
+    assert row["cpu_seconds"] > 0
 
 
 def _position(runs):
@@ -254,6 +257,31 @@ def test_views_are_averaged(trainer):
     )
 
 
+def test_probabilities_fit_the_validation_cases(shapes, settings, tmp_path):
+    """What is written into the card is what the network that was not calibrated gives, corrected; views and all."""
+    made = {}
+    for how in ("validation", "none"):
+        config = settings(sampler="balanced", epochs=3, test_views=4, calibrate=how)
+        outcome = train(Data(shapes), config, runs=RunStore(tmp_path / how), measure=measure, judge=judge)
+        made[how] = load_model(outcome.model)
+    assert "calibration" not in made["none"].card.training
+    kept = made["validation"].card.training["calibration"]
+    assert kept["to"] == "validation"
+    prepared = prepare(cases_of(shapes), store := VoxelStore(made["none"].card.recipe), 16)
+    labels = np.array([made["none"].card.classes.index(case.label) for case in prepared.val])
+
+    def probabilities(how):
+        return predict(made[how].network, prepared.val, store, views=4, view_kind="all").probabilities
+
+    plain = probabilities("none")
+    correction = fit(plain, labels)
+    assert (kept["scale"], *kept["bias"]) == pytest.approx((correction.scale, *correction.bias), rel=1e-3)
+    assert not np.allclose(plain, probabilities("validation"))
+    np.testing.assert_allclose(probabilities("validation"), correction.applied(plain), atol=1e-4)
+    cards = [made[how].card.metrics["validation"] for how in ("validation", "none")]
+    assert cards[0]["auc"] == cards[1]["auc"]
+
+
 class _Mirrored:
     def __init__(self, store):
         self.store = store
@@ -273,9 +301,9 @@ def test_true_frequencies_come_back(shapes, settings, tmp_path):
         def cases(self):
             return [case for case in super().cases() if case.label == "ball" or case.name < "box/04"]
 
-    config = settings(sampler="balanced", epochs=6)
+    config = settings(sampler="balanced", epochs=6, calibrate="frequencies")
     kept = train(Few(shapes), config, runs=RunStore(tmp_path / "a"), measure=measure)
-    plain = train(Few(shapes), config.model_copy(update={"restore_priors": False}), runs=RunStore(tmp_path / "b"))
+    plain = train(Few(shapes), config.model_copy(update={"calibrate": "none"}), runs=RunStore(tmp_path / "b"))
     one, other = load_model(kept.model).network.classifier, load_model(plain.model).network.classifier
     difference = (one.bias - other.bias).detach().numpy()
     counts = np.array([16, 3])  # of training: a fifth of each class validates

@@ -34,6 +34,8 @@ class Progress:
     best_epoch: int | None = None
     seconds: float = 0.0
     """Time spent training, over all starts."""
+    cpu_seconds: float = 0.0
+    """Processor time of this process over the same time, all threads added up."""
     history: list[dict[str, float]] = field(default_factory=list)
     """One row for each finished epoch."""
 

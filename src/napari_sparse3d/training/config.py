@@ -122,9 +122,10 @@ class Training(_Part):
         Which epoch's weights become the model.
     test_views : int
         Predictions are averaged over so many symmetric views (of ``augment.turns``).
-    restore_priors : bool
-        Where classes were made to count the same, put their true frequencies back into the finished classifier's bias,
-        so that its probabilities fit a set like the training set. Ranking (AUC) of a single view is unchanged.
+    calibrate : {"validation", "frequencies", "none"}
+        What the finished classifier's probabilities are made to fit, see :mod:`calibrate`: the validation cases, by one
+        scale and a bias for each class; or, where classes were made to count the same, how frequent they are in
+        training. With two classes the ranking (AUC) does not change.
     mixed_precision : bool
         bfloat16 where the device has it (CUDA).
     checkpoint_seconds : float
@@ -154,7 +155,7 @@ class Training(_Part):
     select_by: str = "auto"
     keep: Literal["best", "last"] = "best"
     test_views: int = Field(default=1, ge=1, le=48)
-    restore_priors: bool = True
+    calibrate: Literal["validation", "frequencies", "none"] = "validation"
     mixed_precision: bool = False
     checkpoint_seconds: Positive = 60.0
 

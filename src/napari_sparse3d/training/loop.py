@@ -10,7 +10,7 @@ import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from time import monotonic
+from time import monotonic, process_time
 from typing import Any, Protocol, cast
 
 import numpy as np
@@ -188,10 +188,12 @@ class Trainer:
         """
         digest = self.digest()
         started, before = monotonic(), self.progress.seconds
+        cpu_started, cpu_before = process_time(), self.progress.cpu_seconds
         saved = started
 
         def save() -> None:
             self.progress.seconds = before + monotonic() - started
+            self.progress.cpu_seconds = cpu_before + process_time() - cpu_started
             if checkpoint is not None and self.team.leads:
                 save_checkpoint(checkpoint, self._parts, self.optimizer, self.progress, digest)
 

@@ -25,7 +25,8 @@ class Predictions:
     Attributes
     ----------
     probabilities : ndarray
-        (n, classes) float32, mean over the views.
+        (n, classes) float32: softmax of the logits' mean over the views. So a correction of the logits gives the same
+        whether it is made before the mean or after it.
     embeddings : ndarray
         (n, D) float32, unit length: the mean over the views, normalised.
     """
@@ -67,13 +68,13 @@ def predict(
         for start in range(0, len(cases), batch_size):
             sets = [store.get(case) for case in cases[start : start + batch_size]]
             x = SparseTensor.from_voxels(sets, described.field, device=device)
-            likely: list[Tensor] = []
+            logits: list[Tensor] = []
             vectors: list[Tensor] = []
             for number in chosen:
                 vector = described.describe(_view(x, number, view_kind))
-                likely.append(torch.softmax(described.logits(vector), 1))
+                logits.append(described.logits(vector))
                 vectors.append(nn.functional.normalize(vector))
-            probabilities.append(torch.stack(likely).mean(0).cpu())
+            probabilities.append(torch.softmax(torch.stack(logits).mean(0), 1).cpu())
             embeddings.append(nn.functional.normalize(torch.stack(vectors).mean(0)).cpu())
     network.train(was_training)
     return Predictions(torch.cat(probabilities).numpy(), torch.cat(embeddings).numpy())

@@ -50,6 +50,7 @@ COLUMNS: dict[str, str] = {
     "best_epoch": "INTEGER",
     "selected_by": "TEXT",
     "seconds": "REAL",
+    "cpu_seconds": "REAL",  # processor time, all threads: what does not grow when the machine is busy with other work
     "started": "TEXT",
     "last_update": "TEXT",
     "plot": "TEXT",
@@ -152,9 +153,18 @@ class RunStore:
             with database:
                 declared = ", ".join(f"{name} {kind}" for name, kind in COLUMNS.items())
                 database.execute(f"CREATE TABLE IF NOT EXISTS runs ({declared})")
+                _add_new_columns(database)
                 yield database
         finally:
             database.close()
+
+
+def _add_new_columns(database: sqlite3.Connection) -> None:
+    """Give a table that an earlier version made the columns that it lacks."""
+    present = {row["name"] for row in database.execute("PRAGMA table_info(runs)")}
+    for name, kind in COLUMNS.items():
+        if name not in present:
+            database.execute(f"ALTER TABLE runs ADD COLUMN {name} {kind}")
 
 
 def _decoded(row: dict[str, Any]) -> dict[str, Any]:

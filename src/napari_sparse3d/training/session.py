@@ -20,11 +20,12 @@ from napari_sparse3d.errors import InputError
 from napari_sparse3d.files import replacing
 from napari_sparse3d.models import Model, ModelCard, build_network
 from napari_sparse3d.models.architectures import Network
+from napari_sparse3d.training import calibrate
 from napari_sparse3d.training.cases import Case
 from napari_sparse3d.training.checks import Prepared, prepare, require
 from napari_sparse3d.training.config import Training
 from napari_sparse3d.training.loop import EpochReport, Measure, Trainer, accuracy_alone
-from napari_sparse3d.training.predict import predict
+from napari_sparse3d.training.predict import Predictions, predict
 from napari_sparse3d.training.runs import RunStore
 from napari_sparse3d.training.sources import cases_of
 from napari_sparse3d.training.store import VoxelStore
@@ -228,7 +229,7 @@ def train(
     finished = trainer.progress.epoch >= config.epochs or not should_stop()
     status = "done" if finished else "stopped"
     model, metrics = _keep(trainer, prepared, folder, name or run, judge, card or {})
-    table.update(run, status=status, seconds=trainer.progress.seconds)
+    table.update(run, status=status, seconds=trainer.progress.seconds, cpu_seconds=trainer.progress.cpu_seconds)
     report({"event": "done", "run": run, "status": status, "model": str(model), "metrics": metrics})
     return Outcome(run, status, model, metrics)
 
@@ -256,8 +257,7 @@ def _keep(
     if config.keep == "best":
         network.load_state_dict(load_file(folder / BEST))
         epoch = trainer.progress.best_epoch or epoch
-    if config.restore_priors:
-        _restore_priors(network, trainer)
+    calibration = _calibrate(network, trainer, prepared.val)
     metrics = evaluate(
         network, prepared.val, trainer.val_labels, trainer.store, config=config, judge=judge, measure=trainer.measure
     )
@@ -274,9 +274,11 @@ def _keep(
                 **config.model_dump(mode="json", exclude={"recipe", "architecture", "arguments"}),
                 "epoch": epoch,
                 "seconds": round(trainer.progress.seconds, 1),
+                "cpu_seconds": round(trainer.progress.cpu_seconds, 1),
                 "train_cases": len(prepared.train),
                 "val_cases": len(prepared.val),
                 "threads": torch.get_num_threads(),
+                **calibration,
             },
             "metrics": {"validation": metrics},
             **card,
@@ -287,23 +289,21 @@ def _keep(
     return path, metrics
 
 
-def _restore_priors(network: torch.nn.Module, trainer: Trainer) -> None:
-    """Give the classifier's bias the logarithm of how frequent each class is, where training had made them equal.
-
-    References
-    ----------
-    Saerens, Latinne, Decaestecker. Adjusting the Outputs of a Classifier to New a Priori Probabilities. Neural
-    Computation 2002, equation 2.4.
-    """
-    config = trainer.config
-    evened = config.sampler in ("balanced", "pk") or config.loss.class_weights == "balanced"
-    classifier = getattr(network, "classifier", None)
-    if not evened or not isinstance(classifier, torch.nn.Linear) or classifier.bias is None:
-        return
-    counts = np.bincount(trainer.train_labels, minlength=len(trainer.classes))
-    share = torch.from_numpy(counts / counts.sum() * (counts > 0).sum())
-    with torch.no_grad():
-        classifier.bias.add_(share.clamp_min(1e-6).log().to(classifier.bias))
+def _calibrate(network: torch.nn.Module, trainer: Trainer, cases: Sequence[Case]) -> dict[str, Any]:
+    """Correct the classifier's probabilities as the settings ask; what was done, for the card."""
+    config, classifier = trainer.config, getattr(network, "classifier", None)
+    if config.calibrate == "none" or not isinstance(classifier, torch.nn.Linear) or classifier.bias is None:
+        return {}
+    if config.calibrate == "validation":
+        found = _predicted(network, cases, trainer.store, config)
+        correction = calibrate.fit(found.probabilities, trainer.val_labels)
+    elif config.sampler in ("balanced", "pk") or config.loss.class_weights == "balanced":
+        counts = np.bincount(trainer.train_labels, minlength=len(trainer.classes))
+        correction = calibrate.to_frequencies(counts)
+    else:
+        return {}
+    correction.fold_into(classifier)
+    return {"calibration": {"to": config.calibrate, **asdict(correction)}}
 
 
 def evaluate(
@@ -317,7 +317,14 @@ def evaluate(
     measure: Measure,
 ) -> dict[str, Any]:
     """Measures of a network on cases, predictions averaged over ``config.test_views`` views."""
-    found = predict(
+    found = _predicted(network, cases, store, config)
+    if judge is None:
+        return measure(found.probabilities, found.embeddings, labels)
+    return judge(found.probabilities, found.embeddings, labels, patients_of(cases))
+
+
+def _predicted(network: torch.nn.Module, cases: Sequence[Case], store: VoxelStore, config: Training) -> Predictions:
+    return predict(
         network,
         cases,
         store,
@@ -325,9 +332,6 @@ def evaluate(
         views=config.test_views,
         view_kind=config.augment.turns,
     )
-    if judge is None:
-        return measure(found.probabilities, found.embeddings, labels)
-    return judge(found.probabilities, found.embeddings, labels, patients_of(cases))
 
 
 def patients_of(cases: Sequence[Case]) -> list[str] | None:
@@ -400,6 +404,7 @@ def _epoch_columns(epoch: EpochReport, trainer: Trainer) -> dict[str, Any]:
         "best_epoch": epoch.best_epoch,
         "selected_by": epoch.selected_by,
         "seconds": epoch.seconds,
+        "cpu_seconds": trainer.progress.cpu_seconds,
         "triplets": trainer.criterion.triplets or None,
         "history": trainer.progress.history,
         **{name: epoch.val[name] for name in ("accuracy", "auc", "map") if name in epoch.val},
