@@ -31,6 +31,9 @@ def compare(name: str, ours: Run, others: dict[str, tuple[Run, int]], threads: i
 
     def timed(run: Run, count: int) -> float:
         torch.set_num_threads(count)
+        time.sleep(
+            0.02
+        )  # torch's threads spin for some milliseconds after their work, which is not the next one's fault
         begin = time.perf_counter()
         run()
         return (time.perf_counter() - begin) * 1e3

@@ -44,25 +44,36 @@ void bind_operators(nb::module_& m, const char* suffix) {
               convolution<T>(plan, forward<T>(features, weight, bias, background, c_in, c_out, slope), at<T>(result), threads);
           },
           Release());
+    m.def(name("convolution_background_").c_str(),
+          [](const Plan& plan, Address weight, Address bias, Address background, int c_in, int c_out, double slope, Address result) {
+              convolution_background<T>(plan, forward<T>(0, weight, bias, background, c_in, c_out, slope), at<T>(result));
+          },
+          Release());
     m.def(name("pooled_convolution_").c_str(),
           [](const Plan& plan, Address features, Address weight, Address bias, Address background, int c_in, int c_out, double slope, const Plan& pool_plan,
-             Address pool_background, Address values, Address rows, int threads) {
-              pooled_convolution<T>(plan, forward<T>(features, weight, bias, background, c_in, c_out, slope), pool_plan, at<T>(pool_background), at<T>(values),
+             Address values, Address rows, int threads) {
+              pooled_convolution<T>(plan, forward<T>(features, weight, bias, background, c_in, c_out, slope), pool_plan, at<T>(values),
                                     at<std::int32_t>(rows), threads);
           },
           Release());
     m.def(name("pooled_convolution_backward_").c_str(),
-          [](const Plan& plan, Address features, Address weight, Address background, int c_in, int c_out, const Plan& pool_plan, Address grad, Address rows,
-             Address g_features, Address g_weight, Address g_bias, Address g_background, Address g_pool_background, int threads) {
-              pooled_convolution_backward<T>(plan, forward<T>(features, weight, 0, background, c_in, c_out, 1), pool_plan, at<T>(grad), at<std::int32_t>(rows),
-                                             {at<T>(g_features), at<T>(g_weight), at<T>(g_bias), at<T>(g_background)}, at<T>(g_pool_background), threads);
+          [](const Plan& plan, Address grad, Address grad_background, Address features, Address weight, Address background, int c_in, int c_out,
+             const Plan& pool_plan, Address rows, Address g_features, Address g_weight, Address g_bias, Address g_background, int threads) {
+              pooled_convolution_backward<T>(plan, forward<T>(features, weight, 0, background, c_in, c_out, 1), pool_plan, at<T>(grad),
+                                             at<T>(grad_background), at<std::int32_t>(rows),
+                                             {at<T>(g_features), at<T>(g_weight), at<T>(g_bias), at<T>(g_background)}, threads);
           },
           Release());
     m.def(name("convolution_backward_").c_str(),
-          [](const Plan& plan, Address grad, Address features, Address weight, Address background, int c_in, int c_out, Address g_features,
-             Address g_weight, Address g_bias, Address g_background, int threads) {
-              convolution_backward<T>(plan, {at<T>(features), at<T>(weight), nullptr, at<T>(background), c_in, c_out}, at<T>(grad),
+          [](const Plan& plan, Address grad, Address grad_background, Address features, Address weight, Address background, int c_in, int c_out,
+             Address g_features, Address g_weight, Address g_bias, Address g_background, int threads) {
+              convolution_backward<T>(plan, forward<T>(features, weight, 0, background, c_in, c_out, 1), at<T>(grad), at<T>(grad_background),
                                       {at<T>(g_features), at<T>(g_weight), at<T>(g_bias), at<T>(g_background)}, threads);
+          },
+          Release());
+    m.def(name("leaky_relu_backward_").c_str(),
+          [](Address grad, Address values, double slope, std::int64_t n, Address result, int threads) {
+              leaky_relu_backward<T>(at<T>(grad), at<T>(values), T(slope), n, at<T>(result), threads);
           },
           Release());
     m.def(name("max_pool_").c_str(),

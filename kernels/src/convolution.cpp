@@ -286,7 +286,48 @@ void convolution(const Plan& plan, const Convolution<T>& args, T* result, int th
 }
 
 template <class T>
-void convolution_backward(const Plan& plan, const Convolution<T>& args, const T* grad, const ConvolutionGradients<T>& result, int threads) {
+void convolution_background(const Plan& plan, const Convolution<T>& args, T* result) {
+    const int volume = plan.geometry.volume(), c_in = args.c_in;
+    for (int o = 0; o < args.c_out; ++o) {
+        const T* w = args.weight + std::int64_t(o) * volume * c_in;
+        // eight sums side by side, which a compiler turns into one vector
+        T sums[8] = {};
+        for (int offset = 0; offset < volume && args.background != nullptr; ++offset, w += c_in) {
+            int c = 0;
+            for (; c + 8 <= c_in; c += 8)
+                for (int i = 0; i < 8; ++i) sums[i] += w[c + i] * args.background[c + i];
+            for (; c < c_in; ++c) sums[0] += w[c] * args.background[c];
+        }
+        T sum = args.bias != nullptr ? args.bias[o] : T(0);
+        for (const T part : sums) sum += part;
+        result[o] = args.activation == Activation::leaky_relu && !(sum > 0) ? args.slope * sum : sum;
+    }
+}
+
+namespace {
+
+// The output's background is the product of all weights with the input's: what its gradient adds to theirs.
+template <class T>
+void add_gradients_of_background(int volume, const Convolution<T>& args, const T* grad, const ConvolutionGradients<T>& result) {
+    const int c_in = args.c_in;
+    std::vector<T> of_background(std::size_t(c_in), T(0));
+    for (int o = 0; o < args.c_out; ++o) {
+        if (result.bias != nullptr) result.bias[o] += grad[o];
+        if (args.background == nullptr || grad[o] == T(0)) continue;
+        const T* w = args.weight + std::int64_t(o) * volume * c_in;
+        for (int offset = 0; offset < volume; ++offset, w += c_in)
+            for (int c = 0; c < c_in; ++c) of_background[std::size_t(c)] += grad[o] * w[c];
+        if (result.weight == nullptr) continue;
+        T* of_weight = result.weight + std::int64_t(o) * volume * c_in;
+        for (int offset = 0; offset < volume; ++offset, of_weight += c_in)
+            for (int c = 0; c < c_in; ++c) of_weight[c] += grad[o] * args.background[c];
+    }
+    if (result.background != nullptr && args.background != nullptr)
+        for (int c = 0; c < c_in; ++c) result.background[c] += of_background[std::size_t(c)];
+}
+
+template <class T>
+void gradients_of_rows(const Plan& plan, const Convolution<T>& args, const T* grad, const ConvolutionGradients<T>& result, int threads) {
     const int volume = plan.geometry.volume();
     if (result.features != nullptr) {
         const Plan reversed{plan.out, plan.in, plan.geometry.reversed()};
@@ -310,12 +351,32 @@ void convolution_backward(const Plan& plan, const Convolution<T>& args, const T*
     weight_gradients<T>(plan, args, grad, nullptr, result, threads);
 }
 
+}  // namespace
+
 template <class T>
-void pooled_convolution(const Plan& plan, const Convolution<T>& args, const Plan& pool_plan, const T* pool_background, T* values,
-                        std::int32_t* rows, int threads) {
+void convolution_backward(const Plan& plan, const Convolution<T>& args, const T* grad, const T* grad_background,
+                          const ConvolutionGradients<T>& result, int threads) {
+    gradients_of_rows(plan, args, grad, result, threads);
+    if (grad_background != nullptr) add_gradients_of_background(plan.geometry.volume(), args, grad_background, result);
+}
+
+template <class T>
+void leaky_relu_backward(const T* grad, const T* values, T slope, std::int64_t n, T* result, int threads) {
+    constexpr std::int64_t kPart = 16384;
+    parallel_for((n + kPart - 1) / kPart, threads, [&](std::int64_t part, int) {
+        for (std::int64_t i = part * kPart; i < std::min(n, (part + 1) * kPart); ++i) result[i] = values[i] > 0 ? grad[i] : slope * grad[i];
+    });
+}
+
+template <class T>
+void pooled_convolution(const Plan& plan, const Convolution<T>& args, const Plan& pool_plan, T* values, std::int32_t* rows,
+                        int threads) {
+    std::vector<T> background(std::size_t(args.c_out));
+    const T* pool_background = args.background != nullptr ? background.data() : nullptr;
     if (!pools_in_cache(plan, args)) {
         const Scratchpad whole(std::size_t(plan.out->count()) * std::size_t(args.c_out) * sizeof(T) + 64);
         convolution(plan, args, whole.as<T>(), threads);
+        convolution_background(plan, args, background.data());
         max_pool(pool_plan, whole.as<T>(), pool_background, args.c_out, values, rows, threads);
         return;
     }
@@ -331,11 +392,14 @@ void pooled_convolution(const Plan& plan, const Convolution<T>& args, const Plan
     pool.values = values;
     pool.rows = rows;
     Product<T> product = forward_product(plan, args);
+    Convolution<T> before_pool = args;
     if (product.leaky && product.slope >= 0) {  // monotone, so the maximum may come first
         product.leaky = false;
+        before_pool.activation = Activation::none;
         pool.leaky = 1;
         pool.slope = product.slope;
     }
+    convolution_background(plan, before_pool, background.data());
     Prepared<T> prepared = prepare<T>(plan, product, nullptr, false, threads);
     constexpr std::int64_t kPlanes = 4;
     const std::int64_t per_volume = (pool.out.z + kPlanes - 1) / kPlanes, tasks = pool.out.batch * per_volume;
@@ -356,12 +420,19 @@ void pooled_convolution(const Plan& plan, const Convolution<T>& args, const Plan
 
 template <class T>
 void pooled_convolution_backward(const Plan& plan, const Convolution<T>& args, const Plan& pool_plan, const T* grad,
-                                 const std::int32_t* rows, const ConvolutionGradients<T>& result, T* pool_background, int threads) {
+                                 const T* grad_background, const std::int32_t* rows, const ConvolutionGradients<T>& result,
+                                 int threads) {
     const std::int64_t m = pool_plan.out->count();
+    std::vector<T> of_background(std::size_t(args.c_out));
+    const auto add_that_of_background = [&] {
+        if (args.background == nullptr) std::fill(of_background.begin(), of_background.end(), T(0));  // the pool met none
+        for (std::size_t c = 0; c < of_background.size() && grad_background != nullptr; ++c) of_background[c] += grad_background[c];
+    };
     if (!pools_in_cache(plan, args) || result.features != nullptr) {
         const Scratchpad whole(std::size_t(plan.out->count()) * std::size_t(args.c_out) * sizeof(T) + 64);
-        max_pool_backward(pool_plan, grad, rows, args.c_out, whole.as<T>(), pool_background, threads);
-        convolution_backward(plan, args, whole.as<T>(), result, threads);
+        max_pool_backward(pool_plan, grad, rows, args.c_out, whole.as<T>(), of_background.data(), threads);
+        add_that_of_background();
+        convolution_backward(plan, args, whole.as<T>(), of_background.data(), result, threads);
         return;
     }
     PoolTask<T> pool{};
@@ -373,15 +444,20 @@ void pooled_convolution_backward(const Plan& plan, const Convolution<T>& args, c
     pool.features = grad;
     pool.origin = rows;
     weight_gradients<T>(plan, args, nullptr, &pool, result, threads);
-    sum_unclaimed(m, args.c_out, grad, rows, pool_background, threads);
+    sum_unclaimed(m, args.c_out, grad, rows, of_background.data(), threads);
+    add_that_of_background();
+    add_gradients_of_background(plan.geometry.volume(), args, of_background.data(), result);
 }
 
-#define S3D_INSTANTIATE(T)                                                                                                      \
-    template void convolution<T>(const Plan&, const Convolution<T>&, T*, int);                                                  \
-    template void convolution_backward<T>(const Plan&, const Convolution<T>&, const T*, const ConvolutionGradients<T>&, int);   \
-    template void pooled_convolution<T>(const Plan&, const Convolution<T>&, const Plan&, const T*, T*, std::int32_t*, int);     \
-    template void pooled_convolution_backward<T>(const Plan&, const Convolution<T>&, const Plan&, const T*, const std::int32_t*, \
-                                                 const ConvolutionGradients<T>&, T*, int);
+#define S3D_INSTANTIATE(T)                                                                                                    \
+    template void convolution<T>(const Plan&, const Convolution<T>&, T*, int);                                                \
+    template void convolution_background<T>(const Plan&, const Convolution<T>&, T*);                                          \
+    template void convolution_backward<T>(const Plan&, const Convolution<T>&, const T*, const T*, const ConvolutionGradients<T>&, \
+                                          int);                                                                               \
+    template void leaky_relu_backward<T>(const T*, const T*, T, std::int64_t, T*, int);                                       \
+    template void pooled_convolution<T>(const Plan&, const Convolution<T>&, const Plan&, T*, std::int32_t*, int);             \
+    template void pooled_convolution_backward<T>(const Plan&, const Convolution<T>&, const Plan&, const T*, const T*,         \
+                                                 const std::int32_t*, const ConvolutionGradients<T>&, int);
 S3D_INSTANTIATE(float)
 S3D_INSTANTIATE(double)
 

@@ -132,6 +132,21 @@ void test_convolution(const Scene& s, int c_in, int c_out, bool with_bias, bool 
             }
             value[o * co + c] = sum;
         }
+    // a window that sees no site: bias, and all weights times the background
+    const std::vector<T> grad_of_background = random_values<T>(co);
+    std::vector<double> empty_window(co, 0);
+    for (std::size_t c = 0; c < co; ++c) {
+        empty_window[c] = with_bias ? double(bias[c]) : 0;
+        g_bias[c] += double(grad_of_background[c]);
+        for (std::size_t w = 0; with_background && w < volume * ci; ++w) {
+            empty_window[c] += double(weight[c * volume * ci + w]) * double(background[w % ci]);
+            g_weight[c * volume * ci + w] += double(grad_of_background[c]) * double(background[w % ci]);
+            g_background[w % ci] += double(grad_of_background[c]) * double(weight[c * volume * ci + w]);
+        }
+    }
+    std::vector<T> made_background(co);
+    convolution_background(s.plan, args, made_background.data());
+    check_close(made_background, empty_window, 1, "background of the output");
 
     std::vector<T> first, first_gradients;
     for (int threads : {1, 2, 3, 8}) {
@@ -139,7 +154,7 @@ void test_convolution(const Scene& s, int c_in, int c_out, bool with_bias, bool 
         convolution(s.plan, args, result.data(), threads);
         std::vector<T> gradients(n * ci + weight.size() + co + ci, T(77));
         T* p = gradients.data();
-        convolution_backward<T>(s.plan, args, grad.data(),
+        convolution_backward<T>(s.plan, args, grad.data(), grad_of_background.data(),
                                 {p, p + n * ci, p + n * ci + weight.size(), with_background ? p + n * ci + weight.size() + co : nullptr}, threads);
         if (threads == 1) {
             first = result;
@@ -162,6 +177,10 @@ void test_convolution(const Scene& s, int c_in, int c_out, bool with_bias, bool 
     convolution(s.plan, args, activated.data(), 2);
     for (T& v : first) v = v > 0 ? v : T(0.25) * v;
     check(same(activated, first), "fused activation");
+    std::vector<T> back(m * co), slow_back(m * co);
+    leaky_relu_backward(grad.data(), first.data(), T(0.25), std::int64_t(m * co), back.data(), 2);
+    for (std::size_t i = 0; i < m * co; ++i) slow_back[i] = (first[i] > 0 ? T(1) : T(0.25)) * grad[i];
+    check(same(back, slow_back), "gradient of the activation");
 }
 
 template <class T>
@@ -234,24 +253,25 @@ void test_pooled_convolution(const Scene& s, int c_in, int c_out, bool with_back
     const Plan pool = make_plan(s.plan.out, output_sites(s.plan.out, g, 1), g);
     const std::size_t n = s.in.size() / 4, m = s.out.size() / 4, p = std::size_t(site_count(pool.out)), co = std::size_t(c_out), ci = std::size_t(c_in);
     const std::vector<T> features = random_values<T>(n * ci), weight = random_values<T>(co * std::size_t(s.geometry.volume()) * ci),
-                         bias = random_values<T>(co), background = random_values<T>(ci), pool_background = random_values<T>(co), grad = random_values<T>(p * co);
+                         bias = random_values<T>(co), background = random_values<T>(ci), grad_of_background = random_values<T>(co), grad = random_values<T>(p * co);
     const Convolution<T> args{features.data(), weight.data(), bias.data(), with_background ? background.data() : nullptr, c_in, c_out};
+    std::vector<T> pool_background(co);
+    convolution_background(s.plan, args, pool_background.data());
     const T* ground = with_background ? pool_background.data() : nullptr;
     std::vector<T> whole(m * co), expected(p * co), got(p * co);
     std::vector<std::int32_t> expected_rows(p * co), rows(p * co);
     convolution(s.plan, args, whole.data(), 2);
     max_pool(pool, whole.data(), ground, c_out, expected.data(), expected_rows.data(), 2);
-    pooled_convolution(s.plan, args, pool, ground, got.data(), rows.data(), 3);
+    pooled_convolution(s.plan, args, pool, got.data(), rows.data(), 3);
     check(same(got, expected) && same(rows, expected_rows), "convolution and max pool at once");
     Convolution<T> activated = args;
     activated.activation = Activation::leaky_relu;
     activated.slope = T(0.25);
-    pooled_convolution<T>(s.plan, activated, pool, ground, got.data(), nullptr, 2);
+    pooled_convolution<T>(s.plan, activated, pool, got.data(), nullptr, 2);
     convolution(s.plan, activated, whole.data(), 2);
+    convolution_background(s.plan, activated, pool_background.data());
     max_pool(pool, whole.data(), ground, c_out, expected.data(), expected_rows.data(), 2);
-    bool equal = true;  // the background is given to the pool before the activation in one case, after it in the other
-    for (std::size_t i = 0; i < got.size() && !with_background; ++i) equal = equal && got[i] == expected[i];
-    check(equal, "convolution, max pool and activation at once");
+    check(same(got, expected), "convolution, max pool and activation at once");
 
     std::vector<T> g_whole(m * co), g_ground(co), first;
     max_pool_backward(pool, grad.data(), expected_rows.data(), c_out, g_whole.data(), g_ground.data(), 2);
@@ -259,11 +279,12 @@ void test_pooled_convolution(const Scene& s, int c_in, int c_out, bool with_back
         for (int threads : {1, 3}) {
             max_pool(pool, whole.data(), ground, c_out, expected.data(), expected_rows.data(), 2);
             max_pool_backward(pool, grad.data(), expected_rows.data(), c_out, g_whole.data(), g_ground.data(), 2);
-            std::vector<T> a(features_too ? n * ci : 0), aw(weight.size()), ab(co), ag(ci), b(a), bw(aw), bb(ab), bg(ag), bp(co);
-            convolution_backward<T>(s.plan, args, g_whole.data(), {features_too ? a.data() : nullptr, aw.data(), ab.data(), with_background ? ag.data() : nullptr}, 2);
-            pooled_convolution_backward<T>(s.plan, args, pool, grad.data(), expected_rows.data(),
-                                           {features_too ? b.data() : nullptr, bw.data(), bb.data(), with_background ? bg.data() : nullptr}, bp.data(), threads);
-            check(same(a, b) && same(aw, bw) && same(ab, bb) && same(ag, bg) && same(g_ground, bp), "gradients of convolution and max pool at once");
+            for (std::size_t i = 0; i < co; ++i) g_ground[i] += grad_of_background[i];
+            std::vector<T> a(features_too ? n * ci : 0), aw(weight.size()), ab(co), ag(ci), b(a), bw(aw), bb(ab), bg(ag);
+            convolution_backward<T>(s.plan, args, g_whole.data(), g_ground.data(), {features_too ? a.data() : nullptr, aw.data(), ab.data(), with_background ? ag.data() : nullptr}, 2);
+            pooled_convolution_backward<T>(s.plan, args, pool, grad.data(), grad_of_background.data(), expected_rows.data(),
+                                           {features_too ? b.data() : nullptr, bw.data(), bb.data(), with_background ? bg.data() : nullptr}, threads);
+            check(same(a, b) && same(aw, bw) && same(ab, bb) && same(ag, bg), "gradients of convolution and max pool at once");
         }
 }
 

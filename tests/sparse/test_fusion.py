@@ -40,18 +40,20 @@ def everything(layers, case, background, *, watched):
     return y, torch.autograd.grad(loss, leaves, materialize_grads=True)
 
 
+@pytest.mark.parametrize("engine_name", ["native", "dense"])
 @pytest.mark.parametrize("background", [True, False], ids=["background", "none"])
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)
 @pytest.mark.parametrize("layers", CHAINS.values(), ids=CHAINS)
-def test_fused_is_the_same_as_one_after_the_other(layers, case, background, monkeypatch):
-    passes = []
-    fused = operators.pooled_convolution
-    monkeypatch.setattr(operators, "pooled_convolution", lambda *args: passes.append(1) or fused(*args))
-    with use_engine("native"):
+def test_fused_is_the_same_as_one_after_the_other(layers, case, background, engine_name, monkeypatch):
+    pools = []
+    fused = operators.convolution
+    monkeypatch.setattr(
+        operators, "convolution", lambda *args, pool, **rest: pools.append(pool) or fused(*args, pool=pool, **rest)
+    )
+    with use_engine(engine_name):
         one, gradients = everything(layers, case, background, watched=False)
-        assert passes == [1]
         other, expected = everything(layers, case, background, watched=True)
-        assert passes == [1]
+    assert [pool is not None for pool in pools] == [True, False]
     assert torch.equal(one.indices, other.indices)
     torch.testing.assert_close(one.features, other.features, rtol=0, atol=1e-5)
     if background:
@@ -91,9 +93,6 @@ def test_the_fused_operator_is_registered_as_torch_demands():
         x = SparseTensor(features, case.indices, case.shape, case.batch_size, background)
         sites, geometry = conv.output_sites(x)
         pool_sites, pool_geometry = pool.output_sites(sites, geometry.out_shape, x.batch_size)
-        ground = conv.background_of(background).detach().requires_grad_()
         weights = (conv.weight.detach().requires_grad_(), conv.bias.detach().requires_grad_())
-        place = (x.indices, sites, geometry.pack(), pool_sites, pool_geometry.pack(), "native")
-        torch.library.opcheck(
-            torch.ops.sparse3d.pooled_convolution.default, (features, *weights, background, ground, *place)
-        )
+        place = (x.indices, sites, geometry.pack(), 0.3, pool_sites, pool_geometry.pack(), "native")
+        torch.library.opcheck(torch.ops.sparse3d.convolution.default, (features, *weights, background, *place))

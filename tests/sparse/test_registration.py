@@ -48,7 +48,7 @@ def arguments(name, x, out, geometry, engine_name="native"):
     features, background = x.features.requires_grad_(), x.background.requires_grad_()
     return {
         "output_sites": (x.indices, geometry.pack(), engine_name),
-        "convolution": (features, weight, bias, background, *place),
+        "convolution": (features, weight, bias, background, *place[:3], 0.2, None, [], engine_name),
         "max_pool": (features, background, *place),
         "avg_pool": (features, background, *place),
     }[name]

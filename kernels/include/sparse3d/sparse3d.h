@@ -81,7 +81,12 @@ struct Convolution {
 template <class T>
 void convolution(const Plan& plan, const Convolution<T>& args, T* result, int threads);
 
-// Gradients of `convolution` without activation, given grad (m, c_out). Null pointers are not computed.
+// result (c_out): the output's own background, what a window without any site gives; after the activation.
+template <class T>
+void convolution_background(const Plan& plan, const Convolution<T>& args, T* result);
+
+// Gradients of `convolution` without activation, given grad (m, c_out) and, unless null, that of the output's background
+// (c_out). Null pointers are not computed.
 template <class T>
 struct ConvolutionGradients {
     T* features;    // (n, c_in)
@@ -90,23 +95,28 @@ struct ConvolutionGradients {
     T* background;  // (c_in)
 };
 template <class T>
-void convolution_backward(const Plan& plan, const Convolution<T>& args, const T* grad,
+void convolution_backward(const Plan& plan, const Convolution<T>& args, const T* grad, const T* grad_background,
                           const ConvolutionGradients<T>& result, int threads);
+
+// result (n) <- grad (n) where the activation's value (n) is above 0, else slope * grad; slope >= 0.
+template <class T>
+void leaky_relu_backward(const T* grad, const T* values, T slope, std::int64_t n, T* result, int threads);
 
 // values (m, channels) and the input row each came from, -1 for the background. Of equal values the first offset in
 // raster order wins. With background null only active inputs count. `rows` may be null.
 template <class T>
 void max_pool(const Plan& plan, const T* features, const T* background, int channels, T* values, std::int32_t* rows,
               int threads);
-// `max_pool` of `convolution` (with its activation), through the two plans; where the convolution is cheap its rows never
-// leave the cache. `rows`, which may be null, are rows of the convolution's output.
+// `max_pool` of `convolution` (with its activation and background), through the two plans; where the convolution is cheap
+// its rows never leave the cache. `rows`, which may be null, are rows of the convolution's output.
 template <class T>
-void pooled_convolution(const Plan& plan, const Convolution<T>& args, const Plan& pool_plan, const T* pool_background, T* values,
-                        std::int32_t* rows, int threads);
-// Its gradients given grad (m, c_out), for a convolution without activation.
+void pooled_convolution(const Plan& plan, const Convolution<T>& args, const Plan& pool_plan, T* values, std::int32_t* rows,
+                        int threads);
+// Its gradients given grad (m, c_out) and grad_background (c_out) or null, for a convolution without activation.
 template <class T>
 void pooled_convolution_backward(const Plan& plan, const Convolution<T>& args, const Plan& pool_plan, const T* grad,
-                                 const std::int32_t* rows, const ConvolutionGradients<T>& result, T* pool_background, int threads);
+                                 const T* grad_background, const std::int32_t* rows, const ConvolutionGradients<T>& result,
+                                 int threads);
 
 // grad (m, channels) -> features (n, channels), background (channels).
 template <class T>

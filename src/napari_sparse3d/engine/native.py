@@ -13,7 +13,7 @@ from torch import Tensor
 
 from napari_sparse3d import _kernels
 from napari_sparse3d.errors import EngineError
-from napari_sparse3d.sparse.engine import Engine
+from napari_sparse3d.sparse.engine import Engine, Fused
 from napari_sparse3d.sparse.window import Geometry, Triple
 
 _NO_ACTIVATION = 1.0  # as the slope of a leaky ReLU
@@ -23,7 +23,9 @@ _KERNELS = {
         name: getattr(_kernels, f"{name}_{suffix}")
         for name in (
             "convolution",
+            "convolution_background",
             "convolution_backward",
+            "leaky_relu_backward",
             "pooled_convolution",
             "pooled_convolution_backward",
             "max_pool",
@@ -81,21 +83,7 @@ class NativeEngine(Engine):
         self, features: Tensor, weight: Tensor, bias: Tensor | None, background: Tensor | None, plan: Any
     ) -> Tensor:
         features, weight, bias, background = _ready(features, weight, bias, background)
-        c_out, c_in = weight.shape[0], weight.shape[-1]
-        result = features.new_empty((plan.outputs, c_out))
-        _KERNELS[features.dtype]["convolution"](
-            plan,
-            features.data_ptr(),
-            weight.data_ptr(),
-            _address(bias),
-            _address(background),
-            c_in,
-            c_out,
-            _NO_ACTIVATION,
-            result.data_ptr(),
-            torch.get_num_threads(),
-        )
-        return result
+        return self._convolve(features, weight, bias, background, plan, _NO_ACTIVATION)
 
     def convolution_backward(  # noqa: D102
         self,
@@ -107,46 +95,42 @@ class NativeEngine(Engine):
         *,
         of_features: bool = True,
     ) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
-        features, grad, weight, background = _ready(features, grad, weight, background)
-        c_out, c_in = weight.shape[0], weight.shape[-1]
-        g_features = torch.empty_like(features) if of_features else features.new_empty(0)
-        g_weight = torch.empty_like(weight)
-        g_bias = weight.new_empty(c_out)
-        g_background = None if background is None else torch.zeros_like(background)
-        _KERNELS[features.dtype]["convolution_backward"](
-            plan,
-            grad.data_ptr(),
-            features.data_ptr(),
-            weight.data_ptr(),
-            _address(background),
-            c_in,
-            c_out,
-            g_features.data_ptr() if of_features else 0,
-            g_weight.data_ptr(),
-            g_bias.data_ptr(),
-            _address(g_background) if of_features else 0,
-            torch.get_num_threads(),
+        made = Fused(grad, None, None)  # without an activation nothing looks at the values
+        return self.fused_convolution_backward(
+            grad, None, made, features, weight, background, plan, of_features=of_features
         )
-        return g_features, g_weight, g_bias, g_background
 
-    fuses_pools = True
-
-    def pooled_convolution(  # noqa: D102
+    def fused_convolution(  # noqa: D102
         self,
         features: Tensor,
         weight: Tensor,
         bias: Tensor | None,
         background: Tensor | None,
         plan: Any,
-        pool_background: Tensor | None,
-        pool_plan: Any,
-    ) -> tuple[Tensor, Tensor]:
-        features, weight, bias, background, pool_background = _ready(
-            features, weight, bias, background, pool_background
-        )
+        *,
+        slope: float = _NO_ACTIVATION,
+        pool_plan: Any = None,
+        for_backward: bool = True,
+    ) -> Fused:
+        features, weight, bias, background = _ready(features, weight, bias, background)
         c_out, c_in = weight.shape[0], weight.shape[-1]
+        made_background = None
+        if background is not None:
+            made_background = features.new_empty(c_out)
+            _KERNELS[features.dtype]["convolution_background"](
+                plan,
+                weight.data_ptr(),
+                _address(bias),
+                background.data_ptr(),
+                c_in,
+                c_out,
+                slope,
+                made_background.data_ptr(),
+            )
+        if pool_plan is None:
+            return Fused(self._convolve(features, weight, bias, background, plan, slope), None, made_background)
         values = features.new_empty((pool_plan.outputs, c_out))
-        rows = torch.empty((pool_plan.outputs, c_out), dtype=torch.int32)
+        rows = torch.empty((pool_plan.outputs, c_out), dtype=torch.int32) if for_backward else None
         _KERNELS[features.dtype]["pooled_convolution"](
             plan,
             features.data_ptr(),
@@ -155,52 +139,89 @@ class NativeEngine(Engine):
             _address(background),
             c_in,
             c_out,
-            _NO_ACTIVATION,
+            slope,
             pool_plan,
-            _address(pool_background),
             values.data_ptr(),
-            rows.data_ptr(),
+            _address(rows),
             torch.get_num_threads(),
         )
-        return values, rows
+        return Fused(values, rows, made_background)
 
-    def pooled_convolution_backward(  # noqa: D102
+    def fused_convolution_backward(  # noqa: D102
         self,
         grad: Tensor,
-        rows: Tensor,
+        grad_background: Tensor | None,
+        made: Fused,
         features: Tensor,
         weight: Tensor,
         background: Tensor | None,
         plan: Any,
-        pool_plan: Any,
         *,
+        slope: float = _NO_ACTIVATION,
+        pool_plan: Any = None,
         of_features: bool = True,
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor | None, Tensor]:
-        features, grad, weight, background = _ready(features, grad, weight, background)
-        rows = rows.contiguous()
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
+        features, grad, grad_background, weight, background = _ready(
+            features, grad, grad_background, weight, background
+        )
         c_out, c_in = weight.shape[0], weight.shape[-1]
+        if slope != _NO_ACTIVATION:
+            grad = _leaky_relu_backward(grad, made.values, slope)
+            if grad_background is not None and made.background is not None:
+                grad_background = _leaky_relu_backward(grad_background, made.background, slope)
         g_features = torch.empty_like(features) if of_features else features.new_empty(0)
         g_weight = torch.empty_like(weight)
-        g_bias, g_pool_background = weight.new_empty(c_out), weight.new_empty(c_out)
+        g_bias = weight.new_empty(c_out)
         g_background = None if background is None else torch.zeros_like(background)
-        _KERNELS[features.dtype]["pooled_convolution_backward"](
+        given = (
             plan,
+            grad.data_ptr(),
+            _address(grad_background),
             features.data_ptr(),
             weight.data_ptr(),
             _address(background),
             c_in,
             c_out,
-            pool_plan,
-            grad.data_ptr(),
-            rows.data_ptr(),
+        )
+        results = (
             g_features.data_ptr() if of_features else 0,
             g_weight.data_ptr(),
             g_bias.data_ptr(),
             _address(g_background) if of_features else 0,
-            g_pool_background.data_ptr(),
             torch.get_num_threads(),
         )
-        return g_features, g_weight, g_bias, g_background, g_pool_background
+        kernels = _KERNELS[features.dtype]
+        if made.rows is None:
+            kernels["convolution_backward"](*given, *results)
+        else:
+            rows = made.rows.contiguous()
+            kernels["pooled_convolution_backward"](*given, pool_plan, rows.data_ptr(), *results)
+        return g_features, g_weight, g_bias, g_background
+
+    def _convolve(
+        self,
+        features: Tensor,
+        weight: Tensor,
+        bias: Tensor | None,
+        background: Tensor | None,
+        plan: Any,
+        slope: float,
+    ) -> Tensor:
+        c_out, c_in = weight.shape[0], weight.shape[-1]
+        result = features.new_empty((plan.outputs, c_out))
+        _KERNELS[features.dtype]["convolution"](
+            plan,
+            features.data_ptr(),
+            weight.data_ptr(),
+            _address(bias),
+            _address(background),
+            c_in,
+            c_out,
+            slope,
+            result.data_ptr(),
+            torch.get_num_threads(),
+        )
+        return result
 
     def max_pool(self, features: Tensor, background: Tensor | None, plan: Any) -> tuple[Tensor, Tensor]:  # noqa: D102
         features, background = _ready(features, background)
@@ -261,6 +282,15 @@ class NativeEngine(Engine):
             torch.get_num_threads(),
         )
         return features, background
+
+
+def _leaky_relu_backward(grad: Tensor, values: Tensor, slope: float) -> Tensor:
+    """Of tensors that :func:`_ready` has seen. Not torch's: its threads would wait, spinning, beside ours."""
+    result = torch.empty_like(grad)
+    _KERNELS[grad.dtype]["leaky_relu_backward"](
+        grad.data_ptr(), values.data_ptr(), slope, grad.numel(), result.data_ptr(), torch.get_num_threads()
+    )
+    return result
 
 
 def _address(tensor: Tensor | None) -> int:

@@ -20,10 +20,11 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import cache
 from importlib.metadata import entry_points
-from typing import Any, ClassVar, TypeVar, cast
+from typing import Any, ClassVar, NamedTuple, TypeVar, cast
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from napari_sparse3d.errors import DeviceMemoryError, EngineError
 from napari_sparse3d.sparse.window import Geometry, Triple
@@ -94,40 +95,92 @@ class Engine(ABC):
     def avg_pool_backward(self, grad: Tensor, plan: Any, *, over_active: bool) -> tuple[Tensor, Tensor]:
         """Gradients for features (N, C) and background (C,); ``over_active`` where the background was None."""
 
-    # -- optional: a convolution and the max pool after it, in one pass ----------------------------
+    # -- a convolution with what may follow it; an engine that does it in one pass overrides both --
 
-    fuses_pools: ClassVar[bool] = False
-    """Whether the two methods below are better than one operator after the other."""
-
-    def pooled_convolution(
+    def fused_convolution(
         self,
         features: Tensor,
         weight: Tensor,
         bias: Tensor | None,
         background: Tensor | None,
         plan: Any,
-        pool_background: Tensor | None,
-        pool_plan: Any,
-    ) -> tuple[Tensor, Tensor]:
-        """:meth:`max_pool` of :meth:`convolution`: values (P, C_out) and the rows of the convolution they are from."""
-        return self.max_pool(self.convolution(features, weight, bias, background, plan), pool_background, pool_plan)
+        *,
+        slope: float = 1.0,
+        pool_plan: Any = None,
+        for_backward: bool = True,
+    ) -> Fused:
+        """:meth:`convolution`, a leaky ReLU of this slope (1: none, 0: ReLU), and :meth:`max_pool`; background as well.
 
-    def pooled_convolution_backward(
+        Not ``for_backward``, nobody needs the rows that the maxima came from.
+        """
+        values = self.convolution(features, weight, bias, background, plan)
+        made = None if background is None else _background(weight, bias, background)
+        rows = None
+        if pool_plan is not None:
+            values, rows = self.max_pool(values, made, pool_plan)
+        if slope != 1:
+            values = functional.leaky_relu(values, slope)
+            made = None if made is None else functional.leaky_relu(made, slope)
+        return Fused(values, rows, made)
+
+    def fused_convolution_backward(
         self,
         grad: Tensor,
-        rows: Tensor,
+        grad_background: Tensor | None,
+        made: Fused,
         features: Tensor,
         weight: Tensor,
         background: Tensor | None,
         plan: Any,
-        pool_plan: Any,
         *,
+        slope: float = 1.0,
+        pool_plan: Any = None,
         of_features: bool = True,
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor | None, Tensor]:
-        """Gradients for features, weight, bias, background and the pool's background, from ``grad`` (P, C_out)."""
-        convolved, pool_background = self.max_pool_backward(grad, rows, pool_plan)
-        known = self.convolution_backward(convolved, features, weight, background, plan, of_features=of_features)
-        return *known, pool_background
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
+        """Gradients for features, weight, bias and background, from those of the values (P, C_out) and the background.
+
+        ``made``: what the forward pass gave; values and background are looked at where there is an activation.
+        """
+        if slope != 1:
+            grad = _leaky_relu_backward(grad, made.values, slope)
+            if grad_background is not None and made.background is not None:
+                grad_background = _leaky_relu_backward(grad_background, made.background, slope)
+        if made.rows is not None:
+            grad, of_pool = self.max_pool_backward(grad, made.rows, pool_plan)
+            if background is not None:
+                grad_background = of_pool if grad_background is None else grad_background + of_pool
+        known = self.convolution_backward(grad, features, weight, background, plan, of_features=of_features)
+        if grad_background is None or background is None:
+            return known
+        of_input, of_weight, of_bias, of_background = known
+        share = grad_background.to(weight.dtype)
+        of_weight = of_weight + share[:, None, None, None, None] * background
+        if of_background is not None:
+            of_background = of_background + (weight.sum((1, 2, 3)) * share[:, None]).sum(0)
+        return of_input, of_weight, of_bias + grad_background, of_background
+
+
+class Fused(NamedTuple):
+    """What :meth:`Engine.fused_convolution` gives."""
+
+    values: Tensor
+    """(P, C_out)."""
+    rows: Tensor | None
+    """(P, C_out) int32: the convolution's row behind each maximum, -1 for its background. None without a pool."""
+    background: Tensor | None
+    """(C_out,), or None where the input has none."""
+
+
+def _background(weight: Tensor, bias: Tensor | None, background: Tensor) -> Tensor:
+    """A site whose whole window is background: (sum of W) background + bias."""
+    # not a matrix product, which autocast would round
+    made = (weight.sum((1, 2, 3)) * background).sum(1)
+    return made if bias is None else made + bias
+
+
+def _leaky_relu_backward(grad: Tensor, values: Tensor, slope: float) -> Tensor:
+    result: Tensor = torch.ops.aten.leaky_relu_backward(grad, values, slope, True)
+    return result
 
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])

@@ -16,7 +16,7 @@ Size = int | Sequence[int]
 
 
 class _Convolution(nn.Module):
-    """Weights, window and the convolution of the background; subclasses say where the output sites are."""
+    """Weights and window; subclasses say where the output sites are."""
 
     def __init__(self, in_channels: int, out_channels: int, window: Window, *, bias: bool) -> None:
         super().__init__()
@@ -44,23 +44,22 @@ class _Convolution(nn.Module):
         if x.features.shape[1] != self.in_channels:
             raise ValueError(f"{type(self).__name__} expects {self.in_channels} channels, got {x.features.shape[1]}")
 
-    def _convolve(self, x: SparseTensor, out_indices: Tensor, geometry: Geometry) -> SparseTensor:
-        self.check_channels(x)
-        background = self.background_of(x.background)
-        features = operators.convolution(
-            x.features, self.weight, self.bias, x.background, x.indices, out_indices, geometry
+    def convolve(
+        self,
+        x: SparseTensor,
+        sites: tuple[Tensor, Geometry],
+        *,
+        slope: float = 1.0,
+        pool: tuple[Tensor, Geometry] | None = None,
+    ) -> SparseTensor:
+        """To these sites, and on through a leaky ReLU and a max pool; see :func:`operators.convolution`."""
+        if x.features.shape[1] != self.in_channels:
+            raise ValueError(f"{type(self).__name__} expects {self.in_channels} channels, got {x.features.shape[1]}")
+        made = operators.convolution(
+            x.features, self.weight, self.bias, x.background, x.indices, *sites, slope=slope, pool=pool
         )
-        if background is not None:
-            background = background.to(features.dtype)  # half under autocast
-        return SparseTensor._at(features, out_indices, geometry.out_shape, x.batch_size, background)
-
-    def background_of(self, background: Tensor | None) -> Tensor | None:
-        """A site whose whole window is background: (sum of W) background + bias."""
-        if background is None:
-            return None
-        # not a matrix product, which autocast would round
-        made = (self.weight.sum((1, 2, 3)) * background).sum(1)
-        return made if self.bias is None else made + self.bias
+        indices, geometry = sites if pool is None else pool
+        return SparseTensor._at(made.features, indices, geometry.out_shape, x.batch_size, made.background)
 
 
 class SparseConv3d(_Convolution):
@@ -90,7 +89,7 @@ class SparseConv3d(_Convolution):
 
     def forward(self, x: SparseTensor) -> SparseTensor:
         """(N, C_in) on a grid -> (M, C_out) on the grid that the window makes."""
-        return self._convolve(x, *self.output_sites(x))
+        return self.convolve(x, self.output_sites(x))
 
     def output_sites(self, x: SparseTensor) -> tuple[Tensor, Geometry]:
         """(M, 4) int32 [b, z, y, x], and the geometry that leads there."""
@@ -118,7 +117,7 @@ class SubMConv3d(_Convolution):
 
     def forward(self, x: SparseTensor) -> SparseTensor:
         """(N, C_in) -> (N, C_out) at the same sites."""
-        return self._convolve(x, *self.output_sites(x))
+        return self.convolve(x, self.output_sites(x))
 
     def output_sites(self, x: SparseTensor) -> tuple[Tensor, Geometry]:
         """The input's own sites."""
@@ -128,17 +127,14 @@ class SubMConv3d(_Convolution):
 class _Transposed(_Convolution):
     """The window's formula with input and output swapped."""
 
-    def background_of(self, background: Tensor | None) -> Tensor | None:
-        if background is None or self.window.stride == (1, 1, 1):
-            return super().background_of(background)
+    def _check_background(self, background: Tensor | None) -> None:
         # With a stride, each output phase meets other offsets: one vector stands for all only if nothing is added.
-        if bool((background != 0).any()):
+        if background is not None and self.window.stride != (1, 1, 1) and bool((background != 0).any()):
             raise ValueError(
                 f"{type(self).__name__} with stride {self.window.stride} would need one background for each output "
                 "phase, since its input's background is not zero; give the network's input background=None (missing "
                 "inputs add nothing), or leave out the biases before this layer"
             )
-        return self.weight.new_zeros(self.out_channels) if self.bias is None else self.bias
 
 
 class SparseInverseConv3d(_Transposed):
@@ -167,8 +163,9 @@ class SparseInverseConv3d(_Transposed):
                 f"{self.window.output_shape(paired.spatial_shape)}, not to this input's {x.spatial_shape}; "
                 "give the input of the layer that is undone, and that layer's window"
             )
+        self._check_background(x.background)
         geometry = Geometry(self.window, x.batch_size, x.spatial_shape, paired.spatial_shape, transposed=True)
-        return self._convolve(x, paired.indices, geometry)
+        return self.convolve(x, (paired.indices, geometry))
 
 
 class SparseConvTranspose3d(_Transposed):
@@ -191,8 +188,9 @@ class SparseConvTranspose3d(_Transposed):
     def forward(self, x: SparseTensor) -> SparseTensor:
         """(N, C_in) on a grid -> (M, C_out) on the grid that the window spreads it over."""
         shape = self.window.transposed_output_shape(x.spatial_shape, self.output_padding)
+        self._check_background(x.background)
         geometry = Geometry(self.window, x.batch_size, x.spatial_shape, shape, transposed=True)
-        return self._convolve(x, operators.output_sites(x.indices, geometry), geometry)
+        return self.convolve(x, (operators.output_sites(x.indices, geometry), geometry))
 
 
 def _window(kernel_size: Size, stride: Size, padding: Size, dilation: Size) -> Window:
