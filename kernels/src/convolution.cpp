@@ -401,7 +401,7 @@ void pooled_convolution(const Plan& plan, const Convolution<T>& args, const Plan
     }
     convolution_background(plan, before_pool, background.data());
     Prepared<T> prepared = prepare<T>(plan, product, nullptr, false, threads);
-    constexpr std::int64_t kPlanes = 4;
+    constexpr std::int64_t kPlanes = 2;
     const std::int64_t per_volume = (pool.out.z + kPlanes - 1) / kPlanes, tasks = pool.out.batch * per_volume;
     const auto range = [&](std::int64_t task) {
         const std::int64_t volume = task / per_volume, first = volume * pool.out.z + task % per_volume * kPlanes;

@@ -98,11 +98,6 @@ S3D_INLINE void write_lines(const SiteView& in, const Window& w, const Lines& li
     }
 }
 
-template <class T>
-S3D_INLINE Vec<T> leaky(Vec<T> v, T slope) {
-    return v > 0 ? v : slope * v;
-}
-
 // R outputs times V vectors of output channels over all steps of the window.
 template <class T, int R, int V>
 S3D_INLINE void window_rows(const T* const* cells, const int32_t* step, int steps, const T* packed, const T* start,
@@ -119,16 +114,21 @@ S3D_INLINE void window_rows(const T* const* cells, const int32_t* step, int step
         for (int r = 0; r < R; ++r)
             for (int v = 0; v < V; ++v) sum[r][v] += cells[r][at] * b[v];
     }
+    if (activate) {
+#pragma GCC unroll 16
+        for (int r = 0; r < R; ++r)
+#pragma GCC unroll 4
+            for (int v = 0; v < V; ++v) sum[r][v] = leaky<T>(sum[r][v], slope);
+    }
+    if (channels >= V * kLanes<T>) {
+#pragma GCC unroll 16
+        for (int r = 0; r < R; ++r)
+#pragma GCC unroll 4
+            for (int v = 0; v < V; ++v) store(result[r] + v * kLanes<T>, sum[r][v]);
+        return;
+    }
     for (int r = 0; r < R; ++r)
-        for (int v = 0; v < V; ++v) {
-            const Vec<T> value = activate ? leaky<T>(sum[r][v], slope) : sum[r][v];
-            T* to = result[r] + v * kLanes<T>;
-            const int rest = channels - v * kLanes<T>;
-            if (rest >= kLanes<T>)
-                store(to, value);
-            else
-                for (int c = 0; c < rest; ++c) to[c] = value[c];
-        }
+        for (int c = 0; c < channels; ++c) result[r][c] = sum[r][c / kLanes<T>][c % kLanes<T>];
 }
 
 template <class T, int V>

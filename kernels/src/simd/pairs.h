@@ -152,15 +152,5 @@ inline void find_pairs(const SiteView& in, const SiteView& out, const Window& w,
         }
 }
 
-// table (rows of the tile, offsets): the input row, or -1.
-S3D_INLINE void tabulate(const PairLists& lists, int rows, int offsets, int32_t* table) {
-    for (int i = 0; i < rows * offsets; ++i) table[i] = -1;
-    for (int k = 0; k < offsets; ++k) {
-        const int32_t* in = lists.in + int64_t(k) * lists.capacity;
-        const int32_t* out = lists.out + int64_t(k) * lists.capacity;
-        for (int i = 0; i < lists.count[k]; ++i) table[int64_t(out[i]) * offsets + k] = in[i];
-    }
-}
-
 }  // namespace S3D_ISA
 }  // namespace sparse3d

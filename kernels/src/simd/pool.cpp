@@ -1,5 +1,6 @@
-// Pools: each output row looks at its window once, channels in vectors. Gradients run over the input rows and look at the
-// windows that hold them (the reversed window), so no two rows of the result are written by two threads.
+// Pools. A maximum looks at the whole window of an output at once, so that it stays in registers; means and gradients add
+// offset by offset. Gradients run over the input rows and look at the windows that hold them (the reversed window), so no
+// two rows of the result are written by two threads.
 #include "pool.h"
 
 #include "few_channels.h"
@@ -12,128 +13,164 @@ namespace {
 S3D_INLINE int volume_of(const Window& w) { return w.kernel[0] * w.kernel[1] * w.kernel[2]; }
 S3D_INLINE int64_t row_of(const SiteView& sites, int64_t rank) { return sites.rows != nullptr ? sites.rows[rank] : rank; }
 
-struct Neighbours {
+// The pairs of some words, offset by offset.
+struct TilePairs {
     Tile tile;
-    const int32_t* table;  // (rows of the tile, volume): row of the other side, or -1
-    void* candidate;       // room for volume pointers
-    int32_t* origin;       // room for volume numbers
+    PairLists lists;
+    int volume;
+    Scratch rest;  // scratch memory that is left
 };
 
 template <class T>
-S3D_INLINE Neighbours neighbours(const PoolTask<T>& task, const Tile& t, void* memory) {
+S3D_INLINE TilePairs pairs_of(const PoolTask<T>& task, const Tile& t, void* memory) {
     const int volume = volume_of(task.window);
     Scratch scratch{static_cast<char*>(memory)};
     const PairLists lists = take_pair_lists(scratch, task.tile_rows, volume);
-    int32_t* table = scratch.take<int32_t>(size_t(t.rows) * size_t(volume));
     find_pairs(task.in, task.out, task.window, t.first, t.last, 0, volume, lists);
-    tabulate(lists, t.rows, volume, table);
-    return {t, table, scratch.take<const T*>(size_t(volume)), scratch.take<int32_t>(size_t(volume))};
+    return {t, lists, volume, scratch};
 }
 
-S3D_INLINE void store_rows(int32_t* to, VecOf<float>::ints from) {
-    typedef int32_t loose __attribute__((vector_size(kVectorBytes), aligned(4), may_alias));
-    *reinterpret_cast<loose*>(to) = from;
-}
-S3D_INLINE void store_rows(int32_t* to, VecOf<double>::ints from) {
-    for (int j = 0; j < kLanes<double>; ++j) to[j] = int32_t(from[j]);
+// Call f(n, input rows, output rows within the tile) for each offset.
+template <class F>
+S3D_INLINE void over_offsets(const TilePairs& pairs, F&& f) {
+    for (int k = 0; k < pairs.volume; ++k)
+        f(pairs.lists.count[k], pairs.lists.in + int64_t(k) * pairs.lists.capacity, pairs.lists.out + int64_t(k) * pairs.lists.capacity);
 }
 
-// Channels [first, last) one by one. A value that is not a number wins over all before it, as in torch.
+S3D_INLINE int tile_capacity(int tile_rows) { return tile_rows + kTileSlack; }
+
+// table (rows of the tile, offsets): the input row, or -1.
+S3D_INLINE void tabulate(const TilePairs& pairs, int32_t* table) {
+    for (int i = 0; i < pairs.tile.rows * pairs.volume; ++i) table[i] = -1;
+    int k = 0;
+    over_offsets(pairs, [&](int count, const int32_t* in, const int32_t* out) {
+        for (int i = 0; i < count; ++i) table[int64_t(out[i]) * pairs.volume + k] = in[i];
+        ++k;
+    });
+}
+
+// One output: `candidate` and `origin` of its window, in the order of the offsets.
 template <class T>
-void max_one_by_one(const PoolTask<T>& task, const T* const* candidate, const int32_t* origin, int n, int first, int last,
-                    T* values, int32_t* rows) {
+struct WindowRows {
+    const T* const* candidate;
+    const int32_t* origin;
+    int count;
+};
+
+// Channels [first, last), one by one. A value that is not a number wins over all before it, as in torch.
+template <class T>
+void exact_maxima(const WindowRows<T>& window, int first, int last, T* values, int32_t* rows) {
     for (int c = first; c < last; ++c) {
-        T best = candidate[0][c];
-        int32_t from = origin[0];
-        for (int k = 1; k < n; ++k) {
-            const T v = candidate[k][c];
+        T best = window.candidate[0][c];
+        int32_t from = window.origin[0];
+        for (int k = 1; k < window.count; ++k) {
+            const T v = window.candidate[k][c];
             if (v > best || v != v) {
                 best = v;
-                from = origin[k];
+                from = window.origin[k];
             }
         }
-        values[c] = task.leaky && !(best > 0) ? task.slope * best : best;
+        values[c] = best;
         if (rows != nullptr) rows[c] = from;
     }
 }
 
-// V vectors of channels at once.
-template <class T, int V>
-S3D_INLINE void max_of_candidates(const PoolTask<T>& task, const T* const* candidate, const int32_t* origin, int n, int c,
-                                  T* values, int32_t* rows) {
-    using Ints = typename VecOf<T>::ints;
-    Vec<T> best[V];
-    Ints from[V], odd[V];  // odd: not a number, looked at afterwards to keep the loop short
+// V vectors of channels at once. False, with nothing of use written, where a value is not finite.
+template <int V, bool kOrigins>
+S3D_INLINE bool fast_maxima(const WindowRows<float>& window, int c, float* values, int32_t* rows) {
+    using Ints = VecOf<float>::ints;
+    typedef int32_t loose_ints __attribute__((vector_size(kVectorBytes), aligned(4), may_alias));
+    constexpr int L = kLanes<float>;
+    Vec<float> best[V], odd[V];
+    Ints from[V];
     for (int v = 0; v < V; ++v) {
-        best[v] = load(candidate[0] + c + v * kLanes<T>);
-        from[v] = Ints{} + origin[0];
-        odd[v] = best[v] != best[v];
+        best[v] = load(window.candidate[0] + c + v * L);
+        odd[v] = best[v] * 0.0f;
+        from[v] = Ints{} + window.origin[0];
     }
-    if (rows != nullptr) {
-        for (int k = 1; k < n; ++k)
-            for (int v = 0; v < V; ++v) {
-                const Vec<T> value = load(candidate[k] + c + v * kLanes<T>);
+    for (int k = 1; k < window.count; ++k)
+        for (int v = 0; v < V; ++v) {
+            const Vec<float> value = load(window.candidate[k] + c + v * L);
+            if (kOrigins) {
                 const Ints better = value > best[v];
-                odd[v] |= value != value;
-                best[v] = better ? value : best[v];
-                from[v] = better ? Ints{} + origin[k] : from[v];
+                from[v] = better ? Ints{} + window.origin[k] : from[v];
             }
-        for (int v = 0; v < V; ++v) store_rows(rows + c + v * kLanes<T>, from[v]);
-    } else {
-        for (int k = 1; k < n; ++k)
-            for (int v = 0; v < V; ++v) {
-                const Vec<T> value = load(candidate[k] + c + v * kLanes<T>);
-                odd[v] |= value != value;
-                best[v] = value > best[v] ? value : best[v];
-            }
-    }
-    bool any_odd = false;
+            best[v] = value > best[v] ? value : best[v];
+            odd[v] += value * 0.0f;
+        }
+    bool finite = true;
     for (int v = 0; v < V; ++v) {
-        for (int j = 0; j < kLanes<T>; ++j) any_odd |= odd[v][j] != 0;
-        store(values + c + v * kLanes<T>, task.leaky ? (best[v] > 0 ? best[v] : task.slope * best[v]) : best[v]);
+        store(values + c + v * L, best[v]);  // the activation comes later: this may not be the maximum
+        if (kOrigins) *reinterpret_cast<loose_ints*>(rows + c + v * L) = from[v];
+        finite &= all_zero(odd[v]);
     }
-    if (any_odd) max_one_by_one(task, candidate, origin, n, c, c + V * kLanes<T>, values, rows);
+    return finite;
+}
+
+template <int V>
+S3D_INLINE void maxima(const WindowRows<float>& window, int c, float* values, int32_t* rows) {
+    const bool finite = rows != nullptr ? fast_maxima<V, true>(window, c, values, rows) : fast_maxima<V, false>(window, c, values, rows);
+    if (!finite) exact_maxima(window, c, c + V * kLanes<float>, values, rows);
+}
+
+S3D_INLINE void maxima(const WindowRows<float>& window, int channels, float* values, int32_t* rows) {
+    constexpr int L = kLanes<float>;
+    int c = 0;
+    for (; c + 2 * L <= channels; c += 2 * L) maxima<2>(window, c, values, rows);
+    for (; c + L <= channels; c += L) maxima<1>(window, c, values, rows);
+    exact_maxima(window, c, channels, values, rows);
+}
+S3D_INLINE void maxima(const WindowRows<double>& window, int channels, double* values, int32_t* rows) {
+    exact_maxima(window, 0, channels, values, rows);
 }
 
 }  // namespace
 
 template <class T>
 size_t pool_scratch(const PoolTask<T>& task) {
-    const int volume = volume_of(task.window);
-    return pair_lists_bytes(task.tile_rows, volume) + size_t(task.tile_rows + kTileSlack) * size_t(volume) * 4 +
-           size_t(volume) * 12 + 3 * 64;
+    const size_t volume = size_t(volume_of(task.window));
+    return pair_lists_bytes(task.tile_rows, int(volume)) + size_t(tile_capacity(task.tile_rows)) * volume * 4 + volume * 12 + 4 * 64;
 }
 
 template <class T>
 void max_pool_words(const PoolTask<T>& task, uint32_t first_word, uint32_t last_word, void* memory) {
-    const Neighbours near = neighbours(task, words_as_tile(task.out, first_word, last_word), memory);
-    const int volume = volume_of(task.window), channels = task.channels;
-    const T** candidate = static_cast<const T**>(near.candidate);
-    int32_t* origin = near.origin;
-    for (int i = 0; i < near.tile.rows; ++i) {
-        const int32_t* table = near.table + int64_t(i) * volume;
-        const int64_t row = row_of(task.out, near.tile.rank + i);
+    TilePairs pairs = pairs_of(task, words_as_tile(task.out, first_word, last_word), memory);
+    const int volume = pairs.volume, channels = task.channels;
+    int32_t* table = pairs.rest.template take<int32_t>(size_t(tile_capacity(task.tile_rows)) * size_t(volume));
+    const T** candidate = pairs.rest.template take<const T*>(size_t(volume));
+    int32_t* few = pairs.rest.template take<int32_t>(size_t(volume));
+    tabulate(pairs, table);
+    for (int i = 0; i < pairs.tile.rows; ++i) {
+        const int32_t* near = table + int64_t(i) * volume;
+        const int64_t row = row_of(task.out, pairs.tile.rank + i);
         T* values = task.values + row * channels;
         int32_t* rows = task.rows != nullptr ? task.rows + row * channels : nullptr;
-        // The candidates in order of offsets; without a background only those that are there. All missing inputs hold the
-        // same values, so the first of them stands for all.
-        int n = 0;
-        bool missing = task.background == nullptr;
-        for (int k = 0; k < volume; ++k) {
-            if (table[k] < 0 && missing) continue;
-            missing = missing || table[k] < 0;
-            candidate[n] = table[k] < 0 ? task.background : task.features + int64_t(table[k]) * channels;
-            origin[n++] = table[k];
+        WindowRows<T> window{candidate, near, volume};
+        if (task.background != nullptr) {
+            // No branch: a missing input is one more that holds the background.
+            for (int k = 0; k < volume; ++k) {
+                const T* there = task.features + int64_t(near[k]) * channels;
+                candidate[k] = near[k] < 0 ? task.background : there;
+            }
+        } else {
+            window = {candidate, few, 0};
+            for (int k = 0; k < volume; ++k) {
+                candidate[window.count] = task.features + int64_t(near[k]) * channels;
+                few[window.count] = near[k];
+                window.count += near[k] >= 0;
+            }
         }
-        if (n == 0) {
+        if (window.count > 0) {
+            maxima(window, channels, values, rows);
+        } else {
             for (int c = 0; c < channels; ++c) values[c] = 0;
             for (int c = 0; c < channels && rows != nullptr; ++c) rows[c] = -1;
-            continue;
         }
-        int c = 0;
-        for (; c + 2 * kLanes<T> <= channels; c += 2 * kLanes<T>) max_of_candidates<T, 2>(task, candidate, origin, n, c, values, rows);
-        for (; c + kLanes<T> <= channels; c += kLanes<T>) max_of_candidates<T, 1>(task, candidate, origin, n, c, values, rows);
-        max_one_by_one(task, candidate, origin, n, c, channels, values, rows);
+        if (task.leaky) {
+            int c = 0;
+            for (; c + kLanes<T> <= channels; c += kLanes<T>) store(values + c, leaky<T>(load(values + c), task.slope));
+            for (; c < channels; ++c) values[c] = values[c] > 0 ? values[c] : task.slope * values[c];
+        }
     }
 }
 
@@ -145,26 +182,21 @@ void max_pool_tile(const PoolTask<T>& task, int64_t index, void* memory) {
 
 // Call f(row, other row) for every pair of the words [first, last), offset by offset, with `values` of their rows at zero.
 template <class T, class F>
-S3D_INLINE void over_pairs(const PoolTask<T>& task, const Tile& t, void* memory, F&& f) {
-    const int volume = volume_of(task.window);
-    Scratch scratch{static_cast<char*>(memory)};
-    const PairLists lists = take_pair_lists(scratch, task.tile_rows, volume);
-    find_pairs(task.in, task.out, task.window, t.first, t.last, 0, volume, lists);
+S3D_INLINE void over_pairs(const PoolTask<T>& task, const TilePairs& pairs, F&& f) {
+    const Tile& t = pairs.tile;
     for (int i = 0; i < t.rows; ++i) {
         T* values = task.values + row_of(task.out, t.rank + i) * task.channels;
         for (int c = 0; c < task.channels; ++c) values[c] = 0;
     }
-    for (int k = 0; k < volume; ++k) {
-        const int32_t* in = lists.in + int64_t(k) * lists.capacity;
-        const int32_t* out = lists.out + int64_t(k) * lists.capacity;
-        for (int i = 0; i < lists.count[k]; ++i) f(row_of(task.out, t.rank + out[i]), int64_t(in[i]));
-    }
+    over_offsets(pairs, [&](int count, const int32_t* in, const int32_t* out) {
+        for (int i = 0; i < count; ++i) f(row_of(task.out, t.rank + out[i]), int64_t(in[i]));
+    });
 }
 
 template <class T>
 void max_pool_gradient_words(const PoolTask<T>& task, uint32_t first, uint32_t last, void* memory) {
     const int channels = task.channels;
-    over_pairs(task, words_as_tile(task.out, first, last), memory, [&](int64_t row, int64_t pooled) {
+    over_pairs(task, pairs_of(task, words_as_tile(task.out, first, last), memory), [&](int64_t row, int64_t pooled) {
         T* values = task.values + row * channels;
         const T* grad = task.features + pooled * channels;
         const int32_t* origin = task.origin + pooled * channels;
@@ -238,25 +270,32 @@ void pooled_convolution_planes(const ConvolutionTask<T>& convolution, const Pool
 
 template <class T>
 void avg_pool_tile(const PoolTask<T>& task, int64_t index, void* memory) {
-    const Neighbours near = neighbours(task, tile_at(task.out, task.tile_rows, index), memory);
-    const int volume = volume_of(task.window), channels = task.channels;
-    for (int i = 0; i < near.tile.rows; ++i) {
-        const int32_t* table = near.table + int64_t(i) * volume;
-        const int64_t row = row_of(task.out, near.tile.rank + i);
-        T* values = task.values + row * channels;
-        int active = 0;
-        for (int k = 0; k < volume; ++k) active += table[k] >= 0;
-        const T background_weight = T(volume - active);
+    TilePairs pairs = pairs_of(task, tile_at(task.out, task.tile_rows, index), memory);
+    const Tile& tile = pairs.tile;
+    const int volume = pairs.volume, channels = task.channels;
+    int32_t* active = pairs.rest.template take<int32_t>(size_t(tile_capacity(task.tile_rows)));
+    for (int i = 0; i < tile.rows; ++i) active[i] = 0;
+    over_offsets(pairs, [&](int count, const int32_t*, const int32_t* out) {
+        for (int i = 0; i < count; ++i) ++active[out[i]];
+    });
+    for (int i = 0; i < tile.rows; ++i) {
+        const int64_t row = row_of(task.out, tile.rank + i);
+        const T background_weight = T(volume - active[i]);
         for (int c = 0; c < channels; ++c)
-            values[c] = task.background != nullptr ? background_weight * task.background[c] : T(0);
-        for (int k = 0; k < volume; ++k) {
-            if (table[k] < 0) continue;
-            const T* from = task.features + int64_t(table[k]) * channels;
+            task.values[row * channels + c] = task.background != nullptr ? background_weight * task.background[c] : T(0);
+        if (task.counts != nullptr) task.counts[row] = T(active[i]);
+    }
+    over_offsets(pairs, [&](int count, const int32_t* in, const int32_t* out) {
+        for (int i = 0; i < count; ++i) {
+            T* values = task.values + row_of(task.out, tile.rank + out[i]) * channels;
+            const T* from = task.features + int64_t(in[i]) * channels;
             for (int c = 0; c < channels; ++c) values[c] += from[c];
         }
-        const int members = task.background != nullptr ? volume : active;
+    });
+    for (int i = 0; i < tile.rows; ++i) {
+        T* values = task.values + row_of(task.out, tile.rank + i) * channels;
+        const int members = task.background != nullptr ? volume : active[i];
         for (int c = 0; c < channels && members > 1; ++c) values[c] /= T(members);
-        if (task.counts != nullptr) task.counts[row] = T(active);
     }
 }
 
@@ -264,7 +303,7 @@ void avg_pool_tile(const PoolTask<T>& task, int64_t index, void* memory) {
 template <class T>
 void avg_pool_gradient_tile(const PoolTask<T>& task, int64_t index, void* memory) {
     const int channels = task.channels;
-    over_pairs(task, tile_at(task.out, task.tile_rows, index), memory, [&](int64_t row, int64_t pooled) {
+    over_pairs(task, pairs_of(task, tile_at(task.out, task.tile_rows, index), memory), [&](int64_t row, int64_t pooled) {
         T* values = task.values + row * channels;
         const T* grad = task.features + pooled * channels;
         const T scale = task.scale[pooled];

@@ -50,6 +50,25 @@ S3D_INLINE void store(T* p, Vec<T> v) {
     *reinterpret_cast<typename VecOf<T>::loose*>(p) = v;
 }
 
+// Whether no lane is above, below or not a number.
+S3D_INLINE bool all_zero(Vec<float> v) {
+#if defined(__AVX512F__)
+    return _mm512_cmp_ps_mask((__m512)v, _mm512_setzero_ps(), _CMP_NEQ_UQ) == 0;
+#elif defined(__AVX2__)
+    return _mm256_movemask_ps(_mm256_cmp_ps((__m256)v, _mm256_setzero_ps(), _CMP_NEQ_UQ)) == 0;
+#else
+    int32_t all = -1;
+    const VecOf<float>::ints is_zero = v == Vec<float>{};
+    for (int j = 0; j < kLanes<float>; ++j) all &= is_zero[j];
+    return all != 0;
+#endif
+}
+
+template <class T>
+S3D_INLINE Vec<T> leaky(Vec<T> v, T slope) {
+    return v > 0 ? v : slope * v;
+}
+
 S3D_INLINE int min(int a, int b) { return a < b ? a : b; }
 S3D_INLINE int popcount(uint64_t bits) { return __builtin_popcountll(bits); }
 S3D_INLINE int lowest(uint64_t bits) { return __builtin_ctzll(bits); }
