@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import tarfile
 from dataclasses import dataclass
 from functools import lru_cache
@@ -22,6 +23,7 @@ class Reference:
 
     file: str
     shape: tuple[int, ...]
+    spacing: np.ndarray
     affine: np.ndarray
     low: float
     high: float
@@ -37,6 +39,13 @@ class Case:
     folder: Path
     references: tuple[Reference, ...]
     published: tuple[Path, ...]
+
+
+def case_names() -> list[str]:
+    """The names of all cases; none where the collection is not there."""
+    here = Path(__file__).resolve().parents[2] / "shared" / "data"
+    data = Path(os.environ.get("SPARSE3D_DATA", here))
+    return [item["case"] for item in manifest(data)] if (data / "dicom" / "manifest.json").is_file() else []
 
 
 @lru_cache(maxsize=1)
@@ -60,6 +69,7 @@ def case_of(data: Path, name: str, scratch: Path) -> Case:
         Reference(
             item["file"],
             tuple(item["shape_ras"]),
+            np.array(item["zooms_ras"][:3]),
             np.array(item["affine_ras"]),
             item["min"],
             item["max"],

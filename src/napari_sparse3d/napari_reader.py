@@ -44,7 +44,7 @@ def read_layers(path: PathOrPaths) -> list[Any]:
     """
     from napari_sparse3d.errors import ReadError
     from napari_sparse3d.io.read import only_series
-    from napari_sparse3d.io.scan import scan
+    from napari_sparse3d.io.scanning import scan
 
     found = scan(path)
     try:

@@ -300,7 +300,7 @@ def test_echoes_are_volumes_of_their_own(tmp_path: Path) -> None:
         ({"PixelSpacing": None}, "missing spacing"),
         ({"PixelSpacing": [0, 0]}, "missing spacing"),
         ({"PixelSpacing": [-1, 1]}, "missing spacing"),
-        ({"SOPClassUID": "1.2.840.10008.5.1.4.1.1.7"}, "not a volume"),
+        ({"SOPClassUID": "1.2.840.10008.5.1.4.1.1.1.1"}, "not a volume"),
         ({"PhotometricInterpretation": "PALETTE COLOR"}, "colour"),
         ({"BitsAllocated": 12}, "unreadable"),
     ],

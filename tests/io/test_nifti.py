@@ -7,6 +7,7 @@ import itertools
 import os
 import subprocess
 import sys
+import tracemalloc
 from pathlib import Path
 
 import nibabel
@@ -214,6 +215,38 @@ def test_series_in_time(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="frame must be 0 to 4, got 5"):
         read_volume(tmp_path / "a.nii.gz", frame=5)
     np.testing.assert_array_equal(read_sequence(tmp_path / "a.nii.gz").data, data.T)
+
+
+@pytest.mark.parametrize("name", ["a.nii", "a.nii.gz", "b.nii.gz", "a.mgz"])
+def test_one_volume_of_a_series_in_time_is_read_alone(name: str, tmp_path: Path) -> None:
+    data = np.arange(40 * 30 * 20 * 50, dtype=np.int32).reshape(40, 30, 20, 50)
+    if name == "b.nii.gz":
+        data = data[..., None]  # a fifth axis with one place
+    image = (
+        nibabel.MGHImage(data, np.eye(4)) if name.endswith("mgz") else nibabel.Nifti2Image(data, np.eye(4), dtype="i4")
+    )
+    nibabel.save(image, tmp_path / name)
+    del image
+    read_volume(tmp_path / name, frame=0)  # what the first use of a library keeps does not count
+    tracemalloc.start()
+    volume = read_volume(tmp_path / name, frame=37)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    expected = canonical_by_trying(data.reshape(40, 30, 20, 50)[..., 37], np.eye(4))[0]
+    np.testing.assert_array_equal(volume.data, expected)
+    assert peak < 5 * volume.data.nbytes < data.nbytes / 9
+
+
+def test_scaling_of_one_volume(tmp_path: Path) -> None:
+    data = np.arange(2 * 3 * 4 * 5, dtype=np.int16).reshape(2, 3, 4, 5)
+    image = _image(data)
+    image.header.set_slope_inter(0.5, -3)
+    image.header.set_data_dtype(np.int16)
+    nibabel.save(image, tmp_path / "a.nii.gz")
+    whole = read_sequence(tmp_path / "a.nii.gz")
+    np.testing.assert_array_equal(whole.data, data.T * 0.5 - 3)
+    for t in range(5):
+        np.testing.assert_array_equal(read_volume(tmp_path / "a.nii.gz", frame=t).data, whole.data[t])
 
 
 def test_complex_needs_magnitude(tmp_path: Path) -> None:

@@ -43,7 +43,9 @@ def what_begins(head: bytes) -> str:
 _BOMB_BYTES, _BOMB_RATIO = 2 * 1024**3, 500
 
 
-def check_claim(n_bytes: int, stored_bytes: int, *, what: str, compressed: bool) -> None:
+def check_claim(
+    n_bytes: int, stored_bytes: int, *, what: str, compressed: bool, least_bytes: int | None = None
+) -> None:
     """Refuse a header that claims more voxels than the file can hold or than this machine can.
 
     Parameters
@@ -56,6 +58,8 @@ def check_claim(n_bytes: int, stored_bytes: int, *, what: str, compressed: bool)
         What claims it, for the message (``"the NIfTI header"``).
     compressed : bool
         Whether the stored bytes are deflated.
+    least_bytes : int, optional
+        The least that is read at a time (one volume of a series in time); all of it unless told.
 
     Raises
     ------
@@ -73,7 +77,7 @@ def check_claim(n_bytes: int, stored_bytes: int, *, what: str, compressed: bool)
             f"{what} claims {_size(n_bytes)} of voxels from {_size(stored_bytes)} compressed: no scan shrinks so far; "
             "unpack it first if it is sound"
         )
-    check_memory(n_bytes, what=what)
+    check_memory(n_bytes if least_bytes is None else least_bytes, what=what)
 
 
 def check_memory(n_bytes: int, *, what: str) -> None:

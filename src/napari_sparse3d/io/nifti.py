@@ -15,6 +15,7 @@ from typing import Any
 
 import nibabel
 import numpy as np
+from nibabel.arrayproxy import ArrayProxy
 from nibabel.filebasedimages import ImageFileError
 from nibabel.spatialimages import HeaderDataError
 from numpy.typing import NDArray
@@ -22,12 +23,10 @@ from numpy.typing import NDArray
 from napari_sparse3d.errors import ReadError
 from napari_sparse3d.io.faults import Fault, FaultKind
 from napari_sparse3d.io.intensity import refuse_all_nan, rescaled, unit_and_modality
-from napari_sparse3d.io.limits import MAX_HEADER_BYTES, check_claim, what_begins
+from napari_sparse3d.io.limits import MAX_HEADER_BYTES, check_claim, check_memory, what_begins
 from napari_sparse3d.io.naming import LABEL_NAME, safe_file_name
 from napari_sparse3d.io.orientation import axis_codes, canonical, shear_degrees
 from napari_sparse3d.io.series import SeriesInfo, VolumeSequence
-
-SUFFIXES = (".nii", ".nii.gz", ".hdr", ".img", ".hdr.gz", ".img.gz", ".mgz", ".mgh")
 
 _MM_PER_UNIT = {0: 1.0, 1: 1000.0, 2: 1.0, 3: 0.001}  # NIfTI-1 xyzt_units: unknown, metre, mm, micron
 _LIBRARY_ERRORS = (
@@ -126,10 +125,16 @@ def _open(path: Path) -> Any:
     if not isinstance(image, (nibabel.Nifti1Pair, nibabel.AnalyzeImage, nibabel.MGHImage)):
         raise ReadError(f"the file is a {type(image).__name__}, not NIfTI, Analyze or MGH; convert it to NIfTI first")
     holder = Path(str(image.file_map["image"].filename))
-    n_bytes = int(np.prod([int(n) for n in image.shape], dtype=object)) * image.get_data_dtype().itemsize
     compressed = holder.suffix.lower() in (".gz", ".mgz")
-    check_claim(n_bytes, holder.stat().st_size, what="the header", compressed=compressed)
+    check_claim(
+        _n_bytes(image, image.shape), holder.stat().st_size, what="the header", compressed=compressed,
+        least_bytes=_n_bytes(image, image.shape[:3]),
+    )  # fmt: skip
     return image
+
+
+def _n_bytes(image: Any, shape: Sequence[int]) -> int:
+    return int(np.prod([int(n) for n in shape], dtype=object)) * int(image.get_data_dtype().itemsize)
 
 
 def _check_first_bytes(path: Path) -> None:
@@ -334,16 +339,28 @@ def _disagreement(image: Any, affine: NDArray[np.float64], to_mm: float) -> list
 
 
 def _voxels(image: Any, frames: Sequence[int] | None) -> NDArray[Any]:
-    """(x, y, z, t), scaled; integers stay integers where the scaling leaves them so."""
+    """(x, y, z, t), scaled; integers stay integers where the scaling leaves them so. Only ``frames`` are read."""
     proxy = image.dataobj
-    x, y, z = _spatial_shape(image)
-    raw = np.asanyarray(proxy.get_unscaled())
-    raw = raw.reshape(x, y, z, -1, order="F")
-    if frames is not None:
-        raw = raw[..., list(frames)]
+    raw = _stored(proxy, _spatial_shape(image), frames)
     slope, intercept = float(np.nan_to_num(proxy.slope, nan=1.0)), float(np.nan_to_num(proxy.inter, nan=0.0))
     if not (np.isfinite(slope) and np.isfinite(intercept)):
         raise ReadError(f"the header's scaling is not finite (slope {slope}, intercept {intercept}); repair the header")
     if raw.dtype.kind == "c":
         return np.asarray(raw * slope + intercept)
     return rescaled(raw, 1.0 if slope == 0 else slope, intercept)
+
+
+def _stored(proxy: Any, shape: tuple[int, int, int], frames: Sequence[int] | None) -> NDArray[Any]:
+    """(x, y, z, t) as stored."""
+    n_frames = int(np.prod(proxy.shape[3:], dtype=int))
+    chosen = range(n_frames) if frames is None else frames
+    check_memory(int(np.prod(shape)) * len(chosen) * proxy.dtype.itemsize, what="the header")
+    if len(chosen) == n_frames:
+        whole: NDArray[Any] = np.asanyarray(proxy.get_unscaled()).reshape(*shape, -1, order="F")
+        return whole if frames is None else whole[..., list(frames)]
+    # a proxy of the same file without its scaling: a slice of it reads that slice alone
+    unscaled: Any = ArrayProxy(  # type: ignore[no-untyped-call]
+        proxy.file_like, (proxy.shape, proxy.dtype, proxy.offset, 1.0, 0.0), order=proxy.order
+    )
+    only = (0,) * (len(proxy.shape) - 4)  # a fifth axis and beyond has one place
+    return np.stack([np.asanyarray(unscaled[(..., t, *only)]) for t in chosen], axis=-1)

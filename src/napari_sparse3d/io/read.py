@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from napari_sparse3d.errors import InputError, ReadError
-from napari_sparse3d.io.scan import PathLike, scan
+from napari_sparse3d.io.scanning import PathLike, scan
 from napari_sparse3d.io.series import DAMAGED, SeriesInfo, VolumeSequence
 from napari_sparse3d.volume import Volume
 

@@ -43,21 +43,26 @@ _WANTED = (
     "PixelSpacing", "BitsAllocated", "BitsStored", "PixelRepresentation", "PixelPaddingValue", "WindowCenter",
     "WindowWidth", "RescaleIntercept", "RescaleSlope", "RescaleType", "ModalityLUTSequence", "Units",
     "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence", "GridFrameOffsetVector", "DoseGridScaling",
-    "SpecificCharacterSet",
+    "DoseUnits", "DetectorInformationSequence", "SliceVector", "TimeSlotVector", "SpecificCharacterSet",
 )  # fmt: skip
 PHILIPS_SCALE_SLOPE = 0x2005100E
 SIEMENS_CSA_IMAGE = 0x00291010
 SIEMENS_MOSAIC_COUNT = 0x0019100A
-UIH_GRID = 0x00651050
-_PRIVATE = (PHILIPS_SCALE_SLOPE, SIEMENS_CSA_IMAGE, SIEMENS_MOSAIC_COUNT, UIH_GRID)
+UIH_GRID_COUNT = 0x00651050
+UIH_GRID_SLICES = 0x00651051
+_PRIVATE_VR = {
+    PHILIPS_SCALE_SLOPE: b"FL", SIEMENS_CSA_IMAGE: b"OB", SIEMENS_MOSAIC_COUNT: b"US", UIH_GRID_COUNT: b"DS",
+    UIH_GRID_SLICES: b"SQ",
+}  # fmt: skip
+"""Value representations by the vendors' conformance statements: in implicit files nothing else tells them."""
 TAGS: list[Any] = [
     *sorted(tag for tag in map(tag_for_keyword, (*_WANTED, *IDENTIFYING)) if tag is not None),
-    *_PRIVATE,
+    *_PRIVATE_VR,
 ]
 """All that is read of a header; nothing else of it is ever looked at."""
 _TAG_OF = {keyword: tag for keyword in (*_WANTED, *IDENTIFYING) if (tag := tag_for_keyword(keyword)) is not None}
 _WANTED_VR = {tag: dictionary_VR(tag)[:2].encode() for tag in _TAG_OF.values()}
-_WANTED_VR.update(dict.fromkeys(_PRIVATE, b""))
+_WANTED_VR.update(_PRIVATE_VR)
 """Tag to value representation."""
 
 PARSE_ERRORS = (
@@ -116,8 +121,8 @@ class FileHeader:
     def private(self, tag: int) -> Any:
         """The value of a private element, ``None`` where it is absent."""
         if self.dataset is not None:
-            return self.dataset[tag].value if tag in self.dataset else None
-        return self.values.get(tag)
+            return private_value(self.dataset, tag)
+        return _of_unknown_vr(tag, self.values.get(tag), little=True)
 
 
 def read_header(path: Path) -> FileHeader:
@@ -226,6 +231,22 @@ def can_decode(transfer_syntax: str) -> bool:
         return bool(get_decoder(UID(transfer_syntax)).is_available)
     except (NotImplementedError, ValueError):
         return False
+
+
+def private_value(dataset: Dataset, tag: int) -> Any:
+    """The value of a private element of a data set, ``None`` where it is absent."""
+    if tag not in dataset:
+        return None
+    _, little = dataset.original_encoding
+    return _of_unknown_vr(tag, dataset[tag].value, little=little is not False)
+
+
+def _of_unknown_vr(tag: int, value: Any, *, little: bool) -> Any:
+    """A number that came as bytes, since its file or an archive did not know the private element (VR UN)."""
+    if not isinstance(value, bytes) or tag not in (PHILIPS_SCALE_SLOPE, SIEMENS_MOSAIC_COUNT):
+        return value
+    code, order = "f" if tag == PHILIPS_SCALE_SLOPE else "H", "<" if little else ">"
+    return struct.unpack(order + code, value)[0] if len(value) == struct.calcsize(code) else None
 
 
 def as_number(value: Any) -> float | None:

@@ -1,4 +1,4 @@
-"""Siemens mosaics: all slices of one volume tiled into one image, their geometry in the CSA header."""
+"""Siemens mosaics and United Imaging grids: all slices of one volume tiled into one image, placed by private tags."""
 
 from __future__ import annotations
 
@@ -8,17 +8,22 @@ from math import ceil, sqrt
 from typing import Any
 
 import numpy as np
+from pydicom.dataset import Dataset
 
 from napari_sparse3d.errors import ReadError
 from napari_sparse3d.io.dicom.header import (
     PARSE_ERRORS,
     SIEMENS_CSA_IMAGE,
     SIEMENS_MOSAIC_COUNT,
-    UIH_GRID,
+    UIH_GRID_COUNT,
+    UIH_GRID_SLICES,
     FileHeader,
     as_number,
     as_numbers,
 )
+
+MAX_TILES = 4096
+"""No image holds more slices than this."""
 
 
 @dataclass(frozen=True)
@@ -33,18 +38,52 @@ class MosaicLayout:
 
 
 def mosaic_layout(header: FileHeader) -> MosaicLayout | None:
-    """The layout of a Siemens mosaic, ``None`` for any other image.
-
-    The position in the header is that of the mosaic's corner as if it were one large slice around the true centre; the
-    first tile is centred on the same point. The slice direction is the CSA header's, which tells descending stacks.
+    """The layout of a mosaic or grid, ``None`` for any other image.
 
     Raises
     ------
     ReadError
-        If the image says that it is a mosaic but its geometry is not there: guessing would misplace the slices.
+        If the image says that it is one but its geometry is not there: guessing would misplace the slices.
     """
-    if header.private(UIH_GRID):
-        raise ReadError("a United Imaging grid holds many slices in one image; export single slices")
+    if as_number(header.private(UIH_GRID_COUNT)):
+        return _united_imaging(header)
+    return _siemens(header)
+
+
+def _united_imaging(header: FileHeader) -> MosaicLayout:
+    """Each slice has its own position in a private sequence.
+
+    ``ceil(sqrt(n))`` tiles beside each other and as many rows of tiles as they need (UIH's description of the format,
+    kept with dcm2niix).
+    """
+    n = int(as_number(header.private(UIH_GRID_COUNT)) or 0)
+    slices = header.private(UIH_GRID_SLICES)
+    items = list(slices) if slices is not None and not isinstance(slices, (str, bytes)) else []
+    places = [
+        as_numbers(item.get("ImagePositionPatient"), 3) if isinstance(item, Dataset) else None
+        for item in items[: MAX_TILES + 1]
+    ]
+    orientation = as_numbers(header.get("ImageOrientationPatient"), 6)
+    rows, columns = header.integer("Rows"), header.integer("Columns")
+    if orientation is None or not 1 <= n <= MAX_TILES or len(places) != n or None in places:
+        raise ReadError(
+            f"a United Imaging grid of {n} slices has positions for {len(places) - places.count(None)} of them in its "
+            "header: its slices cannot be placed; export single slices"
+        )
+    across = ceil(sqrt(n))
+    down = ceil(n / across)
+    if rows % down or columns % across:
+        raise ReadError(f"a United Imaging grid of {rows} x {columns} pixels cannot hold {n} equal slices")
+    positions = tuple((place[0], place[1], place[2]) for place in places if place is not None)
+    return MosaicLayout(rows // down, columns // across, orientation, positions)
+
+
+def _siemens(header: FileHeader) -> MosaicLayout | None:
+    """Siemens: the slices' number and normal stand in the CSA header, their common centre in the image's position.
+
+    The position in the header is that of the mosaic's corner as if it were one large slice around the true centre; the
+    first tile is centred on the same point. The slice direction is the CSA header's, which tells descending stacks.
+    """
     siemens = "siemens" in header.text("Manufacturer").lower()
     tagged = as_number(header.private(SIEMENS_MOSAIC_COUNT)) if siemens else None
     # an anonymiser may have taken the word out of the image type, or the manufacturer's name

@@ -1,6 +1,6 @@
 """From a header to its planes: one record for each 2D image, wherever it is stored.
 
-A classic file holds one plane, an enhanced file one a frame, a Siemens mosaic one a tile. From here on all are alike.
+A classic file holds one plane, an enhanced or nuclear one a frame, a mosaic one a tile. From here on all are alike.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 
 from napari_sparse3d.errors import ReadError
-from napari_sparse3d.io.dicom.header import PHILIPS_SCALE_SLOPE, FileHeader, as_number, as_numbers
+from napari_sparse3d.io.dicom.header import PHILIPS_SCALE_SLOPE, FileHeader, as_number, as_numbers, private_value
 from napari_sparse3d.io.dicom.mosaic import mosaic_layout
 from napari_sparse3d.io.limits import MAX_DEFLATE_RATIO
 
@@ -28,6 +28,7 @@ class Kind:
 
     series_uid: str
     series_number: int
+    sop_class: str
     modality: str
     manufacturer: str
     transfer_syntax: str
@@ -40,7 +41,8 @@ class Kind:
     signed: bool
     image_type: tuple[str, ...]
     rescale_type: str
-    pet_unit: str
+    unit: str
+    """As the header names it, for PET and doses."""
     orientation: tuple[float, ...] | None
     """Direction cosines of a row and of a column, LPS."""
     pixel_spacing: tuple[float, float] | None
@@ -78,7 +80,7 @@ class Plane:
     b_value: float | None
     time: float | None
     order: tuple[int, ...] = ()
-    """DimensionIndexValues of an enhanced frame."""
+    """DimensionIndexValues of an enhanced frame: its place in the order that its maker meant (PS3.3 C.7.6.17)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,8 +132,10 @@ def planes_of(header: FileHeader, intern: Interner) -> FilePlanes:
         found = tuple(_enhanced(header, intern, n_frames))
         if len(found) != n_frames:
             return FilePlanes(found, f"says {n_frames} frames but describes {len(found)}")
-    elif header.get("GridFrameOffsetVector") is not None and n_frames > 1:
+    elif header.text("Modality") == "RTDOSE":
         found = tuple(_dose(header, intern, n_frames))
+    elif header.text("Modality") == "NM" and _RECONSTRUCTED & set(header.texts("ImageType")):
+        found = tuple(_nuclear(header, intern, n_frames))
     else:
         try:
             layout = mosaic_layout(header) if n_frames == 1 else None
@@ -149,6 +153,7 @@ def _kind(header: FileHeader, intern: Interner, **changes: Any) -> Kind:
     values: dict[str, Any] = {
         "series_uid": header.text("SeriesInstanceUID"),
         "series_number": header.integer("SeriesNumber"),
+        "sop_class": header.text("SOPClassUID"),
         "modality": header.text("Modality"),
         "manufacturer": header.text("Manufacturer"),
         "transfer_syntax": header.transfer_syntax,
@@ -161,7 +166,7 @@ def _kind(header: FileHeader, intern: Interner, **changes: Any) -> Kind:
         "signed": header.integer("PixelRepresentation") == 1,
         "image_type": header.texts("ImageType"),
         "rescale_type": header.text("RescaleType"),
-        "pet_unit": header.text("Units"),
+        "unit": header.text("Units"),
         "orientation": as_numbers(header.get("ImageOrientationPatient"), 6),
         "pixel_spacing": spacing,
         "slice_step": _slice_step(header.number("SpacingBetweenSlices"), header.number("SliceThickness")),
@@ -227,17 +232,59 @@ def _mosaic(header: FileHeader, intern: Interner, layout: Any) -> Iterator[Plane
 
 
 def _dose(header: FileHeader, intern: Interner, n_frames: int) -> Iterator[Plane]:
-    kind, common = _kind(header, intern, calibrated=True), _common(header)
+    """Planes of a dose grid (PS3.3 C.8.8.3): stored integers times the scaling, in Gy."""
     scaling = header.number("DoseGridScaling")
+    kind = _kind(header, intern, calibrated=scaling is not None, unit=header.text("DoseUnits"))
+    common = _common(header)
     common["slope"], common["intercept"] = (1.0 if scaling is None else scaling), 0.0
     origin = as_numbers(header.get("ImagePositionPatient"), 3)
-    offsets = as_numbers(header.get("GridFrameOffsetVector"), n_frames)
-    normal = None if kind.orientation is None else np.cross(kind.orientation[:3], kind.orientation[3:])
+    offsets = (0.0,) if n_frames == 1 else as_numbers(header.get("GridFrameOffsetVector"), n_frames)
     for frame in range(n_frames):
         position = None
-        # C.8.8.3.2: offsets are relative where the first is 0, else absolute; only the first case is unambiguous
-        if origin is not None and offsets is not None and normal is not None and offsets[0] == 0:
-            position = _vector(tuple(np.asarray(origin) + offsets[frame] * normal))
+        if origin is not None and offsets is not None and kind.orientation is not None:
+            position = _dose_position(origin, kind.orientation, offsets[0], offsets[frame])
+        yield Plane(kind=kind, frame=frame, tile=None, tiles=0, position=position, **common)
+
+
+def _dose_position(
+    origin: tuple[float, ...], orientation: tuple[float, ...], first: float, offset: float
+) -> Vector | None:
+    """C.8.8.3.2: offsets from the first plane where the first is 0; else z itself, which only axial planes have."""
+    normal = normal_of(orientation)
+    if first == 0:
+        return _vector(tuple(np.asarray(origin) + offset * normal))
+    axial = abs(abs(float(normal[2])) - 1.0) < 1e-4
+    return _vector((origin[0], origin[1], offset)) if axial and abs(first - origin[2]) < 1e-2 else None
+
+
+_RECONSTRUCTED = frozenset({"RECON TOMO", "RECON GATED TOMO"})
+"""Image types of nuclear medicine whose frames are slices, not projections or times (PS3.3 C.8.4.9.1.1)."""
+
+
+def _nuclear(header: FileHeader, intern: Interner, n_frames: int) -> Iterator[Plane]:
+    """Slices of a reconstructed SPECT: the first has a position, the others follow along the normal.
+
+    PS3.3 C.8.4.15: a positive spacing stacks along row cross column, a negative one against it. Which slice, and which
+    time slot, a frame is, say the vectors of C.8.4.8.
+    """
+    detector = _first(header.get("DetectorInformationSequence")) or Dataset()
+
+    def tag(keyword: str, length: int) -> tuple[float, ...] | None:
+        # older files have them beside the sequence
+        return as_numbers(detector.get(keyword), length) or as_numbers(header.get(keyword), length)
+
+    origin, orientation = tag("ImagePositionPatient", 3), tag("ImageOrientationPatient", 6)
+    step = header.number("SpacingBetweenSlices")
+    kind, common = _kind(header, intern, orientation=orientation), _common(header)
+    slices = as_numbers(header.get("SliceVector"), n_frames) or ((1.0,) if n_frames == 1 else None)
+    slots = as_numbers(header.get("TimeSlotVector"), n_frames)
+    for frame in range(n_frames):
+        position = None
+        if origin is not None and orientation is not None and slices is not None and (step or n_frames == 1):
+            along = (slices[frame] - 1) * (step or 0.0)
+            position = _vector(tuple(np.asarray(origin) + along * normal_of(orientation)))
+        if slots is not None:
+            common["temporal"] = int(slots[frame])
         yield Plane(kind=kind, frame=frame, tile=None, tiles=0, position=position, **common)
 
 
@@ -302,7 +349,7 @@ def _philips_frame_scale(frame: Dataset, shared: Dataset) -> float | None:
         private = dataset.get((0x2005, 0x140F))
         item = _first(private.value) if private is not None else None
         if item is not None and PHILIPS_SCALE_SLOPE in item:
-            return as_number(item[PHILIPS_SCALE_SLOPE].value)
+            return as_number(private_value(item, PHILIPS_SCALE_SLOPE))
     return None
 
 

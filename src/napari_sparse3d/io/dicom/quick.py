@@ -55,7 +55,7 @@ def quick_header(file: BinaryIO, size: int, wanted: Mapping[int, bytes]) -> Quic
     size : int
         Its size in bytes.
     wanted : mapping of int to bytes
-        Tag to its value representation in the standard (``b""`` for a private tag).
+        Tag to its value representation.
     """
     try:
         return _walk(file, size, wanted)
@@ -158,7 +158,7 @@ def _value(vr: bytes, content: bytes, encoding: str) -> Any:
         return numbers[0] if count == 1 else list(numbers) or None
     if vr in (b"OB", b"UN", b"OW"):
         return content
-    if vr == b"SQ" or vr == b"":
+    if vr == b"SQ":
         if content:
             raise _Unknown
         return None

@@ -16,31 +16,15 @@ from napari_sparse3d.io.dicom.header import FileHeader, can_decode
 from napari_sparse3d.io.dicom.pixels import decode, dtype_of
 from napari_sparse3d.io.dicom.plane import Kind, Plane
 from napari_sparse3d.io.dicom.resample import plan_repair, resampled_stack
-from napari_sparse3d.io.dicom.stack import Stack, is_localizer
+from napari_sparse3d.io.dicom.stack import SECONDARY_CAPTURE, Stack, is_localizer, no_volume
 from napari_sparse3d.io.faults import Fault, FaultKind, Severity
 from napari_sparse3d.io.intensity import refuse_all_nan
 from napari_sparse3d.io.limits import check_memory
 from napari_sparse3d.io.orientation import axis_codes, canonical
 from napari_sparse3d.io.series import SeriesInfo, VolumeSequence
 
-# SOP classes that hold pixels but no slices of a patient (PS3.4 B.5): secondary captures, projections, photographs
-_NO_VOLUME = {
-    "1.2.840.10008.5.1.4.1.1.7": "a secondary capture (screenshot)",
-    "1.2.840.10008.5.1.4.1.1.1": "a projection radiograph",
-    "1.2.840.10008.5.1.4.1.1.6": "an ultrasound image",
-    "1.2.840.10008.5.1.4.1.1.12": "an angiographic projection",
-    "1.2.840.10008.5.1.4.1.1.77": "a photograph",
-}
 _COLOUR_NAMES = ("RGB", "PALETTE COLOR", "ARGB", "HSV", "CMYK")
 _PLANES = ("sagittal", "coronal", "axial")
-
-
-def no_volume(sop_class: str) -> str:
-    """What an image of this class is, where it is no slice of a volume; ``""`` where it may be one."""
-    for root, name in _NO_VOLUME.items():
-        if sop_class == root or sop_class.startswith(root + "."):
-            return name
-    return ""
 
 
 @dataclass(frozen=True)
@@ -50,7 +34,6 @@ class Described:
     description: str
     patient: str
     meta: dict[str, Any]
-    sop_class: str
     modality: str
     broken: int
     """Files of the series that are truncated."""
@@ -64,7 +47,7 @@ class Described:
 def series_info(stack: Stack, described: Described, source: Path) -> SeriesInfo:
     """One stack as the scan lists it."""
     kind = stack.kind
-    faults = [*_kind_faults(kind, {plane.kind.transfer_syntax for plane in stack.planes}, described), *stack.faults]
+    faults = [*_class_faults(stack), *_kind_faults(kind, stack, described), *stack.faults]
     shape = spacing = None
     orientation = ""
     if stack.grid is not None:
@@ -106,11 +89,27 @@ def _telling_apart(description: str, stack: Stack) -> str:
     return f"{description} (echo {echo:g} ms)".strip()
 
 
-def _kind_faults(kind: Kind, syntaxes: set[str], described: Described) -> list[Fault]:
+_SLICES_THAT_SPEAK = 3
+
+
+def _class_faults(stack: Stack) -> list[Fault]:
+    """What the class of the images says against a volume.
+
+    Programs that reformat or convert store volumes as secondary captures too. Two positions always lie evenly; three
+    that do, with a spacing and an orientation, are no screenshots.
+    """
+    what = no_volume(stack.kind.sop_class)
+    if not what:
+        return []
+    sound = stack.grid is not None and not any(fault.refuses for fault in stack.faults)
+    if what == SECONDARY_CAPTURE and sound and len(stack.frames[0]) >= _SLICES_THAT_SPEAK:
+        detail = "secondary captures that say where they lie: read by their positions; values may be those of a display"
+        return [Fault.of(FaultKind.NOT_A_VOLUME, detail, Severity.NOTE)]
+    return [Fault.of(FaultKind.NOT_A_VOLUME, f"the images are {what}, not slices of a volume")]
+
+
+def _kind_faults(kind: Kind, stack: Stack, described: Described) -> list[Fault]:
     faults = [Fault.of(FaultKind.NOT_A_VOLUME, problem) for problem in described.problems]
-    what = no_volume(described.sop_class)
-    if what:
-        faults.append(Fault.of(FaultKind.NOT_A_VOLUME, f"the images are {what}, not slices of a volume"))
     if kind.samples != 1 or kind.photometric in _COLOUR_NAMES or kind.photometric.startswith("YBR"):
         faults.append(
             Fault.of(
@@ -128,7 +127,7 @@ def _kind_faults(kind: Kind, syntaxes: set[str], described: Described) -> list[F
             FaultKind.UNSUPPORTED_CODEC,
             f"no codec decodes transfer syntax {_uid_text(syntax)}; store it uncompressed or lossless first",
         )
-        for syntax in sorted(syntaxes)
+        for syntax in sorted({plane.kind.transfer_syntax for plane in stack.planes})
         if not can_decode(syntax)
     )
     if described.broken:
@@ -141,7 +140,7 @@ def _kind_faults(kind: Kind, syntaxes: set[str], described: Described) -> list[F
     if is_localizer(kind):
         faults.append(Fault.of(FaultKind.LOCALIZER, "a scout image"))
     if kind.modality == "CT" and unit_of(kind) != "HU":
-        reason = "a rescale type other than HU" if kind.calibrated else "no rescale slope"
+        reason = "no rescale type HU" if kind.calibrated else "no rescale slope"
         faults.append(Fault.of(FaultKind.NOT_CALIBRATED, f"a CT with {reason}: its values are not known to be HU"))
     return faults
 
@@ -165,11 +164,13 @@ def unit_of(kind: Kind) -> str:
     """The intensity unit after rescaling: HU for a calibrated CT, the PET unit, Gy for a dose, else arbitrary units."""
     if kind.modality == "CT":
         # C.11.1.1.2: without a rescale type a CT image is in HU, unless it is a derived map
-        hounsfield = kind.rescale_type.upper() == "HU" or (not kind.rescale_type and "LOCALIZER" not in kind.image_type)
+        hounsfield = kind.rescale_type.upper() == "HU" or not (
+            kind.rescale_type or "LOCALIZER" in kind.image_type or no_volume(kind.sop_class)
+        )
         return "HU" if kind.calibrated and hounsfield else "a.u."
     if kind.modality == "PT":
-        return {"BQML": "Bq/mL", "CNTS": "counts", "GML": "g/mL", "CPS": "counts/s"}.get(kind.pet_unit, "a.u.")
-    return "Gy" if kind.modality == "RTDOSE" else "a.u."
+        return {"BQML": "Bq/mL", "CNTS": "counts", "GML": "g/mL", "CPS": "counts/s"}.get(kind.unit, "a.u.")
+    return "Gy" if kind.modality == "RTDOSE" and kind.calibrated and kind.unit == "GY" else "a.u."
 
 
 def plane_name(affine_ras: NDArray[np.float64]) -> str:

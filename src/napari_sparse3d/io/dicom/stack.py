@@ -17,15 +17,16 @@ from numpy.typing import NDArray
 from napari_sparse3d.io.dicom.plane import Kind, Plane, normal_of
 from napari_sparse3d.io.faults import Fault, FaultKind, Severity
 
-SAME_DIRECTION = 1e-3
+SAME_DIRECTION = 1.5e-4
 """Direction cosines that differ by less are the same: headers round them to 4 to 6 digits."""
-SAME_SPACING = 1e-3
+SAME_SPACING = 1e-4
 """Pixel spacings that differ by less (relative) are the same."""
 SAME_POSITION_MM = 1e-2
 """Positions along the normal that differ by less are the same slice (in microscopic scans: by a tenth of a pixel)."""
 EVEN_RELATIVE, EVEN_ROUNDING_MM, EVEN_AT_MOST = 0.01, 0.02, 0.1
 """A slice may miss its place on the even grid by 1 % of the spacing or 0.02 mm (rounded positions), whichever is more,
 but never by more than a tenth of the spacing."""
+SECONDARY_CAPTURE = "a secondary capture (screenshot)"
 TILT_DEGREES, TILT_DRIFT_MM = 0.25, 0.1
 """A stack is tilted when its step leaves the normal by more than 0.25 degrees and drifts by more than 0.1 mm in all."""
 
@@ -186,6 +187,7 @@ def _same_grid(a: Kind, b: Kind) -> bool:
         (a.rows, a.columns, a.samples, a.photometric, a.modality)
         == (b.rows, b.columns, b.samples, b.photometric, b.modality)
         and is_localizer(a) == is_localizer(b)
+        and no_volume(a.sop_class) == no_volume(b.sop_class)
         and _close(a.orientation, b.orientation, SAME_DIRECTION)
         and _close(a.pixel_spacing, b.pixel_spacing, SAME_SPACING * min(a.pixel_spacing or (1.0,)))
     )
@@ -195,6 +197,24 @@ def _close(a: Sequence[float] | None, b: Sequence[float] | None, tolerance: floa
     if a is None or b is None:
         return a is b
     return max(abs(x - y) for x, y in zip(a, b, strict=True)) <= tolerance
+
+
+# SOP classes that hold pixels but no slices of a patient (PS3.4 B.5)
+_NO_VOLUME = {
+    "1.2.840.10008.5.1.4.1.1.7": SECONDARY_CAPTURE,
+    "1.2.840.10008.5.1.4.1.1.1": "a projection radiograph",
+    "1.2.840.10008.5.1.4.1.1.6": "an ultrasound image",
+    "1.2.840.10008.5.1.4.1.1.12": "an angiographic projection",
+    "1.2.840.10008.5.1.4.1.1.77": "a photograph",
+}
+
+
+def no_volume(sop_class: str) -> str:
+    """What an image of this class is, where it is no slice of a volume; ``""`` where it may be one."""
+    for root, name in _NO_VOLUME.items():
+        if sop_class == root or sop_class.startswith(root + "."):
+            return name
+    return ""
 
 
 def is_localizer(kind: Kind) -> bool:
@@ -393,6 +413,9 @@ def _in_time(
             if label in _UNORDERED:
                 frames = tuple(sorted(frames, key=_first_made))
             return frames, label, None
+    by_dimension = _by_dimension(columns, n_frames)
+    if by_dimension is not None:
+        return by_dimension, "dimension index", None
     for label, key in _ORDERS:
         values = [[key(plane) for plane in column] for column in columns]
         if all(None not in row and len(set(row)) == n_frames for row in values):
@@ -407,6 +430,22 @@ def _in_time(
     )
 
 
+def _by_dimension(columns: list[list[Plane]], n_frames: int) -> tuple[tuple[Plane, ...], ...] | None:
+    """Volumes by what varies in the dimension indices of the frames at one position; ``None`` where that fails."""
+    lengths = {len(plane.order) for column in columns for plane in column}
+    if len(lengths) != 1 or lengths == {0}:
+        return None
+    varying = [i for i in range(*lengths) if any(len({plane.order[i] for plane in column}) > 1 for column in columns)]
+
+    def key(plane: Plane) -> tuple[int, ...]:
+        return tuple(plane.order[i] for i in varying)
+
+    first = {key(plane) for plane in columns[0]}
+    if len(first) != n_frames or any({key(plane) for plane in column} != first for column in columns):
+        return None
+    return _transpose(columns, key)
+
+
 def _first_made(frame: tuple[Plane, ...]) -> tuple[int, int]:
     return min((plane.instance or 0, plane.frame) for plane in frame)
 
@@ -419,12 +458,17 @@ def _grid(kind: Kind, frames: tuple[tuple[Plane, ...], ...]) -> tuple[Grid | Non
     """The even grid through the positions, or why there is none."""
     assert kind.orientation is not None  # _unusable has seen to it
     assert kind.pixel_spacing is not None
-    row, column = np.asarray(kind.orientation[:3]), np.asarray(kind.orientation[3:])
+    # of length 1 to the last digit, so that the spacing is the tag's even where the cosines are rounded
+    row, column = (np.asarray(part) / np.linalg.norm(part) for part in (kind.orientation[:3], kind.orientation[3:]))
     normal = normal_of(kind.orientation)
     normal /= np.linalg.norm(normal)
     positions = np.array([plane.position for plane in frames[0]])
     n = len(positions)
     faults: list[Fault] = []
+    shear = float(np.degrees(np.arcsin(min(1.0, abs(float(row @ column))))))
+    if shear > TILT_DEGREES:
+        detail = f"rows and columns miss being perpendicular by {shear:.2f} degrees; the affine keeps it"
+        faults.append(Fault.of(FaultKind.SHEARED, detail))
     if n == 1:
         step = normal * (kind.slice_step or 1.0)
         word = (
@@ -441,7 +485,7 @@ def _grid(kind: Kind, frames: tuple[tuple[Plane, ...], ...]) -> tuple[Grid | Non
         allowed = min(max(EVEN_RELATIVE * spacing, EVEN_ROUNDING_MM), EVEN_AT_MOST * spacing)
         steps = np.diff(depths)
         if misses.max() > allowed or np.abs(steps - spacing).max() > 2 * allowed:
-            faults.append(_gap(steps))
+            faults.append(_gap(steps, float(misses.max())))
         in_plane = positions - positions[0] - np.outer(depths - depths[0], normal)
         drift = float(np.linalg.norm(in_plane, axis=1).max())
         angle = float(np.degrees(np.arctan2(np.linalg.norm(in_plane[-1]), depths[-1] - depths[0])))
@@ -482,7 +526,7 @@ def _grid(kind: Kind, frames: tuple[tuple[Plane, ...], ...]) -> tuple[Grid | Non
     return Grid((n, kind.rows, kind.columns), affine), faults
 
 
-def _gap(steps: NDArray[np.float64]) -> Fault:
+def _gap(steps: NDArray[np.float64], miss_mm: float) -> Fault:
     counts = Counter(np.round(steps, 2).tolist())
     # the most frequent step; of several, the smallest
     usual = min(step for step, count in counts.items() if count == max(counts.values()))
@@ -493,4 +537,4 @@ def _gap(steps: NDArray[np.float64]) -> Fault:
         return Fault.of(
             FaultKind.GAP, f"{missing} slice{'s are' if missing > 1 else ' is'} missing: slices are {span} apart"
         )
-    return Fault.of(FaultKind.GAP, f"slices are unevenly spaced: {span} apart")
+    return Fault.of(FaultKind.GAP, f"slices are unevenly spaced: {span} apart, up to {miss_mm:.2g} mm off an even grid")

@@ -1,0 +1,122 @@
+"""Gathering the DICOM files of a scan, header by header, into series."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from napari_sparse3d.errors import ReadError
+from napari_sparse3d.io.dicom import segmentation
+from napari_sparse3d.io.dicom.header import IDENTIFYING, FileHeader, NotDicom, damage_as_read_error, read_header
+from napari_sparse3d.io.dicom.pixels import same_pixels
+from napari_sparse3d.io.dicom.plane import Interner, Plane, planes_of
+from napari_sparse3d.io.dicom.series import Described, safe_meta, series_info
+from napari_sparse3d.io.dicom.stack import stacks_of
+from napari_sparse3d.io.faults import Fault, FaultKind
+from napari_sparse3d.io.identity import patient_hash
+from napari_sparse3d.io.naming import identity_words, without_identity
+from napari_sparse3d.io.series import DAMAGED, SeriesInfo
+
+
+@dataclass
+class _SeriesNotes:
+    """What is remembered of a series beside its planes."""
+
+    first: Described | None = None
+    problems: list[str] = field(default_factory=list)
+    broken: int = 0
+
+
+@dataclass
+class Gatherer:
+    """The DICOM files of one scan so far: add them one by one, then list their series."""
+
+    _planes: list[Plane] = field(default_factory=list)
+    _intern: Interner = field(default_factory=Interner)
+    _series: dict[str, _SeriesNotes] = field(default_factory=lambda: defaultdict(_SeriesNotes))
+    _empty: dict[str, _SeriesNotes] = field(default_factory=lambda: defaultdict(_SeriesNotes))
+    """Series without an image: reports, plans, structures."""
+    _segmentations: list[SeriesInfo] = field(default_factory=list)
+    _damaged: int = 0
+    """Files that cannot be parsed: any of them may be a slice of one of the series."""
+
+    def add(self, path: Path) -> bool:
+        """Add one file; ``False`` if it is something else than an object of a series.
+
+        Raises
+        ------
+        ReadError
+            If it begins like DICOM and cannot be parsed; it is counted.
+        """
+        try:
+            header = read_header(path)
+            with damage_as_read_error():
+                return self._add(header)
+        except NotDicom:
+            return False
+        except ReadError:
+            self._damaged += 1
+            raise
+
+    def _add(self, header: FileHeader) -> bool:
+        uid, sop_class = header.text("SeriesInstanceUID"), header.text("SOPClassUID")
+        if not (uid or sop_class or header.integer("Rows")):
+            return False  # an index of other files (DICOMDIR)
+        if sop_class in segmentation.SOP_CLASSES:
+            described = _describe(header)
+            self._segmentations.append(segmentation.scan_segmentation(header, described.description, described.patient))
+            return True
+        found = planes_of(header, self._intern)
+        group = self._series if found.planes else self._empty
+        # described before it is entered: a damaged header must leave nothing half-entered behind
+        first = group[uid].first if uid in group else _describe(header)
+        notes = group[uid]
+        notes.first = first
+        notes.broken += found.truncated
+        if found.problem and found.problem not in notes.problems:
+            notes.problems.append(found.problem)
+        self._planes.extend(found.planes)
+        return True
+
+    def listed(self, source: Path, *, alone: bool) -> list[SeriesInfo]:
+        """The series of all files added, each with its faults; ``alone`` where the scan found nothing else."""
+        series = []
+        for stack in stacks_of(self._planes, same_pixels):
+            notes = self._series[stack.kind.series_uid]
+            assert notes.first is not None  # set when the series' first plane was added
+            described = notes.first.with_notes(notes.broken, tuple(notes.problems))
+            series.append(series_info(stack, described, source))
+        for notes in self._empty.values():
+            assert notes.first is not None
+            fault = Fault.of(FaultKind.NOT_A_VOLUME, "; ".join(notes.problems))
+            series.append(_no_image(notes.first, fault, source))
+        if self._damaged and (series or self._segmentations or not alone):
+            reason = "they begin like DICOM but cannot be parsed, and may be slices of a series here"
+            fault = Fault.of(FaultKind.UNREADABLE, reason)
+            series.append(
+                SeriesInfo(
+                    0, DAMAGED, "", "", None, 1, None, "", "", self._damaged, (fault,), auxiliary=True, source=source
+                )
+            )
+        return [*series, *self._segmentations]
+
+
+def _no_image(described: Described, fault: Fault, source: Path) -> SeriesInfo:
+    return SeriesInfo(
+        0, "DICOM", described.modality, described.description, None, 1, None, "", "", 1, (fault,),
+        patient=described.patient, auxiliary=True, source=source,
+    )  # fmt: skip
+
+
+def _describe(header: FileHeader) -> Described:
+    identity = identity_words(header.text(keyword) for keyword in IDENTIFYING)
+    description = header.text("SeriesDescription") or header.text("ProtocolName")
+    return Described(
+        without_identity(description, identity),
+        patient_hash(header.text("PatientID")),
+        safe_meta(header),
+        header.text("Modality"),
+        0,
+        (),
+    )
