@@ -43,6 +43,7 @@ def main() -> None:
     parser.add_argument("--as", dest="label", default="base", help="what these settings are called")
     parser.add_argument("--set", dest="changes", action="append", default=[], metavar="NAME=VALUE")
     parser.add_argument("--folds", type=int, default=2)
+    parser.add_argument("--only", type=int, metavar="N", help="train and predict the first N folds alone")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--out", type=Path, default=Path("results/folds"))
     parser.add_argument("--compare", action="store_true")
@@ -55,11 +56,12 @@ def main() -> None:
     changes = {name: setting_value(value) for name, _, value in (text.partition("=") for text in asked.changes)}
     settings = json.loads((HERE / "settings" / f"{asked.name}.json").read_text())
     config = with_settings(Training(**settings), changes)
-    cross_validate(asked.name, asked.data, config, asked.folds, asked.out / f"{asked.name}-{asked.label}.npz")
+    out = asked.out / f"{asked.name}-{asked.label}.npz"
+    cross_validate(asked.name, asked.data, config, asked.folds, asked.only or asked.folds, out)
 
 
-def cross_validate(name: str, data: Path, config: Training, folds: int, out: Path) -> None:
-    """Train one network a fold; keep (n,) scores, labels and fold numbers."""
+def cross_validate(name: str, data: Path, config: Training, folds: int, only: int, out: Path) -> None:
+    """Train one network for each of the first ``only`` folds; keep (n,) scores, labels and fold numbers."""
     source = MODELS[name]
     store = VoxelStore(config.recipe)
     field = build_network(config.architecture, **config.arguments).field
@@ -70,7 +72,7 @@ def cross_validate(name: str, data: Path, config: Training, folds: int, out: Pat
     fold = _folds(cases, labels, folds)
     scores = np.zeros(len(cases))
     started = process_time()
-    for number in range(folds):
+    for number in range(only):
         train = [case for case, own in zip(cases, fold, strict=True) if own != number]
         val = [case for case, own in zip(cases, fold, strict=True) if own == number]
         trainer = Trainer(config, train, val[: config.batch_size], prepared.classes, store, measure=measure)
@@ -81,7 +83,9 @@ def cross_validate(name: str, data: Path, config: Training, folds: int, out: Pat
         scores[fold == number] = np.log(likely[:, 1]) - np.log(likely[:, 0])
         print(f"fold {number}: AUC {binary_auc(scores[fold == number], labels[fold == number] == 1):.4f}", flush=True)
     sizes = np.array([store.get(case).n_active for case in cases])
-    np.savez(out, scores=scores, labels=labels, fold=fold, sizes=sizes, cpu_seconds=process_time() - started)
+    done = fold < only
+    kept = {"scores": scores, "labels": labels, "fold": fold, "sizes": sizes}
+    np.savez(out, **{key: value[done] for key, value in kept.items()}, cpu_seconds=process_time() - started)
 
 
 def compare(folder: Path, name: str) -> dict[str, dict[str, float | list[float]]]:

@@ -43,7 +43,7 @@ def batch_of(*masks):
 
 
 def test_the_symmetries_are_those_of_the_cube():
-    counts = {"none": 1, "mirror": 8, "rotate": 24, "all": 48}
+    counts = {"none": 1, "mirror": 8, "upright": 8, "rotate": 24, "all": 48}
     shape = np.random.default_rng(0).random((5, 5, 5)) < 0.3
     for kind, count in counts.items():
         table = turns(kind)
@@ -54,6 +54,10 @@ def test_the_symmetries_are_those_of_the_cube():
     quarter = {np.rot90(shape, k, axes).tobytes() for axes in ((0, 1), (1, 2), (0, 2)) for k in range(4)}
     proper = {mask_of(turn(rows_of(shape), 5, torch.tensor([n]), "rotate"), side=5).tobytes() for n in range(24)}
     assert quarter <= proper
+    upright = [mask_of(turn(rows_of(shape), 5, torch.tensor([n]), "upright"), side=5) for n in range(8)]
+    planes = shape.reshape(5, -1).sum(1)
+    assert all((image.reshape(5, -1).sum(1) == planes).all() for image in upright)
+    assert np.rot90(shape, 1, (1, 2)).tobytes() in {image.tobytes() for image in upright}
     assert np.flip(shape, 0).tobytes() not in proper
 
 

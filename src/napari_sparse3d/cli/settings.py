@@ -28,6 +28,19 @@ DataArgument = Annotated[
 LabelOption = Annotated[
     str, typer.Option("--label", metavar="COLUMN", help="Column of the label, where the set has a table.")
 ]
+ClassesOption = Annotated[
+    str | None, typer.Option("--classes", metavar="A,B", help="Names for labels that are the numbers 0, 1, ...")
+]
+CaseRecipeOption = Annotated[
+    str | None,
+    typer.Option("--recipe", "-r", metavar="R", help="How a case becomes voxels. Unless given, shape-64."),
+]
+UseGoodOption = Annotated[
+    bool, typer.Option("--use-good", help="Train although some cases cannot be used; they are named.")
+]
+SkipUnlabelledOption = Annotated[
+    bool, typer.Option("--skip-unlabelled", help="Cases without a label are left out and are no problem.")
+]
 SettingsOption = Annotated[
     Path | None,
     typer.Option("--settings", metavar="FILE", help="Settings to start from: settings.json of a run, or TOML."),

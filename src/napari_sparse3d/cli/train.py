@@ -13,12 +13,16 @@ import typer
 from napari_sparse3d.cli.common import CallError, JsonFlag, emit, plain, say, show, the_call
 from napari_sparse3d.cli.options import DeviceOption, EngineOption, check_engine
 from napari_sparse3d.cli.settings import (
+    CaseRecipeOption,
+    ClassesOption,
     DataArgument,
     LabelOption,
     RunsOption,
     SetOption,
     SettingsOption,
+    SkipUnlabelledOption,
     ThreadsOption,
+    UseGoodOption,
     data_of,
     run_store,
     settings_of,
@@ -39,13 +43,8 @@ def train(
         Path | None, typer.Option("--validation", metavar="DATA", help="A second set, for validation alone.")
     ] = None,
     label: LabelOption = "label",
-    classes: Annotated[
-        str | None, typer.Option("--classes", metavar="A,B", help="Names for labels that are the numbers 0, 1, ...")
-    ] = None,
-    recipe: Annotated[
-        str | None,
-        typer.Option("--recipe", "-r", metavar="R", help="How a case becomes voxels. Unless given, shape-64."),
-    ] = None,
+    classes: ClassesOption = None,
+    recipe: CaseRecipeOption = None,
     architecture: Annotated[
         str | None, typer.Option("--architecture", "-a", help="deepc2 or residual. Unless given, residual.")
     ] = None,
@@ -59,12 +58,8 @@ def train(
     seed: Annotated[int | None, typer.Option("--seed", min=0)] = None,
     settings: SettingsOption = None,
     set_: SetOption = None,
-    use_good: Annotated[
-        bool, typer.Option("--use-good", help="Train although some cases cannot be used; they are named.")
-    ] = False,
-    skip_unlabelled: Annotated[
-        bool, typer.Option("--skip-unlabelled", help="Cases without a label are left out and are no problem.")
-    ] = False,
+    use_good: UseGoodOption = False,
+    skip_unlabelled: SkipUnlabelledOption = False,
     resume: Annotated[
         str | None, typer.Option("--resume", metavar="RUN", help="Go on with a run: its name, or `last`.")
     ] = None,

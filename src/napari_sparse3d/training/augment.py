@@ -96,7 +96,8 @@ Turn = tuple[tuple[int, int, int], tuple[bool, bool, bool]]
 def turns(kind: str) -> list[Turn]:
     """Symmetries of the cubic grid as (which axis each axis is taken from, whether it is reversed); identity first.
 
-    ``mirror``: 8; ``rotate``: the 24 proper ones; ``all``: 48; ``none``: the identity.
+    ``mirror``: 8; ``upright``: the 8 that leave axis 0 as it is; ``rotate``: the 24 proper ones; ``all``: 48;
+    ``none``: the identity.
     """
     every: list[Turn] = [
         ((a, b, c), (p, q, r)) for (a, b, c) in permutations(range(3)) for p, q, r in product((False, True), repeat=3)
@@ -105,6 +106,8 @@ def turns(kind: str) -> list[Turn]:
         return every[:1]
     if kind == "mirror":
         return [one for one in every if one[0] == (0, 1, 2)]
+    if kind == "upright":
+        return [one for one in every if one[0][0] == 0 and not one[1][0]]
     return [one for one in every if kind == "all" or _is_proper(one)]
 
 

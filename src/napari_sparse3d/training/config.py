@@ -32,8 +32,9 @@ class Augmentation(_Part):
 
     Attributes
     ----------
-    turns : {"none", "mirror", "rotate", "all"}
-        Exact symmetries of the grid: mirrored along axes (8), quarter turns (24), or both (48).
+    turns : {"none", "mirror", "upright", "rotate", "all"}
+        Exact symmetries of the grid: mirrored along axes (8), those that leave axis 0 (up) alone (8), quarter turns
+        (24), or all (48).
     rotate_degrees : float
         Largest further rotation about each axis, up to 45.
     scale : float
@@ -48,7 +49,7 @@ class Augmentation(_Part):
         Share of voxels moved to a neighbouring site.
     """
 
-    turns: Literal["none", "mirror", "rotate", "all"] = "none"
+    turns: Literal["none", "mirror", "upright", "rotate", "all"] = "none"
     rotate_degrees: float = Field(default=0.0, ge=0, le=45)
     scale: float = Field(default=0.0, ge=0, le=1)
     shear: float = Field(default=0.0, ge=0, le=1)
