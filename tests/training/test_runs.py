@@ -154,6 +154,29 @@ def test_runs_shows_compares_and_plots(trained, tmp_path):
     assert run("runs", "--runs", tmp_path / "none").exit_code == 0
 
 
+def test_runs_are_copied_to_mlflow(trained, tmp_path, monkeypatch):
+    mlflow = pytest.importorskip("mlflow", reason="MLflow is not installed; pip install mlflow")
+    monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")  # newer versions want to be asked for a plain folder
+    folder, events = trained
+    uri = (tmp_path / "mlruns").as_uri()
+    done = run("runs", "--runs", folder / "runs", "--mlflow", uri)
+    assert done.exit_code == 0, done.output
+    client = mlflow.MlflowClient(uri)
+    (copied,) = client.search_runs([client.get_experiment_by_name("napari-sparse3d").experiment_id])
+    assert copied.info.run_name == events[-1]["run"]
+    assert copied.data.params["augment.turns"] == "all"
+    curve = client.get_metric_history(copied.info.run_id, "val_auc")
+    assert [(point.step, point.value) for point in curve] == [(e["epoch"], e["val"]["auc"]) for e in events[1:3]]
+    assert copied.info.status == "FINISHED"
+
+
+def test_runs_without_mlflow_say_how_to_get_it(trained, monkeypatch):
+    monkeypatch.setitem(sys.modules, "mlflow", None)
+    done = run("runs", "--runs", trained[0] / "runs", "--mlflow", "file:nowhere")
+    assert done.exit_code == 2
+    assert "pip install mlflow" in done.output
+
+
 def test_evaluate_writes_a_report(trained, shapes, tmp_path):
     folder, _ = trained
     arguments = (shapes, "--split", "all", "--runs", folder / "runs", "--json", "-o", tmp_path)

@@ -36,6 +36,8 @@ class Progress:
     """Time spent training, over all starts."""
     cpu_seconds: float = 0.0
     """Processor time of this process over the same time, all threads added up."""
+    loss_scale: dict[str, Any] = field(default_factory=dict)
+    """State of the scaler of float16 training; empty without it."""
     history: list[dict[str, float]] = field(default_factory=list)
     """One row for each finished epoch."""
 

@@ -128,7 +128,7 @@ class Training(_Part):
         scale and a bias for each class; or, where classes were made to count the same, how frequent they are in
         training. With two classes the ranking (AUC) does not change.
     mixed_precision : bool
-        bfloat16 where the device has it (CUDA).
+        Products in half precision, weights in float32: see :func:`optimize.half_type`.
     checkpoint_seconds : float
         A checkpoint is written at least so often, and after each epoch.
     """

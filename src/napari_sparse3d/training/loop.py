@@ -27,7 +27,7 @@ from napari_sparse3d.training.cases import Case, label_numbers
 from napari_sparse3d.training.checkpoint import Progress, load_checkpoint, save_checkpoint, save_weights
 from napari_sparse3d.training.config import Training
 from napari_sparse3d.training.losses import Criterion
-from napari_sparse3d.training.optimize import Average, learning_rate, make_optimizer
+from napari_sparse3d.training.optimize import Average, half_type, learning_rate, make_optimizer
 from napari_sparse3d.training.predict import Predictions, predict
 from napari_sparse3d.training.samplers import class_weights, epoch_batches
 from napari_sparse3d.training.store import VoxelStore
@@ -136,6 +136,10 @@ class Trainer:
             self.criterion = Criterion(config.loss, len(classes), length, torch.from_numpy(weights)).to(device)
         self.average = Average(self.network, config.average)
         self.optimizer = make_optimizer((self.network, self.criterion), config)
+        # float16 is so coarse near 0 that small gradients vanish unless the loss is scaled up; the scaler drops steps
+        # whose gradients overflow (Micikevicius et al. Mixed Precision Training. ICLR 2018)
+        self.half = half_type(device) if config.mixed_precision else None
+        self.scaler = torch.amp.GradScaler(torch.device(device).type, enabled=self.half is torch.float16)
         self.progress = Progress()
         self._parts = {"network": self.network, "average": self.average, "criterion": self.criterion}
 
@@ -164,6 +168,8 @@ class Trainer:
     def resume(self, path: Path) -> None:
         """Go on from a checkpoint; for errors see :func:`checkpoint.load_checkpoint`."""
         self.progress = load_checkpoint(path, self._parts, self.optimizer, self.digest())
+        if self.progress.loss_scale:
+            self.scaler.load_state_dict(self.progress.loss_scale)
 
     def run(
         self,
@@ -194,6 +200,7 @@ class Trainer:
         def save() -> None:
             self.progress.seconds = before + monotonic() - started
             self.progress.cpu_seconds = cpu_before + process_time() - cpu_started
+            self.progress.loss_scale = self.scaler.state_dict()
             if checkpoint is not None and self.team.leads:
                 save_checkpoint(checkpoint, self._parts, self.optimizer, self.progress, digest)
 
@@ -245,8 +252,10 @@ class Trainer:
         value = 0.0
         if len(mine):
             loss = self._loss(mine, random)
-            loss.backward()  # type: ignore[no-untyped-call]
+            self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
             value = float(loss.detach())
+        else:
+            self.scaler.scale(torch.zeros((), device=self.device))  # so that it knows its scale
         part = len(mine) / len(chosen)
         value = self.team.sum(value * part)
         if not np.isfinite(value):
@@ -257,9 +266,11 @@ class Trainer:
         weights = [weight for group in self.optimizer.param_groups for weight in group["params"]]
         self.team.sum_gradients(weights, part)
         self.team.mean_buffers(self.network)
+        self.scaler.unscale_(self.optimizer)
         if self.config.clip is not None:
             nn.utils.clip_grad_norm_(weights, self.config.clip)
-        self.optimizer.step()
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
         self.progress.step = step + 1
         self.progress.updates += 1
         self.progress.loss_sum += value
@@ -268,8 +279,7 @@ class Trainer:
     def _loss(self, chosen: NDArray[np.int64], random: torch.Generator) -> Tensor:
         x, label = self._batch(chosen, random)
         network = cast(Network, self.network)
-        mixed = self.config.mixed_precision and self.device.startswith("cuda")
-        with torch.autocast("cuda", torch.bfloat16, enabled=mixed):
+        with torch.autocast(torch.device(self.device).type, self.half, enabled=self.half is not None):
             described = network.describe(x)
             logits = network.logits(described)
         loss: Tensor = self.criterion(functional.normalize(described.float()), logits.float(), label, random)

@@ -46,6 +46,14 @@ def learning_rate(config: Training, epochs_done: float) -> float:
     return rate
 
 
+def half_type(device: str) -> torch.dtype:
+    """What mixed precision multiplies in: float16 on CUDA, since spconv multiplies no bfloat16; on the CPU bfloat16.
+
+    The native engine's convolutions stay in float32: its kernels know no half types.
+    """
+    return torch.float16 if device.startswith("cuda") else torch.bfloat16
+
+
 class Average(nn.Module):
     """Exponential average of a network's weights and running statistics.
 

@@ -46,6 +46,8 @@ class SparseBatchNorm(nn.BatchNorm1d):
         rows = features.shape[0]  # len() would make it a constant of an exported program
         if self.running_mean is not None and self.running_var is not None and not (self.training and rows > 1):
             return self.running_mean, self.running_var
+        if features.dtype in (torch.float16, torch.bfloat16):  # under autocast; a sum of many sites would overflow
+            features = features.float()
         # var_mean sums each channel on its own, so the result does not depend on the number of threads
         variance, mean = torch.var_mean(features, 0, correction=0)
         if self.running_mean is not None and self.running_var is not None and self.num_batches_tracked is not None:
