@@ -90,20 +90,20 @@ def test_one_thread_and_two_give_the_same_weights(trainer):
     [(torch.bfloat16, "native"), (torch.bfloat16, "dense"), (torch.float16, "dense")],
     ids=["bfloat16, native", "bfloat16, dense", "float16 as on CUDA, dense"],
 )
-def test_mixed_precision_learns_and_resumes(trainer, tmp_path, monkeypatch, half, engine):
+def test_mixed_precision_stays_near_and_resumes(trainer, tmp_path, monkeypatch, half, engine):
     """Half products, float32 weights; float16 also needs its loss scaled, and the scale after a stop."""
     monkeypatch.setattr("napari_sparse3d.training.loop.half_type", lambda _: half)
-    plain, whole, first, second = (trainer(epochs=2, mixed_precision=mixed) for mixed in (False, True, True, True))
+    small = {"epochs": 1, "arguments": {**ARGUMENTS, "channels": (4, 8)}}  # products of float16 are slow on a CPU
+    plain, whole, first, second = (trainer(**small, mixed_precision=mixed) for mixed in (False, True, True, True))
     for made in (plain, whole, first, second):
         made.engine = engine
     assert whole.scaler.is_enabled() == (half is torch.float16)
-    reports = [list(made.run()) for made in (plain, whole)]
-    assert reports[1][-1].loss < reports[1][0].loss
-    assert reports[1][-1].loss == pytest.approx(reports[0][-1].loss, abs=0.15)
+    (expected,), (report,) = (list(made.run()) for made in (plain, whole))
+    assert report.loss == pytest.approx(expected.loss, abs=0.02)
     assert not equal(weights(plain.network), weights(whole.network))
     assert all(weight.dtype is torch.float32 for weight in whole.network.parameters())
     steps = iter(range(1, 100))
-    list(first.run(checkpoint=tmp_path / "c.safetensors", should_stop=lambda: next(steps) >= 3))
+    list(first.run(checkpoint=tmp_path / "c.safetensors", should_stop=lambda: next(steps) >= 2))
     second.resume(tmp_path / "c.safetensors")
     assert second.scaler.state_dict() == first.scaler.state_dict()
     list(second.run())
