@@ -143,6 +143,40 @@ def test_nothing_of_it_stands_in_an_error(
     clean(caplog.text, *capfd.readouterr(), "x" * 30)
 
 
+@pytest.mark.parametrize(
+    ("command", "sound"),
+    [(command, sound) for command in ("info", "convert", "voxelize") for sound in (True, False)]
+    + [("predict", False), ("missing", True)],
+)
+def test_commands_do_not_repeat_the_names_of_scans(
+    command: str, sound: bool, planted: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Folders and files are often named after the patient; what comes out may be logged where the scan is not kept."""
+    from typer.testing import CliRunner
+
+    from napari_sparse3d.cli import app
+
+    folder = planted.rename(tmp_path / "ZEBEDEE_ALBATROSS_19700131")
+    paths = [path.rename(path.with_name(f"Albatross_{path.name}")) for path in sorted(folder.iterdir())]
+    if not sound:
+        paths[1].unlink()
+    call = {
+        "info": ["info", str(folder)],
+        "convert": ["convert", str(folder), "-o", "out"],
+        "voxelize": ["voxelize", str(folder), "--recipe", "ct-bone-110", "-o", "out.npz"],
+        "predict": ["predict", str(folder), "--model", "deepc2", "-o", "out.parquet"],
+        "missing": ["info", str(folder / "Zebedee.nii")],
+    }[command]
+    monkeypatch.chdir(tmp_path)
+    done = CliRunner().invoke(app, call)
+    assert done.exit_code in (0, 1), done.output
+    assert done.exception is None or isinstance(done.exception, SystemExit)
+    clean(done.stdout, done.stderr, "x" * 30)
+    if command == "convert" and sound:
+        (written,) = (tmp_path / "out").iterdir()
+        clean(written.name, nibabel.load(written).header, "x" * 30)
+
+
 def _read_or_error(folder: Path, repair: str | None) -> Any:
     try:
         return read_volume(folder, repair=repair).meta

@@ -43,7 +43,7 @@ def activations(
     check_engine(engine, device)
     network = find_model(model)
     how = network.card.recipe if recipe is None else find_recipe(recipe)
-    with status(f"Reading {path.name}"):
+    with status("Reading the scan"):
         voxels = read_voxels(path, how, series=series, frame=frame, repair=repair)
     with status(f"Running {network.card.name}"):
         result = network.run(voxels, engine=engine, device=device)

@@ -79,7 +79,8 @@ def predict(
 ) -> None:
     """Classify and embed every series of the given scans; one row each. For research use only.
 
-    A series that cannot be used gets a row with the reason, is named at the end, and makes the exit code 1.
+    A series that cannot be used gets a row with the reason, is named at the end by its row (from 0), and makes the
+    exit code 1. The table's column `path` is the only place that repeats the names of the scans.
     Example: napari-sparse3d predict scans/ --model vessel -o predictions.parquet
     """
     check_output(output, ".parquet")
@@ -90,13 +91,14 @@ def predict(
         say(f"{network.card.name}: random weights, the classes mean nothing")
 
     rows: list[Prediction] = []
-    for path in paths:
-        with status(f"Looking at {path.name}"):
+    for number, path in enumerate(paths, start=1):
+        which = f"scan {number} of {len(paths)}"  # its name may hold an identity
+        with status(f"Looking at {which}"):
             found = _series(path)
         if isinstance(found, str):
             rows.append(_failed(job, path, None, found, 0.0))
             continue
-        for info in track(found, path.name):
+        for info in track(found, which):
             rows.append(_predict(job, *_place(path, info), info))  # noqa: PERF401  (one at a time: it is tracked)
 
     _write(output, rows)
@@ -105,7 +107,7 @@ def predict(
         emit({"out": output, "done": len(rows) - len(failed), "failed": len(failed), "rows": [asdict(r) for r in rows]})
     else:
         say(f"{output}: {len(rows) - len(failed)} of {len(rows)} series")
-    finish(f"{row.path}{'' if row.series is None else f' series {row.series}'}: {row.error}" for row in failed)
+    finish(f"row {number} of the table: {row.error}" for number, row in enumerate(rows) if row.status == "failed")
 
 
 def _series(path: Path) -> Sequence[SeriesInfo | None] | str:

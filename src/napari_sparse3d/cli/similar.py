@@ -52,7 +52,7 @@ def similar(
     from napari_sparse3d.cohort import read_cohort
 
     cohort = read_cohort(table)
-    with status(f"Reading {path}"):
+    with status("Reading the scan"):
         voxels = read_voxels(path, how, series=series, frame=frame, repair=repair)
     result = network.run(voxels, engine=engine, device=device)
     groups = None if patient is None else cohort.column("patient")

@@ -42,7 +42,7 @@ def voxelize(
     """
     check_output(output, ".npz")
     how = find_recipe(recipe)
-    with status(f"Reading {path.name}"):
+    with status("Reading the scan"):
         voxels = read_voxels(path, how, series=series, frame=frame, repair=repair)
     voxels.save(output)
     if as_json:

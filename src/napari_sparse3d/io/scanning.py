@@ -50,9 +50,11 @@ def scan(path: PathLike | Sequence[PathLike], *, progress: Progress | None = Non
     if not given:
         raise InputError("an empty list of files was given; name at least one file or folder")
     roots = [Path(item) for item in given]
-    for root in roots:
+    for number, root in enumerate(roots, start=1):
         if not root.exists():
-            raise ReadError(f"no such file or folder: {root}")
+            # the path is not repeated: it may hold an identity, and whoever gave it has it
+            which = f" (number {number} of {len(roots)})" if len(roots) > 1 else ""
+            raise ReadError(f"no such file or folder at the path that was given{which}; check its spelling")
     if len(roots) == 1 and is_zip(roots[0]):
         return scan_zip(roots[0], lambda folder: scan(folder, progress=progress))
     named = len(roots) == 1 and roots[0].is_file()

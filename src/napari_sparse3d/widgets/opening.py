@@ -38,11 +38,11 @@ def open_path(viewer: Viewer, path: Path, parent: QWidget, say: Say) -> None:
     work.stepped.connect(lambda step: say(step.text) if isinstance(step, Step) else None)
     work.failed.connect(lambda fault: _tell(fault, parent, say))
     work.finished.connect(lambda found: _choose(viewer, path, found, parent, say))
-    work.start(lambda: _scan(path), f"looking at {path.name}")
+    work.start(lambda: _scan(path), "looking for series")
 
 
 def _scan(path: Path) -> Generator[Step, None, list[SeriesInfo]]:
-    yield Step(0, 0, f"Looking at {path.name} …")
+    yield Step(0, 0, "Looking for series …")
     return scan(path)
 
 
@@ -96,7 +96,7 @@ def _read(
 
     work.stepped.connect(lambda step: say(step.text) if isinstance(step, Step) else None)
     work.finished.connect(show)
-    work.start(job, f"reading {path.name}")
+    work.start(job, "reading the series")
 
 
 def _tell(fault: Fault, parent: QWidget, say: Say) -> None:
