@@ -157,8 +157,8 @@ def test_published_reference(name: str, data_dir: Path, scratch: Path) -> None:
 def test_overlays_with_napari_nifti(name: str, data_dir: Path, scratch: Path) -> None:
     """The same scan, once as DICOM opened by us and once as NIfTI opened by napari-nifti, lies in one place.
 
-    Axial cases only: where a file's axes are stored in another order than x, y, z, napari-nifti 0.0.20 (medvol) places
-    the volume wrongly (nibabel and this project agree on those; see test_nifti.py).
+    Axial cases only: napari-nifti 0.0.20 places some orders of the stored axes wrongly. test_nifti.py names them, with
+    nibabel as the referee.
     """
     reader = pytest.importorskip("napari_nifti._reader")
     from napari_sparse3d.io.layers import layer_of
