@@ -29,19 +29,25 @@ Run = Callable[[], object]
 def compare(name: str, ours: Run, others: dict[str, tuple[Run, int]], threads: int, pairs: int) -> None:
     """``others``: what to run, and on how many threads (spconv is right on one only)."""
 
-    def timed(run: Run, count: int) -> float:
+    def timed(run: Run, count: int, calls: int = 1) -> float:
         torch.set_num_threads(count)
         time.sleep(
             0.02
         )  # torch's threads spin for some milliseconds after their work, which is not the next one's fault
+        run()  # the first call after another engine's finds its memory and threads cold
         begin = time.perf_counter()
-        run()
-        return (time.perf_counter() - begin) * 1e3
+        for _ in range(calls):
+            run()
+        return (time.perf_counter() - begin) * 1e3 / calls
+
+    def calls(milliseconds: float) -> int:
+        return max(1, round(50 / milliseconds))
 
     timed(ours, threads)
+    mine_at_once = calls(timed(ours, threads))
     for other, (run, count) in others.items():
-        timed(run, count)
-        taken = [(timed(ours, threads), timed(run, count)) for _ in range(pairs)]
+        at_once = calls(timed(run, count))
+        taken = [(timed(ours, threads, mine_at_once), timed(run, count, at_once)) for _ in range(pairs)]
         mine, theirs = (median(column) for column in zip(*taken, strict=True))
         ratio = median(b / a for a, b in taken)
         print(f"{name:24} ours {mine:9.2f} ms   {other:16} {theirs:9.2f} ms   ratio {ratio:6.2f}", flush=True)

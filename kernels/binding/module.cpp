@@ -40,20 +40,15 @@ template <class T>
 void bind_operators(nb::module_& m, const char* suffix) {
     const auto name = [&](const char* stem) { return std::string(stem) + suffix; };
     m.def(name("convolution_").c_str(),
-          [](const Plan& plan, Address features, Address weight, Address bias, Address background, int c_in, int c_out, double slope, Address result, int threads) {
-              convolution<T>(plan, forward<T>(features, weight, bias, background, c_in, c_out, slope), at<T>(result), threads);
-          },
-          Release());
-    m.def(name("convolution_background_").c_str(),
-          [](const Plan& plan, Address weight, Address bias, Address background, int c_in, int c_out, double slope, Address result) {
-              convolution_background<T>(plan, forward<T>(0, weight, bias, background, c_in, c_out, slope), at<T>(result));
+          [](const Plan& plan, Address features, Address weight, Address bias, Address background, int c_in, int c_out, double slope, Address result, Address result_background, int threads) {
+              convolution<T>(plan, forward<T>(features, weight, bias, background, c_in, c_out, slope), at<T>(result), at<T>(result_background), threads);
           },
           Release());
     m.def(name("pooled_convolution_").c_str(),
           [](const Plan& plan, Address features, Address weight, Address bias, Address background, int c_in, int c_out, double slope, const Plan& pool_plan,
-             Address values, Address rows, int threads) {
+             Address values, Address rows, Address result_background, int threads) {
               pooled_convolution<T>(plan, forward<T>(features, weight, bias, background, c_in, c_out, slope), pool_plan, at<T>(values),
-                                    at<std::int32_t>(rows), threads);
+                                    at<std::int32_t>(rows), at<T>(result_background), threads);
           },
           Release());
     m.def(name("pooled_convolution_backward_").c_str(),

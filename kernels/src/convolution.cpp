@@ -117,15 +117,44 @@ Prepared<T> prepare(const Plan& plan, const Product<T>& p, T* result, bool pays,
     return {task, std::move(pad)};
 }
 
+// What a window without any site gives: bias, and all weights times the background; before any activation.
 template <class T>
-void multiply(const Plan& plan, const Product<T>& p, T* result, int threads) {
-    if (plan.out->count() == 0) return;
+void empty_window(const Plan& plan, const Convolution<T>& args, T* result, int threads) {
+    // the background once for each offset, as a row of weights has it
+    const std::int64_t each = std::int64_t(plan.geometry.volume()) * args.c_in;
+    const Scratchpad pad(std::size_t(each) * sizeof(T));
+    T* repeated = pad.as<T>();
+    for (int offset = 0; offset < plan.geometry.volume() && args.background != nullptr; ++offset)
+        std::copy_n(args.background, args.c_in, repeated + std::int64_t(offset) * args.c_in);
+    constexpr std::int64_t kRows = 16;
+    parallel_for((args.c_out + kRows - 1) / kRows, each * args.c_out > 100000 ? threads : 1, [&](std::int64_t part, int) {
+        for (std::int64_t o = part * kRows; o < std::min<std::int64_t>(args.c_out, (part + 1) * kRows); ++o) {
+            result[o] = args.bias != nullptr ? args.bias[o] : T(0);
+            if (args.background != nullptr) result[o] += typed_kernels<T>().dot_product(args.weight + o * each, repeated, each);
+        }
+    });
+}
+
+template <class T>
+void activate(const Convolution<T>& args, T* values) {
+    for (int o = 0; o < args.c_out && args.activation == Activation::leaky_relu; ++o)
+        values[o] = values[o] > 0 ? values[o] : args.slope * values[o];
+}
+
+// `start`, if not null, gets what an output holds before any input is met. Whether that is known.
+template <class T>
+bool multiply(const Plan& plan, const Product<T>& p, T* result, T* start, int threads) {
+    if (plan.out->count() == 0) return false;
     const TypedKernels<T>& k = typed_kernels<T>();
     const bool pays = std::is_same_v<T, float> && winograd_pays(plan, p.c_in, p.c_out, false, threads);
     Prepared<T> prepared = prepare(plan, p, result, pays, threads);
     if constexpr (std::is_same_v<T, float>)
-        if (pays) return winograd_multiply(plan, prepared.task, threads);
+        if (pays) {
+            winograd_multiply(plan, prepared.task, threads);
+            return false;
+        }
     ConvolutionTask<T>& task = prepared.task;
+    if (start != nullptr) std::copy_n(task.start, p.c_out, start);
     task.tile_rows = tile_rows_for(task.out.n_sites);
     const std::int64_t tiles = tile_count(task.out.n_sites, task.tile_rows);
     const int blocks = task.few_channels ? 1 : std::max(1, task.width / k.lanes / 4);
@@ -133,6 +162,7 @@ void multiply(const Plan& plan, const Product<T>& p, T* result, int threads) {
     const WorkerScratch scratch(k.convolution_scratch(task), threads);
     parallel_for(tiles * task.splits, threads,
                  [&](std::int64_t index, int worker) { k.convolution_tile(task, index, scratch.of(worker)); });
+    return !task.few_channels && phase_count(task.window) == 1;
 }
 
 // `unpaired` (volume, c_out): the gradient of the outputs that each offset does not reach.
@@ -281,27 +311,11 @@ bool pools_in_cache(const Plan& plan, const Convolution<T>& args) {
 }  // namespace
 
 template <class T>
-void convolution(const Plan& plan, const Convolution<T>& args, T* result, int threads) {
-    multiply<T>(plan, forward_product(plan, args), result, threads);
-}
-
-template <class T>
-void convolution_background(const Plan& plan, const Convolution<T>& args, T* result) {
-    const int volume = plan.geometry.volume(), c_in = args.c_in;
-    for (int o = 0; o < args.c_out; ++o) {
-        const T* w = args.weight + std::int64_t(o) * volume * c_in;
-        // eight sums side by side, which a compiler turns into one vector
-        T sums[8] = {};
-        for (int offset = 0; offset < volume && args.background != nullptr; ++offset, w += c_in) {
-            int c = 0;
-            for (; c + 8 <= c_in; c += 8)
-                for (int i = 0; i < 8; ++i) sums[i] += w[c + i] * args.background[c + i];
-            for (; c < c_in; ++c) sums[0] += w[c] * args.background[c];
-        }
-        T sum = args.bias != nullptr ? args.bias[o] : T(0);
-        for (const T part : sums) sum += part;
-        result[o] = args.activation == Activation::leaky_relu && !(sum > 0) ? args.slope * sum : sum;
-    }
+void convolution(const Plan& plan, const Convolution<T>& args, T* result, T* background, int threads) {
+    const bool known = multiply<T>(plan, forward_product(plan, args), result, background, threads);
+    if (background == nullptr) return;
+    if (!known) empty_window(plan, args, background, threads);
+    activate(args, background);
 }
 
 namespace {
@@ -333,7 +347,7 @@ void gradients_of_rows(const Plan& plan, const Convolution<T>& args, const T* gr
         const Plan reversed{plan.out, plan.in, plan.geometry.reversed()};
         multiply<T>(reversed,
                     {grad, args.weight, nullptr, nullptr, args.c_out, args.c_in, 1, std::int64_t(volume) * args.c_in, args.c_in, false, T(0)},
-                    result.features, threads);
+                    result.features, nullptr, threads);
     }
     if (result.weight == nullptr && result.bias == nullptr && result.background == nullptr) return;
     if constexpr (std::is_same_v<T, float>)
@@ -370,15 +384,20 @@ void leaky_relu_backward(const T* grad, const T* values, T slope, std::int64_t n
 
 template <class T>
 void pooled_convolution(const Plan& plan, const Convolution<T>& args, const Plan& pool_plan, T* values, std::int32_t* rows,
-                        int threads) {
-    std::vector<T> background(std::size_t(args.c_out));
-    const T* pool_background = args.background != nullptr ? background.data() : nullptr;
+                        T* background, int threads) {
+    std::vector<T> ground(std::size_t(args.c_out));
+    const T* pool_background = args.background != nullptr ? ground.data() : nullptr;
     if (!pools_in_cache(plan, args)) {
         const Scratchpad whole(std::size_t(plan.out->count()) * std::size_t(args.c_out) * sizeof(T) + 64);
-        convolution(plan, args, whole.as<T>(), threads);
-        convolution_background(plan, args, background.data());
+        convolution(plan, args, whole.as<T>(), ground.data(), threads);
+        if (background != nullptr) std::copy(ground.begin(), ground.end(), background);
         max_pool(pool_plan, whole.as<T>(), pool_background, args.c_out, values, rows, threads);
         return;
+    }
+    empty_window(plan, args, ground.data(), threads);
+    if (background != nullptr) {
+        std::copy(ground.begin(), ground.end(), background);
+        activate(args, background);
     }
     const TypedKernels<T>& k = typed_kernels<T>();
     PoolTask<T> pool{};
@@ -392,14 +411,13 @@ void pooled_convolution(const Plan& plan, const Convolution<T>& args, const Plan
     pool.values = values;
     pool.rows = rows;
     Product<T> product = forward_product(plan, args);
-    Convolution<T> before_pool = args;
     if (product.leaky && product.slope >= 0) {  // monotone, so the maximum may come first
         product.leaky = false;
-        before_pool.activation = Activation::none;
         pool.leaky = 1;
         pool.slope = product.slope;
+    } else {
+        activate(args, ground.data());
     }
-    convolution_background(plan, before_pool, background.data());
     Prepared<T> prepared = prepare<T>(plan, product, nullptr, false, threads);
     constexpr std::int64_t kPlanes = 2;
     const std::int64_t per_volume = (pool.out.z + kPlanes - 1) / kPlanes, tasks = pool.out.batch * per_volume;
@@ -450,12 +468,11 @@ void pooled_convolution_backward(const Plan& plan, const Convolution<T>& args, c
 }
 
 #define S3D_INSTANTIATE(T)                                                                                                    \
-    template void convolution<T>(const Plan&, const Convolution<T>&, T*, int);                                                \
-    template void convolution_background<T>(const Plan&, const Convolution<T>&, T*);                                          \
+    template void convolution<T>(const Plan&, const Convolution<T>&, T*, T*, int);                                            \
     template void convolution_backward<T>(const Plan&, const Convolution<T>&, const T*, const T*, const ConvolutionGradients<T>&, \
                                           int);                                                                               \
     template void leaky_relu_backward<T>(const T*, const T*, T, std::int64_t, T*, int);                                       \
-    template void pooled_convolution<T>(const Plan&, const Convolution<T>&, const Plan&, T*, std::int32_t*, int);             \
+    template void pooled_convolution<T>(const Plan&, const Convolution<T>&, const Plan&, T*, std::int32_t*, T*, int);         \
     template void pooled_convolution_backward<T>(const Plan&, const Convolution<T>&, const Plan&, const T*, const T*,         \
                                                  const std::int32_t*, const ConvolutionGradients<T>&, int);
 S3D_INSTANTIATE(float)

@@ -88,7 +88,7 @@ private:
         }
     }
 
-    static constexpr int kSpins = 2000;
+    static constexpr int kSpins = 20000;
     std::mutex round_mutex_, sleep_mutex_;
     std::condition_variable wake_;
     int workers_ = 0;

@@ -144,14 +144,10 @@ void test_convolution(const Scene& s, int c_in, int c_out, bool with_bias, bool 
             g_background[w % ci] += double(grad_of_background[c]) * double(weight[c * volume * ci + w]);
         }
     }
-    std::vector<T> made_background(co);
-    convolution_background(s.plan, args, made_background.data());
-    check_close(made_background, empty_window, 1, "background of the output");
-
     std::vector<T> first, first_gradients;
     for (int threads : {1, 2, 3, 8}) {
-        std::vector<T> result(m * co, T(77));
-        convolution(s.plan, args, result.data(), threads);
+        std::vector<T> result(m * co, T(77)), made_background(co);
+        convolution(s.plan, args, result.data(), made_background.data(), threads);
         std::vector<T> gradients(n * ci + weight.size() + co + ci, T(77));
         T* p = gradients.data();
         convolution_backward<T>(s.plan, args, grad.data(), grad_of_background.data(),
@@ -160,6 +156,7 @@ void test_convolution(const Scene& s, int c_in, int c_out, bool with_bias, bool 
             first = result;
             first_gradients = gradients;
             check_close(result, value, 1, "convolution");
+            check_close(made_background, empty_window, 1, "background of the output");
             const auto cut = [&](std::size_t from, std::size_t size) { return std::vector<T>(p + from, p + from + size); };
             check_close(cut(0, n * ci), g_features, 1, "gradient of features");
             check_close(cut(n * ci, weight.size()), g_weight, 2, "gradient of weight");
@@ -174,7 +171,7 @@ void test_convolution(const Scene& s, int c_in, int c_out, bool with_bias, bool 
     args.activation = Activation::leaky_relu;
     args.slope = T(0.25);
     std::vector<T> activated(m * co);
-    convolution(s.plan, args, activated.data(), 2);
+    convolution<T>(s.plan, args, activated.data(), nullptr, 2);
     for (T& v : first) v = v > 0 ? v : T(0.25) * v;
     check(same(activated, first), "fused activation");
     std::vector<T> back(m * co), slow_back(m * co);
@@ -255,21 +252,20 @@ void test_pooled_convolution(const Scene& s, int c_in, int c_out, bool with_back
     const std::vector<T> features = random_values<T>(n * ci), weight = random_values<T>(co * std::size_t(s.geometry.volume()) * ci),
                          bias = random_values<T>(co), background = random_values<T>(ci), grad_of_background = random_values<T>(co), grad = random_values<T>(p * co);
     const Convolution<T> args{features.data(), weight.data(), bias.data(), with_background ? background.data() : nullptr, c_in, c_out};
-    std::vector<T> pool_background(co);
-    convolution_background(s.plan, args, pool_background.data());
+    std::vector<T> pool_background(co), got_background(co);
     const T* ground = with_background ? pool_background.data() : nullptr;
     std::vector<T> whole(m * co), expected(p * co), got(p * co);
     std::vector<std::int32_t> expected_rows(p * co), rows(p * co);
-    convolution(s.plan, args, whole.data(), 2);
+    convolution(s.plan, args, whole.data(), pool_background.data(), 2);
     max_pool(pool, whole.data(), ground, c_out, expected.data(), expected_rows.data(), 2);
-    pooled_convolution(s.plan, args, pool, got.data(), rows.data(), 3);
+    pooled_convolution(s.plan, args, pool, got.data(), rows.data(), got_background.data(), 3);
+    check(same(got_background, pool_background), "background of convolution and max pool");
     check(same(got, expected) && same(rows, expected_rows), "convolution and max pool at once");
     Convolution<T> activated = args;
     activated.activation = Activation::leaky_relu;
     activated.slope = T(0.25);
-    pooled_convolution<T>(s.plan, activated, pool, got.data(), nullptr, 2);
-    convolution(s.plan, activated, whole.data(), 2);
-    convolution_background(s.plan, activated, pool_background.data());
+    pooled_convolution<T>(s.plan, activated, pool, got.data(), nullptr, nullptr, 2);
+    convolution(s.plan, activated, whole.data(), pool_background.data(), 2);
     max_pool(pool, whole.data(), ground, c_out, expected.data(), expected_rows.data(), 2);
     check(same(got, expected), "convolution, max pool and activation at once");
 

@@ -78,12 +78,9 @@ struct Convolution {
 };
 
 // result (m, c_out): sum over the window, missing inputs as background, plus bias; then the activation.
+// background (c_out), which may be null: the same for a window without any site, the background of the output.
 template <class T>
-void convolution(const Plan& plan, const Convolution<T>& args, T* result, int threads);
-
-// result (c_out): the output's own background, what a window without any site gives; after the activation.
-template <class T>
-void convolution_background(const Plan& plan, const Convolution<T>& args, T* result);
+void convolution(const Plan& plan, const Convolution<T>& args, T* result, T* background, int threads);
 
 // Gradients of `convolution` without activation, given grad (m, c_out) and, unless null, that of the output's background
 // (c_out). Null pointers are not computed.
@@ -111,7 +108,7 @@ void max_pool(const Plan& plan, const T* features, const T* background, int chan
 // its rows never leave the cache. `rows`, which may be null, are rows of the convolution's output.
 template <class T>
 void pooled_convolution(const Plan& plan, const Convolution<T>& args, const Plan& pool_plan, T* values, std::int32_t* rows,
-                        int threads);
+                        T* background, int threads);
 // Its gradients given grad (m, c_out) and grad_background (c_out) or null, for a convolution without activation.
 template <class T>
 void pooled_convolution_backward(const Plan& plan, const Convolution<T>& args, const Plan& pool_plan, const T* grad,

@@ -38,7 +38,9 @@ void finish_tile(const ConvolutionTask<T>& task, const Tile& t, int first_channe
         const T* from = tile + int64_t(row) * task.width;
         T* to = task.result + target * task.c_out;
         if (task.leaky) {
-            for (int c = first_channel; c < last; ++c) to[c] = from[c] > 0 ? from[c] : task.slope * from[c];
+            int c = first_channel;
+            for (; c + kLanes<T> <= last; c += kLanes<T>) store(to + c, leaky<T>(load(from + c), task.slope));
+            for (; c < last; ++c) to[c] = from[c] > 0 ? from[c] : task.slope * from[c];
         } else {
             copy(to + first_channel, from + first_channel, last - first_channel);
         }
@@ -92,7 +94,30 @@ void convolution_tile(const ConvolutionTask<T>& task, int64_t index, void* memor
 
 namespace {
 
-// A block of n output channels, `first` on: rows of c_in. Eight by eight, so that both sides are read and written in stretches.
+// A square of as many vectors as they have lanes. Each round interleaves the first half of the rows with the second; after
+// log2 of the lanes, lane i of row j is what lane j of row i was.
+template <class T>
+S3D_INLINE void transpose(Vec<T>* square) {
+    constexpr int L = kLanes<T>;
+    using Ints = typename VecOf<T>::ints;
+    Ints low, high;  // lanes 0, L, 1, L + 1, ... of two vectors side by side, and the other half
+    for (int i = 0; i < L; ++i) {
+        low[i] = i / 2 + (i % 2) * L;
+        high[i] = low[i] + L / 2;
+    }
+    for (int rounds = L; rounds > 1; rounds /= 2) {
+        Vec<T> next[L];
+#pragma GCC unroll 8
+        for (int i = 0; i < L / 2; ++i) {
+            next[2 * i] = __builtin_shuffle(square[i], square[i + L / 2], low);
+            next[2 * i + 1] = __builtin_shuffle(square[i], square[i + L / 2], high);
+        }
+#pragma GCC unroll 16
+        for (int i = 0; i < L; ++i) square[i] = next[i];
+    }
+}
+
+// A block of n output channels, `first` on: rows of c_in.
 template <class T>
 void pack_block(const T* source, int64_t stride_out, int64_t stride_in, int first, int n, int c_out, int c_in, T* packed) {
     const int there = first + n <= c_out ? n : c_out - first;
@@ -101,19 +126,19 @@ void pack_block(const T* source, int64_t stride_out, int64_t stride_in, int firs
             for (int o = 0; o < n; ++o) packed[int64_t(c) * n + o] = o < there ? source[first + o + c * stride_in] : T(0);
         return;
     }
+    constexpr int L = kLanes<T>;
     int o = 0;
-    for (; o + 8 <= there; o += 8) {
+    for (; o + L <= there; o += L) {
         const T* from = source + (first + o) * stride_out;
         int c = 0;
-        for (; c + 8 <= c_in && stride_in == 1; c += 8) {
-            T tile[8][8];
-            for (int i = 0; i < 8; ++i)
-                for (int j = 0; j < 8; ++j) tile[i][j] = from[i * stride_out + c + j];
-            for (int j = 0; j < 8; ++j)
-                for (int i = 0; i < 8; ++i) packed[int64_t(c + j) * n + o + i] = tile[i][j];
+        for (; c + L <= c_in && stride_in == 1; c += L) {
+            Vec<T> square[L];
+            for (int i = 0; i < L; ++i) square[i] = load(from + i * stride_out + c);
+            transpose<T>(square);
+            for (int j = 0; j < L; ++j) store(packed + int64_t(c + j) * n + o, square[j]);
         }
         for (; c < c_in; ++c)
-            for (int i = 0; i < 8; ++i) packed[int64_t(c) * n + o + i] = from[i * stride_out + c * stride_in];
+            for (int i = 0; i < L; ++i) packed[int64_t(c) * n + o + i] = from[i * stride_out + c * stride_in];
     }
     for (; o < n; ++o)
         for (int c = 0; c < c_in; ++c) packed[int64_t(c) * n + o] = o < there ? source[(first + o) * stride_out + c * stride_in] : T(0);
@@ -146,11 +171,28 @@ void packed_times_vector(const T* packed, const T* vector, int c_in, int width, 
     }
 }
 
+// The sum of products of two lines of n.
+template <class T>
+T dot_product(const T* a, const T* b, int64_t n) {
+    constexpr int L = kLanes<T>;
+    Vec<T> sum[4] = {};
+    int64_t i = 0;
+    for (; i + 4 * L <= n; i += 4 * L)
+        for (int v = 0; v < 4; ++v) sum[v] += load(a + i + v * L) * load(b + i + v * L);
+    for (; i + L <= n; i += L) sum[0] += load(a + i) * load(b + i);
+    const Vec<T> all = (sum[0] + sum[1]) + (sum[2] + sum[3]);
+    T total = 0;
+    for (int j = 0; j < L; ++j) total += all[j];
+    for (; i < n; ++i) total += a[i] * b[i];
+    return total;
+}
+
 #define S3D_INSTANTIATE(T)                                                        \
     template size_t convolution_scratch<T>(const ConvolutionTask<T>&);            \
     template void convolution_tile<T>(const ConvolutionTask<T>&, int64_t, void*); \
     template void pack_weight<T>(const T*, int64_t, int64_t, int, int, T*);       \
-    template void packed_times_vector<T>(const T*, const T*, int, int, T*);
+    template void packed_times_vector<T>(const T*, const T*, int, int, T*);       \
+    template T dot_product<T>(const T*, const T*, int64_t);
 S3D_INSTANTIATE(float)
 S3D_INSTANTIATE(double)
 

@@ -193,6 +193,23 @@ S3D_INLINE void over_pairs(const PoolTask<T>& task, const TilePairs& pairs, F&& 
     });
 }
 
+namespace {
+
+// values += the gradients whose maximum came from this row.
+S3D_INLINE int add_claimed(float* values, const float* grad, const int32_t* origin, int32_t row, int channels) {
+    typedef int32_t loose_ints __attribute__((vector_size(kVectorBytes), aligned(4), may_alias));
+    constexpr int L = kLanes<float>;
+    int c = 0;
+    for (; c + L <= channels; c += L) {
+        const VecOf<float>::ints claimed = *reinterpret_cast<const loose_ints*>(origin + c) == row;
+        store(values + c, load(values + c) + (claimed ? load(grad + c) : Vec<float>{}));
+    }
+    return c;
+}
+S3D_INLINE int add_claimed(double*, const double*, const int32_t*, int32_t, int) { return 0; }
+
+}  // namespace
+
 template <class T>
 void max_pool_gradient_words(const PoolTask<T>& task, uint32_t first, uint32_t last, void* memory) {
     const int channels = task.channels;
@@ -200,7 +217,8 @@ void max_pool_gradient_words(const PoolTask<T>& task, uint32_t first, uint32_t l
         T* values = task.values + row * channels;
         const T* grad = task.features + pooled * channels;
         const int32_t* origin = task.origin + pooled * channels;
-        for (int c = 0; c < channels; ++c) values[c] += origin[c] == int32_t(row) ? grad[c] : T(0);
+        for (int c = add_claimed(values, grad, origin, int32_t(row), channels); c < channels; ++c)
+            values[c] += origin[c] == int32_t(row) ? grad[c] : T(0);
     });
 }
 

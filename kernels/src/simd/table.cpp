@@ -34,6 +34,8 @@ void pack_weight(const T*, int64_t, int64_t, int, int, T*);
 template <class T>
 void packed_times_vector(const T*, const T*, int, int, T*);
 template <class T>
+T dot_product(const T*, const T*, int64_t);
+template <class T>
 size_t weight_gradient_scratch(const WeightGradientTask<T>&);
 template <class T>
 void weight_gradient_chunk(const WeightGradientTask<T>&, int64_t, int, int, void*);
@@ -69,6 +71,7 @@ constexpr TypedKernels<T> typed() {
             convolution_tile<T>,
             pack_weight<T>,
             packed_times_vector<T>,
+            dot_product<T>,
             weight_gradient_scratch<T>,
             weight_gradient_chunk<T>,
             pool_scratch<T>,

@@ -118,6 +118,7 @@ struct TypedKernels {
     void (*pack_weight)(const T* source, int64_t stride_out, int64_t stride_in, int c_out, int c_in, T* packed);
     // result (width) <- sum over c_in of packed * vector
     void (*packed_times_vector)(const T* packed, const T* vector, int c_in, int width, T* result);
+    T (*dot_product)(const T* a, const T* b, int64_t n);
     size_t (*weight_gradient_scratch)(const WeightGradientTask<T>&);
     void (*weight_gradient_chunk)(const WeightGradientTask<T>&, int64_t chunk, int first_offset, int last_offset, void* scratch);
     size_t (*pool_scratch)(const PoolTask<T>&);

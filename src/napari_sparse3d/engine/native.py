@@ -23,7 +23,6 @@ _KERNELS = {
         name: getattr(_kernels, f"{name}_{suffix}")
         for name in (
             "convolution",
-            "convolution_background",
             "convolution_backward",
             "leaky_relu_backward",
             "pooled_convolution",
@@ -83,7 +82,7 @@ class NativeEngine(Engine):
         self, features: Tensor, weight: Tensor, bias: Tensor | None, background: Tensor | None, plan: Any
     ) -> Tensor:
         features, weight, bias, background = _ready(features, weight, bias, background)
-        return self._convolve(features, weight, bias, background, plan, _NO_ACTIVATION)
+        return self._convolve(features, weight, bias, background, plan, _NO_ACTIVATION, None)
 
     def convolution_backward(  # noqa: D102
         self,
@@ -114,21 +113,10 @@ class NativeEngine(Engine):
     ) -> Fused:
         features, weight, bias, background = _ready(features, weight, bias, background)
         c_out, c_in = weight.shape[0], weight.shape[-1]
-        made_background = None
-        if background is not None:
-            made_background = features.new_empty(c_out)
-            _KERNELS[features.dtype]["convolution_background"](
-                plan,
-                weight.data_ptr(),
-                _address(bias),
-                background.data_ptr(),
-                c_in,
-                c_out,
-                slope,
-                made_background.data_ptr(),
-            )
+        made_background = None if background is None else features.new_empty(c_out)
         if pool_plan is None:
-            return Fused(self._convolve(features, weight, bias, background, plan, slope), None, made_background)
+            values = self._convolve(features, weight, bias, background, plan, slope, made_background)
+            return Fused(values, None, made_background)
         values = features.new_empty((pool_plan.outputs, c_out))
         rows = torch.empty((pool_plan.outputs, c_out), dtype=torch.int32) if for_backward else None
         _KERNELS[features.dtype]["pooled_convolution"](
@@ -143,6 +131,7 @@ class NativeEngine(Engine):
             pool_plan,
             values.data_ptr(),
             _address(rows),
+            _address(made_background),
             torch.get_num_threads(),
         )
         return Fused(values, rows, made_background)
@@ -206,6 +195,7 @@ class NativeEngine(Engine):
         background: Tensor | None,
         plan: Any,
         slope: float,
+        made_background: Tensor | None,
     ) -> Tensor:
         c_out, c_in = weight.shape[0], weight.shape[-1]
         result = features.new_empty((plan.outputs, c_out))
@@ -219,6 +209,7 @@ class NativeEngine(Engine):
             c_out,
             slope,
             result.data_ptr(),
+            _address(made_background),
             torch.get_num_threads(),
         )
         return result

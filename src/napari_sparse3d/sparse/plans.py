@@ -1,22 +1,21 @@
 """Output sites and plans are made once per geometry and live exactly as long as the indices they start from.
 
-The cache is keyed by the identity of the index tensor, held weakly: layers that share sites share plans, forward and
-backward share plans, and nothing is left when the input goes.
+They are kept on the index tensor itself: layers that share sites share plans, forward and backward share plans, and
+nothing is left when the input goes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, MutableMapping
+from collections.abc import Callable
 from typing import Any
 from weakref import ref
 
 from torch import Tensor
-from torch.utils.weak import WeakIdKeyDictionary
 
 from napari_sparse3d.sparse.engine import Engine
 from napari_sparse3d.sparse.window import Geometry
 
-_made: MutableMapping[Tensor, dict[Any, Any]] = WeakIdKeyDictionary()
+_ATTRIBUTE = "_napari_sparse3d_plans"
 
 
 def output_sites(engine: Engine, indices: Tensor, geometry: Geometry) -> Tensor:
@@ -33,18 +32,25 @@ def plan(engine: Engine, in_indices: Tensor, out_indices: Tensor, geometry: Geom
     made, target = _once(in_indices, key, lambda: (engine.plan(in_indices, out_indices, geometry), ref(out_indices)))
     if target() is not out_indices:  # another tensor has taken over this id
         made = engine.plan(in_indices, out_indices, geometry)
-        _made[in_indices][key, _version(in_indices)] = made, ref(out_indices)
+        kept(in_indices)[key, _version(in_indices)] = made, ref(out_indices)
+    return made
+
+
+def kept(indices: Tensor) -> dict[Any, Any]:
+    """All that was made from these indices."""
+    made: dict[Any, Any] | None = getattr(indices, _ATTRIBUTE, None)
+    if made is None:
+        made = {}
+        setattr(indices, _ATTRIBUTE, made)
     return made
 
 
 def _once(indices: Tensor, key: tuple[Any, ...], make: Callable[[], Any]) -> Any:
-    kept = _made.get(indices)
-    if kept is None:
-        kept = _made[indices] = {}
+    made = kept(indices)
     versioned = key, _version(indices)
-    found = kept.get(versioned)
+    found = made.get(versioned)
     if found is None:
-        found = kept[versioned] = make()
+        found = made[versioned] = make()
     return found
 
 

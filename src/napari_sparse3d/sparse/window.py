@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import product
 from math import prod
 
@@ -89,6 +90,13 @@ class Geometry:
     in_shape: Triple
     out_shape: Triple
     transposed: bool = False
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    @cached_property
+    def _hash(self) -> int:  # looked up several times a layer
+        return hash((self.window, self.batch_size, self.in_shape, self.out_shape, self.transposed))
 
     def pack(self) -> list[int]:
         """As 20 integers: what an operator's schema can carry."""
