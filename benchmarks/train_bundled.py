@@ -1,16 +1,15 @@
-"""Train one of the models that the package carries, as often as seeds are given; write mean and spread.
+"""Train one of the models that the package carries, as often as seeds are given.
 
-    python benchmarks/train_bundled.py vessel ../shared/data/labelled --seeds 0 1 2 --out results/ [--ship]
+    python benchmarks/train_bundled.py vessel ../shared/data/labelled --seeds 0 1 2 --out results/
 
-``--ship`` puts the first seed's model, with its card, where the package carries it. Chosen and measured on the
-validation cases; the official test splits are not looked at.
+Each training is a row in ``results/runs``, from which ``train_report.py`` makes mean, spread and curves, and ships the
+best. Chosen and measured on the validation cases; the official test splits are not looked at.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import statistics
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,6 @@ from typing import Any
 import torch
 
 from napari_sparse3d.analysis.judge import judge, measure
-from napari_sparse3d.models import load_model
 from napari_sparse3d.training.config import Training
 from napari_sparse3d.training.runs import RunStore
 from napari_sparse3d.training.session import Data, train
@@ -86,14 +84,13 @@ MODELS = {
 
 
 def main() -> None:
-    """Train, print one line a seed, write ``NAME.json``."""
+    """Train, with a line on stdout after each epoch."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("name", choices=MODELS)
     parser.add_argument("data", type=Path, help="the folder of labelled sets")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--out", type=Path, default=Path("results"))
-    parser.add_argument("--ship", action="store_true")
     asked = parser.parse_args()
     torch.set_num_threads(asked.threads)
     recipe = MODELS[asked.name]
@@ -105,10 +102,9 @@ def main() -> None:
         unlabelled_is_a_problem=asked.name != "nodule",
     )
     table = RunStore(asked.out / "runs")
-    rows = []
     for seed in asked.seeds:
         config = Training(**{**settings, "seed": seed})
-        outcome = train(
+        train(
             data,
             config,
             name=asked.name,
@@ -118,24 +114,6 @@ def main() -> None:
             report=_say,
             card={"name": asked.name, **recipe.card},
         )
-        rows.append({"seed": seed, "run": outcome.run, **_times(table, outcome.run), **outcome.metrics})
-        if asked.ship and seed == asked.seeds[0]:
-            load_model(outcome.model).save(BUNDLED / f"{asked.name}.safetensors")
-    summary = {
-        name: {
-            "mean": statistics.mean(row[name] for row in rows),
-            "spread": statistics.stdev(row[name] for row in rows) if len(rows) > 1 else None,
-        }
-        for name in ("auc", "accuracy", "balanced_accuracy", "map", "cpu_seconds", "seconds")
-    }
-    asked.out.mkdir(parents=True, exist_ok=True)
-    (asked.out / f"{asked.name}.json").write_text(json.dumps({"summary": summary, "seeds": rows}, indent=1))
-    print(json.dumps(summary, indent=1))
-
-
-def _times(table: RunStore, run: str) -> dict[str, float]:
-    row = table.find(run)
-    return {"cpu_seconds": row["cpu_seconds"], "seconds": row["seconds"]}
 
 
 def _say(event: dict[str, Any]) -> None:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import statistics
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +27,7 @@ CLASSES = ("bathtub", "bed", "chair", "desk", "dresser", "monitor", "night_stand
 
 
 def main() -> None:
-    """Train, write ``modelnet10.json`` with mean and spread over the seeds."""
+    """Train, with a line on stdout after each epoch."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("data", type=Path)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
@@ -39,9 +38,8 @@ def main() -> None:
     settings = json.loads((HERE / "settings" / "modelnet10.json").read_text())
     shapes = unique_upright(asked.data, asked.out / "modelnet10_unique_upright.npz")
     table = RunStore(asked.out / "runs")
-    rows: list[dict[str, Any]] = []
     for seed in asked.seeds:
-        outcome = train(
+        train(
             Data(shapes, class_names=CLASSES),
             Training(**{**settings, "seed": seed}),
             name="modelnet10",
@@ -51,17 +49,6 @@ def main() -> None:
             report=_say,
             card={"data": "ModelNet10, academic research use only", "licence": "not for distribution"},
         )
-        row = table.find(outcome.run)
-        rows.append({"seed": seed, "run": outcome.run, "cpu_seconds": row["cpu_seconds"], **outcome.metrics})
-    summary = {
-        name: {
-            "mean": statistics.mean(row[name] for row in rows),
-            "spread": statistics.stdev(row[name] for row in rows) if len(rows) > 1 else None,
-        }
-        for name in ("accuracy", "balanced_accuracy", "map", "nn", "cpu_seconds")
-    }
-    (asked.out / "modelnet10.json").write_text(json.dumps({"summary": summary, "seeds": rows}, indent=1))
-    print(json.dumps(summary, indent=1))
 
 
 def unique_upright(source: Path, made: Path) -> Path:
