@@ -20,6 +20,12 @@ def _own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NAPARI_SPARSE3D_HOME", str(tmp_path / "home"))
 
 
+@pytest.fixture(autouse=True)
+def _strict(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A widget, timer or thread that outlives its window fails the test."""
+    monkeypatch.setenv("NAPARI_STRICT_QT", "1")
+
+
 @pytest.fixture(scope="session")
 def shared_child() -> Iterator[Any]:
     from napari_sparse3d.widgets.child import Child

@@ -27,7 +27,7 @@ def panel(make_napari_viewer: Any, one_child: Any, qtbot: Any) -> Any:
     viewer.window.add_dock_widget(made, name="Cohort")
     yield made
     made.mapping.drop()
-    for work in (made.placing, made.opening):
+    for work in (made.placing, made.opening, made.saving):
         qtbot.waitUntil(lambda work=work: not work.running, timeout=WAIT_MS)
 
 
@@ -129,7 +129,7 @@ def test_hover_finds_the_point_under_the_mouse(panel: Any, qtbot: Any, table: Pa
     place = panel.map.box.mapViewToScene(QPointF(*map(float, panel.map.positions[7])))
     assert panel.map.nearest(QPointF(panel.map.plot.mapFromScene(place))) is not None
     assert panel.map.nearest(QPointF(-500, -500)) is None
-    assert "case 7" in panel.map._words[7]
+    assert "case 7" in panel.map._words(7)
 
 
 def test_who_is_like_it(panel: Any, qtbot: Any, table: Path, oblique: Volume, add_volume: Any) -> None:
@@ -141,14 +141,14 @@ def test_who_is_like_it(panel: Any, qtbot: Any, table: Path, oblique: Volume, ad
     volume = replace(oblique, meta={"patient": "p1"})
     result = SimpleNamespace(embedding=cohort.embeddings[1], model=SimpleNamespace(name="deepc2"))
     ran = SimpleNamespace(result=result, made=SimpleNamespace(volume=volume, frame=0), volume_id=str(scan.unique_id))
-    assert not panel.like_button.isEnabled()
+    assert not panel.similar.button.isEnabled()
     panel.workbench.set_result(ran)
-    assert panel.like_button.isEnabled()
-    click(qtbot, panel.like_button)
-    assert panel.similar_list.count() == 5
+    assert panel.similar.button.isEnabled()
+    click(qtbot, panel.similar.button)
+    assert panel.similar.list.count() == 5
     patients, labels = cohort.column("patient"), cohort.column("label")
-    assert all(patients[index] != "p1" for index in panel._like)
-    assert all(labels[index] == "b" for index in panel._like)
+    assert all(patients[index] != "p1" for index in panel.similar.indices)
+    assert all(labels[index] == "b" for index in panel.similar.indices)
     qtbot.waitUntil(lambda: panel.map.here.data.size > 0, timeout=WAIT_MS)
     panel.open_case(1)
     qtbot.waitUntil(lambda: len(panel.viewer.layers) == 2, timeout=WAIT_MS)

@@ -135,35 +135,36 @@ def test_a_grid_over_a_turned_layer_lies_where_the_scan_lies(oblique: Volume) ->
 
 def test_the_child_says_what_went_wrong_and_goes_on(shared_child: Child) -> None:
     with pytest.raises(ReportedError) as caught:
-        finish(shared_child.call("models", extra=["no-such-model"]))
+        finish(shared_child.call("network.models", extra=["no-such-model"]))
     assert "there is no model" in caught.value.fault.sentence.lower()
     assert "Traceback" in caught.value.fault.details
-    assert finish(shared_child.call("hello"))
+    assert finish(shared_child.call("network.hello"))
 
 
 def test_a_job_that_nobody_waits_for_leaves_the_child_free(shared_child: Child) -> None:
-    call = shared_child.call("hello")
+    call = shared_child.call("network.hello")
     next(call)
     call.close()
     assert shared_child.running
-    assert finish(shared_child.call("hello"))
+    assert finish(shared_child.call("network.hello"))
 
 
 def test_a_stopped_child_is_an_error_and_the_next_call_starts_another() -> None:
     child = Child()
-    call = child.call("hello")
+    call = child.call("network.hello")
     next(call)
     child.stop()
     with pytest.raises(EngineError, match="stopped"):
         call.send(None)
-    assert finish(child.call("hello"))
+    assert finish(child.call("network.hello"))
     child.stop()
     assert not child.running
 
 
 def test_the_child_and_what_it_is_made_of_import_no_qt() -> None:
     code = (
-        "import sys, napari_sparse3d.widgets.child, napari_sparse3d.widgets.jobs;"
+        "import sys, napari_sparse3d.widgets.child, napari_sparse3d.widgets.child_jobs.network,"
+        "napari_sparse3d.widgets.child_jobs.maps;"
         "print([m for m in ('qtpy', 'PyQt6', 'napari') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

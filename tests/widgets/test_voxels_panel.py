@@ -28,7 +28,7 @@ def panel(make_napari_viewer: Any, one_child: Any, qtbot: Any) -> Any:
     made = VoxelsPanel(viewer)
     viewer.window.add_dock_widget(made, name="Sparse voxels")
     yield made
-    for work in (made.counting, made.making, made.costing):
+    for work in (made.counting, made.making, made.costing, made.warming):
         if work.running:
             qtbot.waitUntil(lambda work=work: not work.running, timeout=WAIT_MS)
 
@@ -67,7 +67,7 @@ def test_an_empty_panel_says_what_to_do(panel: Any) -> None:
 def test_voxels_as_a_layer_at_the_right_place(panel: Any, qtbot: Any, oblique: Volume, add_volume: Any) -> None:
     scan = add_volume(panel.viewer, oblique)
     settled(qtbot, panel)
-    assert panel.recipe_box.currentText().startswith("Bone")
+    assert panel.form.recipe_box.currentText().startswith("Bone")
     click(qtbot, panel.primary)
     qtbot.waitUntil(lambda: len(ours(panel, "voxels")) == 1, timeout=WAIT_MS)
     (layer,) = ours(panel, "voxels")
@@ -87,7 +87,7 @@ def test_a_layer_is_reused_and_the_users_own_are_left(panel: Any, qtbot: Any, ob
     own = panel.viewer.add_points([[0, 0, 0]], name="mine")
     settled(qtbot, panel)
     for side in (40, 30):
-        panel.resample_to.setValue(side)
+        panel.form.resample_to.setValue(side)
         click(qtbot, panel.primary)
         qtbot.waitUntil(
             lambda side=side: any(max(each.data.shape) == side for each in ours(panel, "voxels")), timeout=WAIT_MS
@@ -100,23 +100,23 @@ def test_a_layer_is_reused_and_the_users_own_are_left(panel: Any, qtbot: Any, ob
 def test_the_preview_follows_the_slider(panel: Any, qtbot: Any, oblique: Volume, add_volume: Any) -> None:
     add_volume(panel.viewer, oblique)
     settled(qtbot, panel)
-    panel.histogram.slider.setSliderDown(True)
+    panel.form.histogram.slider.setSliderDown(True)
     for low in (0.0, 800.0):
-        panel.histogram.slider.setValue((low, panel.histogram.histogram.high))
+        panel.form.histogram.slider.setValue((low, panel.form.histogram.histogram.high))
         (preview,) = ours(panel, "preview")
         plane = round(float(panel.layer.world_to_data(panel.viewer.dims.point)[0]))
-        low_now, high_now = panel.histogram.range
+        low_now, high_now = panel.form.histogram.range
         expected = (oblique.data[plane] >= low_now) & (oblique.data[plane] <= high_now)
         np.testing.assert_array_equal(preview.data[0] > 0, expected)
-    panel.histogram.slider.setSliderDown(False)
+    panel.form.histogram.slider.setSliderDown(False)
 
 
 def test_typing_a_range_makes_a_custom_recipe(panel: Any, qtbot: Any, oblique: Volume, add_volume: Any) -> None:
     add_volume(panel.viewer, oblique)
     settled(qtbot, panel)
-    panel.histogram.low.setValue(100)
-    assert panel.recipe().threshold == RangeThreshold(low=100, unit="HU")
-    assert panel.recipe_box.currentText() == "Custom"
+    panel.form.histogram.low.setValue(100)
+    assert panel.form.recipe().threshold == RangeThreshold(low=100, unit="HU")
+    assert panel.form.recipe_box.currentText() == "Custom"
 
 
 def test_an_empty_threshold_is_a_sentence_and_leaves_things_as_they_were(
@@ -124,10 +124,10 @@ def test_an_empty_threshold_is_a_sentence_and_leaves_things_as_they_were(
 ) -> None:
     add_volume(panel.viewer, oblique)
     settled(qtbot, panel)
-    panel.resample.setCurrentIndex(panel.resample.findData("none"))
-    panel.histogram.low.setValue(100)
-    panel.histogram.high.setValue(101)
-    assert panel.recipe().threshold == RangeThreshold(low=100, high=101, unit="HU")
+    panel.form.resample.setCurrentIndex(panel.form.resample.findData("none"))
+    panel.form.histogram.low.setValue(100)
+    panel.form.histogram.high.setValue(101)
+    assert panel.form.recipe().threshold == RangeThreshold(low=100, high=101, unit="HU")
     click(qtbot, panel.primary)
     qtbot.waitUntil(lambda: "leaves no voxel" in panel.message.text(), timeout=WAIT_MS)
     assert "-50" in panel.message.text()  # the range of values that there is
@@ -148,7 +148,7 @@ def test_cancel_and_double_start(panel: Any, qtbot: Any, oblique: Volume, add_vo
         return voxelize(volume, recipe)
 
     monkeypatch.setattr("napari_sparse3d.widgets.voxels_panel.voxelize", slow)
-    panel.resample_to.setValue(50)
+    panel.form.resample_to.setValue(50)
     panel._settle.stop()
     click(qtbot, panel.primary)
     qtbot.waitUntil(lambda: bool(started), timeout=WAIT_MS)
@@ -167,7 +167,7 @@ def test_cancel_and_double_start(panel: Any, qtbot: Any, oblique: Volume, add_vo
 def test_the_volume_removed_while_it_is_worked_on(panel: Any, qtbot: Any, oblique: Volume, add_volume: Any) -> None:
     scan = add_volume(panel.viewer, oblique)
     settled(qtbot, panel)
-    panel.resample_to.setValue(64)
+    panel.form.resample_to.setValue(64)
     click(qtbot, panel.primary)
     panel.viewer.layers.remove(scan)
     qtbot.wait(300)
@@ -203,7 +203,7 @@ def test_time_goes_by_what_the_viewer_shows(panel: Any, qtbot: Any) -> None:
     panel.viewer.dims.set_point(0, 1)
     panel._volume_chosen()
     settled(qtbot, panel)
-    panel.resample.setCurrentIndex(panel.resample.findData("none"))
+    panel.form.resample.setCurrentIndex(panel.form.resample.findData("none"))
     click(qtbot, panel.primary)
     qtbot.waitUntil(lambda: len(ours(panel, "voxels")) == 1, timeout=WAIT_MS)
     (layer,) = ours(panel, "voxels")
@@ -219,7 +219,7 @@ def test_two_volumes_keep_their_own_places(panel: Any, qtbot: Any, oblique: Volu
     for volume, scan in zip((oblique, other), scans, strict=True):
         panel.volume.setCurrentIndex(panel.volume.findData(str(scan.unique_id)))
         settled(qtbot, panel)
-        panel.resample.setCurrentIndex(panel.resample.findData("none"))
+        panel.form.resample.setCurrentIndex(panel.form.resample.findData("none"))
         before = len(ours(panel, "voxels"))
         click(qtbot, panel.primary)
         qtbot.waitUntil(lambda before=before: len(ours(panel, "voxels")) == before + 1, timeout=WAIT_MS)
@@ -237,9 +237,9 @@ def test_the_copied_command_gives_the_same_voxels(panel: Any, qtbot: Any, obliqu
     write_volume(oblique, path)
     panel.viewer.open(str(path), plugin="napari-sparse3d")
     settled(qtbot, panel)
-    panel.keep.setCurrentIndex(1)
-    panel.resample_to.setValue(60)
-    panel.histogram.low.setValue(300)
+    panel.form.keep.setCurrentIndex(1)
+    panel.form.resample_to.setValue(60)
+    panel.form.histogram.low.setValue(300)
     click(qtbot, panel.primary)
     qtbot.waitUntil(lambda: len(ours(panel, "voxels")) == 1, timeout=WAIT_MS)
     (layer,) = ours(panel, "voxels")

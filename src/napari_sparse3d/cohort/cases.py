@@ -6,10 +6,12 @@ import csv
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from napari_sparse3d.errors import InputError
-from napari_sparse3d.io import SeriesInfo, scan
+
+if TYPE_CHECKING:
+    from napari_sparse3d.io import SeriesInfo
 
 TABLE_ENDINGS = (".csv", ".parquet")
 
@@ -58,6 +60,8 @@ def find_cases(source: Path) -> list[Case]:
         return _from_table(source)
     if source.is_file():
         return [Case(source)]
+    from napari_sparse3d.io import scan  # half a second of import, which a table does not need
+
     sets = [Case(path) for path in sorted(source.rglob("*.npz"))]
     found: list[Case] = []
     try:

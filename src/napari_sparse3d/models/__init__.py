@@ -1,5 +1,6 @@
 """Networks, and the files that hold them."""
 
+from napari_sparse3d.activity import LayerActivity
 from napari_sparse3d.models.architectures import ARCHITECTURES, build_network
 from napari_sparse3d.models.card import ModelCard
 from napari_sparse3d.models.deepc2 import DeepC2
@@ -7,7 +8,7 @@ from napari_sparse3d.models.densify import DenseNetwork, densify
 from napari_sparse3d.models.model import Model, Result, bundled_models, load_model
 from napari_sparse3d.models.residual import ResidualNet
 from napari_sparse3d.models.spconv_weights import from_spconv
-from napari_sparse3d.models.trace import LayerActivity, recording
+from napari_sparse3d.models.trace import recording
 
 __all__ = [
     "ARCHITECTURES",

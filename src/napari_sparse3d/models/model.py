@@ -18,12 +18,13 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as serialized
 from torch import nn
 
+from napari_sparse3d.activity import LayerActivity
 from napari_sparse3d.engine.choice import Choice, choose
 from napari_sparse3d.errors import InputError
 from napari_sparse3d.files import replacing
 from napari_sparse3d.models.architectures import ARCHITECTURES, Network, build_network
 from napari_sparse3d.models.card import ModelCard
-from napari_sparse3d.models.trace import LayerActivity, recording
+from napari_sparse3d.models.trace import recording
 from napari_sparse3d.sparse import SparseTensor, use_engine
 from napari_sparse3d.voxels.recipe import Recipe
 from napari_sparse3d.voxels.voxel_set import VoxelSet

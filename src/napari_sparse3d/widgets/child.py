@@ -33,7 +33,10 @@ _HEAD = struct.Struct("<Q")
 
 
 class Child:
-    """A process that runs the functions of :mod:`napari_sparse3d.widgets.jobs`, one at a time; started when needed."""
+    """A process that runs the jobs of :mod:`napari_sparse3d.widgets.child_jobs`, one at a time; started when needed.
+
+    Jobs are named by module and function, as ``"network.run"``; a module is imported with its first job.
+    """
 
     def __init__(self) -> None:
         self._process: subprocess.Popen[bytes] | None = None
@@ -147,14 +150,14 @@ def _serve() -> None:
     requests = os.fdopen(os.dup(0), "rb")
     replies = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what a library prints must not get between the frames
-    jobs = import_module("napari_sparse3d.widgets.jobs")
     while True:
         try:
             name, arguments = _receive(requests)
         except EOFError:
             return
         try:
-            steps = getattr(jobs, name)(**arguments)
+            module, _, function = name.partition(".")
+            steps = getattr(import_module(f"napari_sparse3d.widgets.child_jobs.{module}"), function)(**arguments)
             try:
                 value = next(steps)
                 while True:

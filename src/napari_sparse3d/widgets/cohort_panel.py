@@ -2,45 +2,40 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Generator, Sequence
+from functools import partial
 from pathlib import Path
 from time import monotonic
 from typing import Any
 
 import numpy as np
-from napari.layers import Image, Labels, Layer
 from napari.viewer import Viewer
 from numpy.typing import NDArray
-from qtpy.QtCore import QByteArray, QSize
-from qtpy.QtGui import QIcon, QImage, QPixmap
-from qtpy.QtWidgets import (
-    QFileDialog,
-    QHBoxLayout,
-    QInputDialog,
-    QListWidget,
-    QListWidgetItem,
-    QPushButton,
-    QSpinBox,
-    QVBoxLayout,
-    QWidget,
-)
+from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QInputDialog, QPushButton, QVBoxLayout, QWidget
 
+from napari_sparse3d.analysis.maps import pca
 from napari_sparse3d.analysis.neighbours import similar
+from napari_sparse3d.analysis.palette import CLASS_COLOURS
 from napari_sparse3d.cohort.tables import Cohort, cohort_of, read_cohort, rows_of, write_rows
 from napari_sparse3d.errors import InputError
 from napari_sparse3d.widgets import repeat
+from napari_sparse3d.widgets.beside import layer_from, read_case, show_beside
+from napari_sparse3d.widgets.case_words import case_name, hover_words, tells
+from napari_sparse3d.widgets.map_maker import MapMaker
 from napari_sparse3d.widgets.map_view import MapView
+from napari_sparse3d.widgets.session import Lines, content_hash, save_cohort_session
+from napari_sparse3d.widgets.similar_cases import SimilarCases
 from napari_sparse3d.widgets.toolbox import words
 from napari_sparse3d.widgets.toolbox.faults import fault_of
 from napari_sparse3d.widgets.toolbox.layers import volume_layer
 from napari_sparse3d.widgets.toolbox.panel import SPACE, Panel, combo, form, small_label
+from napari_sparse3d.widgets.toolbox.sources import source_of
 from napari_sparse3d.widgets.toolbox.theme import Colours
-from napari_sparse3d.widgets.toolbox.work import Work
-from napari_sparse3d.widgets.voxels_panel import source_of
+from napari_sparse3d.widgets.toolbox.work import Step, Work
 
-_MAX_CLASSES = 20
-"""A column of text with more values than this has no legend that anybody could read."""
+METHODS = {"PCA": "pca", "t-SNE": "tsne"}
+_REDRAW_S = 2.0
+"""While cases are embedded, the map is drawn anew this often."""
 
 
 class CohortPanel(Panel):
@@ -58,24 +53,27 @@ class CohortPanel(Panel):
         self._started = 0.0
         self._drawn = 0.0
         self._selected: NDArray[np.int64] = np.empty(0, dtype=np.int64)
-        self._like: list[int] = []
+        self._distances: list[float] = []
         child = self.workbench.cohort_child
         self.embedding = Work(self, interrupt=child.stop)
-        self.mapping = Work(self, interrupt=child.stop)
+        self.maker = MapMaker(self, self.workbench.map_child)
+        self.mapping = self.maker.work
         self.placing = Work(self)
         self.opening = Work(self)
+        self.saving = Work(self)
         self._build()
         self.follow(self.embedding)
+        self.follow(self.saving)
         self.embedding.stepped.connect(self._embedded_one)
         self.embedding.finished.connect(self._embedded)
-        self.mapping.stepped.connect(self._moved)
-        self.mapping.finished.connect(self._mapped)
-        self.mapping.failed.connect(self.fail)
-        self.mapping.ended.connect(self._mapping_ended)
-        self.placing.finished.connect(self._placed)
+        self.maker.moved.connect(self._moved)
+        self.maker.failed.connect(self.fail)
+        self.maker.ended.connect(self._mapping_ended)
+        self.placing.finished.connect(lambda positions: self.map.show_here(positions[0]))
         self.placing.failed.connect(self.fail)
         self.opening.finished.connect(self._show_case)
         self.opening.failed.connect(self.fail)
+        self.saving.finished.connect(lambda text: self.say(text))
         self.workbench.result_changed.connect(lambda _: self._show_parts())
         self.workbench.model_changed.connect(lambda _: self._show_parts())
         self._show_parts()
@@ -110,17 +108,17 @@ class CohortPanel(Panel):
         layout.addWidget(self.legend)
         controls = QHBoxLayout()
         self.by = combo("How the map is made", 4)
-        self.by.addItems(["PCA", "t-SNE"])
+        self.by.addItems(list(METHODS))
         self.by.activated.connect(lambda _: self.draw_map())
         self.pause = QPushButton("Pause")
         self.pause.setCheckable(True)
         self.pause.setToolTip("Hold t-SNE, and go on later")
         self.pause.setEnabled(False)
+        self.pause.toggled.connect(self._pause_mapping)
         self.stop = QPushButton("Stop")
         self.stop.setToolTip("End t-SNE and keep the map as it is")
         self.stop.setEnabled(False)
-        self.stop.clicked.connect(self._stop_mapping)
-        self.pause.toggled.connect(self._pause_mapping)
+        self.stop.clicked.connect(self.maker.stop)
         controls.addWidget(self.by, 1)
         controls.addWidget(self.pause)
         controls.addWidget(self.stop)
@@ -144,35 +142,20 @@ class CohortPanel(Panel):
         for button in (self.lasso, self.label_button, self.export_button):
             chosen.addWidget(button)
         layout.addLayout(chosen)
-        like = QHBoxLayout()
-        self.like_button = QPushButton("Who is like the open case?")
-        self.like_button.setToolTip("The nearest embeddings to that of the last run in the Network panel")
-        self.like_button.clicked.connect(self.find_similar)
-        self.k = QSpinBox()
-        self.k.setRange(1, 50)
-        self.k.setValue(5)
-        self.k.setToolTip("How many")
-        self.k.setButtonSymbols(QSpinBox.ButtonSymbols.NoButtons)
-        self.k.setMaximumWidth(44)
-        like.addWidget(self.like_button, 1)
-        like.addWidget(self.k)
-        layout.addLayout(like)
-        self.like_text = small_label()
-        layout.addWidget(self.like_text)
-        self.similar_list = QListWidget()
-        self.similar_list.setAccessibleName("The most similar cases")
-        self.similar_list.setIconSize(QSize(48, 48))
-        self.similar_list.setMinimumHeight(120)
-        self.similar_list.setToolTip("Double click: open beside the scan")
-        self.similar_list.itemDoubleClicked.connect(self._open_similar)
-        self.similar_list.itemSelectionChanged.connect(self._mark_similar)
-        self.similar_list.hide()
-        layout.addWidget(self.similar_list)
+        self.similar = SimilarCases()
+        self.similar.asked.connect(lambda _k: self.find_similar())
+        self.similar.opened.connect(self.open_case)
+        self.similar.chosen.connect(self.map.mark)
+        layout.addWidget(self.similar)
         self.body.addWidget(self.results)
         self.body.addStretch(1)
         tip = "The line that makes this map, or finds these cases"
-        self.copy_command = self.add_link("Copy as command", tip, self._command)
+        self.copy_command = self.add_link("Copy as command", tip, partial(self._copy, "command"))
+        self.copy_python = self.add_link("Copy as Python", "The same in Python", partial(self._copy, "python"))
         self.save_table = self.add_link("Save table…", "The embeddings as Parquet, for `map` and `similar`", self._save)
+        self.session = self.add_link(
+            "Save session…", "Table, map, similar cases, hashes, versions and the lines, in one folder", self._session
+        )
 
     def restyle(self, look: Colours) -> None:
         """Follow the theme."""
@@ -184,17 +167,13 @@ class CohortPanel(Panel):
         self.results.setVisible(has)
         self.primary.setEnabled(self.source is not None or self.embedding.running)
         self.primary.setToolTip("" if self.source is not None else "Add a folder or open a table first")
-        self.copy_command.setEnabled(self.table is not None)
-        self.save_table.setEnabled(has)
-        self.like_button.setEnabled(has and self.workbench.result is not None)
-        self.like_button.setToolTip(
-            "The nearest embeddings to that of the open case"
-            if self.workbench.result is not None
-            else "Run a model on the open case first (Network)"
-        )
+        for link in (self.copy_command, self.copy_python):
+            link.setEnabled(self.table is not None)
+        for link in (self.save_table, self.session):
+            link.setEnabled(has)
+        self.similar.set_askable(has and self.workbench.result is not None)
         self.model_text.setText(f"Model: {Path(self.workbench.model).stem} (chosen in Network)")
-        chosen = len(self._selected) > 0
-        self.label_button.setEnabled(chosen)
+        self.label_button.setEnabled(len(self._selected) > 0)
 
     # -- which cases ---------------------------------------------------------------------------------------------------
 
@@ -233,7 +212,7 @@ class CohortPanel(Panel):
         source, model, child = str(self.source), self.workbench.model, self.workbench.cohort_child
         self._rows, self._started = [], monotonic()
         self.embedding.start(
-            lambda: child.call("embed", source=source, model=model), f"looking for cases in {self.source.name}"
+            lambda: child.call("network.embed", source=source, model=model), f"looking for cases in {self.source.name}"
         )
 
     def _embedded_one(self, step: object) -> None:
@@ -248,7 +227,7 @@ class CohortPanel(Panel):
             wait = words.left(done, total, monotonic() - self._started)
             self.say(f"Embedding {done} of {total}{', ' if wait else ''}{wait} …")
             self._waiting = True
-        if len(self._rows) >= 5 and monotonic() - self._drawn > 2:  # the map grows while it is made
+        if len(self._rows) >= 5 and monotonic() - self._drawn > _REDRAW_S:  # the map grows while it is made
             self._take(cohort_of(self._rows), final=False)
 
     def _embedded(self, rows: Sequence[dict[str, Any]]) -> None:
@@ -262,10 +241,7 @@ class CohortPanel(Panel):
         self._take(cohort)
         if cohort.n_failed:
             failed = next(str(row["error"]) for row in rows if row["status"] == "failed")
-            self.say(
-                f"{words.count(cohort.n_failed, 'cases')} failed, the first because: {failed}",
-                warning=True,
-            )
+            self.say(f"{words.count(cohort.n_failed, 'cases')} failed, the first because: {failed}", warning=True)
 
     def _keep(self, rows: Sequence[dict[str, Any]]) -> Path:
         """Embeddings took their time: they are kept in the user's data folder, and named in Copy as command."""
@@ -278,11 +254,11 @@ class CohortPanel(Panel):
         self._drawn = monotonic()
         self.cohort = cohort
         self._selected = np.empty(0, dtype=np.int64)
-        self.about.setText(
-            words.count(len(cohort), "cases") + (f", {cohort.n_failed} failed" if cohort.n_failed else "")
-        )
+        self.similar.clear()
+        failed = f", {cohort.n_failed} failed" if cohort.n_failed else ""
+        self.about.setText(words.count(len(cohort), "cases") + failed)
         self._fill_colours(cohort)
-        self.map.set_words(_hover_words(cohort) if final else ())
+        self.map.set_words(partial(hover_words, cohort))
         self.draw_map(only_pca=not final)
         self._show_parts()
 
@@ -293,9 +269,7 @@ class CohortPanel(Panel):
         cohort = self.cohort
         if cohort is None or not len(cohort):
             return
-        self.mapping.drop()
-        from napari_sparse3d.analysis.maps import pca
-
+        self.maker.stop()
         self.map.set_positions(pca(cohort.embeddings))
         self.map.show_here(None)
         self._recolour()
@@ -305,42 +279,14 @@ class CohortPanel(Panel):
                 return
             self.pause.setEnabled(True)
             self.stop.setEnabled(True)
-            self._stopping = self._paused = False
-            child, embeddings = self.workbench.cohort_child, cohort.embeddings
-            self.mapping.start(lambda: self._tsne(child, embeddings), "t-SNE")
+            self.say("t-SNE: looking for neighbours …")
+            self.maker.start(cohort.embeddings)
 
-    def _tsne(self, child: Any, embeddings: NDArray[np.float32]) -> Generator[Any, Any, Any]:
-        """In the worker's thread: pass the positions on; wait while paused; stop with what there is."""
-        from time import sleep
-
-        call = child.call("tsne", embeddings=embeddings, perplexity=30.0)
-        last: Any = None
-        try:
-            step = next(call)
-            while True:
-                last = step[1]
-                yield step
-                while self._paused and not self._stopping:
-                    sleep(0.03)
-                    yield None
-                step = call.send(not self._stopping)
-        except StopIteration as done:
-            return last if self._stopping else done.value
-
-    def _moved(self, step: object) -> None:
-        if isinstance(step, tuple):
-            iteration, positions = step
-            self.map.set_positions(positions)
-            self.legend_iteration(iteration)
-
-    def legend_iteration(self, iteration: int) -> None:
-        """Say how far t-SNE is."""
-        self.say(f"t-SNE, iteration {iteration} …" if iteration else "t-SNE: looking for neighbours …")
-        self._waiting = True
-
-    def _mapped(self, positions: NDArray[np.float32]) -> None:
+    def _moved(self, iteration: int, positions: NDArray[np.float32]) -> None:
         self.map.set_positions(positions)
-        self.say("")
+        if iteration >= 0:
+            self.say(f"t-SNE, iteration {iteration} …" if iteration else "t-SNE: looking for neighbours …")
+            self._waiting = True
 
     def _mapping_ended(self) -> None:
         for button in (self.pause, self.stop):
@@ -350,15 +296,12 @@ class CohortPanel(Panel):
             self.say("")
 
     def _pause_mapping(self, on: bool) -> None:
-        self._paused = on
+        self.maker.hold(on)
         self.pause.setText("Go on" if on else "Pause")
-
-    def _stop_mapping(self) -> None:
-        self._stopping = True
 
     def _fill_colours(self, cohort: Cohort) -> None:
         current = self.colour.currentText()
-        names = [name for name in cohort.columns if _tells(cohort.column(name))]
+        names = [name for name in cohort.columns if tells(cohort.column(name))]
         first = [name for name in ("label", "prediction", "split", "probability", "n_active") if name in names]
         self.colour.blockSignals(True)
         self.colour.clear()
@@ -382,12 +325,11 @@ class CohortPanel(Panel):
             self.legend.setText(f"{name}: {low:.3g} (dark) to {high:.3g} (bright)")
             return
         classes = sorted({str(value) for value in values if value not in (None, "")})
-        codes = np.array([classes.index(str(v)) if v not in (None, "") else -1 for v in values], dtype=np.int64)
+        number_of = {each: number for number, each in enumerate(classes)}
+        codes = np.array([number_of.get(str(value), -1) for value in values], dtype=np.int64)
         self.map.set_colours(codes, continuous=False)
-        from napari_sparse3d.widgets.toolbox.theme import CLASS_COLOURS
-
         shown = classes[: len(CLASS_COLOURS)]
-        spots = [f'<span style="color:{CLASS_COLOURS[i]}">●</span> {name}' for i, name in enumerate(shown)]
+        spots = [f'<span style="color:{CLASS_COLOURS[i]}">●</span>&nbsp;{each}' for i, each in enumerate(shown)]
         more = f" and {len(classes) - len(shown)} more" if len(classes) > len(shown) else ""
         self.legend.setText(" &nbsp; ".join(spots) + more)
 
@@ -440,31 +382,14 @@ class CohortPanel(Panel):
         if self.cohort is None:
             return
         row = self.cohort.row(index)
-        child = self.workbench.cohort_child
-        name = str(row.get("name") or Path(str(row["path"])).stem)
-        self.say(f"Reading {name} …")
-        self.opening.start(
-            lambda: child.call("load_case", path=str(row["path"]), series=row.get("series")), f"reading {name}"
-        )
+        self.say(f"Reading {case_name(row)} …")
+        self.opening.start(partial(read_case, str(row["path"]), row.get("series")), f"reading {case_name(row)}")
 
     def _show_case(self, data: Any) -> None:
-        array, arguments, kind = data
-        layer: Layer = Labels(array, **arguments) if kind == "labels" else Image(array, **arguments)
-        ran = self.workbench.result
+        layer, ran = layer_from(data), self.workbench.result
         scan = None if ran is None else volume_layer(self.viewer, ran.volume_id)
-        if scan is not None and isinstance(layer, Image):
-            if layer.metadata.get("unit") == scan.metadata.get("unit") == "HU":
-                layer.contrast_limits = scan.contrast_limits
-            # beside the open scan, in the same world: the camera is then one for both
-            shift = np.zeros(layer.ndim)
-            width = (scan.extent.world[1] - scan.extent.world[0])[-1]
-            shift[-1] = (scan.extent.world[1][-1] - layer.extent.world[0][-1]) + 0.05 * width
-            middle = scan.extent.world.mean(axis=0)[-3:-1] - layer.extent.world.mean(axis=0)[-3:-1]
-            shift[-3:-1] = middle
-            layer.translate = np.asarray(layer.translate) + shift
-        self.viewer.add_layer(layer)
-        self.viewer.reset_view()
-        self.say(f"Opened {layer.name}" + (" beside the open case." if scan is not None else "."))
+        show_beside(self.viewer, layer, scan)
+        self.say(f"Opened {layer.name}{'' if scan is None else ' beside the open case; camera and contrast are one'}.")
 
     # -- who is like it ------------------------------------------------------------------------------------------------
 
@@ -480,61 +405,71 @@ class CohortPanel(Panel):
             indices, distances = similar(
                 embedding,
                 cohort.embeddings,
-                self.k.value(),
+                self.similar.k.value(),
                 groups=cohort.column("patient"),
                 query_groups=[patient],
             )
         except InputError as error:
             self.fail(fault_of(error))
             return
-        self.similar_list.clear()
-        self._like = [int(index) for index in indices[0] if index >= 0]
-        for index, distance in zip(self._like, distances[0], strict=False):
-            self.similar_list.addItem(_similar_item(cohort, index, float(distance)))
-        self.similar_list.setVisible(bool(self._like))
-        self.similar_list.setMinimumHeight(min(58 * max(len(self._like), 1), 240))
+        found = [int(index) for index in indices[0] if index >= 0]
+        self._distances = [float(distance) for distance in distances[0][: len(found)]]
         same = models <= {ran.result.model.name}
-        self.like_text.setText(
+        self.similar.show_cases(
+            cohort,
+            found,
+            self._distances,
             ("" if same else f"⚠ The cohort was embedded by {', '.join(sorted(models))}, the case by another model. ")
             + ("Cases of the same patient are left out. " if patient else "")
-            + words.RESEARCH_ONLY
+            + words.RESEARCH_ONLY,
         )
-        self.map.mark(self._like)
-        child, positions, by = self.workbench.cohort_child, self.map.positions, self.by.currentText()
+        self.map.mark(found)
+        child, positions, by = self.workbench.map_child, self.map.positions, self.by.currentText()
         self.placing.start(
-            lambda: child.call("place", new=embedding, embeddings=cohort.embeddings, positions=positions, by=by),
+            lambda: child.call("maps.place", new=embedding, embeddings=cohort.embeddings, positions=positions, by=by),
             "placing the open case on the map",
         )
 
-    def _placed(self, positions: NDArray[np.float32]) -> None:
-        self.map.show_here(positions[0])
-
-    def _mark_similar(self) -> None:
-        chosen = [self._like[self.similar_list.row(item)] for item in self.similar_list.selectedItems()]
-        self.map.mark(chosen or self._like)
-
-    def _open_similar(self, item: QListWidgetItem) -> None:
-        self.open_case(self._like[self.similar_list.row(item)])
-
     # -- links ---------------------------------------------------------------------------------------------------------
 
-    def _command(self) -> None:
+    def lines(self) -> Lines:
+        """What repeats the map, or the question for similar cases if one was asked.
+
+        Raises
+        ------
+        InputError
+            If the open case cannot be read again.
+        """
         if self.table is None:
-            return
+            raise InputError("save the table first, or embed the cases")
         ran = self.workbench.result
-        try:
-            if ran is None or not self._like:
-                self.copy(repeat.map_command(self.table), "Command")
-                return
+        if ran is None or not self.similar.indices:
+            method = METHODS[self.by.currentText()]
+            command, python = repeat.map_command(self.table, method), repeat.map_python(self.table, method)
+        else:
             layer = volume_layer(self.viewer, ran.volume_id)
             if layer is None:
                 raise InputError("the open case was closed; open it again")
-            source = source_of(layer, ran.made.frame)
-            recipe = repeat.recipe_argument(ran.made.recipe)
-            line = repeat.similar_command(self.table, source, ran.result.request.model, self.k.value(), recipe)
-            self.copy(line, "Command")
+            query = repeat.Query(
+                self.table,
+                source_of(layer, ran.made.frame),
+                ran.made.recipe,
+                ran.result.request.model,
+                self.similar.k.value(),
+                ran.made.volume.meta.get("patient"),
+            )
+            command, python = repeat.similar_command(query), repeat.similar_python(query)
+        if self.source is not None:
+            python = repeat.embed_python(self.source, self.workbench.model, self.table) + "\n" + python
+        return Lines(command, python)
+
+    def _copy(self, which: str) -> None:
+        try:
+            lines = self.lines()
         except (InputError, OSError) as error:
             self.fail(fault_of(error))
+            return
+        self.copy(lines.command if which == "command" else lines.python, "Python" if which == "python" else "Command")
 
     def _save(self) -> None:
         path, _ = QFileDialog.getSaveFileName(self, "Save table", "cohort.parquet", "Tables (*.parquet)")
@@ -548,52 +483,41 @@ class CohortPanel(Panel):
             self.say(f"Saved {self.table.name}.")
             self._show_parts()
 
+    def _session(self) -> None:
+        folder = QFileDialog.getExistingDirectory(self, "Save session into an empty folder")
+        if folder:
+            self.save_session_to(Path(folder))
 
-def _tells(values: Sequence[Any]) -> bool:
-    """Whether a column has more than one value, and is a number or a class."""
-    known = {str(value) for value in values if value not in (None, "")}
-    if len(known) < 1:
-        return False
-    numbers = all(isinstance(value, (int, float)) or value is None for value in values)
-    return len(known) > 1 and (numbers or len(known) <= _MAX_CLASSES)
+    def save_session_to(self, folder: Path) -> None:
+        """Write the session into a folder."""
+        cohort = self.cohort
+        if cohort is None:
+            return
+        try:
+            lines = self.lines()
+        except (InputError, OSError):
+            lines = Lines()  # the session says that it cannot be repeated
+        positions, colour, table = self.map.positions.copy(), self.colour.currentText(), self.table
+        place = self.map.here_position
+        about = {
+            "source": None if self.source is None else str(self.source),
+            "models": sorted({str(value) for value in cohort.column("model") if value}),
+            "map": METHODS[self.by.currentText()],
+            "open_case_xy": None if place is None else [float(value) for value in place],
+        }
+        near = [
+            {"distance": distance, **cohort.row(index)}
+            for index, distance in zip(self.similar.indices, self._distances, strict=False)
+        ]
 
+        def job() -> Generator[Step, None, str]:
+            yield Step(0, 0, "Drawing the map, writing the table …")
+            from napari_sparse3d.analysis.figures.maps import map_figure
 
-def _hover_words(cohort: Cohort) -> list[str]:
-    """Name, label, prediction and a thumbnail, for each case."""
-    found = []
-    for index in range(len(cohort)):
-        row = cohort.row(index)
-        lines = [str(row.get("name") or Path(str(row.get("path", ""))).stem)]
-        for name in ("label", "prediction", "split"):
-            if row.get(name) not in (None, ""):
-                lines.append(f"{name}: {row[name]}")  # noqa: PERF401  (a comprehension would hide the condition)
-        picture = ""
-        if cohort.thumbnails is not None and len(cohort) <= 3000:
-            picture = f'<img src="data:image/png;base64,{_png(cohort.thumbnails[index])}"><br>'
-        found.append(picture + "<br>".join(lines))
-    return found
+            title = f"{len(cohort)} cases by {about['map']}"
+            figure = map_figure(positions, cohort.column(colour), title=title, name=colour, here=place)
+            kept = None if table is None else {"path": str(table), "sha256": content_hash(table)}
+            files = save_cohort_session(folder, cohort, positions, {**about, "table": kept}, near, figure, lines)
+            return f"Saved {words.count(len(files), 'files')} in {folder.name}."
 
-
-def _png(picture: NDArray[np.uint8]) -> str:
-    from qtpy.QtCore import QBuffer, QIODevice
-
-    data = QByteArray()
-    buffer = QBuffer(data)
-    buffer.open(QIODevice.OpenModeFlag.WriteOnly)
-    _image(picture).save(buffer, "PNG")
-    return base64.b64encode(data.data()).decode()
-
-
-def _image(picture: NDArray[np.uint8]) -> QImage:
-    height, width = picture.shape
-    return QImage(np.ascontiguousarray(picture).tobytes(), width, height, width, QImage.Format.Format_Grayscale8).copy()
-
-
-def _similar_item(cohort: Cohort, index: int, distance: float) -> QListWidgetItem:
-    row = cohort.row(index)
-    name = str(row.get("name") or Path(str(row.get("path", ""))).stem)
-    label = row.get("label") or row.get("prediction") or ""
-    item = QListWidgetItem(f"{name}\n{distance:.4f}   {label}")
-    if cohort.thumbnails is not None:
-        item.setIcon(QIcon(QPixmap.fromImage(_image(cohort.thumbnails[index]))))
-    return item
+        self.saving.start(job, "saving the session")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,8 @@ from qtpy.QtCore import QEvent, QObject, QPointF, Qt, Signal  # type: ignore[att
 from qtpy.QtGui import QColor, QMouseEvent, QPainterPath, QPolygonF
 from qtpy.QtWidgets import QSizePolicy, QToolTip, QVBoxLayout, QWidget
 
-from napari_sparse3d.widgets.toolbox.theme import CLASS_COLOURS, Colours
+from napari_sparse3d.analysis.palette import CLASS_COLOURS
+from napari_sparse3d.widgets.toolbox.theme import Colours
 
 _REACH = 10
 """Pixels within which the mouse finds a point."""
@@ -46,7 +47,8 @@ class MapView(QWidget):
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(self.plot)
         self.positions = np.empty((0, 2), dtype=np.float32)
-        self._words: Sequence[str] = ()
+        self.here_position: tuple[float, float] | None = None
+        self._words: Callable[[int], str] = lambda _index: ""
         self._brushes: list[Any] | None = None
         self._look: Colours | None = None
         self._lassoing = False
@@ -97,8 +99,8 @@ class MapView(QWidget):
         if len(self._brushes) == len(self.positions):
             self.points.setData(x=self.positions[:, 0], y=self.positions[:, 1], brush=self._brushes)
 
-    def set_words(self, words: Sequence[str]) -> None:
-        """What is said of each point under the mouse (rich text)."""
+    def set_words(self, words: Callable[[int], str]) -> None:
+        """What is said of a point under the mouse (rich text), asked for when it is there."""
         self._words = words
 
     def mark(self, indices: Sequence[int]) -> None:
@@ -108,7 +110,9 @@ class MapView(QWidget):
 
     def show_here(self, position: NDArray[np.float32] | None) -> None:
         """Put a cross where the open case lies."""
-        self.here.setData(x=[] if position is None else [position[0]], y=[] if position is None else [position[1]])
+        self.here_position = None if position is None else (float(position[0]), float(position[1]))
+        shown = [] if self.here_position is None else [self.here_position]
+        self.here.setData(x=[x for x, _ in shown], y=[y for _, y in shown])
 
     def nearest(self, point: QPointF) -> int | None:
         """The point that is drawn under a place of the viewport, if there is one."""
@@ -135,7 +139,7 @@ class MapView(QWidget):
             return True
         if kind == QEvent.Type.MouseMove and not event.buttons():
             found = self.nearest(event.position())
-            text = self._words[found] if found is not None and found < len(self._words) else ""
+            text = "" if found is None else self._words(found)
             QToolTip.showText(event.globalPosition().toPoint(), text, self.plot)
         return super().eventFilter(watched, event)
 

@@ -24,16 +24,15 @@ from napari_sparse3d.widgets.bars import ProbabilityBars
 from napari_sparse3d.widgets.layer_table import LayerChart, LayerTable, write_chart, write_table
 from napari_sparse3d.widgets.opening import open_folder, open_sample
 from napari_sparse3d.widgets.records import ModelInfo, NetworkResult, Request, Sites
-from napari_sparse3d.widgets.session import save_session
+from napari_sparse3d.widgets.session import save_network_session
 from napari_sparse3d.widgets.toolbox import words
 from napari_sparse3d.widgets.toolbox.faults import fault_of
-from napari_sparse3d.widgets.toolbox.layers import Made, Mark, ours, put_image, volume_layer, volumes
+from napari_sparse3d.widgets.toolbox.layers import Made, Mark, frame_of, made_of, ours, put_image, volume_layer, volumes
 from napari_sparse3d.widgets.toolbox.panel import SPACE, Panel, combo, form, small_label
 from napari_sparse3d.widgets.toolbox.preferences import preference
-from napari_sparse3d.widgets.toolbox.sources import field_affine, placement, volume_of_layer
+from napari_sparse3d.widgets.toolbox.sources import field_affine, placement, source_of, volume_of_layer
 from napari_sparse3d.widgets.toolbox.theme import Colours
 from napari_sparse3d.widgets.toolbox.work import Step, Work
-from napari_sparse3d.widgets.voxels_panel import made_of, source_of
 
 METHODS = ("class-activation map", "integrated gradients", "gradient × input")
 """As in ``analysis.saliency``, which is not imported here: it brings torch."""
@@ -244,7 +243,7 @@ class NetworkPanel(Panel):
     def _list_models(self) -> None:
         files = list(self.workbench.model_files)
         self.listing.start(
-            lambda: self.workbench.network_child.call("models", extra=files), "loading the list of models"
+            lambda: self.workbench.network_child.call("network.models", extra=files), "loading the list of models"
         )
 
     def _listed(self, infos: list[ModelInfo]) -> None:
@@ -299,7 +298,7 @@ class NetworkPanel(Panel):
             self.say("The models are still being loaded; run it again in a moment.", warning=True)
             return
         try:
-            frame = _frame(self.viewer, layer)
+            frame = frame_of(self.viewer, layer)
             volume = volume_of_layer(layer, frame)
         except InputError as error:
             self.fail(fault_of(error))
@@ -335,7 +334,7 @@ class NetworkPanel(Panel):
         request = self.ran.result.request
         self.sites_text.setText(f"Fetching {name} …")
         child = self.workbench.network_child
-        self.viewing.start(lambda: child.call("layer", request=request, name=name), f"fetching {name}")
+        self.viewing.start(lambda: child.call("network.layer", request=request, name=name), f"fetching {name}")
 
     def attribute(self) -> None:
         """Ask which voxels drove the chosen class."""
@@ -343,7 +342,7 @@ class NetworkPanel(Panel):
             return
         request, target, method = self.ran.result.request, self.target.currentIndex(), self.method.currentText()
         child = self.workbench.network_child
-        call = partial(child.call, "attribution", request=request, target=target, method=method)
+        call = partial(child.call, "network.attribution", request=request, target=target, method=method)
         self.attributing.start(lambda: _with_words(call()), f"reckoning the {method}")
 
     def _show_sites(self, found: Sites) -> None:
@@ -488,7 +487,7 @@ class NetworkPanel(Panel):
 
         def job() -> Generator[Step, None, str]:
             yield Step(0, 0, "Hashing the input, drawing the chart …")
-            files = save_session(folder, ran.result, ran.made.recipe, source, ran.made.volume.name)
+            files = save_network_session(folder, ran.result, ran.made.recipe, source, ran.made.volume.name)
             return f"Saved {words.count(len(files), 'files')} in {folder.name}."
 
         self.saving.start(job, "saving the session")
@@ -497,7 +496,7 @@ class NetworkPanel(Panel):
 def _run(child: Any, made: Made, volume_id: str, model: str, engine: str) -> Generator[Any, bool | None, Run]:
     require_voxels(made.voxels, made.volume, made.recipe)
     request = Request(uuid4().hex, model, made.voxels, engine)
-    result = yield from _with_words(child.call("run", request=request))
+    result = yield from _with_words(child.call("network.run", request=request))
     return Run(result, made, volume_id)
 
 
@@ -525,13 +524,6 @@ def _volume_ids(layer: Layer) -> list[str]:
 
     mark = mark_of(layer)
     return [] if mark is None else [mark.volume_id]
-
-
-def _frame(viewer: Viewer, layer: Layer) -> int:
-    if layer.ndim != 4:
-        return 0
-    at = layer.world_to_data(np.asarray(viewer.dims.point)[-4:])[0]
-    return int(np.clip(round(float(at)), 0, layer.data.shape[0] - 1))
 
 
 def _limits(values: NDArray[np.float32], *, signed: bool) -> tuple[float, float]:

@@ -5,17 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from napari.layers import Image, Labels, Layer
 from napari.viewer import Viewer
 from qtpy.QtWidgets import QFileDialog, QWidget
 
-from napari_sparse3d.io import SeriesInfo, read_sequence, scan
-from napari_sparse3d.io.layers import LayerData, layer_of
-from napari_sparse3d.widgets.series_chooser import SeriesChooser
 from napari_sparse3d.widgets.toolbox import words
 from napari_sparse3d.widgets.toolbox.faults import Fault
 from napari_sparse3d.widgets.toolbox.work import Step, Work
+
+if TYPE_CHECKING:
+    from napari_sparse3d.io import SeriesInfo
+    from napari_sparse3d.io.layers import LayerData
+
+# Reading takes half a second to import: that happens in the worker, so that a panel opens at once.
 
 Say = Callable[[str], None]
 
@@ -43,6 +47,8 @@ def open_path(viewer: Viewer, path: Path, parent: QWidget, say: Say) -> None:
 
 def _scan(path: Path) -> Generator[Step, None, list[SeriesInfo]]:
     yield Step(0, 0, "Looking for series …")
+    from napari_sparse3d.io import scan
+
     return scan(path)
 
 
@@ -50,6 +56,8 @@ def _choose(viewer: Viewer, path: Path, found: list[SeriesInfo], parent: QWidget
     if len(found) == 1 and found[0].status != "repair":
         _read(viewer, path, found[0], parent, say, several=False)
         return
+    from napari_sparse3d.widgets.series_chooser import SeriesChooser
+
     say("")
     dialog = SeriesChooser(found, parent)
     several = len(found) > 1
@@ -92,6 +100,9 @@ def _read(
 
     def job() -> Generator[Step, None, _Opened]:
         yield Step(0, 0, f"Reading {words.count(info.n_files, 'files')} …")
+        from napari_sparse3d.io import read_sequence
+        from napari_sparse3d.io.layers import layer_of
+
         return _Opened(layer_of(read_sequence(info, repair=repair)), info)
 
     work.stepped.connect(lambda step: say(step.text) if isinstance(step, Step) else None)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_sparse3d.activity import LayerActivity
 from napari_sparse3d.voxels import Recipe, VoxelSet
 
 Point = tuple[float, float, float]
@@ -35,18 +36,9 @@ class ModelInfo:
 
 
 @dataclass(frozen=True)
-class LayerRow:
-    """A row of the per-layer table (see ``models.LayerActivity``), and where its sites lie over the field."""
+class LayerRow(LayerActivity):
+    """A row of the per-layer table, and where its sites lie: site ``o`` on field voxel ``o * step + centre``."""
 
-    name: str
-    kind: str
-    channels: int
-    side: int
-    active_sites: int
-    active_percent: float
-    nonzero_percent: float
-    macs: int
-    ms: float
     step: Point = (1.0, 1.0, 1.0)
     centre: Point = (0.0, 0.0, 0.0)
 

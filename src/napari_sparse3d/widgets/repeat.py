@@ -7,7 +7,7 @@ import os
 import shlex
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -77,14 +77,131 @@ def activations_command(source: Source, recipe: Recipe, model: str, engine: str 
     )
 
 
-def map_command(table: Path | str) -> str:
-    """``napari-sparse3d map ...``."""
-    return line(["map", str(table), "-o", "map.parquet"])
+def map_command(table: Path, method: str) -> str:
+    """``napari-sparse3d map ...``; ``method`` is ``"tsne"`` or ``"pca"``."""
+    return line(["map", str(table), "--method", method, "-o", "map.parquet"])
 
 
-def similar_command(table: Path | str, source: Source, model: str, k: int, recipe: str) -> str:
+@dataclass(frozen=True)
+class Query:
+    """Who is like it: the case that is open, by which model, among the cases of which table."""
+
+    table: Path
+    source: Source
+    recipe: Recipe
+    model: str
+    k: int
+    patient: str | None = None
+    """Whose cases are left out."""
+
+
+def similar_command(query: Query) -> str:
     """``napari-sparse3d similar ...``."""
-    return line(["similar", str(source.path), *source.options(), "--table", str(table), "--model", model, "-k", str(k)])
+    left_out = [] if query.patient is None else ["--not-patient", query.patient]
+    return line(
+        [
+            "similar",
+            str(query.source.path),
+            *query.source.options(),
+            "--recipe",
+            recipe_argument(query.recipe),
+            "--table",
+            str(query.table),
+            "--model",
+            query.model,
+            "-k",
+            str(query.k),
+            *left_out,
+        ]
+    )
+
+
+def embed_python(source: Path, model: str, table: Path) -> str:
+    """Embed the cases of a folder or table in Python."""
+    return "\n".join(
+        [
+            "from pathlib import Path",
+            "",
+            "from napari_sparse3d.cohort import find_cases, write_rows",
+            "from napari_sparse3d.cohort.embed import embed_cases",
+            "from napari_sparse3d.models import load_model",
+            "",
+            f"rows = list(embed_cases(find_cases(Path({str(source)!r})), load_model({model!r})))",
+            f"write_rows(rows, Path({str(table)!r}))",
+            "",
+        ]
+    )
+
+
+def map_python(table: Path, method: str) -> str:
+    """The map in Python."""
+    return "\n".join(
+        [
+            "from pathlib import Path",
+            "",
+            "from napari_sparse3d.analysis import maps",
+            "from napari_sparse3d.cohort import read_cohort",
+            "",
+            f"cohort = read_cohort(Path({str(table)!r}))",
+            f"positions = maps.{method}(cohort.embeddings)",
+            "",
+        ]
+    )
+
+
+def similar_python(query: Query) -> str:
+    """The similar cases in Python."""
+    left_out = "" if query.patient is None else f', groups=cohort.column("patient"), query_groups=[{query.patient!r}]'
+    return "\n".join(
+        [
+            "from pathlib import Path",
+            "",
+            "from napari_sparse3d.analysis.neighbours import similar",
+            "from napari_sparse3d.cohort import read_cohort",
+            activations_python(query.source, query.recipe, query.model).rstrip("\n"),
+            "",
+            f"cohort = read_cohort(Path({str(query.table)!r}))",
+            f"indices, distances = similar(result.embedding[None], cohort.embeddings, {query.k}{left_out})",
+            "for index, distance in zip(indices[0], distances[0]):",
+            "    if index >= 0:  # there may be fewer",
+            '        print(f"{distance:.4f}", cohort.row(int(index))["path"])',
+            "",
+        ]
+    )
+
+
+def train_python(data: Path, chosen: Mapping[str, object], loss: str, recipe: str, *, use_good: bool) -> str:
+    """A training in Python; ``chosen`` are settings by name, as ``architecture`` and ``epochs``."""
+    fits = "" if chosen.get("architecture") == "residual" else 'settings.pop("arguments")  # of another architecture\n'
+    assignments = "\n".join(f"settings[{name!r}] = {value!r}" for name, value in chosen.items())
+    return (
+        "\n".join(
+            [
+                "from copy import deepcopy",
+                "from pathlib import Path",
+                "",
+                "from napari_sparse3d.analysis.judge import judge, measure",
+                "from napari_sparse3d.training.config import SMALL_SHAPES, Training",
+                "from napari_sparse3d.training.runs import RunStore",
+                "from napari_sparse3d.training.session import Data, train",
+                "from napari_sparse3d.voxels import Recipe",
+                "",
+                "settings = deepcopy(SMALL_SHAPES)",
+            ]
+        )
+        + f"\n{fits}{assignments}\n"
+        + "\n".join(
+            [
+                f'settings["recipe"] = Recipe.named({recipe!r})',
+                f'settings["loss"] = {{**settings.get("loss", {{}}), "name": {loss!r}}}',
+                f"data = Data(Path({str(data)!r}), use_good={use_good!r})",
+                'runs = RunStore(Path("runs"))',
+                "outcome = train(data, Training(**settings), runs=runs, measure=measure, judge=judge)",
+                "print(outcome.model, outcome.metrics)",
+                "",
+            ]
+        )
+    )
 
 
 def voxelize_python(source: Source, recipe: Recipe) -> str:

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import csv
 import hashlib
 import json
 import platform
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_sparse3d.cohort.tables import Cohort, rows_of, write_rows
 from napari_sparse3d.errors import InputError
 from napari_sparse3d.files import replacing
 from napari_sparse3d.voxels import Recipe
@@ -18,10 +24,32 @@ from napari_sparse3d.widgets import repeat
 from napari_sparse3d.widgets.layer_table import write_chart, write_table
 from napari_sparse3d.widgets.records import NetworkResult
 
-_PACKAGES = ("napari-sparse3d", "torch", "numpy", "napari", "nibabel", "pydicom", "SimpleITK", "spconv-cu120")
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+_PACKAGES = (
+    "napari-sparse3d",
+    "torch",
+    "numpy",
+    "napari",
+    "nibabel",
+    "pydicom",
+    "SimpleITK",
+    "openTSNE",
+    "spconv-cu120",
+)
+RESEARCH_ONLY = "research use only"
 
 
-def save_session(
+@dataclass(frozen=True)
+class Lines:
+    """What repeats a result: a line for a terminal and a script for Python; both empty where nothing can."""
+
+    command: str = ""
+    python: str = ""
+
+
+def save_network_session(
     folder: Path, result: NetworkResult, recipe: Recipe, source: repeat.Source | None, name: str
 ) -> list[Path]:
     """Write recipe, hashes, versions, the per-layer table, its chart, the embedding and the lines that repeat it.
@@ -49,21 +77,20 @@ def save_session(
     InputError
         If ``folder`` is a file.
     """
-    if folder.is_file():
-        raise InputError(f"{folder} is a file; name a folder for the session")
-    folder.mkdir(parents=True, exist_ok=True)
+    _make(folder)
     recipe.save(folder / "recipe.toml")
     write_table(result, folder / "layers.csv")
     write_chart(result, folder / "layers.svg")
     write_chart(result, folder / "layers.png")
-    request = result.request
-    command = python = ""
+    request, lines = result.request, Lines()
     if source is not None:
-        command = repeat.activations_command(source, recipe, request.model, request.engine)
-        python = repeat.activations_python(source, recipe, request.model, request.engine)
-    record: dict[str, Any] = {
+        lines = Lines(
+            repeat.activations_command(source, recipe, request.model, request.engine),
+            repeat.activations_python(source, recipe, request.model, request.engine),
+        )
+    record = {
         "volume": name,
-        "input": None if source is None else {"path": str(source.path), "sha256": content_hash(source.path)},
+        "input": None if source is None else _input(source.path),
         "model": {
             "name": result.model.name,
             "argument": request.model,
@@ -77,17 +104,114 @@ def save_session(
         "probabilities": [float(value) for value in result.probabilities],
         "embedding": [float(value) for value in result.embedding],
         "n_voxels": request.voxels.n_active,
-        "command": command or None,
-        "versions": versions(),
-        "note": "research use only" + ("" if result.model.trained else "; random weights: the classes mean nothing"),
+        "note": RESEARCH_ONLY + ("" if result.model.trained else "; random weights: the classes mean nothing"),
     }
-    texts = {"session.json": json.dumps(record, indent=2)}
-    if command:
-        texts |= {"repeat.txt": command + "\n", "repeat.py": python}
+    return _finish(folder, record, lines)
+
+
+def save_cohort_session(
+    folder: Path,
+    cohort: Cohort,
+    positions: NDArray[np.float32],
+    about: Mapping[str, Any],
+    similar: Sequence[Mapping[str, Any]],
+    figure: Figure,
+    lines: Lines,
+) -> list[Path]:
+    """Write the table with its map, the picture of it, the similar cases that were asked for, and the lines.
+
+    Parameters
+    ----------
+    folder : Path
+        As in :func:`save_network_session`.
+    cohort : Cohort
+    positions : ndarray
+        (N, 2) of the map.
+    about : mapping
+        What else the record says: how the map was made, by which model, where the cases come from.
+    similar : sequence of mapping
+        Case and distance, the nearest first; may be empty.
+    figure : Figure
+        Of the map.
+    lines : Lines
+    """
+    _make(folder)
+    rows = [{**row, "x": float(x), "y": float(y)} for row, (x, y) in zip(rows_of(cohort), positions, strict=True)]
+    write_rows(rows, folder / "cohort.parquet")
+    _save_figure(figure, folder / "map")
+    if similar:
+        _save_csv(similar, folder / "similar.csv")
+    record = {**about, "n_cases": len(cohort), "n_failed": cohort.n_failed, "note": RESEARCH_ONLY}
+    return _finish(folder, record, lines)
+
+
+def save_training_session(
+    folder: Path, run: Mapping[str, Any], data: Path, model: Path | None, figure: Figure | None, lines: Lines
+) -> list[Path]:
+    """Write the run with all its settings, its curves as table and picture, hashes of data and model, and the lines.
+
+    Parameters
+    ----------
+    folder : Path
+        As in :func:`save_network_session`.
+    run : mapping
+        The row of the run, see ``training.runs``.
+    data : Path
+        What was trained on; it is hashed and not copied.
+    model : Path or None
+        The trained model, if there is one yet; it is hashed and not copied.
+    figure : Figure or None
+        The curves.
+    lines : Lines
+    """
+    _make(folder)
+    if run.get("history"):
+        _save_csv(run["history"], folder / "curves.csv")
+    if figure is not None:
+        _save_figure(figure, folder / "curves")
+    record = {
+        "run": {name: value for name, value in run.items() if name != "history"},
+        "input": _input(data),
+        "model": None if model is None else _input(model),
+        "note": RESEARCH_ONLY,
+    }
+    return _finish(folder, record, lines)
+
+
+def _make(folder: Path) -> None:
+    if folder.is_file():
+        raise InputError(f"{folder} is a file; name a folder for the session")
+    folder.mkdir(parents=True, exist_ok=True)
+
+
+def _finish(folder: Path, record: Mapping[str, Any], lines: Lines) -> list[Path]:
+    """Write what every session has, and list the folder."""
+    whole = {**record, "command": lines.command or None, "versions": versions()}
+    texts = {"session.json": json.dumps(whole, indent=2, default=str)}
+    if lines.command:
+        texts |= {"repeat.txt": lines.command + "\n", "repeat.py": lines.python}
     for file, text in texts.items():
         with replacing(folder / file) as temporary:
             temporary.write_text(text, encoding="utf-8")
     return sorted(path for path in folder.iterdir() if path.is_file())
+
+
+def _input(path: Path) -> dict[str, str]:
+    return {"path": str(path), "sha256": content_hash(path)}
+
+
+def _save_csv(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, names)
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def _save_figure(figure: Figure, stem: Path) -> None:
+    for suffix in (".svg", ".png"):
+        with replacing(stem.with_suffix(suffix)) as temporary:
+            figure.savefig(temporary, dpi=160)
 
 
 def content_hash(path: Path) -> str:

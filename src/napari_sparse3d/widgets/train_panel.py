@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +21,16 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from napari_sparse3d.analysis.palette import CLASS_COLOURS
 from napari_sparse3d.widgets import repeat
 from napari_sparse3d.widgets.curve import Curve
+from napari_sparse3d.widgets.runs_view import RunsView
+from napari_sparse3d.widgets.session import Lines, save_training_session
 from napari_sparse3d.widgets.toolbox import words
 from napari_sparse3d.widgets.toolbox.faults import Fault
 from napari_sparse3d.widgets.toolbox.panel import SPACE, Panel, combo, form, small_label
-from napari_sparse3d.widgets.toolbox.theme import CLASS_COLOURS, Colours
+from napari_sparse3d.widgets.toolbox.theme import Colours
+from napari_sparse3d.widgets.toolbox.work import Step, Work
 
 ARCHITECTURES = {"residual, small": "residual", "deepC2": "deepc2"}
 LOSSES = {"cross entropy": "cross-entropy", "triplet": "triplet"}
@@ -56,8 +61,12 @@ class TrainPanel(Panel):
         self._errors = b""
         self._half_line = b""
         self._stopping = False
+        self.saving = Work(self)
         self._build()
+        self.saving.finished.connect(lambda text: self.say(text))
+        self.saving.failed.connect(self.fail)
         self._show_parts()
+        self.runs.refresh(self.runs_folder)
 
     # -- looks ---------------------------------------------------------------------------------------------------------
 
@@ -128,9 +137,16 @@ class TrainPanel(Panel):
         row.addWidget(self.resume_button)
         layout.addLayout(row)
         self.body.addWidget(self.results)
+        self.runs = RunsView()
+        self.runs.used.connect(self._use)
+        self.body.addWidget(self.runs)
         self.body.addStretch(1)
         self.copy_command = self.add_link("Copy as command", "The line that trains this model", self._command)
+        self.copy_python = self.add_link("Copy as Python", "The same in Python", self._python)
         self.use_button = self.add_link("Use in Network", "Choose the trained model there", self.use_model)
+        self.session = self.add_link(
+            "Save session…", "The run, its curves, hashes, versions and the lines, in one folder", self._session
+        )
         self.model_path: Path | None = None
 
     def restyle(self, look: Colours) -> None:
@@ -139,6 +155,7 @@ class TrainPanel(Panel):
             for plot in (self.loss_plot, self.measure_plot):
                 plot.look = look
                 plot.update()
+            self.runs.restyle(look)
 
     def _show_parts(self) -> None:
         running = self.process is not None
@@ -149,7 +166,9 @@ class TrainPanel(Panel):
         self.stop_button.setEnabled(running and bool(self._epochs) and not self._stopping)
         self.resume_button.setEnabled(not running and bool(self._run_name))
         self.use_button.setEnabled(self.model_path is not None)
-        self.copy_command.setEnabled(self.data is not None)
+        for link in (self.copy_command, self.copy_python):
+            link.setEnabled(self.data is not None)
+        self.session.setEnabled(bool(self._run_name) and not running)
 
     # -- the data ------------------------------------------------------------------------------------------------------
 
@@ -286,6 +305,7 @@ class TrainPanel(Panel):
             self._show_confusion(event.get("metrics") or {})
             self.say(f"{'Done' if event['status'] == 'done' else 'Stopped'}: the model is in the Network panel.")
             self.workbench.add_model_file(str(self.model_path))
+            self.runs.refresh(self.runs_folder)
         elif kind == "error":
             self.fail(Fault(str(event["message"]), self._errors.decode(errors="replace"), expected=False))
         self._show_parts()
@@ -341,11 +361,55 @@ class TrainPanel(Panel):
     def _command(self) -> None:
         self.copy(repeat.line(self.arguments()), "Command")
 
+    def _python(self) -> None:
+        if self.data is not None:
+            self.copy(self.python(), "Python")
+
+    def python(self) -> str:
+        """The training of these settings in Python."""
+        chosen = {"architecture": self.network.currentData(), "epochs": self.epochs.value()}
+        return repeat.train_python(
+            self.data or Path(),
+            chosen,
+            self.loss.currentData(),
+            self.recipe.currentData(),
+            use_good=bool(self.use_good.currentData()),
+        )
+
     def use_model(self) -> None:
         """Choose the trained model in the Network panel."""
         if self.model_path is not None:
-            self.workbench.add_model_file(str(self.model_path))
-            self.say("Chosen in the Network panel.")
+            self._use(str(self.model_path))
+
+    def _use(self, path: str) -> None:
+        self.workbench.add_model_file(path)
+        self.viewer.window.add_plugin_dock_widget("napari-sparse3d", "Network", tabify=True)
+        self.say("Chosen in the Network panel.")
+
+    def _session(self) -> None:
+        folder = QFileDialog.getExistingDirectory(self, "Save session into an empty folder")
+        if folder:
+            self.save_session_to(Path(folder))
+
+    def save_session_to(self, folder: Path) -> None:
+        """Write the last run's session into a folder."""
+        if self.data is None or not self._run_name:
+            return
+        data, model, runs, name = self.data, self.model_path, self.runs_folder, self._run_name
+        lines = Lines(repeat.line(self.arguments()), self.python())
+
+        def job() -> Generator[Step, None, str]:
+            yield Step(0, 0, "Hashing the data, drawing the curves …")
+            from napari_sparse3d.analysis.figures.evaluation import curves_figure
+            from napari_sparse3d.training.runs import RunStore
+
+            run = RunStore(runs).find(name)
+            figure = curves_figure(run["history"], run["selected_by"], title=name) if run["history"] else None
+            files = save_training_session(folder, run, data, model, figure, lines)
+            return f"Saved {words.count(len(files), 'files')} in {folder.name}."
+
+        self.say("Saving the session …")
+        self.saving.start(job, "saving the session")
 
 
 def _check_words(event: dict[str, Any]) -> str:

@@ -31,6 +31,7 @@ class Workbench(QObject):
         self.result: Any = None
         self.network_child = Child()
         self.cohort_child = Child()
+        self.map_child = Child()
         self._panels = 0
 
     @classmethod
@@ -63,8 +64,8 @@ class Workbench(QObject):
 
     def close(self) -> None:
         """End the child processes."""
-        self.network_child.stop()
-        self.cohort_child.stop()
+        for child in (self.network_child, self.cohort_child, self.map_child):
+            child.stop()
 
     def enter(self, panel: QObject) -> None:
         """A panel uses this workbench; when the last one is gone, its processes end."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from napari.layers import Image, Labels, Layer
+from napari.layers import Image, Labels, Layer, Points
 from napari.viewer import Viewer
 from numpy.typing import NDArray
 
@@ -41,6 +41,21 @@ def mark_of(layer: Layer) -> Mark | None:
     return mark if isinstance(mark, Mark) else None
 
 
+def made_of(layer: Layer) -> Made | None:
+    """The voxel set that a layer shows, if it is one of ours."""
+    mark = mark_of(layer)
+    made = None if mark is None else mark.content.get("made")
+    return made if isinstance(made, Made) else None
+
+
+def frame_of(viewer: Viewer, layer: Layer) -> int:
+    """Which time point of a layer the viewer shows; 0 where there is no time."""
+    if layer.ndim != 4:
+        return 0
+    at = layer.world_to_data(np.asarray(viewer.dims.point)[-4:])[0]
+    return int(np.clip(round(float(at)), 0, layer.data.shape[0] - 1))
+
+
 def volumes(viewer: Viewer) -> list[Layer]:
     """The layers that can be scans, the topmost first."""
     return [layer for layer in reversed(viewer.layers) if is_volume(layer)]
@@ -59,10 +74,16 @@ def volume_layer(viewer: Viewer, volume_id: str) -> Layer | None:
     return next((layer for layer in viewer.layers if str(layer.unique_id) == volume_id), None)
 
 
+def set_visible(layer: Layer, visible: bool) -> None:
+    """Show or hide; napari refreshes a layer whenever this is set, even to what it is."""
+    if layer.visible != visible:
+        layer.visible = visible
+
+
 def put_labels(viewer: Viewer, name: str, mask: NDArray[np.uint8], place: Placement, mark: Mark, **look: Any) -> Labels:
     """Show a mask as a Labels layer: the one with this mark is updated, otherwise a new one is made."""
-    existing = next(ours(viewer, mark.role, mark.volume_id), None)
-    if isinstance(existing, Labels):
+    existing = _existing(viewer, mark, Labels)
+    if existing is not None:
         _update(existing, name, mask, place, mark)
         return existing
     layer = Labels(mask, name=name, metadata={OWN: mark}, units=("mm",) * 3, **place.arguments(), **look)
@@ -70,17 +91,15 @@ def put_labels(viewer: Viewer, name: str, mask: NDArray[np.uint8], place: Placem
     return _add(viewer, layer, mark)
 
 
-def put_image(
-    viewer: Viewer, name: str, values: NDArray[np.float32], place: Placement, mark: Mark, **look: Any
-) -> Image:
+def put_image(viewer: Viewer, name: str, values: NDArray[Any], place: Placement, mark: Mark, **look: Any) -> Image:
     """Show values as an Image layer; ``look`` is applied to an existing layer as well."""
-    existing = next(ours(viewer, mark.role, mark.volume_id), None)
-    if isinstance(existing, Image):
+    existing = _existing(viewer, mark, Image)
+    if existing is not None:
         _update(existing, name, values, place, mark)
         for key in ("colormap", "contrast_limits_range", "contrast_limits"):
             if key in look:
                 setattr(existing, key, look[key])
-        existing.visible = True
+        set_visible(existing, True)
         return existing
     limits_range = look.pop("contrast_limits_range", None)
     layer = Image(values, name=name, metadata={OWN: mark}, units=("mm",) * 3, **place.arguments(), **look)
@@ -89,8 +108,31 @@ def put_image(
     return _add(viewer, layer, mark)
 
 
+def put_points(
+    viewer: Viewer, name: str, indices: NDArray[np.int32], place: Placement, mark: Mark, **look: Any
+) -> Points:
+    """Show voxels as a Points layer, one point a voxel: (N, 3) [z, y, x]."""
+    existing = _existing(viewer, mark, Points)
+    if existing is not None:
+        existing.selected_data = set()
+        _update(existing, name, indices, place, mark)
+        return existing
+    layer = Points(indices, name=name, metadata={OWN: mark}, units=("mm",) * 3, **place.arguments(), **look)
+    layer.editable = False
+    return _add(viewer, layer, mark)
+
+
+def _existing(viewer: Viewer, mark: Mark, kind: type[Any]) -> Any:
+    """The layer with this role, if it is of this kind; one of another kind makes room."""
+    for layer in list(ours(viewer, mark.role, mark.volume_id)):
+        if type(layer) is kind:
+            return layer
+        viewer.layers.remove(layer)
+    return None
+
+
 def _add(viewer: Viewer, layer: Any, mark: Mark) -> Any:
-    """Above its volume and what was made of that before; the selection stays the user's."""
+    """Above its volume and what was made of that before, but below the preview; the selection stays the user's."""
     selected = viewer.layers.selection.active
     scan = volume_layer(viewer, mark.volume_id)
     if scan is None:
@@ -99,7 +141,7 @@ def _add(viewer: Viewer, layer: Any, mark: Mark) -> Any:
         above = viewer.layers.index(scan) + 1
         while above < len(viewer.layers):
             other = mark_of(viewer.layers[above])
-            if other is None or other.volume_id != mark.volume_id:
+            if other is None or other.volume_id != mark.volume_id or other.role == "preview":
                 break
             above += 1
         viewer.layers.insert(above, layer)

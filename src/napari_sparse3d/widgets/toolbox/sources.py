@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 
 from napari_sparse3d.errors import InputError
 from napari_sparse3d.volume import Volume
+from napari_sparse3d.voxels.native_threshold import slice_mask
+from napari_sparse3d.widgets import repeat
 
 Point = tuple[float, float, float]
 
@@ -110,6 +112,20 @@ def source_path(layer: Any) -> Path | None:
     return None
 
 
+def source_of(layer: Any, frame: int) -> repeat.Source:
+    """What reads the layer's volume again.
+
+    Raises
+    ------
+    InputError
+        If it was not opened from a file.
+    """
+    path = source_path(layer)
+    series, repair = layer.metadata.get("series"), layer.metadata.get("repair")
+    found = None if path is None else repeat.Source(path, series, frame if layer.ndim == 4 else None, repair)
+    return repeat.require_source(found, layer.name)
+
+
 def placement(layer: Any, volume: Volume, affine: NDArray[np.float64]) -> Placement:
     """Where a grid over the same scan lies in the viewer.
 
@@ -200,5 +216,4 @@ def slice_preview(
     if not 0 <= index < data.shape[axis]:
         return None
     plane = np.asarray(data[tuple(index if each == axis else slice(None) for each in range(3))])
-    mask = ((plane >= low) & (plane <= high)).astype(np.uint8)
-    return np.expand_dims(mask, axis), axis, index
+    return np.expand_dims(slice_mask(plane, low, high).view(np.uint8), axis), axis, index

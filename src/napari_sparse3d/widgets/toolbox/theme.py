@@ -4,17 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from napari.utils.colormaps import DirectLabelColormap
+from napari.utils.colormaps import Colormap, DirectLabelColormap
 from napari.utils.theme import get_theme
 from napari.viewer import Viewer
 
 ORANGE = "#E69F00"
 """Voxels: the orange of Okabe and Ito's set, which stands out on grey scans."""
-
-CLASS_COLOURS = (
-    "#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#7F7F7F", "#8C564B", "#B2DF8A",
-)  # fmt: skip
-"""Ten classes that people with any kind of colour blindness can tell apart (Okabe and Ito, and three by lightness)."""
 
 
 @dataclass(frozen=True)
@@ -51,3 +46,8 @@ def colours(viewer: Viewer) -> Colours:
 def voxel_colormap(colour: str = ORANGE) -> DirectLabelColormap:
     """Label 1 in one colour, the rest clear."""
     return DirectLabelColormap(color_dict={None: "transparent", 0: "transparent", 1: colour})
+
+
+def mask_colormap(colour: str = ORANGE) -> Colormap:
+    """The same for a mask that is drawn as an Image: clear below one half, the colour from there on."""
+    return Colormap([[0, 0, 0, 0], colour], controls=[0, 0.5, 1], interpolation="zero", name="sparse3d-mask")

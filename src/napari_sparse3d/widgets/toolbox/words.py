@@ -79,10 +79,11 @@ def voxel_numbers(voxels: VoxelSet, recipe: Recipe) -> str:
     sparse_bytes = voxels.indices.nbytes + voxels.features.nbytes
     dense_bytes = prod(voxels.shape) * voxels.features.shape[1] * voxels.features.itemsize
     second = f"{size(sparse_bytes)} sparse · {size(dense_bytes)} dense"
-    if not voxels.n_active:
+    ends = voxels.box()
+    if ends is None:
         return f"{first}\n{second}"
-    box = voxels.indices.max(axis=0) - voxels.indices.min(axis=0) + 1
-    return f"{first}\n{second}\nbox {grid(box.tolist())} in a grid of {grid(voxels.shape)} (z, y, x)"
+    box = [last - begin + 1 for begin, last in zip(*ends, strict=True)]
+    return f"{first}\n{second}\nbox {grid(box)} in a grid of {grid(voxels.shape)} (z, y, x)"
 
 
 def _scaled(number: float, units: Sequence[str]) -> str:

@@ -1,7 +1,4 @@
-"""What the child process can do. Each job is a generator: it yields steps and returns plain numbers. No Qt here.
-
-A step is answered with True (go on) or False (end early with what there is).
-"""
+"""Jobs that run networks: models, a run and its cost, a layer's sites, attribution, embedding a cohort."""
 
 from __future__ import annotations
 
@@ -12,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from napari_sparse3d.analysis.grids import Grid, recording_grids
 from napari_sparse3d.errors import InputError
@@ -195,73 +191,3 @@ def embed(source: str, model: str, engine: str = "auto") -> Generator[Any, bool,
             break
         go_on = yield (len(rows), len(cases), row)
     return rows
-
-
-def tsne(embeddings: NDArray[np.float32], perplexity: float) -> Generator[Any, bool, NDArray[np.float32]]:
-    """t-SNE; yields ``(iteration, positions)`` as it converges."""
-    import queue
-    import threading
-
-    from napari_sparse3d.analysis import maps
-
-    yield (0, maps.pca(embeddings))
-    # the library calls back, a job yields: so it runs in a thread, and waits for an answer in its callback
-    told: queue.SimpleQueue[Any] = queue.SimpleQueue()
-    answers: queue.SimpleQueue[bool] = queue.SimpleQueue()
-
-    def watch(iteration: int, positions: NDArray[np.float32]) -> bool:
-        told.put((iteration, positions))
-        return not answers.get()
-
-    def work() -> None:
-        try:
-            told.put(maps.tsne(embeddings, perplexity=perplexity, watch=watch))
-        except Exception as error:  # raised again below, where it is seen
-            told.put(error)
-
-    threading.Thread(target=work, daemon=True).start()
-    while True:
-        said = told.get()
-        if isinstance(said, Exception):
-            raise said
-        if not isinstance(said, tuple):
-            return np.asarray(said)
-        answers.put((yield said))
-
-
-def place(
-    new: NDArray[np.float32], embeddings: NDArray[np.float32], positions: NDArray[np.float32], by: str
-) -> Generator[Any, bool, NDArray[np.float32]]:
-    """Place new cases into a map that stays as it is."""
-    from napari_sparse3d.analysis import maps
-
-    yield "placing"
-    if by == "PCA" or len(embeddings) < 5:
-        both = maps.pca(np.concatenate([embeddings, new])) if len(embeddings) < 2 else _project(new, embeddings)
-        return both[-len(new) :]
-    return maps.place(new, embeddings, positions)
-
-
-def _project(new: NDArray[np.float32], embeddings: NDArray[np.float32]) -> NDArray[np.float32]:
-    """PCA is linear: a new case lies where the same combination of the old ones would."""
-    from napari_sparse3d.analysis import maps
-
-    mean = embeddings.mean(axis=0)
-    positions = maps.pca(embeddings)
-    axes, *_ = np.linalg.lstsq(embeddings - mean, positions, rcond=1e-5)
-    return np.asarray((new - mean) @ axes, dtype=np.float32)
-
-
-def load_case(path: str, series: int | None) -> Generator[Any, bool, Any]:
-    """Read one case as layer data (see ``io.layers``); a voxel set becomes its mask."""
-    from napari_sparse3d.io import read_sequence
-    from napari_sparse3d.io.layers import layer_of
-    from napari_sparse3d.volume import Volume
-    from napari_sparse3d.voxels import VoxelSet
-
-    yield "reading"
-    if path.endswith(".npz"):
-        voxels = VoxelSet.load(path)
-        mask = voxels.mask().astype(np.uint8)
-        return layer_of(Volume(mask, voxels.affine, "a.u.", "", Path(path).stem))
-    return layer_of(read_sequence(path, series=series))

@@ -1,0 +1,104 @@
+"""A case beside the open scan: in the same world, so that one camera serves both, and with one contrast for both."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from napari.layers import Image, Labels, Layer
+from napari.viewer import Viewer
+from numpy.typing import NDArray
+
+_GAP = 0.05
+"""Between the two, as a part of the scan's width."""
+_ROBUST_PERCENT = (1.0, 99.5)
+_SAMPLED = 200_000
+
+
+def read_case(path: str, series: int | None) -> Generator[Any, None, Any]:
+    """A job for a worker: one case as layer data (see ``io.layers``); a voxel set becomes its mask."""
+    yield "reading"
+    from napari_sparse3d.io import read_sequence
+    from napari_sparse3d.io.layers import layer_of
+    from napari_sparse3d.volume import Volume
+    from napari_sparse3d.voxels import VoxelSet
+
+    if path.endswith(".npz"):
+        voxels = VoxelSet.load(path)
+        return layer_of(Volume(voxels.mask().view(np.uint8), voxels.affine, "a.u.", "", Path(path).stem))
+    return layer_of(read_sequence(path, series=series))
+
+
+def layer_from(data: Any) -> Layer:
+    """The layer of what :func:`read_case` gave."""
+    array, arguments, kind = data
+    return Labels(array, **arguments) if kind == "labels" else Image(array, **arguments)
+
+
+def show_beside(viewer: Viewer, layer: Layer, scan: Layer | None) -> None:
+    """Add a case to the right of the scan, middle beside middle; without a scan just add it."""
+    if scan is not None:
+        ours, theirs = scan.extent.world[:, -3:], layer.extent.world[:, -3:]
+        shift = np.zeros(layer.ndim)
+        shift[-1] = ours[1, 2] - theirs[0, 2] + _GAP * (ours[1, 2] - ours[0, 2])
+        shift[-3:-1] = (ours.mean(axis=0) - theirs.mean(axis=0))[:2]
+        layer.translate = np.asarray(layer.translate) + shift
+        if isinstance(layer, Image) and isinstance(scan, Image):
+            link_contrast(scan, layer)
+    viewer.add_layer(layer)
+    viewer.reset_view()
+
+
+def link_contrast(scan: Image, other: Image) -> None:
+    """Where one window is changed, the other follows.
+
+    HU mean the same in both. Other intensities do not: there a window is carried over by its place between the 1st and
+    the 99.5th percentile of each scan's own values.
+    """
+    same_unit = scan.metadata.get("unit") == other.metadata.get("unit") == "HU"
+    ranges = ((0.0, 1.0), (0.0, 1.0)) if same_unit else (robust_range(scan.data), robust_range(other.data))
+    busy = False
+
+    def follow(source: Image, target: Image, source_range: Any, target_range: Any) -> None:
+        nonlocal busy
+        if busy:
+            return
+        busy = True
+        try:
+            limits = carried_over(tuple(source.contrast_limits), source_range, target_range)
+            low, high = target.contrast_limits_range
+            target.contrast_limits_range = (min(low, limits[0]), max(high, limits[1]))
+            target.contrast_limits = limits
+        finally:
+            busy = False
+
+    follow(scan, other, *ranges)
+    scan.events.contrast_limits.connect(lambda _event: follow(scan, other, *ranges))
+    other.events.contrast_limits.connect(lambda _event: follow(other, scan, *ranges[::-1]))
+
+
+def carried_over(
+    limits: tuple[float, float], source: tuple[float, float], target: tuple[float, float]
+) -> tuple[float, float]:
+    """Limits at the same place in another range of values."""
+    scale = (target[1] - target[0]) / (source[1] - source[0])
+    low, high = (target[0] + (limit - source[0]) * scale for limit in limits)
+    return low, high
+
+
+def robust_range(data: NDArray[Any]) -> tuple[float, float]:
+    """The 1st and the 99.5th percentile of the values that are not the lowest (air, or what was cut away).
+
+    Of a sample of them; all of the range where there is next to nothing between.
+    """
+    values = np.asarray(data).reshape(-1)[:: max(1, data.size // _SAMPLED)].astype(np.float64)
+    values = values[np.isfinite(values)]
+    if not values.size:
+        return 0.0, 1.0
+    inside = values[values > values.min()]
+    low, high = np.percentile(inside if inside.size else values, _ROBUST_PERCENT)
+    if high <= low:
+        low, high = values.min(), values.max()
+    return float(low), float(high) if high > low else float(low) + 1.0

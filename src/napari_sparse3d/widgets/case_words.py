@@ -1,0 +1,54 @@
+"""What is said and shown of one case of a cohort: its name, its columns, its thumbnail."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from qtpy.QtCore import QBuffer, QByteArray, QIODevice
+from qtpy.QtGui import QImage
+
+from napari_sparse3d.cohort.tables import Cohort
+
+MAX_CLASSES = 20
+"""A column of text with more values than this has no legend that anybody could read."""
+
+
+def case_name(row: dict[str, Any]) -> str:
+    """A short name without identity."""
+    return str(row.get("name") or Path(str(row.get("path", ""))).stem)
+
+
+def hover_words(cohort: Cohort, index: int) -> str:
+    """Name, label, prediction, split and the thumbnail, as rich text."""
+    row = cohort.row(index)
+    shown = (f"{name}: {row[name]}" for name in ("label", "prediction", "split") if row.get(name) not in (None, ""))
+    picture = ""
+    if cohort.thumbnails is not None:
+        picture = f'<img src="data:image/png;base64,{_png(cohort.thumbnails[index])}"><br>'
+    return picture + "<br>".join([case_name(row), *shown])
+
+
+def thumbnail_image(picture: NDArray[np.uint8]) -> QImage:
+    """(S, S) uint8 as a grey picture."""
+    height, width = picture.shape
+    return QImage(np.ascontiguousarray(picture).tobytes(), width, height, width, QImage.Format.Format_Grayscale8).copy()
+
+
+def tells(values: Sequence[Any]) -> bool:
+    """Whether a column has more than one value, and is a number or a class."""
+    known = {str(value) for value in values if value not in (None, "")}
+    numbers = all(isinstance(value, (int, float)) or value is None for value in values)
+    return len(known) > 1 and (numbers or len(known) <= MAX_CLASSES)
+
+
+def _png(picture: NDArray[np.uint8]) -> str:
+    data = QByteArray()
+    buffer = QBuffer(data)
+    buffer.open(QIODevice.OpenModeFlag.WriteOnly)
+    thumbnail_image(picture).save(buffer, "PNG")
+    return base64.b64encode(data.data()).decode()
