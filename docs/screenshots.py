@@ -19,7 +19,7 @@ import numpy as np
 
 ROOT = Path(__file__).resolve().parents[1]
 IMAGES = ROOT / "docs" / "images"
-WIDTH = 340
+WIDTH = 320
 LIMIT_S = 400
 
 
@@ -49,7 +49,7 @@ def first_look(viewer: Any, _home: Path) -> None:
     voxels.sample_button.click()
     until(lambda: voxels.numbers.text() and not voxels.making.running)
     voxels.primary.click()
-    until(lambda: len(viewer.layers) == 2 and "take" in voxels.cost.text())
+    until(lambda: made(viewer, "voxels") and "take" in voxels.cost.text())
     save(viewer, "voxels-head")
     for theme in ("light", "dark"):
         viewer.theme = theme
@@ -84,20 +84,16 @@ def own_ct(viewer: Any, _home: Path) -> None:
     else:
         viewer.open_sample("napari-sparse3d", "chest_ct")
     until(lambda: voxels.numbers.text() and not voxels.making.running)
-    voxels.histogram.slider.setSliderDown(True)
-    voxels.histogram.slider.setValue((150.0, voxels.histogram.histogram.high))
+    form = voxels.form
+    form.histogram.slider.setSliderDown(True)
+    form.histogram.slider.setValue((150.0, form.histogram.histogram.high))
     save(viewer, "voxels-preview")
-    voxels.histogram.slider.setSliderDown(False)
-    bone = next(i for i in range(voxels.recipe_box.count()) if "ct-bone" in voxels.recipe_box.itemText(i))
-    voxels.recipe_box.setCurrentIndex(bone)
-    voxels.recipe_box.activated.emit(bone)
+    form.histogram.slider.setSliderDown(False)
+    bone = next(i for i in range(form.recipe_box.count()) if "ct-bone" in form.recipe_box.itemText(i))
+    form.recipe_box.setCurrentIndex(bone)
+    form.recipe_box.activated.emit(bone)
     voxels.primary.click()
-    until(
-        lambda: (
-            any("preview" not in layer.name and "·" in layer.name for layer in viewer.layers)
-            and not voxels.making.running
-        )
-    )
+    until(lambda: made(viewer, "voxels") and not voxels.making.running)
     viewer.layers[0].visible = False
     viewer.dims.ndisplay = 3
     viewer.camera.set_view_direction(view_direction=(0.2, 1.0, 0.4), up_direction=(-1.0, 0.0, 0.0))
@@ -117,6 +113,7 @@ def cohort(viewer: Any, home: Path) -> None:
     many.by.setCurrentText("t-SNE")
     many.draw_map()
     until(lambda: not many.mapping.running)
+    grab(dock, "cohort-map")
     many.open_case(2)
     until(lambda: len(viewer.layers) == 1)
     network, other = panel(viewer, "Network")
@@ -126,8 +123,9 @@ def cohort(viewer: Any, home: Path) -> None:
     other.hide()
     many.find_similar()
     until(lambda: not many.placing.running and many.map.here.data.size > 0)
-    many.open_case(many._like[1])
+    many.open_case(many.similar.indices[1])
     until(lambda: len(viewer.layers) == 2)
+    many.area.ensureWidgetVisible(many.similar)
     save(viewer, "cohort-similar")
     viewer.theme = "light"
     grab(dock, "cohort-light")
@@ -146,6 +144,17 @@ def training(viewer: Any, home: Path) -> None:
     grab(dock, "train-running")
     until(lambda: train.process is None)
     grab(dock, "train-done")
+    train.loss.setCurrentIndex(train.loss.findData("triplet"))
+    train.primary.click()
+    until(lambda: train.process is None)
+    train.runs.heading.click()
+    train.runs.table.selectAll()
+    spin(0.2)
+    train.area.ensureWidgetVisible(train.runs.measure)
+    grab(dock, "train-runs")
+    viewer.theme = "light"
+    grab(dock, "train-light")
+    viewer.theme = "dark"
 
 
 def panel(viewer: Any, name: str) -> tuple[Any, Any]:
@@ -154,6 +163,13 @@ def panel(viewer: Any, name: str) -> tuple[Any, Any]:
     dock.setFixedWidth(WIDTH)
     spin(0.3)
     return made, dock
+
+
+def made(viewer: Any, role: str) -> bool:
+    """Whether there is a layer of ours with this role."""
+    from napari_sparse3d.widgets.toolbox.layers import ours
+
+    return any(True for _ in ours(viewer, role))
 
 
 def save(viewer: Any, name: str) -> None:

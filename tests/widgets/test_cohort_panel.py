@@ -190,3 +190,53 @@ def test_a_table_without_embeddings_or_that_is_no_table_is_a_sentence(panel: Any
     (tmp_path / "x.parquet").write_bytes(b"nothing")
     panel.set_source(tmp_path / "x.parquet")
     assert "no Parquet table" in panel.message.text()
+
+
+def test_the_map_is_repeated_by_its_lines_and_kept_in_a_session(
+    panel: Any, qtbot: Any, table: Path, tmp_path: Path
+) -> None:
+    import json
+    import shlex
+    import subprocess
+    import sys
+
+    from qtpy.QtWidgets import QApplication
+
+    panel.set_source(table)
+    click(qtbot, panel.copy_python)
+    space: dict[str, Any] = {}
+    exec(QApplication.clipboard().text(), space)
+    np.testing.assert_allclose(space["positions"], panel.map.positions)
+    click(qtbot, panel.copy_command)
+    words = shlex.split(QApplication.clipboard().text())
+    done = subprocess.run(
+        [sys.executable, "-c", "from napari_sparse3d.cli import main; main()", *words[1:], "--json"],
+        cwd=tmp_path, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    np.testing.assert_allclose(json.loads(done.stdout)["positions"], panel.map.positions, atol=1e-5)
+
+    panel.save_session_to(tmp_path / "session")
+    qtbot.waitUntil(lambda: "Saved" in panel.message.text() or "⚠" in panel.message.text(), timeout=WAIT_MS)
+    record = json.loads((tmp_path / "session" / "session.json").read_text())
+    assert record["n_cases"] == 60
+    assert record["table"]["path"] == str(table)
+    assert record["command"].startswith("napari-sparse3d map ")
+    kept = read_cohort(tmp_path / "session" / "cohort.parquet")
+    np.testing.assert_allclose(kept.column("x"), panel.map.positions[:, 0])
+    assert (tmp_path / "session" / "map.svg").is_file()
+
+
+def test_stop_ends_the_map_at_once_and_closing_the_viewer_too(panel: Any, qtbot: Any, table: Path) -> None:
+    panel.set_source(table)
+    panel.by.setCurrentText("t-SNE")
+    panel.draw_map()
+    assert panel.mapping.running
+    click(qtbot, panel.stop)
+    assert not panel.mapping.running
+    assert not panel.stop.isEnabled()
+    panel.draw_map()
+    panel.draw_map()  # a second start replaces the first
+    assert panel.mapping.running
+    panel.viewer.close()
+    qtbot.wait(300)  # what the worker still sends must reach nobody

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import csv
+import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +13,7 @@ import pytest
 
 from napari_sparse3d.io.write import write_volume
 from napari_sparse3d.volume import Volume
+from napari_sparse3d.widgets.session import content_hash
 
 pytestmark = pytest.mark.gui
 
@@ -87,7 +91,7 @@ def test_events_become_curves_words_and_a_matrix(panel: Any) -> None:
     assert "patient p is on both sides" in panel.message.text()
 
 
-def test_a_model_is_trained_in_a_child_process(panel: Any, qtbot: Any, shapes: Path) -> None:
+def test_a_model_is_trained_in_a_child_process(panel: Any, qtbot: Any, shapes: Path, tmp_path: Path) -> None:
     panel.set_data(shapes)
     assert "ball, box" in panel.about.text()
     panel.recipe.setCurrentIndex(panel.recipe.findData("shape-40"))
@@ -100,6 +104,59 @@ def test_a_model_is_trained_in_a_child_process(panel: Any, qtbot: Any, shapes: P
     assert len(panel._epochs) == 2
     assert panel.workbench.model_files == [str(panel.model_path)]
     assert panel.resume_button.isEnabled()
+    assert [row["status"] for row in panel.runs.rows] == ["done"]
+
+    panel.save_session_to(tmp_path / "session")
+    qtbot.waitUntil(lambda: "Saved" in panel.message.text() or "⚠" in panel.message.text(), timeout=WAIT_MS)
+    record = json.loads((tmp_path / "session" / "session.json").read_text())
+    assert record["run"]["run"] == panel._run_name
+    assert record["input"]["sha256"] == content_hash(shapes)
+    assert record["model"]["sha256"] == content_hash(panel.model_path)
+    curves = list(csv.DictReader((tmp_path / "session" / "curves.csv").open()))
+    assert [float(row["loss"]) for row in curves] == [event["loss"] for event in panel._epochs]
+    assert (tmp_path / "session" / "curves.png").is_file()
+
+
+def test_the_copied_python_is_the_training_of_the_copied_line(panel: Any, shapes: Path, tmp_path: Path) -> None:
+    """Without the training itself: its settings and its data, as the two hand them over."""
+    from napari_sparse3d.cli.settings import settings_of
+
+    panel.set_data(shapes)
+    panel.recipe.setCurrentIndex(panel.recipe.findData("shape-40"))
+    panel.loss.setCurrentIndex(panel.loss.findData("triplet"))
+    for architecture in ("residual", "deepc2"):
+        panel.network.setCurrentIndex(panel.network.findData(architecture))
+        script, called = panel.python(), re.compile(r"^(outcome|print).*$", re.MULTILINE)
+        space: dict[str, Any] = {}
+        exec(called.sub("", script) + "\ntraining = Training(**settings)", space)
+        named = {"architecture": architecture, "loss.name": "triplet", "epochs": panel.epochs.value()}
+        assert space["training"] == settings_of(None, "shape-40", named, None)
+        assert space["data"].path == shapes
+
+
+def test_runs_are_compared(panel: Any, qtbot: Any, tmp_path: Path) -> None:
+    from napari_sparse3d.training.runs import RunStore
+
+    store = RunStore(panel.runs_folder)
+    for number, architecture in enumerate(("residual", "deepc2", "residual")):
+        history = [{"epoch": k, "loss": 1 / k, "val_auc": 0.5 + 0.1 * number + 0.01 * k} for k in range(1, 5 + number)]
+        store.update(
+            store.new(f"r{number}"), status="done", architecture=architecture, loss_name="triplet", dataset="shapes",
+            selected_by="auc", best=0.6 + 0.1 * number, epoch=4 + number, epochs=8, history=history,
+        )  # fmt: skip
+    panel.runs.refresh(panel.runs_folder)
+    assert "Runs: 3" in panel.runs.heading.text()
+    click(qtbot, panel.runs.heading)
+    assert panel.runs.table.isVisible()
+    for row in (0, 2):
+        for column in range(panel.runs.table.columnCount()):
+            panel.runs.table.item(row, column).setSelected(True)
+    assert len(panel.runs.chosen()) == 2
+    assert len(panel.runs.measure.series) == 2
+    assert panel.runs.measure.name == "validation auc"
+    expected = [[epoch["val_auc"] for epoch in run["history"]] for run in panel.runs.chosen()]
+    assert [list(series.values) for series in panel.runs.measure.series] == expected
+    assert not panel.runs.use.isVisible()  # of two
 
 
 def test_cancel_ends_the_process(panel: Any, qtbot: Any, shapes: Path) -> None:

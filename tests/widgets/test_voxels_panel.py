@@ -291,3 +291,58 @@ def test_what_still_comes_reaches_no_window_that_is_gone(make_napari_viewer: Any
     qtbot.waitUntil(ended.is_set, timeout=WAIT_MS)
     qtbot.wait(100)
     assert "too late" not in seen
+
+
+def test_a_set_is_drawn_as_labels_as_a_surface_or_as_points(
+    panel: Any, qtbot: Any, oblique: Volume, add_volume: Any, monkeypatch: Any
+) -> None:
+    from napari.layers import Image, Labels, Points
+
+    scan = add_volume(panel.viewer, oblique)
+    settled(qtbot, panel)
+    expected = voxelize(oblique, Recipe.named("ct-bone-110"))
+    click(qtbot, panel.primary)
+    for kind, cls in (("labels", Labels), ("surface", Image), ("points", Points)):
+        panel.show_as.setCurrentIndex(panel.show_as.findData(kind))
+        panel.show_as.activated.emit(panel.show_as.currentIndex())
+        qtbot.waitUntil(
+            lambda cls=cls: [type(each) for each in ours(panel, "voxels")] == [cls] and not panel.making.running,
+            timeout=WAIT_MS,
+        )
+        (layer,) = ours(panel, "voxels")
+        indices = layer.data if kind == "points" else np.argwhere(layer.data)
+        np.testing.assert_array_equal(indices, expected.indices)
+        to_scan = np.linalg.inv(oblique.affine) @ expected.affine
+        for index in expected.indices[:: expected.n_active // 5]:
+            by_scan = scan.data_to_world((to_scan @ [*index, 1])[:3])
+            np.testing.assert_allclose(layer.data_to_world(index), by_scan, atol=1e-6)
+    monkeypatch.setattr("napari_sparse3d.widgets.voxel_layer.MAX_POINTS", 100)
+    panel.form.resample_to.setValue(60)
+    click(qtbot, panel.primary)
+    qtbot.waitUntil(lambda: isinstance(ours(panel, "voxels")[0], Labels), timeout=WAIT_MS)
+    assert "too many for points" in panel.message.text()
+
+
+def test_what_the_controls_cannot_show_stays_in_the_recipe(
+    panel: Any, qtbot: Any, oblique: Volume, add_volume: Any
+) -> None:
+    from napari_sparse3d.voxels import Components, OtsuThreshold, ToSpacing
+
+    add_volume(panel.viewer, oblique)
+    settled(qtbot, panel)
+    given = Recipe(
+        name="mine", resample=ToSpacing(spacing_mm=(3.0, 1.25, 1.7)), threshold=OtsuThreshold(),
+        components=Components(keep=2, connectivity=6), features=("depth", "occupancy"), field=64,
+    )  # fmt: skip
+    panel.form.take(given)
+    assert panel.form.recipe() == given
+    panel.form.keep_n.setValue(3)
+    expected = given.model_copy(update={"name": "custom", "components": Components(keep=3, connectivity=6)})
+    assert panel.form.recipe() == expected
+    panel.form.features["intensity"].setChecked(True)
+    assert panel.form.recipe().features == ("depth", "occupancy", "intensity")
+    for box in panel.form.features.values():
+        box.setChecked(False)
+    panel._settle.stop()
+    click(qtbot, panel.primary)
+    assert "at least one feature" in panel.message.text()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Generator
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,19 +17,21 @@ from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QPushButton, QSpinBox, QTab
 
 from napari_sparse3d.errors import InputError
 from napari_sparse3d.volume import Volume
-from napari_sparse3d.voxels import centre_offset, require_voxels, voxelize
+from napari_sparse3d.voxels import require_voxels, voxelize
 from napari_sparse3d.widgets import repeat
 from napari_sparse3d.widgets.bars import ProbabilityBars
 from napari_sparse3d.widgets.layer_table import LayerChart, LayerTable, write_chart, write_table
+from napari_sparse3d.widgets.model_words import card_words, honest_words
 from napari_sparse3d.widgets.opening import open_folder, open_sample
-from napari_sparse3d.widgets.records import ModelInfo, NetworkResult, Request, Sites
+from napari_sparse3d.widgets.records import ModelInfo, Request, Sites
 from napari_sparse3d.widgets.session import save_network_session
+from napari_sparse3d.widgets.sites_layer import Run, put_sites
 from napari_sparse3d.widgets.toolbox import words
 from napari_sparse3d.widgets.toolbox.faults import fault_of
-from napari_sparse3d.widgets.toolbox.layers import Made, Mark, frame_of, made_of, ours, put_image, volume_layer, volumes
+from napari_sparse3d.widgets.toolbox.layers import Made, frame_of, made_of, mark_of, ours, volume_layer, volumes
 from napari_sparse3d.widgets.toolbox.panel import SPACE, Panel, combo, form, small_label
 from napari_sparse3d.widgets.toolbox.preferences import preference
-from napari_sparse3d.widgets.toolbox.sources import field_affine, placement, source_of, volume_of_layer
+from napari_sparse3d.widgets.toolbox.sources import source_of, volume_of_layer
 from napari_sparse3d.widgets.toolbox.theme import Colours
 from napari_sparse3d.widgets.toolbox.work import Step, Work
 
@@ -38,15 +39,6 @@ METHODS = ("class-activation map", "integrated gradients", "gradient × input")
 """As in ``analysis.saliency``, which is not imported here: it brings torch."""
 
 ENGINES = {"auto": "auto", "native (CPU)": "native", "spconv (CUDA)": "spconv", "dense (torch)": "dense"}
-
-
-@dataclass(frozen=True, eq=False)
-class Run:
-    """What was run on what: the result, the voxel set, and the scan's layer."""
-
-    result: NetworkResult
-    made: Made
-    volume_id: str
 
 
 class NetworkPanel(Panel):
@@ -264,7 +256,7 @@ class NetworkPanel(Panel):
             self.workbench.set_model(self.model.itemData(place))
         info = self._infos.get(self.workbench.model)
         if info is not None:
-            self.about.setText(_card_words(info))
+            self.about.setText(card_words(info))
             self.about.setToolTip("\n".join(filter(None, (info.data, info.limits, str(info.metrics or "")))))
 
     def _model_chosen(self, _index: int) -> None:
@@ -290,7 +282,8 @@ class NetworkPanel(Panel):
         child = self.workbench.network_child
         made = made_of(layer)
         if made is not None:
-            volume_id = next(iter(_volume_ids(layer)))
+            mark = mark_of(layer)
+            volume_id = "" if mark is None else mark.volume_id
             self.running.start(lambda: _run(child, made, volume_id, model, engine), f"running {Path(model).stem}")
             return
         info = self._infos.get(model)
@@ -315,7 +308,7 @@ class NetworkPanel(Panel):
         self.ran_on.setText(f"{result.engine} on {result.device} ({result.reason}) · {words.seconds(result.seconds)}")
         trained = result.model.trained
         self.bars.set_probabilities(result.model.classes, result.probabilities.tolist(), trained=trained)
-        self.honest.setText(_honest_words(result))
+        self.honest.setText(honest_words(result))
         self.table.set_result(result)
         self.chart.set_result(result)
         self.target.clear()
@@ -399,29 +392,8 @@ class NetworkPanel(Panel):
         self.sites_text.setText(text)
 
     def _put(self, ran: Run, role: str, name: str, sites: Sites, values: NDArray[np.float32], *, signed: bool) -> None:
-        scan = volume_layer(self.viewer, ran.volume_id)
-        if scan is None:
+        if not put_sites(self.viewer, ran, role, name, sites, values, signed=signed):
             self.sites_text.setText("The scan was closed; open it again and run, to see layers over it.")
-            return
-        grid = np.full(sites.shape, np.nan, dtype=np.float32)
-        grid[tuple(sites.indices.T)] = values
-        offset = centre_offset(ran.made.voxels.shape, ran.result.model.field)
-        affine = field_affine(ran.made.voxels.affine, offset, sites.step, sites.centre)
-        limits = _limits(values, signed=signed)
-        look: dict[str, Any] = {
-            "colormap": "coolwarm" if signed else "viridis",
-            "contrast_limits_range": limits,
-            "contrast_limits": limits,
-            "opacity": 0.8,
-            "blending": "translucent_no_depth",
-            "interpolation3d": "nearest",
-        }
-        place = placement(scan, ran.made.volume, affine)
-        put_image(self.viewer, f"{scan.name} · {name}", grid, place, Mark(role, ran.volume_id), **look)
-        for other in ("voxels", "preview", "attribution" if role == "activation" else "activation"):
-            for layer in ours(self.viewer, other, ran.volume_id):
-                if layer.visible:
-                    layer.visible = False
 
     # -- links ---------------------------------------------------------------------------------------------------------
 
@@ -517,69 +489,3 @@ def _with_words(call: Generator[Any, bool | None, Any]) -> Generator[Step, bool 
             step = call.send(answer)
     except StopIteration as done:
         return done.value
-
-
-def _volume_ids(layer: Layer) -> list[str]:
-    from napari_sparse3d.widgets.toolbox.layers import mark_of
-
-    mark = mark_of(layer)
-    return [] if mark is None else [mark.volume_id]
-
-
-def _limits(values: NDArray[np.float32], *, signed: bool) -> tuple[float, float]:
-    """The range of colours: symmetrical where the sign counts, without the outermost hundredth."""
-    finite = values[np.isfinite(values)]
-    if not finite.size:
-        return (-1.0, 1.0) if signed else (0.0, 1.0)
-    if signed:
-        end = float(np.percentile(np.abs(finite), 99)) or float(np.abs(finite).max()) or 1.0
-        return -end, end
-    low, high = float(finite.min()), float(np.percentile(finite, 99.5))
-    return (low, high) if high > low else (low - 0.5 * (abs(low) or 1.0), low + 0.5 * (abs(low) or 1.0))
-
-
-def _card_words(info: ModelInfo) -> str:
-    if not info.trained:
-        return f"⚠ {words.RANDOM_WEIGHTS}. {info.field}³ field, {words.count(len(info.classes), 'classes')}."
-    measures = _measures(info)
-    return " · ".join(filter(None, (info.description, f"{info.field}³ field", measures, info.intended_use)))
-
-
-def _honest_words(result: NetworkResult) -> str:
-    info = result.model
-    parts = [info.intended_use or words.RESEARCH_ONLY]
-    measures = _measures(info)
-    if measures:
-        parts.append(measures)
-    text = " · ".join(parts)
-    first = result.rows[0]
-    if info.active_percent_seen is not None:
-        low, high = info.active_percent_seen
-        if not low <= first.active_percent <= high:
-            text += (
-                f"\n⚠ {words.percent(first.active_percent)} of the field is active; the model was trained on "
-                f"{words.percent(low)} to {words.percent(high)}: do not trust the class"
-            )
-    return text
-
-
-def _measures(info: ModelInfo) -> str:
-    shown = []
-    for name in ("auc", "accuracy", "balanced_accuracy", "map"):
-        value = _find(info.metrics, name)
-        if value is not None:
-            shown.append(f"{name.replace('_', ' ') if name not in ('auc', 'map') else name.upper()} {value:.3f}")
-    return " · ".join(shown[:2])
-
-
-def _find(metrics: Any, name: str) -> float | None:
-    """A measure, wherever it stands in the card."""
-    if isinstance(metrics, dict):
-        value = metrics.get(name)
-        if isinstance(value, (int, float)):
-            return float(value)
-        for inside in metrics.values():
-            found = _find(inside, name)
-            if found is not None:
-                return found
-    return None
