@@ -156,40 +156,41 @@ size_t neighbours_scratch(const SiteView&, const Window& w, int tile_rows) {
 namespace {
 
 #if defined(__AVX512F__)
-// Windows of stride 1 on rows in raster order: each word's stretch of a column is written at once.
+// Windows of stride 1 on rows in raster order: each word's stretch of a column is written at once, 16 cells at a time. The
+// ranks of the inputs are spread over their cells, and the cells that are outputs drawn together; both stay in registers.
 void neighbours_of_words(const SiteView& in, const SiteView& out, const Window& w, const Tile& t, int32_t* table) {
     const __m512i lane = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+    const __m512i missing = _mm512_set1_epi32(-1);
+    const int64_t end = int64_t(t.rank) + t.rows;
     for (uint32_t slot = t.first; slot < t.last; ++slot) {
         int word_x;
         const Line at = line_of(out, out.word[slot], word_x);
         const uint64_t out_bits = out.bits[slot];
-        const int n = popcount(out_bits);
+        int64_t first[4];  // output row of each 16 cells
+        for (int part = 0; part < 4; ++part) first[part] = out.base[slot] + popcount(out_bits & below(part * 16));
         for (int kz = 0; kz < w.kernel[0]; ++kz)
             for (int ky = 0; ky < w.kernel[1]; ++ky) {
                 const int z = input_coordinate(w, 0, at.z, kz, in.z), y = input_coordinate(w, 1, at.y, ky, in.y);
                 const bool inside = z >= 0 && y >= 0;
                 LineReader line{in, inside ? first_word(in, at.b, z, y) : 0, -2, {0, 0}, {0, 0}};
-                for (int kx = 0; kx < w.kernel[2]; ++kx) {
+                int32_t* column = table + int64_t(kz * w.kernel[1] + ky) * w.kernel[2] * out.n_sites;
+                for (int kx = 0; kx < w.kernel[2]; ++kx, column += out.n_sites) {
                     const int reach = kx * w.dilation[2] - w.padding[2];
                     const Cells cells = inside ? line.from(word_x * 64 + (w.transposed ? -reach : reach)) : Cells{0, 0};
-                    int32_t* column = table + int64_t((kz * w.kernel[1] + ky) * w.kernel[2] + kx) * out.n_sites + out.base[slot];
-                    // of the inputs opposite: which lie at an output, and which outputs have one
-                    uint64_t taken = _pext_u64(out_bits, cells.bits), met = _pext_u64(cells.bits, out_bits);
                     __m512i rank = _mm512_add_epi32(_mm512_set1_epi32(int32_t(cells.rank)), lane);
-                    // ranks of taken inputs, packed; then spread over the outputs that meet one
-                    alignas(64) int32_t packed[64 + 16];
-                    int32_t* next = packed;
-                    for (; taken != 0; taken >>= 16) {
-                        _mm512_storeu_si512(next, _mm512_maskz_compress_epi32(__mmask16(taken), rank));
-                        next += popcount(taken & 0xffff);
-                        rank = _mm512_add_epi32(rank, _mm512_set1_epi32(16));
-                    }
-                    const int32_t* from = packed;
-                    for (int i = 0; i < n; i += 16, met >>= 16) {
-                        const __m512i rows = _mm512_mask_expand_epi32(_mm512_set1_epi32(-1), __mmask16(met), _mm512_loadu_si512(from));
-                        const __mmask16 part = n - i >= 16 ? __mmask16(0xffff) : __mmask16((1u << (n - i)) - 1);
-                        _mm512_mask_storeu_epi32(column + i, part, rows);
-                        from += popcount(met & 0xffff);
+                    for (int part = 0; part < 4; ++part) {
+                        const __mmask16 wanted = __mmask16(out_bits >> (16 * part)), there = __mmask16(cells.bits >> (16 * part));
+                        if (wanted == 0) {
+                            rank = _mm512_add_epi32(rank, _mm512_set1_epi32(popcount(there)));
+                            continue;
+                        }
+                        const __m512i rows = _mm512_maskz_compress_epi32(wanted, _mm512_mask_expand_epi32(missing, there, rank));
+                        rank = _mm512_add_epi32(rank, _mm512_set1_epi32(popcount(there)));
+                        // What is written past these rows is written over later, up to the end of the tile.
+                        if (first[part] + 16 <= end)
+                            _mm512_storeu_si512(column + first[part], rows);
+                        else
+                            _mm512_mask_storeu_epi32(column + first[part], __mmask16((1u << popcount(wanted)) - 1), rows);
                     }
                 }
             }
