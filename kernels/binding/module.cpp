@@ -132,8 +132,8 @@ NB_MODULE(_kernels, m) {
         .def("write_neighbours", [](const Plan& self, Address rows, int threads) { write_neighbours(self, at<std::int32_t>(rows), threads); }, Release());
 
     m.def("index_sites",
-          [](Address indices, std::int64_t n, int batch, std::array<int, 3> shape) {
-              return PyIndex{index_sites(at<std::int32_t>(indices), n, batch, shape)};
+          [](Address indices, std::int64_t n, int batch, std::array<int, 3> shape, int threads) {
+              return PyIndex{index_sites(at<std::int32_t>(indices), n, batch, shape, threads)};
           },
           Release());
     m.def("output_sites",

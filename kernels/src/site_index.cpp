@@ -133,50 +133,85 @@ Geometry Geometry::reversed() const {
 
 namespace {
 
-// One pass over sites that are in raster order, inside the grid and unique. False, with the index as it was, if they are not.
-bool index_in_raster_order(const std::int32_t* indices, std::int64_t n, SiteIndex& index) {
-    const std::int32_t none[3] = {-1, 0, 0};
-    const std::int32_t* line = none;  // of the site before
-    std::uint32_t line_word = 0, word = 0;
-    std::int32_t last_x = -1;
-    std::uint64_t bits = 0;
-    const auto finish_word = [&](std::int64_t next) {
-        if (bits != 0) {
-            index.word.push_back(word);
-            index.bits.push_back(bits);
-        }
-        index.base.push_back(std::uint32_t(next));
-        bits = 0;
-    };
+bool same_word(const std::int32_t* a, const std::int32_t* b) {
+    return a[0] == b[0] && a[1] == b[1] && a[2] == b[2] && a[3] >> 6 == b[3] >> 6;
+}
+
+// The words of a stretch of sites, the first of which begins a word.
+struct Stretch {
+    std::vector<std::uint32_t> word, base;
+    std::vector<std::uint64_t> bits;
     bool good = true;
-    for (std::int64_t i = 0; i < n && good; ++i) {
+};
+
+// Sites [first, last) of all; not good if they are not in raster order after the one before, inside the grid and unique.
+void read_stretch(const std::int32_t* indices, std::int64_t first, std::int64_t last, const SiteIndex& grid, Stretch& stretch) {
+    const std::int32_t none[4] = {-1, 0, 0, 0};
+    const std::int32_t* line = first > 0 ? indices + 4 * (first - 1) : none;  // of the site before
+    std::int32_t last_x = line[3];
+    std::uint32_t line_word = 0, word = 0;
+    std::uint64_t bits = 0;
+    const auto word_of_line = [&](const std::int32_t* site) {
+        return ((std::uint32_t(site[0]) * std::uint32_t(grid.shape[0]) + std::uint32_t(site[1])) * std::uint32_t(grid.shape[1]) +
+                std::uint32_t(site[2])) * std::uint32_t(grid.words_x);
+    };
+    line_word = word_of_line(line);
+    bool good = true;
+    for (std::int64_t i = first; i < last && good; ++i) {
         const std::int32_t* site = indices + 4 * i;
         const std::int32_t x = site[3];
         if (site[2] != line[2] || site[1] != line[1] || site[0] != line[0]) {
-            good = std::uint32_t(site[0]) < std::uint32_t(index.batch) && std::uint32_t(site[1]) < std::uint32_t(index.shape[0]) &&
-                   std::uint32_t(site[2]) < std::uint32_t(index.shape[1]) &&
+            good = std::uint32_t(site[0]) < std::uint32_t(grid.batch) && std::uint32_t(site[1]) < std::uint32_t(grid.shape[0]) &&
+                   std::uint32_t(site[2]) < std::uint32_t(grid.shape[1]) &&
                    (site[0] > line[0] || (site[0] == line[0] && (site[1] > line[1] || (site[1] == line[1] && site[2] > line[2]))));
             line = site;
-            line_word = ((std::uint32_t(site[0]) * std::uint32_t(index.shape[0]) + std::uint32_t(site[1])) * std::uint32_t(index.shape[1]) +
-                         std::uint32_t(site[2])) * std::uint32_t(index.words_x);
+            line_word = word_of_line(site);
             last_x = -1;
         }
-        good = good && x > last_x && x < index.shape[2];
+        good = good && x > last_x && x < grid.shape[2];
         last_x = x;
         const std::uint32_t of = line_word + std::uint32_t(x >> 6);
         if (of != word || bits == 0) {
-            finish_word(i);
+            if (bits != 0) stretch.bits.push_back(bits);
+            stretch.word.push_back(of);
+            stretch.base.push_back(std::uint32_t(i));
             word = of;
+            bits = 0;
         }
         bits |= std::uint64_t(1) << (x & 63);
     }
-    if (!good || n == 0) {
-        index.word.clear();
-        index.bits.clear();
-        index.base.clear();
-        return false;
+    if (bits != 0) stretch.bits.push_back(bits);
+    stretch.good = good;
+}
+
+// False, with the index as it was, if the sites are not in raster order, inside the grid and unique.
+bool index_in_raster_order(const std::int32_t* indices, std::int64_t n, SiteIndex& index, int threads) {
+    if (n == 0) return false;
+    constexpr std::int64_t kSites = 16384;
+    const std::int64_t pieces = (n + kSites - 1) / kSites;
+    const auto begin = [&](std::int64_t piece) {  // where a word begins
+        std::int64_t at = std::min(n, piece * kSites);
+        while (at > 0 && at < n && same_word(indices + 4 * at, indices + 4 * (at - 1))) ++at;
+        return at;
+    };
+    std::vector<Stretch> stretches(std::size_t(pieces), Stretch{});
+    parallel_for(pieces, threads, [&](std::int64_t piece, int) {
+        read_stretch(indices, begin(piece), begin(piece + 1), index, stretches[std::size_t(piece)]);
+    });
+    std::size_t words = 0;
+    for (const Stretch& stretch : stretches) {
+        if (!stretch.good) return false;
+        words += stretch.word.size();
     }
-    finish_word(n);
+    index.word.reserve(words);
+    index.bits.reserve(words);
+    index.base.reserve(words + 1);
+    for (const Stretch& stretch : stretches) {
+        index.word.insert(index.word.end(), stretch.word.begin(), stretch.word.end());
+        index.bits.insert(index.bits.end(), stretch.bits.begin(), stretch.bits.end());
+        index.base.insert(index.base.end(), stretch.base.begin(), stretch.base.end());
+    }
+    index.base.push_back(std::uint32_t(n));
     for (const std::uint32_t w : index.word) index.top[w >> 6] |= std::uint64_t(1) << (w & 63);
     index.top_rank.resize(index.top.size() + 1);
     kernels().rank_top(index.top.data(), std::int64_t(index.top.size()), index.top_rank.data());
@@ -185,10 +220,10 @@ bool index_in_raster_order(const std::int32_t* indices, std::int64_t n, SiteInde
 
 }  // namespace
 
-Sites index_sites(const std::int32_t* indices, std::int64_t n, int batch, std::array<int, 3> shape) {
+Sites index_sites(const std::int32_t* indices, std::int64_t n, int batch, std::array<int, 3> shape, int threads) {
     auto index = std::make_shared<SiteIndex>(batch, shape);
     if (n > 2147483647) throw std::invalid_argument("at most 2^31 - 1 sites, got " + std::to_string(n));
-    if (index_in_raster_order(indices, n, *index)) return index;
+    if (index_in_raster_order(indices, n, *index, threads)) return index;
     const auto word_of = [&](const std::int32_t* site) {
         return ((std::uint32_t(site[0]) * std::uint32_t(shape[0]) + std::uint32_t(site[1])) * std::uint32_t(shape[1]) +
                 std::uint32_t(site[2])) *

@@ -82,14 +82,14 @@ struct Scene {
 
 Scene make_scene(const Geometry& g, double density, bool shuffled, bool random_outputs) {
     Scene s{g, random_sites(g.batch, g.in_shape, density, shuffled), {}, {}, {}};
-    const Sites in = index_sites(s.in.data(), std::int64_t(s.in.size() / 4), g.batch, g.in_shape);
+    const Sites in = index_sites(s.in.data(), std::int64_t(s.in.size() / 4), g.batch, g.in_shape, 2);
     Sites out = output_sites(in, g, 2);
     s.out.resize(std::size_t(site_count(out)) * 4);
     write_sites(out, s.out.data(), 2);
     check(s.out == naive::output_sites(g, s.in), "output sites");
     if (random_outputs) {
         s.out = random_sites(g.batch, g.out_shape, density, shuffled);
-        out = index_sites(s.out.data(), std::int64_t(s.out.size() / 4), g.batch, g.out_shape);
+        out = index_sites(s.out.data(), std::int64_t(s.out.size() / 4), g.batch, g.out_shape, 2);
     }
     s.plan = make_plan(in, out, g);
     s.meetings = naive::meetings(g, s.in, s.out);
@@ -399,7 +399,7 @@ void test_refusals() {
     scene = "refusals";
     const auto refuses = [](const Sites4& sites, const char* expected) {
         try {
-            index_sites(sites.data(), std::int64_t(sites.size() / 4), 2, {4, 5, 6});
+            index_sites(sites.data(), std::int64_t(sites.size() / 4), 2, {4, 5, 6}, 2);
         } catch (const std::invalid_argument& error) {
             return std::string(error.what()).find(expected) != std::string::npos;
         }
@@ -409,7 +409,7 @@ void test_refusals() {
     check(refuses({0, -1, 0, 0}, "outside"), "z below the grid");
     check(refuses({2, 0, 0, 0}, "outside"), "beyond the batch");
     check(refuses({0, 1, 2, 3, 1, 1, 2, 3, 0, 1, 2, 3}, "twice"), "a duplicate");
-    check(site_count(index_sites(nullptr, 0, 0, {4, 5, 6})) == 0, "an empty batch");
+    check(site_count(index_sites(nullptr, 0, 0, {4, 5, 6}, 2)) == 0, "an empty batch");
 }
 
 }  // namespace

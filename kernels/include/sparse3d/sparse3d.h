@@ -43,7 +43,7 @@ class SiteIndex;
 using Sites = std::shared_ptr<const SiteIndex>;
 
 // indices (n, 4) [b, z, y, x], in any order. Throws if a site lies outside the grid or the batch, or occurs twice.
-Sites index_sites(const std::int32_t* indices, std::int64_t n, int batch, std::array<int, 3> shape);
+Sites index_sites(const std::int32_t* indices, std::int64_t n, int batch, std::array<int, 3> shape, int threads);
 // Every output site that has an input site in its window; raster order.
 Sites output_sites(const Sites& in, const Geometry& geometry, int threads);
 std::int64_t site_count(const Sites& sites);

@@ -178,6 +178,9 @@ void neighbours_of_words(const SiteView& in, const SiteView& out, const Window& 
                     const int reach = kx * w.dilation[2] - w.padding[2];
                     const Cells cells = inside ? line.from(word_x * 64 + (w.transposed ? -reach : reach)) : Cells{0, 0};
                     __m512i rank = _mm512_add_epi32(_mm512_set1_epi32(int32_t(cells.rank)), lane);
+                    // there are too many columns for the processor to see where each goes on
+                    __builtin_prefetch(column + first[0] + 64, 1);
+                    __builtin_prefetch(column + first[0] + 80, 1);
                     for (int part = 0; part < 4; ++part) {
                         const __mmask16 wanted = __mmask16(out_bits >> (16 * part)), there = __mmask16(cells.bits >> (16 * part));
                         if (wanted == 0) {

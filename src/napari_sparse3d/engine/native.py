@@ -317,7 +317,7 @@ def _index(indices: Tensor, batch_size: int, shape: Triple) -> Any:
             f"on {indices.device}"
         )
     ready = indices.contiguous()
-    index = _kernels.index_sites(ready.data_ptr(), len(ready), batch_size, shape)
+    index = _kernels.index_sites(ready.data_ptr(), len(ready), batch_size, shape, torch.get_num_threads())
     _remember(indices, index, batch_size, shape)
     return index
 
