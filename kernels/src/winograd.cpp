@@ -47,9 +47,11 @@ bool winograd_pays(const Plan& plan, int c_in, int c_out, bool gradient, int thr
     static const char* const forced = std::getenv("SPARSE3D_WINOGRAD_PAIRS");
     const double even = forced != nullptr ? std::atof(forced) : window == 3 ? 100 : 40;
     const SiteView in = plan.in->view(), out = plan.out->view();
-    std::int64_t pairs = 0, outputs = 0;
-    kernels().count_pairs(in, out, window_of(g), int(std::max<std::int64_t>(1, out.n_words / 1024)), &pairs, &outputs);
-    if (double(pairs) * 8 < even * double(outputs)) return false;  // not even with all blocks full
+    std::int64_t pairs = 0, outputs = 0, twos = 0;
+    kernels().count_pairs(in, out, window_of(g), int(std::max<std::int64_t>(1, out.n_words / 512)), &pairs, &outputs, &twos);
+    // Blocks are counted only where it may pay: if they are as full along the other axes as along x.
+    const double along_x = double(outputs) / double(std::max<std::int64_t>(twos, 1));
+    if (double(pairs) * along_x * along_x * along_x < 0.7 * even * double(outputs)) return false;
     return double(pairs) * double(out.n_sites) / double(outputs) > even * double(plan.out->blocks(threads).count());
 }
 

@@ -251,14 +251,18 @@ S3D_INLINE void over_words(const SiteView& in, const SiteView& out, const Window
 
 }  // namespace
 
-void count_pairs(const SiteView& in, const SiteView& out, const Window& w, int step, int64_t* pairs, int64_t* outputs) {
-    int64_t both = 0, all = 0;
+void count_pairs(const SiteView& in, const SiteView& out, const Window& w, int step, int64_t* pairs, int64_t* outputs,
+                 int64_t* twos) {
+    int64_t both = 0, all = 0, two = 0;
     over_words(in, out, w, 0, out.n_words, uint32_t(step), [&](int offset, uint32_t, uint64_t out_bits, uint64_t in_bits) {
         both += popcount(out_bits & in_bits);
-        if (offset == 0) all += popcount(out_bits);
+        if (offset != 0) return;
+        all += popcount(out_bits);
+        two += popcount((out_bits | out_bits >> 1) & 0x5555555555555555u);
     });
     *pairs = both;
     *outputs = all;
+    *twos = two;
 }
 
 void add_missing_rows(const SiteView& in, const SiteView& out, const Window& w, uint32_t first, uint32_t last, const float* grad,

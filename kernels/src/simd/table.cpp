@@ -14,7 +14,7 @@ void list_words(const uint64_t*, int64_t, uint32_t*);
 void write_sites(const SiteView&, uint32_t, uint32_t, int32_t*);
 size_t neighbours_scratch(const SiteView&, const Window&, int);
 void neighbours_tile(const SiteView&, const SiteView&, const Window&, int, int64_t, int32_t*, void*);
-void count_pairs(const SiteView&, const SiteView&, const Window&, int, int64_t*, int64_t*);
+void count_pairs(const SiteView&, const SiteView&, const Window&, int, int64_t*, int64_t*, int64_t*);
 void add_missing_rows(const SiteView&, const SiteView&, const Window&, uint32_t, uint32_t, const float*, int, double*);
 size_t winograd_scratch(const WinogradTask&);
 void winograd_convolution(const WinogradTask&, int64_t, void*);

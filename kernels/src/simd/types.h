@@ -160,8 +160,8 @@ struct Kernels {
     size_t (*neighbours_scratch)(const SiteView& out, const Window&, int tile_rows);
     void (*neighbours_tile)(const SiteView& in, const SiteView& out, const Window&, int tile_rows, int64_t tile,
                             int32_t* table, void* scratch);
-    // Pairs of every `step`th output word, and the outputs in those words.
-    void (*count_pairs)(const SiteView& in, const SiteView& out, const Window&, int step, int64_t* pairs, int64_t* outputs);
+    // Pairs of every `step`th output word, the outputs in those words, and the blocks of two cells along x that hold one.
+    void (*count_pairs)(const SiteView& in, const SiteView& out, const Window&, int step, int64_t* pairs, int64_t* outputs, int64_t* twos);
     // sums (volume, c_out) += gradient rows of the words [first, last) where the input of each offset is missing
     void (*add_missing_rows)(const SiteView& in, const SiteView& out, const Window&, uint32_t first, uint32_t last,
                              const float* grad, int c_out, double* sums);
