@@ -10,8 +10,13 @@ The names below are imported when they are first used, so that importing the pac
 
 from __future__ import annotations
 
+import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
+
+# torch's OpenMP threads spin for some 4 ms after each operation and so keep a core from our kernels' threads: a tenth of a
+# millisecond is enough for operations that follow each other. libgomp reads this once, when torch is first imported.
+os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 
 if TYPE_CHECKING:
     from napari_sparse3d.errors import EngineError, InputError, ReadError
