@@ -14,8 +14,8 @@ import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-# torch's OpenMP threads spin for some 4 ms after each operation, which keeps a core from our kernels' threads; a tenth of
-# a millisecond is enough for operations that follow each other. libgomp reads this once, when torch is first imported.
+# torch's OpenMP threads spin for some 4 ms after each operation, which keeps a core from our kernels' threads; a tenth
+# of a millisecond is enough for operations that follow each other. libgomp reads this once, as torch is first imported.
 os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 
 if TYPE_CHECKING:
