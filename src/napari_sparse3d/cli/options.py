@@ -12,6 +12,8 @@ from napari_sparse3d.cli.common import CallError, say, the_call
 if TYPE_CHECKING:
     from napari_sparse3d.io import SeriesInfo
     from napari_sparse3d.models import Model
+    from napari_sparse3d.sparse.voxelize import TensorVoxels
+    from napari_sparse3d.volume import Volume
     from napari_sparse3d.voxels import Recipe, VoxelSet
 
 ScanPath = Annotated[
@@ -103,12 +105,40 @@ def read_voxels(
     InputError
         If it cannot be read, or the recipe leaves nothing of it.
     """
-    from napari_sparse3d.io import read_volume
     from napari_sparse3d.voxels import VoxelSet, require_voxels, voxelize
 
     if isinstance(scan, Path) and scan.suffix == ".npz":
         return VoxelSet.load(scan)
+    volume = read_scan(scan, series=series, frame=frame, repair=repair)
+    return require_voxels(voxelize(volume, recipe), volume, recipe)
+
+
+def read_voxels_for(
+    device: str, scan: Path | SeriesInfo, recipe: Recipe, *, repair: str | None = None
+) -> VoxelSet | TensorVoxels:
+    """As :func:`read_voxels`, made on the device as far as the recipe can be followed there.
+
+    Raises
+    ------
+    DeviceMemoryError
+        If a card has no memory left.
+    """
+    if device == "cpu" or (isinstance(scan, Path) and scan.suffix == ".npz"):
+        return read_voxels(scan, recipe, repair=repair)
+    from napari_sparse3d.sparse.voxelize import voxelize_for
+    from napari_sparse3d.voxels import require_voxels
+
+    volume = read_scan(scan, repair=repair)
+    return require_voxels(voxelize_for(device, volume, recipe), volume, recipe)
+
+
+def read_scan(
+    scan: Path | SeriesInfo, *, series: int | None = None, frame: int | None = None, repair: str | None = None
+) -> Volume:
+    """Read one volume, and tell where its unit was guessed; raises ``InputError`` if it cannot be read."""
+    from napari_sparse3d.io import read_volume
+
     volume = read_volume(scan, series=series, frame=frame, repair=repair)
     if "unit_from" in volume.meta:
         say(f"{volume.name}: the file names no unit; taken as {volume.unit} from its {volume.meta['unit_from']}")
-    return require_voxels(voxelize(volume, recipe), volume, recipe)
+    return volume

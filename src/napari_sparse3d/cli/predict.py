@@ -21,9 +21,9 @@ from napari_sparse3d.cli.options import (
     check_output,
     find_model,
     find_recipe,
-    read_voxels,
+    read_voxels_for,
 )
-from napari_sparse3d.errors import InputError
+from napari_sparse3d.errors import DeviceMemoryError, InputError
 
 if TYPE_CHECKING:
     from napari_sparse3d.io import SeriesInfo
@@ -140,14 +140,14 @@ def _place(path: Path, info: SeriesInfo | None) -> tuple[Path, int | None]:
 
 
 def _predict(job: _Job, path: Path, index: int | None, info: SeriesInfo | None) -> Prediction:
+    from napari_sparse3d.engine.choice import choose
+
     started = perf_counter()
     try:
-        result = job.model.run(
-            read_voxels(path if info is None else info, job.recipe, repair=job.repair),
-            engine=job.engine,
-            device=job.device,
-        )
-    except (InputError, OSError) as error:
+        place = choose(job.engine, job.device).device
+        voxels = read_voxels_for(place, path if info is None else info, job.recipe, repair=job.repair)
+        result = job.model.run(voxels, engine=job.engine, device=job.device)
+    except (InputError, DeviceMemoryError, OSError) as error:  # the next one may be smaller
         return _failed(job, path, index, " ".join(str(error).split()), perf_counter() - started)
     return Prediction(
         path=str(path),

@@ -10,10 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_sparse3d.cohort.cases import Case
-from napari_sparse3d.errors import InputError
+from napari_sparse3d.engine.choice import choose
+from napari_sparse3d.errors import DeviceMemoryError, InputError
 from napari_sparse3d.io import read_volume
 from napari_sparse3d.models import Model
-from napari_sparse3d.voxels import Recipe, VoxelSet, require_voxels, voxelize
+from napari_sparse3d.sparse.voxelize import TensorVoxels, voxelize_for
+from napari_sparse3d.voxels import Recipe, VoxelSet, require_voxels
 
 THUMBNAIL = 48
 """Pixels along each side."""
@@ -41,6 +43,7 @@ def embed_cases(
         ``n_active``, ``active_percent``, ``recipe``, ``model``, ``seconds``, ``thumbnail`` (bytes, 48 x 48).
     """
     how = recipe or model.card.recipe
+    place = choose(engine, device).device
     for case in cases:
         started = perf_counter()
         row: dict[str, Any] = {
@@ -48,9 +51,9 @@ def embed_cases(
             **case.about, "recipe": how.name, "model": model.card.name,
         }  # fmt: skip
         try:
-            voxels = voxels_of(case, how)
+            voxels = voxels_of(case, how, device=place)
             result = model.run(voxels, engine=engine, device=device)
-        except (InputError, OSError) as error:
+        except (InputError, DeviceMemoryError, OSError) as error:  # the next case may be smaller
             yield {**row, "status": "failed", "error": " ".join(str(error).split())}
             continue
         yield {
@@ -62,12 +65,12 @@ def embed_cases(
             "n_active": voxels.n_active,
             "active_percent": result.input.active_percent,
             "seconds": perf_counter() - started,
-            "thumbnail": thumbnail(voxels).tobytes(),
+            "thumbnail": thumbnail(voxels if isinstance(voxels, VoxelSet) else voxels.numpy()).tobytes(),
         }
 
 
-def voxels_of(case: Case, recipe: Recipe) -> VoxelSet:
-    """Read a case and make its voxel set.
+def voxels_of(case: Case, recipe: Recipe, *, device: str = "cpu") -> VoxelSet | TensorVoxels:
+    """Read a case and make its voxel set, on the device as far as the recipe can be followed there.
 
     Raises
     ------
@@ -77,7 +80,7 @@ def voxels_of(case: Case, recipe: Recipe) -> VoxelSet:
     if case.path.suffix == ".npz":
         return VoxelSet.load(case.path)
     volume = read_volume(case.info) if case.info is not None else read_volume(case.path, series=case.series)
-    return require_voxels(voxelize(volume, recipe), volume, recipe)
+    return require_voxels(voxelize_for(device, volume, recipe), volume, recipe)
 
 
 def thumbnail(voxels: VoxelSet, side: int = THUMBNAIL) -> NDArray[np.uint8]:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
 from time import perf_counter
-from typing import Any, cast
+from typing import Any, TypeAlias, cast
 
 import numpy as np
 import torch
@@ -26,10 +27,14 @@ from napari_sparse3d.models.architectures import ARCHITECTURES, Network, build_n
 from napari_sparse3d.models.card import ModelCard
 from napari_sparse3d.models.trace import recording
 from napari_sparse3d.sparse import SparseTensor, use_engine
+from napari_sparse3d.sparse.voxelize import TensorVoxels, batch_in_field
 from napari_sparse3d.voxels.recipe import Recipe
 from napari_sparse3d.voxels.voxel_set import VoxelSet
 
 SUFFIX = ".safetensors"
+
+Voxels: TypeAlias = VoxelSet | TensorVoxels
+"""On the CPU, or on the card where they were made."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,15 +103,22 @@ class Model:
         """The network, typed as what all networks of this package offer."""
         return cast(Network, self.network)
 
-    def batch(self, voxels: VoxelSet | list[VoxelSet], *, device: str = "cpu") -> SparseTensor:
+    def batch(self, voxels: Voxels | Sequence[Voxels], *, device: str = "cpu") -> SparseTensor:
         """Voxel sets, centred in the field that the network sees.
+
+        Rows of :class:`TensorVoxels` stay on their device; those of a ``VoxelSet`` are sent there.
 
         Raises
         ------
         InputError
             If they have other features than the network takes, or do not fit into its field.
         """
-        x = SparseTensor.from_voxels(voxels, self.describer.field, device=device)
+        sets = [voxels] if isinstance(voxels, VoxelSet | TensorVoxels) else voxels
+        on_cpu = [one for one in sets if isinstance(one, VoxelSet)]
+        if len(on_cpu) == len(sets):
+            x = SparseTensor.from_voxels(on_cpu, self.describer.field, device=device)
+        else:
+            x = batch_in_field([TensorVoxels.of(one, device) for one in sets], self.describer.field)
         if x.features.shape[1] != self.describer.in_features:
             raise InputError(
                 f"model {self.card.name!r} takes {self.describer.in_features} feature(s) a voxel, "
@@ -114,12 +126,12 @@ class Model:
             )
         return x
 
-    def run(self, voxels: VoxelSet, *, engine: str = "auto", device: str = "auto") -> Result:
+    def run(self, voxels: Voxels, *, engine: str = "auto", device: str = "auto") -> Result:
         """Classify and embed one voxel set, and record what each layer did.
 
         Parameters
         ----------
-        voxels : VoxelSet
+        voxels : VoxelSet or TensorVoxels
             Made with the model's recipe, or one of the same size and features. May be empty.
         engine, device : str
             See :func:`napari_sparse3d.engine.choice.choose`.

@@ -50,7 +50,7 @@ def features_at(
     ndarray
         (N, C) float32.
     """
-    scale = 1 / HU_UNIT if unit == "HU" else 1 / (_largest(data) or 1.0)
+    scale = intensity_scale(unit, float(data.min()), float(data.max()))
     spacing_mm = np.linalg.norm(affine[:3, :3], axis=0)
     columns: list[NDArray[Any]] = []
     for name in names:
@@ -65,9 +65,10 @@ def features_at(
     return np.stack(columns, axis=1).astype(np.float32)
 
 
-def _largest(data: NDArray[Any]) -> float:
-    # not abs(data): the most negative integer has no positive counterpart
-    return max(abs(float(data.min())), abs(float(data.max())))
+def intensity_scale(unit: str, lowest: float, highest: float) -> float:
+    """What values are multiplied by to become the feature ``intensity``, from the extremes of the volume."""
+    # not the largest of abs(data): the most negative integer has no positive counterpart
+    return 1 / HU_UNIT if unit == "HU" else 1 / (max(abs(lowest), abs(highest)) or 1.0)
 
 
 def _value(data: NDArray[Any], indices: NDArray[np.int32]) -> NDArray[np.float64]:

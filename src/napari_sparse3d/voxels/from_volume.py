@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import replace
+from typing import Protocol, TypeVar
 
 import numpy as np
 
@@ -54,7 +55,15 @@ def voxelize(volume: Volume, recipe: Recipe) -> VoxelSet:
     return VoxelSet(indices, features, (z, y, x), affine)
 
 
-def require_voxels(voxels: VoxelSet, volume: Volume, recipe: Recipe) -> VoxelSet:
+class _Counted(Protocol):
+    @property
+    def n_active(self) -> int: ...
+
+
+_Voxels = TypeVar("_Voxels", bound=_Counted)
+
+
+def require_voxels(voxels: _Voxels, volume: Volume, recipe: Recipe) -> _Voxels:
     """Give ``voxels`` back, or say that the recipe's threshold left nothing of the volume.
 
     Raises
@@ -79,13 +88,23 @@ def _finite(volume: Volume) -> Volume:
     n_bad = finite.size - int(np.count_nonzero(finite))
     if n_bad == 0:
         return volume
-    if n_bad == finite.size:
-        raise InputError(
-            f"none of the {finite.size:,} values of {volume.name!r} is a finite number; the scan is damaged"
-        )
-    warnings.warn(
-        f"{n_bad:,} of {finite.size:,} values of {volume.name!r} are not finite; they count as the lowest finite value",
-        stacklevel=3,
-    )
+    say_not_finite(volume, n_bad)
     lowest = volume.data[finite].min()
     return replace(volume, data=np.where(finite, volume.data, lowest))
+
+
+def say_not_finite(volume: Volume, n_bad: int) -> None:
+    """Warn that ``n_bad`` values are taken as the lowest finite one.
+
+    Raises
+    ------
+    InputError
+        If that is all of them.
+    """
+    size = volume.data.size
+    if n_bad == size:
+        raise InputError(f"none of the {size:,} values of {volume.name!r} is a finite number; the scan is damaged")
+    warnings.warn(
+        f"{n_bad:,} of {size:,} values of {volume.name!r} are not finite; they count as the lowest finite value",
+        stacklevel=4,
+    )

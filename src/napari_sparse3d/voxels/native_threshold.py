@@ -41,6 +41,7 @@ def find_voxels(
     """
     view = _view(data)
     if view is None:
+        low, high = np.float64(low), np.float64(high)  # numpy would round a plain number to the array's own type
         indices = np.ascontiguousarray(np.argwhere((data >= low) & (data <= high)), dtype=np.int32)
         return indices, data[tuple(indices.T)].astype(np.float32)
     suffix, place = view

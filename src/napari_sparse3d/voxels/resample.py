@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -9,10 +10,29 @@ from numpy.typing import NDArray
 
 from napari_sparse3d.errors import InputError
 from napari_sparse3d.volume import Volume
-from napari_sparse3d.voxels.recipe import NoResampling, Resample, ToLongestSide
+from napari_sparse3d.voxels.recipe import NoResampling, Resample, ToLongestSide, ToSpacing
 
 MAX_VOXELS = 2**31
 """A grid above this is a mistyped spacing, not a wish."""
+
+
+@dataclass(frozen=True, eq=False)
+class NewGrid:
+    """Where the voxels of a new grid over the same physical box lie.
+
+    Attributes
+    ----------
+    centres : tuple of ndarray
+        For each axis (size,) float64: the centres of the new voxels, in old voxels.
+    order : tuple of int
+        The axes; the one that shrinks most comes first, so that less is left for the others.
+    affine : ndarray
+        (4, 4) float64 of the new grid.
+    """
+
+    centres: tuple[NDArray[np.float64], ...]
+    order: tuple[int, ...]
+    affine: NDArray[np.float64]
 
 
 def resample(volume: Volume, how: Resample) -> tuple[NDArray[Any], NDArray[np.float64]]:
@@ -43,6 +63,17 @@ def resample(volume: Volume, how: Resample) -> tuple[NDArray[Any], NDArray[np.fl
     """
     if isinstance(how, NoResampling):
         return volume.data, volume.affine
+    grid = new_grid(volume, how)
+    # Along one axis after the other, which is the same as trilinear. Not by SimpleITK: where a centre lies on the
+    # border of the box it leaves the linear rule on all three axes, and it copies the whole volume to float32 first.
+    data: NDArray[Any] = volume.data
+    for axis in grid.order:
+        data = _interpolate(data, axis, grid.centres[axis])
+    return np.ascontiguousarray(data), grid.affine
+
+
+def new_grid(volume: Volume, how: ToSpacing | ToLongestSide) -> NewGrid:
+    """The grid that :func:`resample` fills; raises as it does."""
     old_mm = np.array(volume.spacing_mm)
     extent_mm = old_mm * volume.shape
     new_mm = np.full(3, extent_mm.max() / how.voxels) if isinstance(how, ToLongestSide) else np.array(how.spacing_mm)
@@ -58,25 +89,29 @@ def resample(volume: Volume, how: Resample) -> tuple[NDArray[Any], NDArray[np.fl
     affine = volume.affine.copy()
     affine[:3, :3] *= ratio
     affine[:3, 3] += volume.affine[:3, :3] @ first
+    centres = tuple(first[axis] + ratio[axis] * np.arange(int(sizes[axis])) for axis in range(3))
+    order = tuple(int(axis) for axis in np.argsort(sizes / volume.shape))
+    return NewGrid(centres, order, affine)
 
-    # Along one axis after the other, which is the same as trilinear. Not by SimpleITK: where a centre lies on the
-    # border of the box it leaves the linear rule on all three axes, and it copies the whole volume to float32 first.
-    data: NDArray[Any] = volume.data
-    for axis in np.argsort(sizes / volume.shape):  # the axis that shrinks most first: less is left for the others
-        centres = first[axis] + ratio[axis] * np.arange(int(sizes[axis]))
-        data = _interpolate(data, int(axis), centres)
-    return np.ascontiguousarray(data), affine
+
+def neighbours(
+    positions: NDArray[np.float64], size: int
+) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.float32]]:
+    """The voxel below each position on an axis of ``size`` voxels, the one above, and the weight of the latter.
+
+    Beyond the ends the end voxel holds.
+    """
+    positions = np.clip(positions, 0, size - 1)
+    below = np.floor(positions).astype(np.intp)
+    return below, np.minimum(below + 1, size - 1), (positions - below).astype(np.float32)
 
 
 def _interpolate(data: NDArray[Any], axis: int, positions: NDArray[np.float64]) -> NDArray[np.float32]:
     """Sample linearly along one axis at ``positions``, in voxels; beyond the ends the end value holds."""
-    last = data.shape[axis] - 1
-    positions = np.clip(positions, 0, last)
-    below = np.floor(positions).astype(np.intp)
-    above = np.minimum(below + 1, last)
+    below, above, weight = neighbours(positions, data.shape[axis])
     along = [1, 1, 1]
     along[axis] = -1
-    weight = (positions - below).astype(np.float32).reshape(along)
+    weight = weight.reshape(along)
     low = data.take(below, axis).astype(np.float32, copy=False)
     high = data.take(above, axis).astype(np.float32, copy=False)
     # not low + weight * (high - low): this form cannot overflow and gives back the value itself at weight 0 and 1

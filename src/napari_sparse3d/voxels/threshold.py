@@ -57,7 +57,7 @@ def bounds(threshold: Threshold, data: NDArray[Any], unit: str) -> tuple[float, 
         low = -math.inf if plain.low is None else plain.low
         high = math.inf if plain.high is None else plain.high
         return low, high
-    return _next_above(_cut(plain, data), data.dtype), math.inf
+    return next_above(_cut(plain, data), data.dtype), math.inf
 
 
 def _cut(threshold: OtsuThreshold | PercentileThreshold | FractionOfMax, data: NDArray[Any]) -> float:
@@ -96,7 +96,12 @@ def otsu(data: NDArray[Any], bins: int = 256) -> float:
     """
     if data.min() == data.max():
         raise InputError(f"Otsu's threshold needs two different values, but every voxel is {data.min():g}")
-    counts, edges = np.histogram(data, bins=bins)
+    counts, edges = np.histogram(data.view(np.uint8) if data.dtype == bool else data, bins=bins)
+    return otsu_of(counts, edges)
+
+
+def otsu_of(counts: NDArray[np.intp], edges: NDArray[np.floating[Any]]) -> float:
+    """As :func:`otsu`, from the histogram: (B,) counts and (B + 1,) edges."""
     centres = (edges[:-1] + edges[1:]) / 2
     weight = np.cumsum(counts)[:-1] / counts.sum()  # of the lower class, for a cut after each bin but the last
     moment = np.cumsum(counts * centres)[:-1] / counts.sum()
@@ -113,7 +118,7 @@ def indices_of(mask: NDArray[np.bool_]) -> NDArray[np.int32]:
     return np.stack(np.unravel_index(raster, mask.shape), axis=1).astype(np.int32)
 
 
-def _next_above(value: float, dtype: np.dtype[Any]) -> float:
+def next_above(value: float, dtype: np.dtype[Any]) -> float:
     """The smallest number of ``dtype`` above ``value``."""
     if dtype.kind in "iub":
         return float(math.floor(value) + 1)

@@ -1,0 +1,317 @@
+"""A volume becomes a voxel set where the network runs: the recipe's steps as torch operations.
+
+On the CPU the kernels behind :func:`napari_sparse3d.voxels.voxelize` are faster. On a card this saves the way of the
+voxels there: the volume is sent once, as it was stored, and all else stays. The steps are those of :mod:`voxels`, in
+the same types and the same order, each rounded by itself, so both give the same bits; the grid, the threshold's rule
+and what errors say are not written a second time.
+
+What has no counterpart in torch stays on the CPU, see :func:`needs_cpu`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from napari_sparse3d.errors import InputError
+from napari_sparse3d.sparse.engine import use_engine
+from napari_sparse3d.sparse.tensor import SparseTensor
+from napari_sparse3d.sparse.window import Triple
+from napari_sparse3d.volume import Volume
+from napari_sparse3d.voxels.features import intensity_scale
+from napari_sparse3d.voxels.field import centre_offset
+from napari_sparse3d.voxels.from_volume import say_not_finite, voxelize
+from napari_sparse3d.voxels.recipe import (
+    PRESETS,
+    FeatureName,
+    NoResampling,
+    OtsuThreshold,
+    PercentileThreshold,
+    Preset,
+    Recipe,
+    Threshold,
+)
+from napari_sparse3d.voxels.resample import neighbours, new_grid
+from napari_sparse3d.voxels.threshold import bounds, next_above, otsu, otsu_of
+from napari_sparse3d.voxels.voxel_set import VoxelSet
+
+_AS_STORED = {"bool": "uint8", "uint16": "int16", "uint32": "int32"}
+"""torch does little with some types: they travel as another one of the same size."""
+
+_SENDABLE = {*_AS_STORED, "uint8", "int8", "int16", "int32", "int64", "float32", "float64"}
+
+_MAX_VOXELS = 2**31 - 1
+"""``torch.nonzero`` on a card takes no more."""
+
+
+@dataclass(frozen=True, eq=False)
+class TensorVoxels:
+    """A :class:`VoxelSet` whose rows are tensors, on one device.
+
+    Attributes
+    ----------
+    indices : Tensor
+        (N, 3) int32 [z, y, x], raster order, unique, contiguous.
+    features : Tensor
+        (N, C) float32.
+    shape : (int, int, int)
+        (Z, Y, X) of the grid, in voxels.
+    affine : ndarray
+        (4, 4) float64, as in ``VoxelSet``.
+    """
+
+    indices: Tensor
+    features: Tensor
+    shape: Triple
+    affine: NDArray[np.float64]
+
+    @property
+    def n_active(self) -> int:
+        """Number of active voxels N."""
+        return len(self.indices)
+
+    @classmethod
+    def of(cls, voxels: VoxelSet | TensorVoxels, device: str | torch.device) -> TensorVoxels:
+        """The same rows on a device; to a card they are copied beside the program, from memory that is not paged."""
+        if isinstance(voxels, VoxelSet):
+            rows = torch.from_numpy(voxels.indices), torch.from_numpy(voxels.features)
+            if torch.device(device).type == "cuda":
+                rows = rows[0].pin_memory(), rows[1].pin_memory()
+            voxels = cls(*rows, voxels.shape, voxels.affine)
+        indices, features = (one.to(device, non_blocking=True) for one in (voxels.indices, voxels.features))
+        return cls(indices, features, voxels.shape, voxels.affine)
+
+    def numpy(self) -> VoxelSet:
+        """The same on the CPU."""
+        return VoxelSet(self.indices.cpu().numpy(), self.features.cpu().numpy(), self.shape, self.affine)
+
+
+def needs_cpu(recipe: Recipe) -> str:
+    """Which part of a recipe has no counterpart in torch, or nothing."""
+    if recipe.components.keep != "all":
+        return "connected parts are found on the CPU"
+    if "depth" in recipe.features:
+        return "the depth below the surface is measured on the CPU"
+    if isinstance(_plain(recipe.threshold), PercentileThreshold):
+        return "percentiles are taken on the CPU"
+    return ""
+
+
+def voxelize_for(device: str | torch.device, volume: Volume, recipe: Recipe) -> VoxelSet | TensorVoxels:
+    """The voxel set of a volume, made where the network will run as far as the recipe can be followed there.
+
+    Parameters
+    ----------
+    device : str or torch.device
+        ``"cpu"``: as :func:`napari_sparse3d.voxels.voxelize`. A card: :func:`voxelize_on`, where nothing of the recipe
+        :func:`needs_cpu` and torch has the volume's type.
+    volume : Volume
+    recipe : Recipe
+
+    Raises
+    ------
+    InputError
+        As ``voxelize``.
+    DeviceMemoryError
+        If the card has no memory left.
+    """
+    sendable = volume.data.dtype.newbyteorder("=").name in _SENDABLE and volume.data.size <= _MAX_VOXELS
+    if torch.device(device).type == "cpu" or needs_cpu(recipe) or not sendable:
+        return voxelize(volume, recipe)
+    return voxelize_on(device, volume, recipe)
+
+
+def voxelize_on(device: str | torch.device, volume: Volume, recipe: Recipe) -> TensorVoxels:
+    """Resample, threshold and take features on a device; equal to ``voxelize`` bit by bit.
+
+    Parameters
+    ----------
+    device : str or torch.device
+        Any; the volume is sent there as it is stored, from memory that is not paged.
+    volume : Volume
+        ``data`` (Z, Y, X): bool, integers up to 32 bits or int64, float32 or float64; fewer than 2^31 voxels.
+    recipe : Recipe
+        One of which nothing :func:`needs_cpu`.
+
+    Raises
+    ------
+    InputError
+        As ``voxelize``; or if the recipe has a part that needs the CPU.
+    DeviceMemoryError
+        If the card has no memory left.
+    """
+    if reason := needs_cpu(recipe):
+        raise InputError(
+            f"recipe {recipe.name!r} cannot be followed on a device: {reason}; use voxelize(volume, recipe)"
+        )
+    with use_engine("auto"):  # no operator runs here, but a card without memory is told in the same words
+        data, affine = _resampled(_finite(_upload(volume.data, device), volume), volume, recipe)
+        low, high = _bounds(recipe.threshold, data, volume.unit)
+        indices = _between(data, low, high).nonzero()
+        features = _features(indices, data, affine, volume.unit, recipe.features)
+        z, y, x = data.shape
+        return TensorVoxels(indices.int().contiguous(), features, (z, y, x), affine)
+
+
+def batch_in_field(sets: Sequence[TensorVoxels], field: int) -> SparseTensor:
+    """As :meth:`SparseTensor.from_voxels`, of voxels that lie on one device already; none of them leaves it.
+
+    Parameters
+    ----------
+    sets : sequence of TensorVoxels
+        At least one; all with the same number of features.
+    field : int
+        Side of the cube in which each is centred.
+
+    Raises
+    ------
+    InputError
+        If there is none, or one is larger than the field.
+    """
+    if not sets:
+        raise InputError("a batch needs at least one voxel set, got none")
+    placed = []
+    for number, one in enumerate(sets):
+        offset = centre_offset(one.shape, field)
+        if min(offset) < 0:
+            raise InputError(
+                f"a voxel set of {one.shape} does not fit into the network's field of {(field,) * 3}; "
+                "resample it to fewer voxels in its recipe"
+            )
+        columns = [torch.full_like(one.indices[:, 0], number)]
+        columns += [one.indices[:, axis] + offset[axis] for axis in range(3)]
+        placed.append(torch.stack(columns, 1))
+    features = torch.cat([one.features for one in sets])
+    # unchecked, which would wait for the card: what a threshold found is unique and inside
+    return SparseTensor._at(features, torch.cat(placed), (field,) * 3, len(sets), features.new_zeros(features.shape[1]))
+
+
+# -- the steps ---------------------------------------------------------------------------------------------
+
+
+def _upload(data: NDArray[Any], device: str | torch.device) -> Tensor:
+    """As it is stored where torch can calculate with that, else in the next wider integers."""
+    native = data.dtype.newbyteorder("=")
+    stored = np.dtype(_AS_STORED.get(native.name, native.name))
+    on_card = torch.device(device).type == "cuda"
+    staged = torch.empty(data.shape, dtype=getattr(torch, stored.name), pin_memory=on_card)
+    # one copy takes care of strides, flips and byte order
+    np.copyto(staged.numpy().view(native), data)
+    there = staged.to(device, non_blocking=True)
+    if native == np.uint16:
+        return there.int() & 0xFFFF
+    if native == np.uint32:
+        return there.long() & 0xFFFFFFFF
+    return there
+
+
+def _finite(data: Tensor, volume: Volume) -> Tensor:
+    if not data.is_floating_point():
+        return data
+    finite = torch.isfinite(data)
+    n_bad = data.numel() - int(torch.count_nonzero(finite))
+    if n_bad == 0:
+        return data
+    say_not_finite(volume, n_bad)
+    return torch.where(finite, data, torch.where(finite, data, math.inf).min())
+
+
+def _resampled(data: Tensor, volume: Volume, recipe: Recipe) -> tuple[Tensor, NDArray[np.float64]]:
+    if isinstance(recipe.resample, NoResampling):
+        return data, volume.affine
+    grid = new_grid(volume, recipe.resample)
+    for axis in grid.order:
+        below, above, weight = (
+            torch.from_numpy(one).to(data.device) for one in neighbours(grid.centres[axis], data.shape[axis])
+        )
+        along = [1, 1, 1]
+        along[axis] = -1
+        weight = weight.view(along)
+        # not lerp or addcmul: they round once where the CPU's two products and their sum round three times
+        made = data.index_select(axis, below).float() * (1 - weight)
+        made += data.index_select(axis, above).float() * weight
+        data = made
+    return data, grid.affine
+
+
+def _plain(threshold: Threshold) -> Threshold:
+    return PRESETS[threshold.name] if isinstance(threshold, Preset) else threshold
+
+
+def _bounds(threshold: Threshold, data: Tensor, unit: str) -> tuple[float, float]:
+    plain = _plain(threshold)
+    extremes = torch.stack(data.aminmax()).cpu().numpy()
+    if isinstance(plain, OtsuThreshold):
+        return next_above(_otsu(data, extremes), extremes.dtype), math.inf
+    # a range looks at no value, a fraction of the maximum at the largest alone
+    return bounds(threshold, extremes, unit)
+
+
+def _otsu(data: Tensor, extremes: NDArray[Any]) -> float:
+    bins = 256
+    if extremes[0] == extremes[1]:
+        return otsu(extremes)  # says what is wrong
+    edges = np.histogram_bin_edges(extremes, bins)
+    # bins are closed below, and the last one above as well
+    inner = torch.from_numpy(edges[1:-1].copy()).to(data.device)
+    bin_of = torch.bucketize(data.flatten().to(inner.dtype), inner, right=True)
+    return otsu_of(torch.bincount(bin_of, minlength=bins).cpu().numpy(), edges)
+
+
+def _between(data: Tensor, low: float, high: float) -> Tensor:
+    """(Z, Y, X) bool: ``low <= data <= high``, compared as float64 would, in the data's own type."""
+    active = torch.ones_like(data, dtype=torch.bool)
+    if data.is_floating_point():
+        kind = np.float64 if data.dtype == torch.float64 else np.float32
+        with np.errstate(over="ignore"):  # beyond the largest float32 is infinite
+            first, last = kind(low), kind(high)
+        first = np.nextafter(first, kind(np.inf)) if float(first) < low else first
+        last = np.nextafter(last, kind(-np.inf)) if float(last) > high else last
+        return active & (data >= float(first)) & (data <= float(last))
+    limits = torch.iinfo(data.dtype)
+    if low > limits.max or high < limits.min:
+        return ~active
+    if low > limits.min:
+        active &= data >= math.ceil(low)
+    if high < limits.max:
+        active &= data <= math.floor(high)
+    return active
+
+
+def _features(
+    indices: Tensor, data: Tensor, affine: NDArray[np.float64], unit: str, names: tuple[FeatureName, ...]
+) -> Tensor:
+    """(N, C) float32; see :func:`napari_sparse3d.voxels.features.features_at`."""
+    columns = []
+    if set(names) != {"occupancy"}:
+        lowest, highest = (float(one) for one in data.aminmax())
+        scale = intensity_scale(unit, lowest, highest)
+        # as a tensor: torch turns a division by a number into a product with its reciprocal on a card
+        spacing_mm = torch.from_numpy(np.linalg.norm(affine[:3, :3], axis=0)).to(data.device)
+    for name in names:
+        if name == "occupancy":
+            columns.append(torch.ones(len(indices), dtype=torch.float64, device=data.device))
+        elif name == "intensity":
+            columns.append(_value(data, indices) * scale)
+        else:  # gradient; depth needs the CPU
+            columns += [_difference(data, indices, axis) * scale / spacing_mm[axis] for axis in range(3)]
+    return torch.stack(columns, 1).float()
+
+
+def _value(data: Tensor, indices: Tensor) -> Tensor:
+    return data[tuple(indices.unbind(1))].double()
+
+
+def _difference(data: Tensor, indices: Tensor, axis: int) -> Tensor:
+    above, below = indices.clone(), indices.clone()
+    above[:, axis] = (indices[:, axis] + 1).clamp(max=data.shape[axis] - 1)
+    below[:, axis] = (indices[:, axis] - 1).clamp(min=0)
+    steps = (above[:, axis] - below[:, axis]).clamp(min=1)
+    return (_value(data, above) - _value(data, below)) / steps
