@@ -8,7 +8,7 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from napari_sparse3d.analysis.bench import contenders
+from napari_sparse3d.analysis.bench import contenders, timing
 from napari_sparse3d.analysis.bench.timing import MODES, _floor, _known_rates, machine, measure
 from napari_sparse3d.analysis.bench.workloads import WORKLOADS, NetworkWorkload, VolumeWorkload, Work
 from napari_sparse3d.cli import app
@@ -112,15 +112,34 @@ def test_the_floor_is_operations_and_bytes_at_the_measured_rates(monkeypatch):
 
 
 def test_rows_hold_medians_of_paired_ratios(small_workloads, monkeypatch):
-    clock = iter([1, 4, 9, 2, 9, 6, 3, 6, 5])  # native, numpy and torch, three rounds
+    # each round: native alone, native and numpy, native and torch
+    clock = iter([1, 1, 4, 2, 9, 2, 2, 9, 3, 6, 3, 3, 6, 1, 5])
     monkeypatch.setattr("napari_sparse3d.analysis.bench.timing._timed", lambda *_, **__: next(clock))
+    monkeypatch.setattr("napari_sparse3d.analysis.bench.timing._calls", lambda *_, **__: 1)
     monkeypatch.setitem(_known_rates, ("cpu", "fp32"), (1e9, 1e9))
     rows = list(measure("volume", rounds=3, memory=False))
     assert [(row.engine, row.ms, row.ratio) for row in rows] == [
         ("native", 2000, 1.0),
         ("numpy", 6000, 4.0),  # of 4, 4.5 and 2: not 6000 / 2000
-        ("torch", 6000, 3.0),
+        ("torch", 6000, 4.5),  # of 4.5, 2 and 5
     ]
+
+
+def test_short_calls_are_repeated_until_the_clock_has_something_to_tell(monkeypatch):
+    done, slept, now = [], [], [0.0]
+
+    def work():
+        done.append(now[0])
+        now[0] += 0.004
+
+    monkeypatch.setattr(timing, "perf_counter", lambda: now[0])
+    monkeypatch.setattr(timing, "sleep", slept.append)
+    calls = timing._calls(work, on_card=False)
+    assert calls == 13  # 52 ms
+    done.clear()
+    assert timing._timed(work, calls, on_card=False) == pytest.approx(0.004)
+    assert len(done) == 13
+    assert slept == [timing.REST_S] * 2
 
 
 def test_what_cannot_run_is_said_and_left_out(small_workloads, monkeypatch):

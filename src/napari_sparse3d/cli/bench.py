@@ -22,16 +22,17 @@ def bench(
         list[str] | None,
         typer.Option("--engine", metavar="E", help="Only native and those whose name starts so; again for more."),
     ] = None,
-    rounds: Annotated[int, typer.Option("--rounds", min=1, help="Rounds; in each, every engine runs once.")] = 7,
+    rounds: Annotated[int, typer.Option("--rounds", min=1, help="Rounds of pairs: native, then another engine.")] = 7,
     memory: Annotated[bool, typer.Option(help="Take the peak memory too, in a fresh process each (slow).")] = True,
     device: DeviceOption = "auto",
     as_json: JsonFlag = False,
 ) -> None:
-    """Measure the engines on the same work, in the same process, one round after the other.
+    """Measure the engines on the same work, in the same process, in interleaved pairs.
 
-    A ratio is the median, over rounds, of an engine's time divided by that of the native engine: above 1 is slower. The
-    floor is what the work takes at least, at this machine's measured rates of matrix product and copy. Where there is a
-    CUDA card, spconv and dense torch run there as well, in fp32, tf32 and fp16. Close other programs first.
+    A ratio is the median, over rounds, of an engine's time divided by that of the native engine just before: above 1
+    is slower. The floor is what the work takes at least, at this machine's measured rates of matrix product and copy.
+    Where there is a CUDA card, spconv and dense torch run there as well, in fp32, tf32 and fp16. Close other programs
+    first.
 
     Example: napari-sparse3d bench --workload mri110 --json > bench.json
     """

@@ -1,7 +1,8 @@
 """Times, ratios, floors and memory.
 
-Times of one workload are taken in rounds, every contender once in each, and ratios are medians over rounds: what else
-the machine does falls on all of them alike. Memory is taken in a fresh process each.
+Times are taken in interleaved pairs: each contender right after the native engine, round after round, and a ratio is
+the median over those pairs. So what else the machine does falls on both alike. Short calls are repeated until the clock
+has something to tell. Memory is taken in a fresh process each.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import ctypes
 import gc
 import json
+import math
 import os
 import platform
 import subprocess
@@ -19,7 +21,7 @@ from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from statistics import median
-from time import perf_counter
+from time import perf_counter, sleep
 from typing import Any
 
 import torch
@@ -33,6 +35,12 @@ MODES = ("forward", "forward+backward")
 BASE = "native"
 """Whose time a ratio is taken of."""
 
+LEAST_S = 0.05
+"""Calls are repeated until a timing lasts this long."""
+
+REST_S = 0.02
+"""Before each timing: threads of the contender before it may still spin in wait for more work, as torch's do."""
+
 
 @dataclass(frozen=True)
 class Row:
@@ -45,7 +53,7 @@ class Row:
     ms : float
         Median time.
     ratio : float or None
-        Median over rounds of this contender's time divided by the native engine's: above 1 is slower.
+        Median over rounds of this contender's time divided by the native engine's just before: above 1 is slower.
     floor_ms : float
         What the work takes at least on this device: operations at the measured rate of a matrix product, and bytes at
         the measured rate of a copy.
@@ -92,9 +100,8 @@ def measure(
                 runs[name] = contenders.make(name, work, mode, device)
             except (EngineError, ImportError, torch.OutOfMemoryError, DeviceMemoryError) as error:
                 say(f"{workload}, {mode}: {name} left out, {error}")
-        times = _rounds(runs, rounds)
-        for name, taken in times.items():
-            ratios = [one / base for one, base in zip(taken, times[BASE], strict=True)] if BASE in times else []
+        for name, (taken, before) in _rounds(runs, rounds).items():
+            ratios = [one / base for one, base in zip(taken, before, strict=True)] if before else []
             yield Row(
                 workload,
                 name,
@@ -106,27 +113,42 @@ def measure(
             )
 
 
-def _rounds(runs: dict[str, contenders.Run], rounds: int) -> dict[str, list[float]]:
-    times: dict[str, list[float]] = {name: [] for name in runs}
+def _rounds(runs: dict[str, contenders.Run], rounds: int) -> dict[str, tuple[list[float], list[float]]]:
+    """For each contender its own times, in seconds a call, and those of the base before each of them (if it runs)."""
+    calls = {name: _calls(run, on_card=" cuda" in name) for name, run in runs.items()}
+    times: dict[str, tuple[list[float], list[float]]] = {name: ([], []) for name in runs}
     for _ in range(rounds):
         for name, run in runs.items():
-            times[name].append(_timed(run, on_card=" cuda" in name))
+            own, before = times[name]
+            if name != BASE and BASE in runs:
+                before.append(_timed(runs[BASE], calls[BASE], on_card=False))
+            own.append(_timed(run, calls[name], on_card=" cuda" in name))
+            if name == BASE:
+                before.append(own[-1])
     return times
 
 
-def _timed(run: contenders.Run, *, on_card: bool) -> float:
-    """Seconds of one call; on a card by events, from the first kernel to the last."""
+def _calls(run: contenders.Run, *, on_card: bool) -> int:
+    """How many calls last ``LEAST_S``."""
+    return math.ceil(LEAST_S / max(_timed(run, 1, on_card=on_card), LEAST_S / 1000))
+
+
+def _timed(run: contenders.Run, calls: int = 1, *, on_card: bool) -> float:
+    """Seconds of one call, of several in a row; on a card by events, from the first kernel to the last."""
+    sleep(REST_S)
     if not on_card:
         started = perf_counter()
-        run()
-        return perf_counter() - started
+        for _ in range(calls):
+            run()
+        return (perf_counter() - started) / calls
     start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))  # type: ignore[no-untyped-call]
     torch.cuda.synchronize()
     start.record()
-    run()
+    for _ in range(calls):
+        run()
     end.record()
     torch.cuda.synchronize()
-    return float(start.elapsed_time(end)) / 1000
+    return float(start.elapsed_time(end)) / 1000 / calls
 
 
 # -- floors --------------------------------------------------------------------------------------------
@@ -153,8 +175,8 @@ def _rates(device: str, precision: str) -> tuple[float, float]:
         there = torch.empty_like(big)
         on_card = device != "cpu"
         with contenders.settings(precision if on_card else "", gather=False):
-            product = min(_timed(lambda: a @ a, on_card=on_card) for _ in range(9))
-        copy = min(_timed(lambda: there.copy_(big), on_card=on_card) for _ in range(5))
+            product = min(_timed(lambda: a @ a, 3, on_card=on_card) for _ in range(9))
+        copy = min(_timed(lambda: there.copy_(big), 3, on_card=on_card) for _ in range(5))
         _known_rates[device, precision] = 2 * side**3 / product, 2 * big.numel() * 4 / copy
     return _known_rates[device, precision]
 
