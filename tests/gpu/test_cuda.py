@@ -3,6 +3,7 @@
 The answers are those of the dense engine on the CPU in float64.
 """
 
+import numpy as np
 import pytest
 import torch
 
@@ -12,9 +13,12 @@ from napari_sparse3d.engine.choice import choose
 from napari_sparse3d.engine.dense import DenseEngine
 from napari_sparse3d.engine.spconv import SpconvEngine
 from napari_sparse3d.errors import DeviceMemoryError
-from napari_sparse3d.models import build_network
+from napari_sparse3d.io import sample_head_mri
+from napari_sparse3d.models import build_network, load_model
 from napari_sparse3d.sparse import SparseTensor, use_engine
+from napari_sparse3d.sparse.voxelize import voxelize_for
 from napari_sparse3d.sparse.window import Geometry, Window
+from napari_sparse3d.voxels import OtsuThreshold, Recipe, ToSpacing, voxelize
 
 pytestmark = pytest.mark.gpu
 
@@ -196,6 +200,31 @@ def test_repeated_steps_give_the_same_bits(deterministic, exact, monkeypatch):
     for again in found[1:]:
         for one, other in zip(found[0][: None if deterministic else 1], again):
             assert torch.equal(one, other)
+
+
+def test_voxels_made_on_the_card_are_those_of_the_cpu():
+    head = sample_head_mri()
+    for recipe in (
+        Recipe.named("mri-110"),
+        Recipe(
+            resample=ToSpacing(spacing_mm=(1.7, 2.3, 0.9)),
+            threshold=OtsuThreshold(),
+            features=("gradient", "occupancy", "intensity"),
+        ),
+    ):
+        made, expected = voxelize_for("cuda", head, recipe), voxelize(head, recipe)
+        assert made.indices.is_cuda
+        assert made.features.is_cuda
+        np.testing.assert_array_equal(made.numpy().indices, expected.indices)
+        np.testing.assert_array_equal(made.numpy().features, expected.features)
+
+
+def test_a_model_runs_on_voxels_that_never_left_the_card():
+    head, recipe, model = sample_head_mri(), Recipe.named("mri-110"), load_model("deepc2")
+    result = model.run(voxelize_for("cuda", head, recipe), device="cuda")
+    assert result.input.indices.is_cuda
+    expected = model.run(voxelize(head, recipe), device="cpu")
+    assert np.abs(result.embedding - expected.embedding).max() <= 1e-5
 
 
 def test_out_of_memory_is_one_clear_error_and_the_card_works_on():
