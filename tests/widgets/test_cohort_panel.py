@@ -227,7 +227,14 @@ def test_the_map_is_repeated_by_its_lines_and_kept_in_a_session(
     assert (tmp_path / "session" / "map.svg").is_file()
 
 
-def test_stop_ends_the_map_at_once_and_closing_the_viewer_too(panel: Any, qtbot: Any, table: Path) -> None:
+def test_stop_ends_the_map_at_once_and_closing_the_viewer_too(
+    make_napari_viewer: Any, one_child: Any, qtbot: Any, table: Path
+) -> None:
+    from napari_sparse3d.widgets.cohort_panel import CohortPanel
+
+    viewer = make_napari_viewer(show=True)
+    panel = CohortPanel(viewer)
+    viewer.window.add_dock_widget(panel, name="Cohort")
     panel.set_source(table)
     panel.by.setCurrentText("t-SNE")
     panel.draw_map()
@@ -238,5 +245,5 @@ def test_stop_ends_the_map_at_once_and_closing_the_viewer_too(panel: Any, qtbot:
     panel.draw_map()
     panel.draw_map()  # a second start replaces the first
     assert panel.mapping.running
-    panel.viewer.close()
+    viewer.close()
     qtbot.wait(300)  # what the worker still sends must reach nobody

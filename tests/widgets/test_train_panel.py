@@ -80,7 +80,7 @@ def test_events_become_curves_words_and_a_matrix(panel: Any) -> None:
     for number in (1, 2):
         panel.take_event(epoch(number, number))
     assert "epoch 2/4 · auc 0.700 · best 0.700 at 2 · 2 min left" in panel.state.text()
-    assert panel.loss_plot.points == [(1, 1.0), (2, 0.5)]
+    assert [(s.epochs, s.values) for s in panel.loss_plot.series] == [([1, 2], [1.0, 0.5])]
     metrics = {"confusion": [[3, 1], [0, 4]]}
     panel.take_event({"event": "done", "run": "r1", "status": "done", "model": "/m.safetensors", "metrics": metrics})
     assert panel.confusion.item(0, 1).text() == "1"

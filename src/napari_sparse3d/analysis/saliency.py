@@ -17,7 +17,7 @@ from napari_sparse3d.errors import InputError
 from napari_sparse3d.models.trace import recording
 from napari_sparse3d.sparse import SparseTensor
 
-METHODS = ("class-activation map", "integrated gradients", "gradient × input")
+METHODS = ("class-activation map", "integrated gradients", "gradient × input", "regions left out")
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,10 +53,13 @@ def attribute(network: nn.Module, x: SparseTensor, target: int, method: str) -> 
     InputError
         If there is no such method or class, or nothing is active.
     """
+    from napari_sparse3d.analysis.regions import regions_left_out
+
     methods: dict[str, Callable[[nn.Module, SparseTensor, int], Attribution]] = {
         "gradient × input": gradient_times_input,
         "integrated gradients": integrated_gradients,
         "class-activation map": class_activation_map,
+        "regions left out": regions_left_out,
     }
     if method not in methods:
         raise InputError(f"there is no method {method!r}; choose {', '.join(METHODS)}")

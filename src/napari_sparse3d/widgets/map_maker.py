@@ -45,6 +45,11 @@ class MapMaker(QObject):
         """Whether a map is being made."""
         return self.work.running
 
+    @property
+    def preparing(self) -> bool:
+        """Whether the process is still importing what t-SNE needs; a map that is asked for waits for it."""
+        return self._warming.running
+
     def start(self, embeddings: NDArray[np.float32]) -> None:
         """Make a map of these; one that is being made is let go."""
         self._held = False

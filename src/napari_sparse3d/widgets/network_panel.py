@@ -35,7 +35,7 @@ from napari_sparse3d.widgets.toolbox.sources import source_of, volume_of_layer
 from napari_sparse3d.widgets.toolbox.theme import Colours
 from napari_sparse3d.widgets.toolbox.work import Step, Work
 
-METHODS = ("class-activation map", "integrated gradients", "gradient × input")
+METHODS = ("class-activation map", "integrated gradients", "gradient × input", "regions left out")
 """As in ``analysis.saliency``, which is not imported here: it brings torch."""
 
 ENGINES = {"auto": "auto", "native (CPU)": "native", "spconv (CUDA)": "spconv", "dense (torch)": "dense"}

@@ -264,7 +264,7 @@ def _thinned(counts: NDArray[np.int64]) -> NDArray[np.int64]:
 def _beside(*widgets: QWidget) -> QHBoxLayout:
     row = QHBoxLayout()
     row.setSpacing(SPACE)
-    for widget, share in zip(widgets, (4, 3), strict=True):
+    for widget, share in zip(widgets, (5, 3), strict=True):
         widget.setMinimumWidth(64)
         if isinstance(widget, QSpinBox):
             widget.setButtonSymbols(QSpinBox.ButtonSymbols.NoButtons)

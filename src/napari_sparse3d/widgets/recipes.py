@@ -10,17 +10,17 @@ from napari_sparse3d.voxels import BUILT_IN, PRESETS, Preset, RangeThreshold, Re
 from napari_sparse3d.voxels.recipe import PresetName
 
 TITLES: dict[str, str] = {
-    "mri-110": "Head MR, 110 voxels (mri-110)",
-    "ct-bone-110": "Bone CT, 110 voxels (ct-bone-110)",
+    "mri-110": "Head MR (mri-110)",
+    "ct-bone-110": "Bone CT (ct-bone-110)",
     "shape-40": "Shape, 40 voxels (shape-40)",
-    "shape-64": "Shape on its own grid, up to 64 voxels (shape-64)",
+    "shape-64": "Shape as it is (shape-64)",
     "bone": "Bone (CT)",
     "lung": "Lung (CT)",
     "soft-tissue": "Soft tissue (CT)",
     "fat": "Fat (CT)",
     "contrast-vessel": "Contrast vessel (CT)",
     "skin": "Skin (CT)",
-    "brain": "Brain (MR): 30 % of the maximum",
+    "brain": "Brain (MR), 30 % of max",
     "otsu": "Otsu's threshold",
 }
 

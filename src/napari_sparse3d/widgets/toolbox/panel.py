@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from napari.viewer import Viewer
 from qtpy.QtCore import Qt, QTimer
@@ -28,6 +29,8 @@ from napari_sparse3d.widgets.workbench import Workbench
 
 SPACE = 8
 """Pixels between things."""
+LABEL_WIDTH = 64
+"""Pixels of the widest label of a control: Resample."""
 
 
 class Panel(QWidget):
@@ -215,9 +218,24 @@ class Panel(QWidget):
         return disconnect
 
 
-def form() -> QFormLayout:
+class Form(QFormLayout):
+    """Its labels are as wide as those of every other form, so that all controls of a panel begin in one line."""
+
+    def addRow(self, *row: Any) -> None:
+        """As Qt's: a label and a control, or one thing over the whole width."""
+        if len(row) == 2 and isinstance(row[0], str):
+            label = QLabel(row[0])
+            label.setMinimumWidth(LABEL_WIDTH)
+            if isinstance(row[1], QWidget):
+                label.setBuddy(row[1])
+            super().addRow(label, row[1])
+        else:
+            super().addRow(*row)
+
+
+def form() -> Form:
     """Labels in one column, controls beside them that take the rest of the width."""
-    layout = QFormLayout()
+    layout = Form()
     layout.setContentsMargins(0, 0, 0, 0)
     layout.setHorizontalSpacing(SPACE)
     layout.setVerticalSpacing(SPACE)
