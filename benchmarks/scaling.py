@@ -83,6 +83,27 @@ def measure(scenes: list[Callable[[], tuple[Tensor, int]]], threads: int) -> lis
     return rows
 
 
+def measure_in_turn(scenes: dict[str, list[tuple[Tensor, int]]], threads: int) -> dict[str, list[dict[str, float]]]:
+    """All scenes once in each round, so that what else the machine does falls on all alike."""
+    runs = {name: [Contender(forward(indices, side), threads) for indices, side in row] for name, row in scenes.items()}
+    times: dict[str, list[list[float]]] = {name: [[] for _ in row] for name, row in runs.items()}
+    for _ in range(15):
+        for name, row in runs.items():
+            for taken, run in zip(times[name], row):
+                taken.append(milliseconds(run))
+    found = {
+        name: [
+            {"side": side, "sites": len(indices), "ms": median(taken)}
+            for (indices, side), taken in zip(row, times[name])
+        ]
+        for name, row in scenes.items()
+    }
+    for name, rows in found.items():
+        for row in rows:
+            print(f"{name:12}{row['side']:>5}^3{row['sites']:>10} sites{row['ms']:>10.2f} ms")
+    return found
+
+
 def chart_of_sites(rows: list[dict[str, float]], path: Path) -> None:
     """Milliseconds against sites, beside a line of the same cost a site as the middle size."""
     sites, ms = (np.array([row[key] for row in rows]) for key in ("sites", "ms"))
@@ -136,8 +157,9 @@ def main() -> None:
     if "sites" in given.parts:
         found["sites"] = measure([lambda n=n: blobs(n) for n in SITES if n <= given.most], given.threads)
     if "grid" in given.parts:
-        for name, place in (("one blob", blob_in_the_middle), ("scattered", scattered_evenly)):
-            found[name] = measure([lambda side=side, p=place: (p(side), side) for side in GRIDS], given.threads)
+        places = {"one blob": blob_in_the_middle, "scattered": scattered_evenly}
+        scenes = {name: [(place(side), side) for side in GRIDS] for name, place in places.items()}
+        found |= measure_in_turn(scenes, given.threads)
     given.out.mkdir(parents=True, exist_ok=True)
     kept.write_text(json.dumps(found, indent=1))
     if "sites" in found:
