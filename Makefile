@@ -13,6 +13,9 @@ KERNEL_BUILD := build/kernels-tests
 
 # PYTHON=/usr/bin/python3.12 chooses the interpreter of .venv; PYTEST_ARGS="tests/io -x" narrows the tests.
 export PYTHON
+# Those that train take their data on the command line: see docs/training.md.
+BENCHMARKS := import_time kernels floors density_sweep residual_step scaling voxels io_scan io_read
+
 # WORKERS=0 runs them in one process, for a debugger or a quiet timing.
 PYTEST_ARGS ?=
 WORKERS ?= 2
@@ -60,7 +63,7 @@ format: setup ## rewrite the Python files in the project's style
 .PHONY: bench
 bench: setup ## the measurements, with the floor beside each; nothing in the tests is timed
 	$(say) 'Measuring (close other programs first)'
-	@set -e; for script in benchmarks/*.py; do printf '\n--- %s\n' "$$script"; $(PY) "$$script"; done
+	@set -e; for name in $(BENCHMARKS); do printf '\n--- %s\n' "$$name"; $(PY) benchmarks/$$name.py; done
 
 .PHONY: screenshots
 screenshots: setup ## make the pictures of the documentation anew

@@ -1,9 +1,9 @@
 """The native engine against spconv on the CPU and dense torch, in one process, in interleaved pairs.
 
-    python benchmarks/kernels.py object40 mri110 subm32 map ct512 [--threads 2] [--pairs 7]
+    python benchmarks/kernels.py [object40 mri110 subm32 map ct512] [--threads 2] [--pairs 7]
 
 Prints, for each workload, the median time of each engine and the median of the pair ratios. Other processes move the
-times, hardly the ratios. ``mri110`` needs the sites as an (N, 4) int32 .npy file: ``--mri sites.npy``.
+times, hardly the ratios.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Callable
-from pathlib import Path
 from statistics import median
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from napari_sparse3d.analysis.bench.workloads import mri110
 from napari_sparse3d.engine.native import NativeEngine
 from napari_sparse3d.models.deepc2 import DeepC2
 from napari_sparse3d.sparse import SparseTensor
@@ -216,19 +216,17 @@ def ct512(threads: int, pairs: int) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("workloads", nargs="+", choices=["object40", "mri110", "subm32", "map", "ct512"])
+    names = ["object40", "mri110", "subm32", "map", "ct512"]
+    parser.add_argument("workloads", nargs="*", choices=names, default=names)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--pairs", type=int, default=7)
-    parser.add_argument("--mri", type=Path)
     given = parser.parse_args()
-    sites = torch.from_numpy(np.load(given.mri)) if given.mri else None
+    sites = mri110().indices
     for workload in given.workloads:
         if workload == "object40":
             deepc2("object40", shell(), given.threads, given.pairs)
         elif workload == "ct512":
             ct512(given.threads, given.pairs)
-        elif sites is None:
-            parser.error(f"{workload} needs --mri")
         elif workload == "mri110":
             deepc2("mri110", sites, given.threads, given.pairs)
         elif workload == "subm32":

@@ -24,9 +24,10 @@ class SparseSequential(nn.Sequential):
         at = 0
         while at < len(modules):
             module = modules[at]
-            if type(module) in (SparseConv3d, SubMConv3d) and not _is_watched(module):
-                taken, x = _fused(modules[at:], x)
-                at += taken
+            # not a subclass: its forward may be another
+            if (type(module) is SparseConv3d or type(module) is SubMConv3d) and not _is_watched(module):
+                taken, x = _fused(module, modules[at + 1 : at + 3], x)
+                at += 1 + taken
             else:
                 x = module(x) if takes_sparse(module) else pointwise(module, x)
                 at += 1
@@ -38,14 +39,12 @@ def takes_sparse(module: nn.Module) -> bool:
     return not type(module).__module__.startswith("torch.nn")
 
 
-def _fused(modules: list[nn.Module], x: SparseTensor) -> tuple[int, SparseTensor]:
-    """How many modules, the convolution among them, were run in one pass, and their result."""
-    conv = modules[0]
-    assert isinstance(conv, (SparseConv3d, SubMConv3d))
-    rest = [None if _is_watched(module) else module for module in modules[1:3]]
-    slope = _slope(rest[0]) if rest else None
-    taken = 1 if slope is None else 2
-    pool = rest[taken - 1] if len(rest) >= taken else None
+def _fused(conv: SparseConv3d | SubMConv3d, after: list[nn.Module], x: SparseTensor) -> tuple[int, SparseTensor]:
+    """How many of the modules after a convolution were run in one pass with it, and their result."""
+    following = [None if _is_watched(module) else module for module in after]
+    slope = _slope(following[0]) if following else None
+    taken = 0 if slope is None else 1
+    pool = following[taken] if len(following) > taken else None
     sites = conv.output_sites(x)
     pool_sites = None
     if type(pool) is SparseMaxPool3d:
