@@ -22,6 +22,7 @@ def features_at(
     affine: NDArray[np.float64],
     unit: str,
     names: tuple[FeatureName, ...],
+    values: NDArray[np.float32] | None = None,
 ) -> NDArray[np.float32]:
     """The feature rows of the active voxels.
 
@@ -44,25 +45,31 @@ def features_at(
         ``"HU"`` or ``"a.u."``.
     names : tuple of str
         Which features, in the order of the channels.
+    values : ndarray, optional
+        (N,) float32: ``data`` at the voxels, where it is already at hand and float32 holds it exactly.
 
     Returns
     -------
     ndarray
         (N, C) float32.
     """
-    scale = intensity_scale(unit, float(data.min()), float(data.max()))
+    looks_at_range = unit != "HU" and not {"intensity", "gradient"}.isdisjoint(names)
+    scale = intensity_scale(unit, *((float(data.min()), float(data.max())) if looks_at_range else (0.0, 0.0)))
     spacing_mm = np.linalg.norm(affine[:3, :3], axis=0)
     columns: list[NDArray[Any]] = []
     for name in names:
         if name == "occupancy":
-            columns.append(np.ones(len(indices)))
+            columns.append(np.ones(len(indices), dtype=np.float32))
         elif name == "intensity":
-            columns.append(_value(data, indices) * scale)
+            columns.append((_value(data, indices) if values is None else values.astype(np.float64)) * scale)
         elif name == "depth":
             columns.append(_depth_mm(indices, spacing_mm) / DEPTH_MM)
         else:
             columns += [_difference(data, indices, axis) * scale / spacing_mm[axis] for axis in range(3)]
-    return np.stack(columns, axis=1).astype(np.float32)
+    rows = np.empty((len(indices), len(columns)), dtype=np.float32)
+    for channel, column in enumerate(columns):
+        rows[:, channel] = column
+    return rows
 
 
 def intensity_scale(unit: str, lowest: float, highest: float) -> float:

@@ -46,13 +46,14 @@ def voxelize(volume: Volume, recipe: Recipe) -> VoxelSet:
     data, affine = resample(volume, recipe.resample)
     z, y, x = data.shape
     low, high = bounds(recipe.threshold, data, volume.unit)
-    indices, _ = find_voxels(data, low, high)
+    indices, found = find_voxels(data, low, high)
+    values = found if np.can_cast(data.dtype, np.float32) else None
     if recipe.components.keep != "all":
         mask = np.zeros(data.shape, dtype=bool)
         mask[tuple(indices.T)] = True
-        indices = indices_of(keep_largest(mask, recipe.components))
-    features = features_at(indices, data, affine, volume.unit, recipe.features)
-    return VoxelSet(indices, features, (z, y, x), affine)
+        indices, values = indices_of(keep_largest(mask, recipe.components)), None
+    features = features_at(indices, data, affine, volume.unit, recipe.features, values)
+    return VoxelSet.of_found(indices, features, (z, y, x), affine)
 
 
 class _Counted(Protocol):

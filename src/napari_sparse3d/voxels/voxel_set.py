@@ -55,6 +55,20 @@ class VoxelSet:
         object.__setattr__(self, "affine", affine)
         _check_rows(self.indices, self.features, self.shape)
 
+    @classmethod
+    def of_found(
+        cls,
+        indices: NDArray[np.int32],
+        features: NDArray[np.float32],
+        shape: tuple[int, int, int],
+        affine: NDArray[np.float64],
+    ) -> VoxelSet:
+        """Of voxels that a search over the grid has found, in its order: so they are not checked once more."""
+        made = object.__new__(cls)
+        for name, value in (("indices", indices), ("features", features), ("shape", shape), ("affine", affine)):
+            object.__setattr__(made, name, value)
+        return made
+
     @property
     def n_active(self) -> int:
         """Number of active voxels N."""
