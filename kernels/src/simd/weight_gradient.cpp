@@ -61,15 +61,13 @@ void add_outer_products(const T* features, int64_t feature_stride, int width, co
                                   result_stride);
 }
 
-// A tile's sum in T, then the tiles' sums in double: what is left after subtracting two of these must keep its digits.
+// In double: what is left after subtracting two of these must keep its digits.
 template <class T>
-void add_rows(const T* grad, int c_out, const int32_t* rows, int n, T* sum, double* total) {
-    for (int c = 0; c < c_out; ++c) sum[c] = 0;
+void add_rows(const T* grad, int c_out, const int32_t* rows, int n, double* total) {
     for (int i = 0; i < n; ++i) {
         const T* g = grad + int64_t(rows[i]) * c_out;
-        for (int c = 0; c < c_out; ++c) sum[c] += g[c];
+        for (int c = 0; c < c_out; ++c) total[c] += double(g[c]);
     }
-    for (int c = 0; c < c_out; ++c) total[c] += double(sum[c]);
 }
 
 }  // namespace
@@ -78,7 +76,7 @@ template <class T>
 size_t weight_gradient_scratch(const WeightGradientTask<T>& task) {
     const int volume = task.window.kernel[0] * task.window.kernel[1] * task.window.kernel[2];
     const size_t rows = size_t(task.tile_rows + kTileSlack);
-    size_t bytes = pair_lists_bytes(task.tile_rows, volume) + size_t(task.c_out) * sizeof(T) + 64 + 2 * (rows * 4 + 64);
+    size_t bytes = pair_lists_bytes(task.tile_rows, volume) + 2 * (rows * 4 + 64);
     if (task.few_channels) bytes += few_channels_gradient_scratch(task);
     if (task.pool != nullptr) bytes += rows * size_t(task.c_out) * sizeof(T) + 64 + pool_scratch(*task.pool);
     return bytes;
@@ -91,7 +89,6 @@ void weight_gradient_chunk(const WeightGradientTask<T>& task, int64_t chunk, int
     const int phases = w.transposed ? w.stride[0] * w.stride[1] * w.stride[2] : 1;
     Scratch scratch{static_cast<char*>(memory)};
     const PairLists lists = take_pair_lists(scratch, task.tile_rows, offsets);
-    T* sum = scratch.take<T>(size_t(task.c_out));
     int32_t* row = scratch.take<int32_t>(size_t(task.tile_rows + kTileSlack));
     T* pooled = task.pool != nullptr ? scratch.take<T>(size_t(task.tile_rows + kTileSlack) * size_t(task.c_out)) : nullptr;
 
@@ -113,7 +110,7 @@ void weight_gradient_chunk(const WeightGradientTask<T>& task, int64_t chunk, int
         }
         if (first_offset == 0) {  // one task of the chunk adds up the gradient of each phase
             if (phases == 1) {
-                add_rows(grad, task.c_out, row, t.rows, sum, task.total + chunk * task.c_out);
+                add_rows(grad, task.c_out, row, t.rows, task.total + chunk * task.c_out);
             } else {
                 int i = 0;
                 for (uint32_t slot = t.first; slot < t.last; ++slot) {
@@ -140,7 +137,7 @@ void weight_gradient_chunk(const WeightGradientTask<T>& task, int64_t chunk, int
             for (int i = 0; i < n; ++i) out[i] = row[out[i]];
             add_outer_products(task.features, task.stride_in, task.width, in, task.grad, task.c_out, out, n,
                                partial + int64_t(first_offset + k) * task.width, int64_t(volume) * task.width);
-            add_rows(task.grad, task.c_out, out, n, sum, task.paired + (chunk * volume + first_offset + k) * task.c_out);
+            add_rows(task.grad, task.c_out, out, n, task.paired + (chunk * volume + first_offset + k) * task.c_out);
         }
     }
 }
