@@ -113,22 +113,6 @@ int64_t voxel_bits(const T* line, int64_t stride, int n, VoxelRange<T> range, ui
     return count;
 }
 
-namespace {
-
-// The first N set bits of a word, without a branch; what is written past those that there are is written over later.
-template <class T, int N>
-S3D_INLINE void first_voxels(const T* line, int64_t stride, int x, uint64_t bits, int z, int y, int32_t* indices, float* values) {
-    const int32_t zy[2] = {z, y};
-    for (int i = 0; i < N; ++i, bits &= bits - 1) {
-        const int at = x + (bits != 0 ? lowest(bits) : 0);
-        __builtin_memcpy(indices + i * 3, zy, sizeof zy);
-        indices[i * 3 + 2] = at;
-        values[i] = float(voxel(line, stride, at));
-    }
-}
-
-}  // namespace
-
 // indices (rows, 3) [z, y, x] and values (rows) of the line's set bits; not more than `room` rows may be touched, though
 // fewer are written.
 template <class T>
@@ -168,16 +152,6 @@ int64_t voxels_of_line(const T* line, int64_t stride, int n, const uint64_t* bit
             continue;
         }
 #endif
-        const int count = popcount(rest);
-        if (count == 0) continue;
-        if (count <= 8 && room - row >= 8) {
-            if (count <= 4)
-                first_voxels<T, 4>(line, stride, x, rest, z, y, indices + row * 3, values + row);
-            else
-                first_voxels<T, 8>(line, stride, x, rest, z, y, indices + row * 3, values + row);
-            row += count;
-            continue;
-        }
         for (; rest != 0; rest &= rest - 1, ++row) {
             const int at = x + lowest(rest);
             indices[row * 3] = z;

@@ -9,8 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from napari_sparse3d.analysis.grids import Grid
-from napari_sparse3d.analysis.saliency import Attribution
+from napari_sparse3d.analysis.saliency import Attribution, at_input, baseline, check_one_volume
 from napari_sparse3d.errors import InputError
 from napari_sparse3d.sparse import SparseTensor
 
@@ -23,12 +22,8 @@ def regions_left_out(network: nn.Module, x: SparseTensor, target: int) -> Attrib
 
     Parameters
     ----------
-    network : nn.Module
-        ``SparseTensor`` in, logits (B, classes) out; in evaluation mode.
-    x : SparseTensor
-        One volume (batch of 1).
-    target : int
-        Class, from 0.
+    network, x, target
+        As in :func:`gradient_times_input`.
 
     Returns
     -------
@@ -49,10 +44,9 @@ def regions_left_out(network: nn.Module, x: SparseTensor, target: int) -> Attrib
         from captum.attr import FeatureAblation
     except ImportError:
         raise InputError("leaving regions out needs captum: pip install captum, or choose another method") from None
-    if x.batch_size != 1 or len(x.indices) == 0:
-        raise InputError(f"attribution takes one volume with active voxels, got {len(x.indices)} in {x.batch_size}")
+    check_one_volume(x)
     region_of, count = _regions(x.indices)
-    base = torch.zeros_like(x.features[:1]) if x.background is None else x.background[None]
+    base = baseline(x)
 
     def logits(present: Tensor) -> Tensor:
         weights = present[0, region_of][:, None]
@@ -62,8 +56,7 @@ def regions_left_out(network: nn.Module, x: SparseTensor, target: int) -> Attrib
     with torch.no_grad():
         everything = torch.ones((1, count), dtype=x.features.dtype, device=x.features.device)
         found = FeatureAblation(logits).attribute(everything, target=target)
-    values = found[0, region_of].detach().float().cpu()
-    return Attribution(x.indices.cpu(), values, x.spatial_shape, Grid(), "input")
+    return at_input(x, found[0, region_of])
 
 
 def _regions(indices: Tensor) -> tuple[Tensor, int]:

@@ -82,9 +82,9 @@ def gradient_times_input(network: nn.Module, x: SparseTensor, target: int) -> At
     ----------
     Shrikumar, Greenside, Shcherbina, Kundaje. Not Just a Black Box. 2016.
     """
-    _check(x)
+    check_one_volume(x)
     gradient, _ = _gradient(network, x, x.features, target)
-    return _at_input(x, ((x.features - _baseline(x)) * gradient).sum(1))
+    return at_input(x, ((x.features - baseline(x)) * gradient).sum(1))
 
 
 def integrated_gradients(network: nn.Module, x: SparseTensor, target: int, steps: int = 16) -> Attribution:
@@ -118,15 +118,15 @@ def integrated_gradients_by_step(
     network: nn.Module, x: SparseTensor, target: int, steps: int = 16
 ) -> Generator[int, None, Attribution]:
     """As :func:`integrated_gradients`; yields the number of points that are done, so that the caller can stop."""
-    _check(x)
-    base = _baseline(x)
+    check_one_volume(x)
+    base = baseline(x)
     difference = x.features - base
     total = torch.zeros_like(x.features)
     for step in range(steps):
         gradient, _ = _gradient(network, x, base + (step + 0.5) / steps * difference, target)
         total += gradient
         yield step + 1
-    return _at_input(x, (difference * total / steps).sum(1))
+    return at_input(x, (difference * total / steps).sum(1))
 
 
 def class_activation_map(network: nn.Module, x: SparseTensor, target: int, layer: str | None = None) -> Attribution:
@@ -150,7 +150,7 @@ def class_activation_map(network: nn.Module, x: SparseTensor, target: int, layer
     Selvaraju et al. Grad-CAM. ICCV 2017, equations 1 and 2, without the rectification, so that what speaks against the
     class is seen as well.
     """
-    _check(x)
+    check_one_volume(x)
     outputs, grids = _run(network, x)
     name = layer if layer is not None else _map_layer(outputs)
     if name not in outputs:
@@ -207,15 +207,18 @@ def _gradient(network: nn.Module, x: SparseTensor, features: Tensor, target: int
     return gradient, float(logits[0, target].detach())
 
 
-def _baseline(x: SparseTensor) -> Tensor:
+def baseline(x: SparseTensor) -> Tensor:
+    """(1, C): what a voxel holds where nothing is active."""
     return torch.zeros_like(x.features[:1]) if x.background is None else x.background[None]
 
 
-def _at_input(x: SparseTensor, values: Tensor) -> Attribution:
+def at_input(x: SparseTensor, values: Tensor) -> Attribution:
+    """Of (N,) values at the input's voxels."""
     return Attribution(x.indices.cpu(), values.detach().float().cpu(), x.spatial_shape, Grid(), "input")
 
 
-def _check(x: SparseTensor) -> None:
+def check_one_volume(x: SparseTensor) -> None:
+    """Raise ``InputError`` unless there is one volume with active voxels."""
     if x.batch_size != 1:
         raise InputError(f"attribution takes one volume, got a batch of {x.batch_size}")
     if len(x.indices) == 0:

@@ -81,8 +81,7 @@ class NativeEngine(Engine):
     def convolution(  # noqa: D102
         self, features: Tensor, weight: Tensor, bias: Tensor | None, background: Tensor | None, plan: Any
     ) -> Tensor:
-        features, weight, bias, background = _ready(features, weight, bias, background)
-        return self._convolve(features, weight, bias, background, plan, _NO_ACTIVATION, None)
+        return self.fused_convolution(features, weight, bias, background, plan).values
 
     def convolution_backward(  # noqa: D102
         self,
@@ -113,13 +112,9 @@ class NativeEngine(Engine):
     ) -> Fused:
         features, weight, bias, background = _ready(features, weight, bias, background)
         c_out, c_in = weight.shape[0], weight.shape[-1]
+        rows = None
         made_background = None if background is None else features.new_empty(c_out)
-        if pool_plan is None:
-            values = self._convolve(features, weight, bias, background, plan, slope, made_background)
-            return Fused(values, None, made_background)
-        values = features.new_empty((pool_plan.outputs, c_out))
-        rows = torch.empty((pool_plan.outputs, c_out), dtype=torch.int32) if for_backward else None
-        _KERNELS[features.dtype]["pooled_convolution"](
+        given = (
             plan,
             features.data_ptr(),
             weight.data_ptr(),
@@ -128,12 +123,17 @@ class NativeEngine(Engine):
             c_in,
             c_out,
             slope,
-            pool_plan,
-            values.data_ptr(),
-            _address(rows),
-            _address(made_background),
-            torch.get_num_threads(),
         )
+        kernels, threads = _KERNELS[features.dtype], torch.get_num_threads()
+        if pool_plan is None:
+            values = features.new_empty((plan.outputs, c_out))
+            kernels["convolution"](*given, values.data_ptr(), _address(made_background), threads)
+        else:
+            values = features.new_empty((pool_plan.outputs, c_out))
+            rows = torch.empty((pool_plan.outputs, c_out), dtype=torch.int32) if for_backward else None
+            kernels["pooled_convolution"](
+                *given, pool_plan, values.data_ptr(), _address(rows), _address(made_background), threads
+            )
         return Fused(values, rows, made_background)
 
     def fused_convolution_backward(  # noqa: D102
@@ -154,10 +154,7 @@ class NativeEngine(Engine):
             features, grad, grad_background, weight, background
         )
         c_out, c_in = weight.shape[0], weight.shape[-1]
-        if slope != _NO_ACTIVATION:
-            grad = _leaky_relu_backward(grad, made.values, slope)
-            if grad_background is not None and made.background is not None:
-                grad_background = _leaky_relu_backward(grad_background, made.background, slope)
+        grad, grad_background = self._before_activation(grad, grad_background, made, slope)
         g_features = torch.empty_like(features) if of_features else features.new_empty(0)
         g_weight = torch.empty_like(weight)
         g_bias = weight.new_empty(c_out)
@@ -187,30 +184,12 @@ class NativeEngine(Engine):
             kernels["pooled_convolution_backward"](*given, pool_plan, rows.data_ptr(), *results)
         return g_features, g_weight, g_bias, g_background
 
-    def _convolve(
-        self,
-        features: Tensor,
-        weight: Tensor,
-        bias: Tensor | None,
-        background: Tensor | None,
-        plan: Any,
-        slope: float,
-        made_background: Tensor | None,
-    ) -> Tensor:
-        c_out, c_in = weight.shape[0], weight.shape[-1]
-        result = features.new_empty((plan.outputs, c_out))
-        _KERNELS[features.dtype]["convolution"](
-            plan,
-            features.data_ptr(),
-            weight.data_ptr(),
-            _address(bias),
-            _address(background),
-            c_in,
-            c_out,
-            slope,
-            result.data_ptr(),
-            _address(made_background),
-            torch.get_num_threads(),
+    def leaky_relu_backward(self, grad: Tensor, values: Tensor, slope: float) -> Tensor:  # noqa: D102
+        # not torch's: its threads would wait, spinning, beside ours
+        grad, values = _ready(grad, values)
+        result = torch.empty_like(grad)
+        _KERNELS[grad.dtype]["leaky_relu_backward"](
+            grad.data_ptr(), values.data_ptr(), slope, grad.numel(), result.data_ptr(), torch.get_num_threads()
         )
         return result
 
@@ -273,15 +252,6 @@ class NativeEngine(Engine):
             torch.get_num_threads(),
         )
         return features, background
-
-
-def _leaky_relu_backward(grad: Tensor, values: Tensor, slope: float) -> Tensor:
-    """Of tensors that :func:`_ready` has seen. Not torch's: its threads would wait, spinning, beside ours."""
-    result = torch.empty_like(grad)
-    _KERNELS[grad.dtype]["leaky_relu_backward"](
-        grad.data_ptr(), values.data_ptr(), slope, grad.numel(), result.data_ptr(), torch.get_num_threads()
-    )
-    return result
 
 
 def _address(tensor: Tensor | None) -> int:

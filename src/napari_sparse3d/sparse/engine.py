@@ -141,10 +141,7 @@ class Engine(ABC):
 
         ``made``: what the forward pass gave; values and background are looked at where there is an activation.
         """
-        if slope != 1:
-            grad = _leaky_relu_backward(grad, made.values, slope)
-            if grad_background is not None and made.background is not None:
-                grad_background = _leaky_relu_backward(grad_background, made.background, slope)
+        grad, grad_background = self._before_activation(grad, grad_background, made, slope)
         if made.rows is not None:
             grad, of_pool = self.max_pool_backward(grad, made.rows, pool_plan)
             if background is not None:
@@ -158,6 +155,20 @@ class Engine(ABC):
         if of_background is not None:
             of_background = of_background + (weight.sum((1, 2, 3)) * share[:, None]).sum(0)
         return of_input, of_weight, of_bias + grad_background, of_background
+
+    def leaky_relu_backward(self, grad: Tensor, values: Tensor, slope: float) -> Tensor:
+        """Gradient before a leaky ReLU of this slope, at least 0, from the one after it and the values that it gave."""
+        result: Tensor = torch.ops.aten.leaky_relu_backward(grad, values, slope, True)
+        return result
+
+    def _before_activation(
+        self, grad: Tensor, grad_background: Tensor | None, made: Fused, slope: float
+    ) -> tuple[Tensor, Tensor | None]:
+        if slope == 1:
+            return grad, grad_background
+        if grad_background is not None and made.background is not None:
+            grad_background = self.leaky_relu_backward(grad_background, made.background, slope)
+        return self.leaky_relu_backward(grad, made.values, slope), grad_background
 
 
 class Fused(NamedTuple):
@@ -176,11 +187,6 @@ def _background(weight: Tensor, bias: Tensor | None, background: Tensor) -> Tens
     # not a matrix product, which autocast would round
     made = (weight.sum((1, 2, 3)) * background).sum(1)
     return made if bias is None else made + bias
-
-
-def _leaky_relu_backward(grad: Tensor, values: Tensor, slope: float) -> Tensor:
-    result: Tensor = torch.ops.aten.leaky_relu_backward(grad, values, slope, True)
-    return result
 
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])

@@ -13,6 +13,7 @@ from torch.utils import _pytree
 from napari_sparse3d.errors import InputError
 from napari_sparse3d.sparse.engine import engine, engine_name
 from napari_sparse3d.sparse.window import Triple, triple
+from napari_sparse3d.voxels.field import offset_within
 from napari_sparse3d.voxels.voxel_set import VoxelSet
 
 
@@ -119,12 +120,7 @@ class SparseTensor:
                 raise InputError(
                     f"voxel sets of one batch must share a grid, got {shape} and {one.shape}; give a field"
                 )
-            offset = [(outer - inner) // 2 for outer, inner in zip(shape, one.shape, strict=True)]
-            if min(offset) < 0:
-                raise InputError(
-                    f"a voxel set of {one.shape} does not fit into the network's field of {shape}; "
-                    "resample it to fewer voxels in its recipe"
-                )
+            offset = (0, 0, 0) if field is None else offset_within(one.shape, field)
             placed = torch.empty((len(one.indices), 4), dtype=torch.int32)
             placed[:, 0] = number
             placed[:, 1:] = torch.from_numpy(one.indices) + torch.tensor(offset, dtype=torch.int32)

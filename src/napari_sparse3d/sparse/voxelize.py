@@ -26,7 +26,7 @@ from napari_sparse3d.sparse.tensor import SparseTensor
 from napari_sparse3d.sparse.window import Triple
 from napari_sparse3d.volume import Volume
 from napari_sparse3d.voxels.features import intensity_scale
-from napari_sparse3d.voxels.field import centre_offset
+from napari_sparse3d.voxels.field import offset_within
 from napari_sparse3d.voxels.from_volume import say_not_finite, voxelize
 from napari_sparse3d.voxels.recipe import (
     PRESETS,
@@ -179,12 +179,7 @@ def batch_in_field(sets: Sequence[TensorVoxels], field: int) -> SparseTensor:
         raise InputError("a batch needs at least one voxel set, got none")
     placed = []
     for number, one in enumerate(sets):
-        offset = centre_offset(one.shape, field)
-        if min(offset) < 0:
-            raise InputError(
-                f"a voxel set of {one.shape} does not fit into the network's field of {(field,) * 3}; "
-                "resample it to fewer voxels in its recipe"
-            )
+        offset = offset_within(one.shape, field)
         columns = [torch.full_like(one.indices[:, 0], number)]
         columns += [one.indices[:, axis] + offset[axis] for axis in range(3)]
         placed.append(torch.stack(columns, 1))
