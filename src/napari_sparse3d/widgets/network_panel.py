@@ -52,7 +52,7 @@ class NetworkPanel(Panel):
         self.ran: Run | None = None
         self._infos: dict[str, ModelInfo] = {}
         self._sites: Sites | None = None
-        self._untouched = tuple(napari_viewer.camera.angles)  # nobody has turned the camera yet
+        self._untouched = tuple(self.viewer.camera.angles)  # nobody has turned the camera yet
         self.running = Work(self, interrupt=self.workbench.network_child.stop)
         self.viewing = Work(self)
         self.attributing = Work(self, interrupt=self.workbench.network_child.stop)
@@ -69,7 +69,7 @@ class NetworkPanel(Panel):
         self.listing.finished.connect(self._listed)
         self.listing.failed.connect(self.fail)
         self.saving.finished.connect(lambda text: self.say(text))
-        events = napari_viewer.layers.events
+        events = self.viewer.layers.events
         for event in (events.inserted, events.removed):
             event.connect(self._layers_changed)
         self.workbench.voxels_changed.connect(self._voxels_made)

@@ -70,7 +70,7 @@ class VoxelsPanel(Panel):
     def __init__(self, napari_viewer: Viewer) -> None:
         super().__init__(napari_viewer)
         self.workbench.enter(self)
-        self.slice_preview = SlicePreview(napari_viewer)
+        self.slice_preview = SlicePreview(self.viewer)
         self._ready: Ready | None = None
         self._settle = later(_SETTLE_MS, self, partial(self._make, wanted=False))
         # napari is still taking the volume away when it says so
@@ -86,12 +86,12 @@ class VoxelsPanel(Panel):
         self.counting.failed.connect(self.fail)
         self.costing.finished.connect(self._show_cost)
         self.costing.failed.connect(self._no_cost)
-        events = napari_viewer.layers.events
+        events = self.viewer.layers.events
         for event in (events.inserted, events.removed):
             event.connect(self._layers_changed)
-        napari_viewer.dims.events.current_step.connect(self._slice_changed)
-        napari_viewer.dims.events.order.connect(self._slice_changed)
-        napari_viewer.dims.events.ndisplay.connect(self._slice_changed)
+        self.viewer.dims.events.current_step.connect(self._slice_changed)
+        self.viewer.dims.events.order.connect(self._slice_changed)
+        self.viewer.dims.events.ndisplay.connect(self._slice_changed)
         self.workbench.model_changed.connect(self._model_changed)
         self._layers_changed()
         # what takes seconds to import is imported while the user is still looking around: torch in the process that

@@ -37,6 +37,7 @@ class Workbench(QObject):
     @classmethod
     def of(cls, viewer: Viewer) -> Workbench:
         """The viewer's workbench, made on first use."""
+        viewer = real_viewer(viewer)
         key = id(viewer)
         if key not in _workbenches:
             _workbenches[key] = cls()
@@ -76,6 +77,12 @@ class Workbench(QObject):
         self._panels -= 1
         if self._panels == 0:
             self.close()
+
+
+def real_viewer(viewer: Viewer) -> Viewer:
+    """The viewer itself: napari hands each dock widget a proxy of its own, and no two of them are the same object."""
+    wrapped: Viewer = getattr(viewer, "__wrapped__", viewer)
+    return wrapped
 
 
 _workbenches: dict[int, Workbench] = {}

@@ -25,7 +25,7 @@ from qtpy.QtWidgets import (
 from napari_sparse3d.widgets.toolbox.faults import Fault
 from napari_sparse3d.widgets.toolbox.theme import Colours, colours
 from napari_sparse3d.widgets.toolbox.work import Step, Work
-from napari_sparse3d.widgets.workbench import Workbench
+from napari_sparse3d.widgets.workbench import Workbench, real_viewer
 
 SPACE = 8
 """Pixels between things."""
@@ -43,7 +43,7 @@ class Panel(QWidget):
 
     def __init__(self, viewer: Viewer) -> None:
         super().__init__()
-        self.viewer = viewer
+        self.viewer = viewer = real_viewer(viewer)
         self.workbench = Workbench.of(viewer)
         self._working: Work | None = None
         self._fault: Fault | None = None

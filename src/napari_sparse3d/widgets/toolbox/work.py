@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from napari.qt.threading import GeneratorWorker, create_worker
-from qtpy.QtCore import QObject, Signal  # type: ignore[attr-defined]
+from qtpy.QtCore import QObject, QThreadPool, Signal  # type: ignore[attr-defined]
 
 from napari_sparse3d.widgets.toolbox.faults import Fault, fault_of
 
@@ -128,11 +128,20 @@ class _ClosingWorker(GeneratorWorker):  # type: ignore[misc]  # napari gives its
     """Closes its generator in its own thread as soon as it is told to quit, so that the job can clean up at once."""
 
     def work(self) -> Any:
-        """Run, then close."""
+        """Run, then close.
+
+        Meanwhile the pool may start one more thread: it has as many as there are processor cores, and most of our jobs
+        wait for a child process. A map that is held, or a cohort being embedded, must not keep all others waiting.
+        """
+        pool = QThreadPool.globalInstance()
+        if pool is not None:
+            pool.releaseThread()
         try:
             return super().work()
         finally:
             self._gen.close()
+            if pool is not None:
+                pool.reserveThread()
 
 
 def _guarded(job: Job) -> Generator[Any, None, Any]:
