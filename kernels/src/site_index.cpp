@@ -305,7 +305,7 @@ Plan make_plan(Sites in, Sites out, const Geometry& geometry) {
 void write_neighbours(const Plan& plan, std::int32_t* rows, int threads) {
     const SiteView in = plan.in->view(), out = plan.out->view();
     const Window window = window_of(plan.geometry);
-    constexpr int kRows = 256;
+    constexpr int kRows = 4096;
     const WorkerScratch scratch(kernels().neighbours_scratch(out, window, kRows), threads);
     parallel_for((std::int64_t(out.n_sites) + kRows - 1) / kRows, threads, [&](std::int64_t tile, int worker) {
         kernels().neighbours_tile(in, out, window, kRows, tile, rows, scratch.of(worker));

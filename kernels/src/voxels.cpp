@@ -1,11 +1,13 @@
 #include <algorithm>
 #include <atomic>
 #include <cmath>
+#include <cstring>
 #include <limits>
 #include <memory>
 #include <type_traits>
 
 #include "isa.h"
+#include "pages.h"
 #include "sparse3d/sparse3d.h"
 #include "threads.h"
 
@@ -79,6 +81,11 @@ std::int64_t count_voxels(const VolumeView<T>& volume, double low, double high, 
     return count;
 }
 
+// Voxels are gathered in the cache before they go to their place, which is written once and whole lines at a time.
+constexpr std::int64_t kGathered = 4096;
+// Results of more bytes would not stay in the caches, so they go past them.
+constexpr std::int64_t kLarge = 1 << 25;
+
 template <class T>
 std::int64_t find_voxels(const VolumeView<T>& volume, double low, double high, std::int64_t capacity, std::int32_t* indices,
                          float* values, std::uint64_t* bitmap, int threads) {
@@ -90,22 +97,43 @@ std::int64_t find_voxels(const VolumeView<T>& volume, double low, double high, s
     // the one waited for is always under way.
     const std::unique_ptr<std::atomic<std::int64_t>[]> first(new std::atomic<std::int64_t>[std::size_t(tasks) + 1]);
     for (std::int64_t t = 0; t <= tasks; ++t) first[std::size_t(t)].store(t == 0 ? 0 : -1, std::memory_order_relaxed);
-    const WorkerScratch scratch(std::size_t(per_task * words) * 8 + 64, threads);
+    const bool large = capacity * 16 > kLarge;
+    const auto copy = [&](const void* from, std::int64_t bytes, void* to) {
+        if (large)
+            kernels().copy_past_caches(from, bytes, to);
+        else
+            std::memcpy(to, from, std::size_t(bytes));
+    };
+    const std::int64_t cells = words * 64 + 16, gathered_rows = kGathered + cells;
+    const WorkerScratch scratch(std::size_t(per_task * words) * 8 + std::size_t(cells + 4 * gathered_rows) * 4, threads);
     parallel_for(tasks, threads, [&](std::int64_t task, int worker) {
         const std::int64_t begin = task * per_task, end = std::min(lines, begin + per_task);
-        std::uint64_t* bits = bitmap != nullptr ? bitmap + begin * words : static_cast<std::uint64_t*>(scratch.of(worker));
+        std::uint64_t* const own_bits = static_cast<std::uint64_t*>(scratch.of(worker));
+        std::int32_t* const positions = reinterpret_cast<std::int32_t*>(own_bits + per_task * words);
+        std::int32_t* const some_indices = positions + cells;
+        float* const some_values = reinterpret_cast<float*>(some_indices + 3 * gathered_rows);
+        std::uint64_t* bits = bitmap != nullptr ? bitmap + begin * words : own_bits;
         std::int64_t count = 0;
         for (std::int64_t line = begin; line < end; ++line)
             count += k.bits(line_at(volume, line), volume.strides[2], int(volume.shape[2]), range, bits + (line - begin) * words);
         std::int64_t row;
         for (int turn = 0; (row = first[std::size_t(task)].load(std::memory_order_acquire)) < 0; ++turn) relax(turn);
         first[std::size_t(task) + 1].store(row + count, std::memory_order_release);
-        if (row + count > capacity) return;
-        const std::int64_t last = row + count;
-        for (std::int64_t line = begin; line < end && row < last; ++line) {
+        if (row + count > capacity || count == 0) return;
+        if (large && threads > 1) {
+            make_pages_ahead(indices, row * 12, (row + count) * 12, capacity * 12);
+            make_pages_ahead(values, row * 4, (row + count) * 4, capacity * 4);
+        }
+        std::int64_t gathered = 0;
+        for (std::int64_t line = begin; line < end; ++line) {
             const std::int64_t z = line / volume.shape[1];
-            row += k.voxels(line_at(volume, line), volume.strides[2], int(volume.shape[2]), bits + (line - begin) * words, int(z),
-                            int(line - z * volume.shape[1]), last - row, indices + row * 3, values + row);
+            gathered += k.voxels(line_at(volume, line), volume.strides[2], int(volume.shape[2]), bits + (line - begin) * words, int(z),
+                                 int(line - z * volume.shape[1]), positions, some_indices + gathered * 3, some_values + gathered);
+            if (gathered < kGathered && line + 1 < end) continue;
+            copy(some_indices, gathered * 12, indices + row * 3);
+            copy(some_values, gathered * 4, values + row);
+            row += gathered;
+            gathered = 0;
         }
     });
     return first[std::size_t(tasks)];

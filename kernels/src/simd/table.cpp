@@ -24,7 +24,8 @@ void winograd_weights_back(int, const float*, int64_t, int64_t, int64_t, int, in
 template <class T>
 int64_t voxel_bits(const T*, int64_t, int, VoxelRange<T>, uint64_t*);
 template <class T>
-int64_t voxels_of_line(const T*, int64_t, int, const uint64_t*, int, int, int64_t, int32_t*, float*);
+int64_t voxels_of_line(const T*, int64_t, int, const uint64_t*, int, int, int32_t*, int32_t*, float*);
+void copy_past_caches(const void*, int64_t, void*);
 template <class T>
 size_t convolution_scratch(const ConvolutionTask<T>&);
 template <class T>
@@ -99,6 +100,7 @@ const Kernels S3D_JOIN(kernels_, S3D_ISA) = {
     S3D_ISA::count_pairs,      S3D_ISA::add_missing_rows, S3D_ISA::winograd_scratch,
     S3D_ISA::winograd_convolution, S3D_ISA::winograd_weight_gradient, S3D_ISA::winograd_weights,
     S3D_ISA::winograd_weights_back,
+    S3D_ISA::copy_past_caches,
     {S3D_ISA::voxel_bits<uint8_t>, S3D_ISA::voxels_of_line<uint8_t>},
     {S3D_ISA::voxel_bits<int16_t>, S3D_ISA::voxels_of_line<int16_t>},
     {S3D_ISA::voxel_bits<uint16_t>, S3D_ISA::voxels_of_line<uint16_t>},

@@ -142,7 +142,7 @@ template <class T>
 struct VoxelKernels {
     // bits of n voxels that lie `stride` bytes apart; returns how many are set
     int64_t (*bits)(const T* line, int64_t stride, int n, VoxelRange<T> range, uint64_t* bits);
-    int64_t (*voxels)(const T* line, int64_t stride, int n, const uint64_t* bits, int z, int y, int64_t room, int32_t* indices, float* values);
+    int64_t (*voxels)(const T* line, int64_t stride, int n, const uint64_t* bits, int z, int y, int32_t* positions, int32_t* indices, float* values);
 };
 
 struct Kernels {
@@ -172,6 +172,7 @@ struct Kernels {
     void (*winograd_weights)(int window, const float* const* offset, float* transformed, int64_t each, int64_t first, int64_t last);
     void (*winograd_weights_back)(int window, const float* sums, int64_t each, int64_t chunks, int64_t chunk_stride, int o, int c_in,
                                   float* weight);
+    void (*copy_past_caches)(const void* source, int64_t bytes, void* result);
     VoxelKernels<uint8_t> u8;
     VoxelKernels<int16_t> i16;
     VoxelKernels<uint16_t> u16;

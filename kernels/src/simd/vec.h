@@ -70,6 +70,7 @@ S3D_INLINE Vec<T> leaky(Vec<T> v, T slope) {
 }
 
 S3D_INLINE int min(int a, int b) { return a < b ? a : b; }
+S3D_INLINE int64_t min(int64_t a, int64_t b) { return a < b ? a : b; }
 S3D_INLINE int popcount(uint64_t bits) { return __builtin_popcountll(bits); }
 S3D_INLINE int lowest(uint64_t bits) { return __builtin_ctzll(bits); }
 S3D_INLINE uint64_t below(int position) { return (uint64_t(1) << position) - 1; }  // position < 64

@@ -83,11 +83,48 @@ S3D_INLINE const T& voxel(const T* line, int64_t stride, int64_t x) {
 }
 
 #if defined(__AVX512F__)
+// Three vectors of z y x z y x ...: where y and x stand, and which x it is.
+constexpr __mmask16 kIsY[3] = {0x2492, 0x9249, 0x4924}, kIsX[3] = {0x4924, 0x2492, 0x9249};
+alignas(64) constexpr int32_t kWhichX[3][16] = {{0, 0, 0, 1, 1, 1, 2, 2, 2, 3, 3, 3, 4, 4, 4, 5},
+                                                {5, 5, 6, 6, 6, 7, 7, 7, 8, 8, 8, 9, 9, 9, 10, 10},
+                                                {10, 11, 11, 11, 12, 12, 12, 13, 13, 13, 14, 14, 14, 15, 15, 15}};
+#endif
+
+// Lowest set bit; of no bits, any number.
+S3D_INLINE int lowest_if_any(uint64_t bits) {
+#if defined(__BMI__)
+    return int(_tzcnt_u64(bits));
+#else
+    return lowest(bits | uint64_t(1) << 63);
+#endif
+}
+
+// x of the set bits of a word that holds `found`, of which the first eight are written at once whether they are there or not:
+// how many there are cannot be foreseen, that there are not more than eight mostly can.
+S3D_INLINE void positions_of(uint64_t bits, int found, int x, int32_t* positions) {
+    for (int i = 0; i < found; i += 8)
+        for (int j = 0; j < 8; ++j, bits &= bits - 1) positions[i + j] = x + lowest_if_any(bits);
+}
+
+#if defined(__AVX512F__)
 // (the forms with a full mask: GCC 12 warns of the others)
 S3D_INLINE __m512 as_floats(const uint8_t* v) { return _mm512_maskz_cvtepi32_ps(0xffff, _mm512_maskz_cvtepu8_epi32(0xffff, _mm_loadu_si128(reinterpret_cast<const __m128i*>(v)))); }
 S3D_INLINE __m512 as_floats(const int16_t* v) { return _mm512_maskz_cvtepi32_ps(0xffff, _mm512_maskz_cvtepi16_epi32(0xffff, _mm256_loadu_si256(reinterpret_cast<const __m256i*>(v)))); }
 S3D_INLINE __m512 as_floats(const uint16_t* v) { return _mm512_maskz_cvtepi32_ps(0xffff, _mm512_maskz_cvtepu16_epi32(0xffff, _mm256_loadu_si256(reinterpret_cast<const __m256i*>(v)))); }
 S3D_INLINE __m512 as_floats(const float* v) { return _mm512_loadu_ps(v); }
+
+// x and values of the set bits of a word, for many.
+template <class T>
+S3D_INLINE void draw_together(const T* cells, uint64_t bits, int x, int32_t* positions, float* values) {
+    const __m512i lane = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+    for (int i = 0; i < 64; i += 16) {
+        const __mmask16 part = __mmask16(bits >> i);
+        _mm512_storeu_si512(positions, _mm512_maskz_compress_epi32(part, _mm512_add_epi32(_mm512_set1_epi32(x + i), lane)));
+        _mm512_storeu_ps(values, _mm512_maskz_compress_ps(part, as_floats(cells + i)));
+        positions += popcount(part);
+        values += popcount(part);
+    }
+}
 #endif
 
 }  // namespace
@@ -113,59 +150,74 @@ int64_t voxel_bits(const T* line, int64_t stride, int n, VoxelRange<T> range, ui
     return count;
 }
 
-// indices (rows, 3) [z, y, x] and values (rows) of the line's set bits; not more than `room` rows may be touched, though
-// fewer are written.
+// indices (rows, 3) [z, y, x] and values (rows) of the line's set bits; 16 rows more than there are may be written.
+// positions: room for all cells of the line's words, and 16 more.
 template <class T>
-int64_t voxels_of_line(const T* line, int64_t stride, int n, const uint64_t* bits, int z, int y, int64_t room, int32_t* indices, float* values) {
-    int64_t row = 0;
-    (void)room;
-#if defined(__AVX512F__)
-    // three vectors of z y x z y x ...: where x stands, which x it is, and z or y elsewhere
-    alignas(64) int32_t which[3][16], other[3][16];
-    __mmask16 is_x[3];
-    for (int v = 0; v < 3; ++v) {
-        is_x[v] = 0;
-        for (int i = 0; i < 16; ++i) {
-            const int at = v * 16 + i;
-            which[v][i] = at / 3;
-            other[v][i] = at % 3 == 0 ? z : y;
-            if (at % 3 == 2) is_x[v] = __mmask16(is_x[v] | 1u << i);
-        }
-    }
-    const __m512i lane = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
-#endif
+int64_t voxels_of_line(const T* line, int64_t stride, int n, const uint64_t* bits, int z, int y, int32_t* positions, int32_t* indices, float* values) {
+    int count = 0, valued = 0;
+    const auto value_them = [&] {
+        if (stride == int64_t(sizeof(T)))
+            for (; valued < count; ++valued) values[valued] = float(line[positions[valued]]);
+        else
+            for (; valued < count; ++valued) values[valued] = float(voxel(line, stride, positions[valued]));
+    };
     for (int x = 0; x < n; x += 64) {
-        uint64_t rest = bits[x >> 6];
+        const uint64_t word = bits[x >> 6];
+        const int found = popcount(word);
 #if defined(__AVX512F__)
-        // whole vectors are stored, so a word's last vector must still end within the room
-        if (stride == int64_t(sizeof(T)) && x + 64 <= n && popcount(rest) > 8 && room - row >= popcount(rest) + 16) {
-            for (int i = 0; i < 64; i += 16, rest >>= 16) {
-                const __mmask16 part = __mmask16(rest);
-                if (part == 0) continue;
-                const __m512i xs = _mm512_maskz_compress_epi32(part, _mm512_add_epi32(_mm512_set1_epi32(x + i), lane));
-                for (int v = 0; v < 3; ++v)
-                    _mm512_storeu_si512(indices + row * 3 + v * 16,
-                                        _mm512_mask_permutexvar_epi32(_mm512_load_si512(other[v]), is_x[v], _mm512_load_si512(which[v]), xs));
-                _mm512_storeu_ps(values + row, _mm512_maskz_compress_ps(part, as_floats(line + x + i)));
-                row += popcount(part);
-            }
+        if (found > 8 && stride == int64_t(sizeof(T)) && x + 64 <= n) {
+            value_them();
+            draw_together(line + x, word, x, positions + count, values + count);
+            valued = count += found;
             continue;
         }
 #endif
-        for (; rest != 0; rest &= rest - 1, ++row) {
-            const int at = x + lowest(rest);
-            indices[row * 3] = z;
-            indices[row * 3 + 1] = y;
-            indices[row * 3 + 2] = at;
-            values[row] = float(voxel(line, stride, at));
+        positions_of(word, found, x, positions + count);
+        count += found;
+    }
+    value_them();
+#if defined(__AVX512F__)
+    for (int i = 0; i < count; i += 16) {
+        const __m512i x = _mm512_loadu_si512(positions + i);
+        for (int v = 0; v < 3; ++v) {
+            const __m512i zy = _mm512_mask_blend_epi32(kIsY[v], _mm512_set1_epi32(z), _mm512_set1_epi32(y));
+            _mm512_storeu_si512(indices + i * 3 + v * 16, _mm512_mask_permutexvar_epi32(zy, kIsX[v], _mm512_load_si512(kWhichX[v]), x));
         }
     }
-    return row;
+#else
+    for (int i = 0; i < count; ++i) {
+        indices[i * 3] = z;
+        indices[i * 3 + 1] = y;
+        indices[i * 3 + 2] = positions[i];
+    }
+#endif
+    return count;
+}
+
+void copy_past_caches(const void* source, int64_t bytes, void* result) {
+    const char* from = static_cast<const char*>(source);
+    char* to = static_cast<char*>(result);
+#if defined(__AVX512F__)
+    const int64_t head = min(int64_t(-reinterpret_cast<uintptr_t>(to) & 63), bytes);
+    const auto some = [&](int64_t count) {
+        const __mmask64 mask = (uint64_t(1) << count) - 1;
+        _mm512_mask_storeu_epi8(to, mask, _mm512_maskz_loadu_epi8(mask, from));
+        from += count;
+        to += count;
+        bytes -= count;
+    };
+    some(head);
+    for (; bytes >= 64; bytes -= 64, from += 64, to += 64) _mm512_stream_si512(reinterpret_cast<__m512i*>(to), _mm512_loadu_si512(from));
+    some(bytes);
+    _mm_sfence();
+#else
+    __builtin_memcpy(to, from, size_t(bytes));
+#endif
 }
 
 #define S3D_INSTANTIATE(T)                                                                    \
     template int64_t voxel_bits<T>(const T*, int64_t, int, VoxelRange<T>, uint64_t*);         \
-    template int64_t voxels_of_line<T>(const T*, int64_t, int, const uint64_t*, int, int, int64_t, int32_t*, float*);
+    template int64_t voxels_of_line<T>(const T*, int64_t, int, const uint64_t*, int, int, int32_t*, int32_t*, float*);
 S3D_INSTANTIATE(uint8_t)
 S3D_INSTANTIATE(int16_t)
 S3D_INSTANTIATE(uint16_t)
