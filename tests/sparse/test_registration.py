@@ -1,6 +1,8 @@
 """The operators as torch sees them: autograd, tracing, compiling, exporting; and the plans behind them."""
 
+import copy
 import gc
+import pickle
 import weakref
 
 import pytest
@@ -10,6 +12,7 @@ from cases import CASES, scattered
 from napari_sparse3d import sparse as sp
 from napari_sparse3d.sparse import SparseTensor, operators, plans, use_engine
 from napari_sparse3d.sparse.engine import Engine, engine
+from napari_sparse3d.sparse.kept import kept
 from napari_sparse3d.sparse.window import Geometry, Window
 
 OPERATORS = torch.ops.sparse3d
@@ -212,5 +215,24 @@ def test_layers_share_plans_and_backward_shares_them_with_forward():
     x = tensor()
     layers = sp.SparseSequential(sp.SubMConv3d(2, 4, 3), sp.SubMConv3d(4, 4, 3), sp.SubMConv3d(4, 2, 3))
     layers(x).features.sum().backward()
-    kept = plans.kept(x.indices)
-    assert len(kept) == 1
+    assert sum(isinstance(key, tuple) for key in kept(x.indices)) == 1  # beside the engine's index
+
+
+def test_what_was_made_from_a_tensor_does_not_travel_with_it():
+    x = tensor()
+    sp.SparseSequential(sp.SubMConv3d(2, 4, 3), sp.SparseConv3d(4, 2, 2))(x)
+    assert kept(x.indices)
+    for copied in (copy.deepcopy(x.indices), pickle.loads(pickle.dumps(x.indices))):
+        assert torch.equal(copied, x.indices)
+        assert not kept(copied)
+
+
+def test_what_was_made_goes_with_the_tensor():
+    indices = tensor().indices.clone()
+    made = kept(indices)
+    made["own"] = torch.zeros(1)
+    assert kept(indices) is made
+    gone = weakref.ref(made["own"])
+    del made, indices
+    gc.collect()
+    assert gone() is None

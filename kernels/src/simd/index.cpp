@@ -108,7 +108,19 @@ void mark_sites(const SiteView& in, const Window& w, const SiteView& out, uint64
 }
 
 void summarize(const uint64_t* grid, int64_t n, uint64_t* top) {
-    for (int64_t i = 0; i < n; ++i) top[i >> 6] |= uint64_t(grid[i] != 0) << (i & 63);
+    for (int64_t i = 0; i < n; i += 64, ++top) {
+        const int64_t count = min(n - i, int64_t(64));
+        uint64_t held = 0;
+        int64_t j = 0;
+#if defined(__AVX512F__)
+        for (; j + 8 <= count; j += 8) {
+            const __m512i words = _mm512_loadu_si512(grid + i + j);
+            held |= uint64_t(_mm512_test_epi64_mask(words, words)) << j;
+        }
+#endif
+        for (; j < count; ++j) held |= uint64_t(grid[i + j] != 0) << j;
+        *top = held;
+    }
 }
 
 void rank_top(const uint64_t* top, int64_t n, uint32_t* rank) {

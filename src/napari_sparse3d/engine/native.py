@@ -14,8 +14,10 @@ from torch import Tensor
 from napari_sparse3d import _kernels
 from napari_sparse3d.errors import EngineError
 from napari_sparse3d.sparse.engine import Engine, Fused
+from napari_sparse3d.sparse.kept import kept, version
 from napari_sparse3d.sparse.window import Geometry, Triple
 
+_INDEX = "native index"  # under which a tensor's is kept
 _NO_ACTIVATION = 1.0  # as the slope of a leaky ReLU
 _SUFFIX = {torch.float32: "f32", torch.float64: "f64"}
 _KERNELS = {
@@ -271,14 +273,10 @@ def _ready(features: Tensor, *others: Tensor | None) -> tuple[Any, ...]:
     return tuple(None if tensor is None else tensor.contiguous() for tensor in (features, *others))
 
 
-# The index of a site set is kept on its tensor, so that it lives exactly as long, and every layer that meets the same
-# tensor finds it. Writing to the tensor changes its version, and the index is made again.
-_ATTRIBUTE = "_napari_sparse3d_index"
-
-
+# Every layer that meets the same tensor finds its index.
 def _index(indices: Tensor, batch_size: int, shape: Triple) -> Any:
-    key = (_version(indices), batch_size, shape)
-    held = getattr(indices, _ATTRIBUTE, None)
+    held = kept(indices).get(_INDEX)
+    key = (version(indices), batch_size, shape)
     if held is not None and held[0] == key:
         return held[1]
     if indices.dtype != torch.int32 or indices.ndim != 2 or indices.shape[1] != 4 or indices.device.type != "cpu":
@@ -293,8 +291,4 @@ def _index(indices: Tensor, batch_size: int, shape: Triple) -> Any:
 
 
 def _remember(indices: Tensor, index: Any, batch_size: int, shape: Triple) -> None:
-    setattr(indices, _ATTRIBUTE, ((_version(indices), batch_size, shape), index))
-
-
-def _version(tensor: Tensor) -> int:
-    return 0 if tensor.is_inference() else tensor._version
+    kept(indices)[_INDEX] = (version(indices), batch_size, shape), index

@@ -1,7 +1,7 @@
 """Output sites and plans are made once per geometry and live exactly as long as the indices they start from.
 
-They are kept on the index tensor itself: layers that share sites share plans, forward and backward share plans, and
-nothing is left when the input goes.
+They are kept for the index tensor (see :mod:`kept`): layers that share sites share plans, forward and backward share
+plans, and nothing is left when the input goes.
 """
 
 from __future__ import annotations
@@ -13,9 +13,8 @@ from weakref import ref
 from torch import Tensor
 
 from napari_sparse3d.sparse.engine import Engine
+from napari_sparse3d.sparse.kept import kept, version
 from napari_sparse3d.sparse.window import Geometry
-
-_ATTRIBUTE = "_napari_sparse3d_plans"
 
 
 def output_sites(engine: Engine, indices: Tensor, geometry: Geometry) -> Tensor:
@@ -32,28 +31,14 @@ def plan(engine: Engine, in_indices: Tensor, out_indices: Tensor, geometry: Geom
     made, target = _once(in_indices, key, lambda: (engine.plan(in_indices, out_indices, geometry), ref(out_indices)))
     if target() is not out_indices:  # another tensor has taken over this id
         made = engine.plan(in_indices, out_indices, geometry)
-        kept(in_indices)[key, _version(in_indices)] = made, ref(out_indices)
-    return made
-
-
-def kept(indices: Tensor) -> dict[Any, Any]:
-    """All that was made from these indices."""
-    made: dict[Any, Any] | None = getattr(indices, _ATTRIBUTE, None)
-    if made is None:
-        made = {}
-        setattr(indices, _ATTRIBUTE, made)
+        kept(in_indices)[key, version(in_indices)] = made, ref(out_indices)
     return made
 
 
 def _once(indices: Tensor, key: tuple[Any, ...], make: Callable[[], Any]) -> Any:
     made = kept(indices)
-    versioned = key, _version(indices)
+    versioned = key, version(indices)
     found = made.get(versioned)
     if found is None:
         found = made[versioned] = make()
     return found
-
-
-def _version(tensor: Tensor) -> int:
-    # a tensor written to in place holds other sites; inference tensors cannot be written to outside inference mode
-    return 0 if tensor.is_inference() else tensor._version

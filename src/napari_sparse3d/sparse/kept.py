@@ -1,0 +1,35 @@
+"""What was made from a tensor, kept for as long as the tensor lives.
+
+Not on the tensor itself: it would be copied, pickled and sent to other processes with it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+from weakref import ref
+
+from torch import Tensor
+
+_KEPT: dict[int, tuple[ref[Tensor], dict[Any, Any]]] = {}
+
+
+def kept(tensor: Tensor) -> dict[Any, Any]:
+    """The place for what is made from this tensor: the same dictionary each time, dropped with the tensor."""
+    number = id(tensor)
+    held = _KEPT.get(number)
+    if held is not None and held[0]() is tensor:
+        return held[1]
+    made: dict[Any, Any] = {}
+    _KEPT[number] = ref(tensor, lambda gone: _drop(number, gone)), made
+    return made
+
+
+def version(tensor: Tensor) -> int:
+    """Changes when the tensor is written to in place: what was made from it before is then out of date."""
+    return 0 if tensor.is_inference() else tensor._version  # inference tensors cannot be written to outside that mode
+
+
+def _drop(number: int, gone: ref[Tensor]) -> None:
+    held = _KEPT.get(number)
+    if held is not None and held[0] is gone:  # else another tensor has taken over this number
+        del _KEPT[number]
