@@ -71,6 +71,39 @@ struct LineReader {
     }
 };
 
+// The input cells, in the word opposite an output word and in the two beside it, that its outputs meet through any offset
+// along x. Few words of scattered sites have one there, and most lines need not be looked at offset by offset.
+struct Opposite {
+    uint64_t cells[3];
+};
+
+// Only for windows of stride 1 that reach less than a word along x.
+S3D_INLINE bool reaches_next_words_only(const Window& w) {
+    return w.stride[2] == 1 && w.padding[2] < 64 && (w.kernel[2] - 1) * w.dilation[2] - w.padding[2] < 64;
+}
+
+S3D_INLINE Opposite opposite(const Window& w, uint64_t out_bits) {
+    Opposite all{{0, 0, 0}};
+    for (int kx = 0; kx < w.kernel[2]; ++kx) {
+        const int reach = (kx * w.dilation[2] - w.padding[2]) * (w.transposed ? -1 : 1);
+        if (reach >= 0) {
+            all.cells[1] |= out_bits << reach;
+            if (reach > 0) all.cells[2] |= out_bits >> (64 - reach);
+        } else {
+            all.cells[1] |= out_bits >> -reach;
+            all.cells[0] |= out_bits << (64 + reach);
+        }
+    }
+    return all;
+}
+
+S3D_INLINE bool has_any(const SiteView& sites, uint32_t line_word, int word_x, const Opposite& opposite) {
+    const auto in_word = [&](int i) {
+        return opposite.cells[i] != 0 && (word_at(sites, line_word, word_x + i - 1).bits & opposite.cells[i]) != 0;
+    };
+    return in_word(1) || in_word(0) || in_word(2);
+}
+
 // The pairs of one output word (cells `out_bits` from x on, first local row `out_base`) with one input line through
 // offset kx, appended to two lists; returns how many.
 S3D_INLINE int append_pairs(LineReader& line, const Window& w, int out_x, uint64_t out_bits, int32_t out_base, int kx,
@@ -122,11 +155,13 @@ inline void find_pairs(const SiteView& in, const SiteView& out, const Window& w,
     for (int k = first_offset; k < last_offset; ++k) lists.count[k - first_offset] = 0;
     const int plane = w.kernel[1] * w.kernel[2];
     const int32_t origin = int32_t(out.base[first]);
+    const bool look_first = reaches_next_words_only(w);
     for (uint32_t slot = first; slot < last; ++slot) {
         int word_x;
         const Line at = line_of(out, out.word[slot], word_x);
         const uint64_t out_bits = out.bits[slot];
         const int32_t out_base = int32_t(out.base[slot]) - origin;
+        const Opposite cells = look_first ? opposite(w, out_bits) : Opposite{};
         for (int kz = first_offset / plane; kz * plane < last_offset; ++kz) {
             const int z = input_coordinate(w, 0, at.z, kz, in.z);
             if (z < 0) continue;
@@ -135,7 +170,9 @@ inline void find_pairs(const SiteView& in, const SiteView& out, const Window& w,
                 if (k0 + w.kernel[2] <= first_offset || k0 >= last_offset) continue;
                 const int y = input_coordinate(w, 1, at.y, ky, in.y);
                 if (y < 0) continue;
-                LineReader line{in, first_word(in, at.b, z, y), -2, {0, 0}, {0, 0}};
+                const uint32_t line_word = first_word(in, at.b, z, y);
+                if (look_first && !has_any(in, line_word, word_x, cells)) continue;
+                LineReader line{in, line_word, -2, {0, 0}, {0, 0}};
                 for (int kx = 0; kx < w.kernel[2]; ++kx) {
                     const int k = k0 + kx - first_offset;
                     if (k < 0 || k >= last_offset - first_offset) continue;
