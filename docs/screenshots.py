@@ -6,7 +6,6 @@ real scans (``SPARSE3D_DATA``, or ``../shared/data`` beside the checkout) the CT
 
 from __future__ import annotations
 
-import csv
 import os
 import sys
 import tempfile
@@ -15,16 +14,20 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT / "benchmarks"))
+
+import cases  # noqa: E402
+
 IMAGES = ROOT / "docs" / "images"
 WIDTH = 320
+"""Pixels of a panel: no text may be cut at this width."""
+N_CASES, N_TRAINED, OPEN_CASE = 120, 80, 87
 LIMIT_S = 400
 
 
 def main() -> None:
-    """Take all pictures, or those whose names are given."""
+    """Take all pictures, or those whose names are given; say each step and how long it took."""
     import napari
 
     wanted = set(sys.argv[1:])
@@ -34,12 +37,13 @@ def main() -> None:
         for take in (first_look, own_ct, cohort, training):
             if wanted and take.__name__ not in wanted:
                 continue
+            say(f"{take.__name__}: {take.__doc__}")
             viewer = napari.Viewer(show=True, show_welcome_screen=False)
             viewer.window.resize(1400, 900)
-            print(take.__name__, flush=True)
             take(viewer, Path(home))
             viewer.close()
             spin(0.2)
+    say("done")
 
 
 def first_look(viewer: Any, _home: Path) -> None:
@@ -47,43 +51,43 @@ def first_look(viewer: Any, _home: Path) -> None:
     voxels, dock = panel(viewer, "Sparse voxels")
     save(viewer, "voxels-empty")
     voxels.sample_button.click()
-    until(lambda: voxels.numbers.text() and not voxels.making.running)
+    until("the sample's numbers", lambda: voxels.numbers.text() and not voxels.making.running)
     voxels.primary.click()
-    until(lambda: made(viewer, "voxels") and "take" in voxels.cost.text())
+    until("voxels and their cost", lambda: made(viewer, "voxels") and "take" in voxels.cost.text())
     save(viewer, "voxels-head")
-    for theme in ("light", "dark"):
-        viewer.theme = theme
-        grab(dock, f"voxels-{theme}")
+    both_themes(viewer, dock, "voxels")
     dock.hide()
     network, dock = panel(viewer, "Network")
+    until("the list of models", lambda: network.model.count() > 0)
     grab(dock, "network-before")
-    until(lambda: network.model.count() > 0)
     network.primary.click()
-    until(lambda: network.ran is not None)
+    until("a run", lambda: network.ran is not None)
     network.table.selectRow(3)
-    until(lambda: any("conv2" in layer.name for layer in viewer.layers))
+    until("a layer", lambda: any("conv2" in layer.name for layer in viewer.layers))
     save(viewer, "network-layer-2d")
     network.in_3d.click()
     save(viewer, "network-layer-3d")
     network.in_3d.click()
     network.attribute_button.click()
-    until(lambda: any("drove" in layer.name for layer in viewer.layers))
+    until("an attribution", lambda: any("drove" in layer.name for layer in viewer.layers))
+    network.area.ensureWidgetVisible(network.attribute_button)
     save(viewer, "network-attribution")
-    for theme in ("light", "dark"):
-        viewer.theme = theme
-        grab(dock, f"network-{theme}")
+    network.area.verticalScrollBar().setValue(0)
+    both_themes(viewer, dock, "network")
+    tabs = network.chart.parent().parent()
+    tabs.setCurrentWidget(network.chart)
+    grab(dock, "network-chart")
 
 
-def own_ct(viewer: Any, _home: Path) -> None:
-    """A CT with a preset and the preview under the slider."""
+def own_ct(viewer: Any, home: Path) -> None:
+    """A CT with the preview under the slider, its bones in 3D, and the choice among series."""
     voxels, _ = panel(viewer, "Sparse voxels")
-    scans = Path(os.environ.get("SPARSE3D_DATA", ROOT.parent / "shared" / "data")) / "nifti" / "ct"
-    scan = scans / "ts_abdomen_pelvis_ct_3mm.nii.gz"
+    scan = cases.DATA / "nifti" / "ct" / "ts_abdomen_pelvis_ct_3mm.nii.gz"
     if scan.is_file():
         viewer.open(str(scan), plugin="napari-sparse3d")
     else:
         viewer.open_sample("napari-sparse3d", "chest_ct")
-    until(lambda: voxels.numbers.text() and not voxels.making.running)
+    until("the scan's numbers", lambda: voxels.numbers.text() and not voxels.making.running)
     form = voxels.form
     form.histogram.slider.setSliderDown(True)
     form.histogram.slider.setValue((150.0, form.histogram.histogram.high))
@@ -93,68 +97,88 @@ def own_ct(viewer: Any, _home: Path) -> None:
     form.recipe_box.setCurrentIndex(bone)
     form.recipe_box.activated.emit(bone)
     voxels.primary.click()
-    until(lambda: made(viewer, "voxels") and not voxels.making.running)
+    until("bone voxels", lambda: made(viewer, "voxels") and not voxels.making.running)
     viewer.layers[0].visible = False
     viewer.dims.ndisplay = 3
-    viewer.camera.set_view_direction(view_direction=(0.2, 1.0, 0.4), up_direction=(-1.0, 0.0, 0.0))
+    viewer.scene.camera.set_view_direction(view_direction=(0.2, 1.0, 0.4), up_direction=(-1.0, 0.0, 0.0))
     save(viewer, "voxels-ct-3d")
+    disc = cases.disc(home / "disc")
+    if disc is not None:
+        _series(voxels, disc)
+
+
+def _series(voxels: Any, disc: Path) -> None:
+    from napari_sparse3d.io import scan
+    from napari_sparse3d.widgets.series_chooser import SeriesChooser
+
+    chooser = SeriesChooser(scan(disc), voxels)
+    chooser.show()
+    until("pictures of the series", lambda: not chooser._waiting)
+    spin(0.3)
+    chooser.grab().save(str(IMAGES / "series.png"))
+    chooser.reject()
 
 
 def cohort(viewer: Any, home: Path) -> None:
     """Lung nodules (or shapes) on a map, and the ones most like one of them."""
-    table = _nodules(home)
+    table = cases.nodule_table(home / "nodules", N_CASES)
     many, dock = panel(viewer, "Cohort")
     grab(dock, "cohort-empty")
+    many.workbench.set_model("nodule")
     many.set_source(table)
     many.primary.click()
-    until(lambda: len(many._rows) >= 12)
+    until("a third of the cases", lambda: len(many._rows) >= N_CASES // 3)
     grab(dock, "cohort-embedding")
-    until(lambda: not many.embedding.running)
+    until("all cases", lambda: not many.embedding.running)
     many.by.setCurrentText("t-SNE")
     many.draw_map()
-    until(lambda: not many.mapping.running)
-    grab(dock, "cohort-map")
-    many.open_case(2)
-    until(lambda: len(viewer.layers) == 1)
+    until("t-SNE", lambda: not many.mapping.running)
+    many.open_case(OPEN_CASE)
+    until("a case opened", lambda: len(viewer.layers) == 1)
     network, other = panel(viewer, "Network")
-    until(lambda: network.model.count() > 0)
+    until("the list of models", lambda: network.model.count() > 0)
     network.primary.click()
-    until(lambda: network.ran is not None)
+    until("a run", lambda: network.ran is not None)
+    dock.hide()
+    grab(other, "network-trained")
     other.hide()
+    dock.show()
     many.find_similar()
-    until(lambda: not many.placing.running and many.map.here.data.size > 0)
-    many.open_case(many.similar.indices[1])
-    until(lambda: len(viewer.layers) == 2)
+    until("similar cases", lambda: not many.placing.running and many.map.here.data.size > 0)
+    both_themes(viewer, dock, "cohort")
+    many.open_case(many.similar.indices[0])
+    until("the nearest beside it", lambda: len(viewer.layers) == 2)
     many.area.ensureWidgetVisible(many.similar)
     save(viewer, "cohort-similar")
-    viewer.theme = "light"
-    grab(dock, "cohort-light")
-    viewer.theme = "dark"
 
 
 def training(viewer: Any, home: Path) -> None:
-    """A small network learns two kinds of shapes."""
+    """A small network learns to tell nodules (or shapes) apart; two runs are compared."""
     train, dock = panel(viewer, "Train")
     grab(dock, "train-empty")
-    train.set_data(_shapes(home))
-    train.recipe.setCurrentIndex(train.recipe.findData("shape-40"))
-    train.epochs.setValue(6)
+    train.set_data(cases.nodules_by_class(home / "classes", N_TRAINED))
+    train.epochs.setValue(8)
     train.primary.click()
-    until(lambda: len(train._epochs) >= 3 or train._fault is not None)
+    until("three epochs", lambda: len(train._epochs) >= 3 or train._fault is not None)
     grab(dock, "train-running")
-    until(lambda: train.process is None)
-    grab(dock, "train-done")
+    until("a trained model", lambda: train.process is None)
+    both_themes(viewer, dock, "train")
     train.loss.setCurrentIndex(train.loss.findData("triplet"))
+    train.epochs.setValue(5)
     train.primary.click()
-    until(lambda: train.process is None)
+    until("a second one", lambda: train.process is None)
     train.runs.heading.click()
     train.runs.table.selectAll()
     spin(0.2)
     train.area.ensureWidgetVisible(train.runs.measure)
     grab(dock, "train-runs")
-    viewer.theme = "light"
-    grab(dock, "train-light")
-    viewer.theme = "dark"
+
+
+def both_themes(viewer: Any, dock: Any, name: str) -> None:
+    """One panel in the dark and in the light theme."""
+    for theme in ("light", "dark"):
+        viewer.theme = theme
+        grab(dock, f"{name}-{theme}")
 
 
 def panel(viewer: Any, name: str) -> tuple[Any, Any]:
@@ -184,16 +208,22 @@ def grab(dock: Any, name: str) -> None:
     dock.grab().save(str(IMAGES / f"{name}.png"))
 
 
-def until(condition: Callable[[], Any]) -> None:
+def until(what: str, condition: Callable[[], Any]) -> None:
     """Let the window live until something has happened."""
     from qtpy.QtWidgets import QApplication
 
-    end = time.monotonic() + LIMIT_S
+    begun = time.monotonic()
     while not condition():
-        if time.monotonic() > end:
-            raise TimeoutError(f"this did not happen within {LIMIT_S} s: {condition.__code__}")
+        if time.monotonic() > begun + LIMIT_S:
+            raise TimeoutError(f"{what}: did not come within {LIMIT_S} s")
         QApplication.processEvents()
         time.sleep(0.01)
+    say(f"  {what}: {time.monotonic() - begun:.1f} s")
+
+
+def say(text: str) -> None:
+    """On standard error, past the progress bars of napari."""
+    print(text, file=sys.stderr, flush=True)
 
 
 def spin(seconds: float) -> None:
@@ -204,65 +234,6 @@ def spin(seconds: float) -> None:
     while time.monotonic() < end:
         QApplication.processEvents()
         time.sleep(0.01)
-
-
-def _nodules(home: Path) -> Path:
-    """A table of voxel sets: LIDC-IDRI nodules where they are at hand, otherwise balls and boxes."""
-    folder = home / "nodules"
-    folder.mkdir()
-    data = Path(os.environ.get("SPARSE3D_DATA", ROOT.parent / "shared" / "data")) / "labelled" / "lidc_nodules"
-    rows: list[tuple[str, str, str, str]] = []
-    if (data / "lidc_nodules_open.npz").is_file():
-        arrays = np.load(data / "lidc_nodules_open.npz")
-        about = list(csv.DictReader((data / "lidc_nodules_open.csv").open()))
-        picked = [i for i, row in enumerate(about) if row["label_malignant"] in "01" and int(row["n_vox_1mm"]) > 150]
-        for i in picked[:24]:
-            indices = arrays["coords"][arrays["offsets"][i] : arrays["offsets"][i + 1]].astype(np.int32)
-            label = "malignant" if about[i]["label_malignant"] == "1" else "benign"
-            rows.append((_write(folder, i, indices), label, about[i]["patient"], about[i]["split"]))
-    else:
-        for i, (label, mask) in enumerate(_random_shapes(80)):
-            rows.append((_write(folder, i, np.argwhere(mask).astype(np.int32)), label, str(i), "train"))
-    with (folder / "cases.csv").open("w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(["path", "label", "patient", "split"])
-        writer.writerows(rows)
-    return folder / "cases.csv"
-
-
-def _write(folder: Path, number: int, indices: np.ndarray[Any, Any]) -> str:
-    from napari_sparse3d.voxels import VoxelSet
-
-    order = np.lexsort((indices[:, 2], indices[:, 1], indices[:, 0]))
-    rows = np.ascontiguousarray(indices[order])
-    name = f"nodule_{number:04d}.npz"
-    VoxelSet(rows, np.ones((len(rows), 1), np.float32), (64, 64, 64), np.eye(4)).save(folder / name)
-    return name
-
-
-def _shapes(home: Path) -> Path:
-    """A folder per class: balls and boxes as NIfTI."""
-    from napari_sparse3d.io.write import write_volume
-    from napari_sparse3d.volume import Volume
-
-    folder = home / "shapes"
-    for number, (label, mask) in enumerate(_random_shapes(40)):
-        (folder / label).mkdir(parents=True, exist_ok=True)
-        write_volume(Volume(mask.astype(np.uint8), np.eye(4)), folder / label / f"case{number:02d}.nii.gz")
-    return folder
-
-
-def _random_shapes(count: int) -> list[tuple[str, np.ndarray[Any, Any]]]:
-    random = np.random.default_rng(7)
-    grid = np.stack(np.meshgrid(*[np.arange(64) - 31.5] * 3, indexing="ij"))
-    found = []
-    for number in range(count):
-        radii = random.uniform(9, 22, 3)[:, None, None, None]
-        if number % 2:
-            found.append(("ball", ((grid / radii) ** 2).sum(axis=0) < 1))
-        else:
-            found.append(("box", (np.abs(grid) < 0.8 * radii).all(axis=0)))
-    return found
 
 
 if __name__ == "__main__":

@@ -97,7 +97,42 @@ def test_a_thumbnail_has_superior_up_and_anterior_left() -> None:
     picture = thumbnail(VoxelSet(indices, np.ones((2, 1), np.float32), (10, 10, 10), np.eye(4)))
     assert picture[0, 0] == 255  # high z, high y: superior and anterior
     assert picture[-1, -1] == 255
-    assert (picture > 0).sum() == 2
+    assert picture[6:-6].max() == 0
+
+
+def test_a_thumbnail_has_no_holes_where_voxels_are_larger_than_pixels_or_smaller() -> None:
+    for n in (10, 100):
+        indices = np.argwhere(np.ones((n, n, 1))).astype(np.int32)
+        plate = VoxelSet(indices, np.ones((len(indices), 1), np.float32), (n, n, 1), np.diag([2.0, 1.0, 1.0, 1.0]))
+        picture = thumbnail(plate)
+        assert (picture[:, 12:36] > 0).all()  # twice as high as wide
+        assert picture[:, :12].max() == picture[:, 36:].max() == 0
+
+
+def test_the_case_itself_and_its_patient_are_left_out(tmp_path: Path) -> None:
+    from napari_sparse3d.cohort.same import same_case
+
+    rows = [
+        {"path": str(tmp_path / path), "series": series, "patient": patient, "status": "done", "embedding": [1.0, 0.0]}
+        for path, series, patient in [
+            ("a", 0, "p"),
+            ("a", 1, "q"),
+            ("b", None, "p"),
+            ("c", None, None),
+            ("d", None, ""),
+        ]
+    ]
+    cohort = cohort_of(rows)
+    marked = {
+        "one series of a folder": (tmp_path / "a", 0, None, [0, 2]),
+        "the whole folder": (tmp_path / "x" / ".." / "a", None, None, [0, 1, 2]),
+        "a case without a patient": (tmp_path / "c", None, None, [3]),
+        "a case from elsewhere": (tmp_path / "e", None, "q", [1]),
+        "nothing known": (None, None, None, []),
+    }
+    for path, series, patient, expected in marked.values():
+        found = same_case(cohort, path, series, patient)
+        assert [number for number, word in enumerate(found) if word] == expected
 
 
 def test_embeddings_of_two_models_are_refused() -> None:
@@ -117,8 +152,13 @@ def test_map_and_similar_on_the_command_line(folder: Path, model: Model, tmp_pat
     np.testing.assert_allclose(placed.column("x"), np.array(said["positions"])[:, 0], rtol=1e-6)
 
     path = folder / "ball" / "case1.nii.gz"
-    said = call("similar", str(path), "--table", str(table), "--model", "deepc2", "-r", "shape-40", "-k", "3", "--json")
+    asked = ("--table", str(table), "--model", "deepc2", "-r", "shape-40", "-k", "3", "--json")
+    said = call("similar", str(path), *asked)
     assert len(said["cases"]) == 3
+    assert str(path) not in [case["path"] for case in said["cases"]]
+    copy = tmp_path / "the same scan elsewhere.nii.gz"
+    copy.write_bytes(path.read_bytes())
+    said = call("similar", str(copy), *asked)
     assert said["cases"][0]["path"] == str(path)
     assert said["cases"][0]["distance"] == pytest.approx(0, abs=1e-6)
     distances = [case["distance"] for case in said["cases"]]

@@ -129,6 +129,8 @@ def test_every_layer_lies_over_the_scan(panel: Any, qtbot: Any, oblique: Volume,
 
 
 def test_channels_are_stepped_through(panel: Any, qtbot: Any, oblique: Volume, add_volume: Any) -> None:
+    from qtpy.QtCore import Qt
+
     add_volume(panel.viewer, oblique)
     run(qtbot, panel)
     panel.table.selectRow(6)
@@ -138,7 +140,7 @@ def test_channels_are_stepped_through(panel: Any, qtbot: Any, oblique: Volume, a
     at = tuple(sites.indices.T)
     np.testing.assert_allclose(layer.data[at], np.linalg.norm(sites.values, axis=1), rtol=1e-6)
     for channel in (2, 3):
-        panel._step_channel(1)
+        qtbot.keyClick(panel.channel, Qt.Key.Key_Up)
         np.testing.assert_array_equal(layer.data[at], sites.values[:, channel - 1])
         assert f"channel {channel}" in panel.sites_text.text()
 

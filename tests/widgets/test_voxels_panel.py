@@ -164,6 +164,36 @@ def test_cancel_and_double_start(panel: Any, qtbot: Any, oblique: Volume, add_vo
     assert len(ours(panel, "voxels")) == 1
 
 
+def test_the_button_does_what_it_says_while_numbers_are_reckoned(
+    panel: Any, qtbot: Any, oblique: Volume, add_volume: Any, monkeypatch: Any
+) -> None:
+    """The numbers of a changed recipe are made in the background, which must not turn the button into Cancel."""
+    from threading import Event
+
+    add_volume(panel.viewer, oblique)
+    settled(qtbot, panel)
+    gate = Event()
+    started: list[int] = []
+
+    def slow(volume: Volume, recipe: Recipe) -> VoxelSet:
+        started.append(1)
+        gate.wait(60)
+        return voxelize(volume, recipe)
+
+    monkeypatch.setattr("napari_sparse3d.widgets.voxels_panel.voxelize", slow)
+    panel.form.resample_to.setValue(50)
+    qtbot.waitUntil(lambda: bool(started), timeout=WAIT_MS)
+    assert panel.primary.text() == "Make voxel set"
+    click(qtbot, panel.primary)
+    assert panel.primary.text() == "Cancel"
+    panel.form.resample_to.setValue(45)  # the recipe changes once more: what was asked for is still wanted
+    qtbot.waitUntil(lambda: len(started) >= 3, timeout=WAIT_MS)
+    gate.set()
+    qtbot.waitUntil(lambda: len(ours(panel, "voxels")) == 1, timeout=WAIT_MS)
+    (layer,) = ours(panel, "voxels")
+    assert max(layer.data.shape) == 45
+
+
 def test_the_volume_removed_while_it_is_worked_on(panel: Any, qtbot: Any, oblique: Volume, add_volume: Any) -> None:
     scan = add_volume(panel.viewer, oblique)
     settled(qtbot, panel)

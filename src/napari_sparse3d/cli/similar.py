@@ -43,6 +43,8 @@ def similar(
 ) -> None:
     """Find the cases of a cohort that are most like a scan, by the distance of their embeddings.
 
+    Where the scan itself is in the cohort, it and the other cases of its patient are left out.
+
     Example: napari-sparse3d similar head.nii.gz --table predictions.parquet --model deepc2 -k 5
     """
     check_engine(engine, device)
@@ -50,15 +52,14 @@ def similar(
     how = network.card.recipe if recipe is None else find_recipe(recipe)
     from napari_sparse3d.analysis.neighbours import similar as nearest
     from napari_sparse3d.cohort import read_cohort
+    from napari_sparse3d.cohort.same import SAME, same_case
 
     cohort = read_cohort(table)
     with status("Reading the scan"):
         voxels = read_voxels(path, how, series=series, frame=frame, repair=repair)
     result = network.run(voxels, engine=engine, device=device)
-    groups = None if patient is None else cohort.column("patient")
-    indices, distances = nearest(
-        result.embedding[None], cohort.embeddings, k, groups=groups, query_groups=None if patient is None else [patient]
-    )
+    groups = same_case(cohort, path, series, patient)
+    indices, distances = nearest(result.embedding[None], cohort.embeddings, k, groups=groups, query_groups=[SAME])
     found = [
         {**cohort.row(int(index)), "distance": float(distance)}
         for index, distance in zip(indices[0], distances[0], strict=True)

@@ -94,10 +94,15 @@ def thumbnail(voxels: VoxelSet, side: int = THUMBNAIL) -> NDArray[np.uint8]:
     picture = np.zeros((side, side), dtype=np.float64)
     if voxels.n_active == 0:
         return picture.astype(np.uint8)
-    spacing_mm = np.linalg.norm(voxels.affine[:3, :3], axis=0)
-    zy = voxels.indices[:, :2] * spacing_mm[:2]
-    low, high = zy.min(axis=0), zy.max(axis=0)
-    span = max(float((high - low).max()), 1e-6)
-    place = ((zy - (low + high) / 2) / span * (side - 1) + (side - 1) / 2).round().astype(int)
-    np.add.at(picture, (side - 1 - place[:, 0], side - 1 - place[:, 1]), 1)
+    spacing_mm = np.linalg.norm(voxels.affine[:3, :3], axis=0)[:2]
+    low = voxels.indices[:, :2].min(axis=0)
+    n_cells = voxels.indices[:, :2].max(axis=0) - low + 1
+    size = np.maximum(1, np.round(side * n_cells * spacing_mm / (n_cells * spacing_mm).max()).astype(int))  # pixels
+    # where a voxel is larger than a pixel it fills all the pixels under it
+    n_bins = np.minimum(n_cells, size)
+    place = (voxels.indices[:, :2] - low) * n_bins // n_cells
+    counts = np.bincount(place[:, 0] * n_bins[1] + place[:, 1], minlength=int(n_bins.prod())).reshape(n_bins)
+    rows, columns = (np.arange(pixels) * bins // pixels for pixels, bins in zip(size, n_bins, strict=True))
+    top, left = (side - size) // 2
+    picture[top : top + size[0], left : left + size[1]] = counts[np.ix_(rows[::-1], columns[::-1])]
     return np.asarray(255 * np.sqrt(picture / picture.max()), dtype=np.uint8)

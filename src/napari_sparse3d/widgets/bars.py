@@ -12,6 +12,8 @@ from napari_sparse3d.widgets.toolbox.theme import Colours
 from napari_sparse3d.widgets.toolbox.words import RANDOM_WEIGHTS
 
 _ROW = 22
+_LEFT = 5
+"""Where the text of the labels above and below begins."""
 
 
 class ProbabilityBars(QWidget):
@@ -55,19 +57,22 @@ class ProbabilityBars(QWidget):
         top = 0
         if not self._trained:
             painter.setPen(QColor(look.warning))
-            painter.drawText(QRectF(0, 0, self.width(), _ROW), Qt.AlignmentFlag.AlignCenter, f"⚠ {RANDOM_WEIGHTS}")
+            said = painter.fontMetrics().elidedText(
+                f"⚠ {RANDOM_WEIGHTS}", Qt.TextElideMode.ElideRight, self.width() - _LEFT
+            )
+            painter.drawText(QRectF(_LEFT, 0, self.width() - _LEFT, _ROW), Qt.AlignmentFlag.AlignVCenter, said)
             top = _ROW
         name_width, number_width = self.width() * 0.3, 44
-        room = self.width() - name_width - number_width - 12
+        room = self.width() - _LEFT - name_width - number_width - 12
         metrics = painter.fontMetrics()
         for row, (_, name, value) in enumerate(self._rows):
             y = top + row * _ROW
             painter.setPen(QColor(look.text))
             short = metrics.elidedText(name, Qt.TextElideMode.ElideRight, int(name_width))
-            painter.drawText(QRectF(0, y, name_width, _ROW), Qt.AlignmentFlag.AlignVCenter, short)
-            painter.fillRect(QRectF(name_width + 6, y + 5, room, _ROW - 10), QColor(look.foreground))
+            painter.drawText(QRectF(_LEFT, y, name_width, _ROW), Qt.AlignmentFlag.AlignVCenter, short)
+            painter.fillRect(QRectF(_LEFT + name_width + 6, y + 5, room, _ROW - 10), QColor(look.foreground))
             fill = QColor(look.accent if self._trained else look.line)
-            painter.fillRect(QRectF(name_width + 6, y + 5, room * value, _ROW - 10), fill)
+            painter.fillRect(QRectF(_LEFT + name_width + 6, y + 5, room * value, _ROW - 10), fill)
             painter.setPen(QColor(look.text))
             where = QRectF(self.width() - number_width, y, number_width, _ROW)
             painter.drawText(where, Qt.AlignmentFlag.AlignVCenter | Qt.AlignmentFlag.AlignRight, f"{value:.2f}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,30 +12,66 @@ from napari.layers import Image, Labels, Layer
 from napari.viewer import Viewer
 from numpy.typing import NDArray
 
+from napari_sparse3d.volume import Volume
+from napari_sparse3d.voxels import NoResampling, RangeThreshold, Recipe, VoxelSet
+from napari_sparse3d.widgets.toolbox.layers import Made, Mark, from_file
+from napari_sparse3d.widgets.toolbox.preferences import preference
+from napari_sparse3d.widgets.toolbox.sources import placement
+from napari_sparse3d.widgets.voxel_layer import picture_of, put_voxels
+
+AS_SAVED = Recipe(name="as saved", resample=NoResampling(), threshold=RangeThreshold(low=1))
+"""A saved set is used as it is; by this recipe its mask would give its sites again."""
 _GAP = 0.05
 """Between the two, as a part of the scan's width."""
 _ROBUST_PERCENT = (1.0, 99.5)
 _SAMPLED = 200_000
 
 
-def read_case(path: str, series: int | None) -> Generator[Any, None, Any]:
-    """A job for a worker: one case as layer data (see ``io.layers``); a voxel set becomes its mask."""
+@dataclass(frozen=True, eq=False)
+class Case:
+    """A case that was read: layer data (see ``io.layers``), where from, and its voxels if it is a voxel set."""
+
+    data: Any
+    path: Path
+    series: int | None
+    made: Made | None = None
+
+
+def read_case(path: str, series: int | None) -> Generator[Any, None, Case]:
+    """A job for a worker: one case; a voxel set is shown by its mask, and networks get the set as it is."""
     yield "reading"
     from napari_sparse3d.io import read_sequence
     from napari_sparse3d.io.layers import layer_of
-    from napari_sparse3d.volume import Volume
-    from napari_sparse3d.voxels import VoxelSet
 
-    if path.endswith(".npz"):
-        voxels = VoxelSet.load(path)
-        return layer_of(Volume(voxels.mask().view(np.uint8), voxels.affine, "a.u.", "", Path(path).stem))
-    return layer_of(read_sequence(path, series=series))
+    if not path.endswith(".npz"):
+        return Case(layer_of(read_sequence(path, series=series)), Path(path), series)
+    voxels = VoxelSet.load(path)
+    volume = Volume(voxels.mask().view(np.uint8), voxels.affine, "a.u.", "", Path(path).stem)
+    return Case(layer_of(volume), Path(path), series, Made(voxels, AS_SAVED, volume, 0))
 
 
-def layer_from(data: Any) -> Layer:
-    """The layer of what :func:`read_case` gave."""
-    array, arguments, kind = data
-    return Labels(array, **arguments) if kind == "labels" else Image(array, **arguments)
+def layer_from(case: Case) -> Layer:
+    """The layer of what :func:`read_case` gave; it knows where it is from."""
+    array, arguments, kind = case.data
+    layer = Labels(array, **arguments) if kind == "labels" else Image(array, **arguments)
+    from_file(layer, case.path, series=case.series)
+    return layer
+
+
+def put_saved_voxels(viewer: Viewer, layer: Layer, made: Made) -> Layer:
+    """The set of a case over its mask, as one that was made here; gives back its layer."""
+    place = placement(layer, made.volume, made.voxels.affine)
+    mark = Mark("voxels", str(layer.unique_id), {"made": made})
+    picture = picture_of(made.voxels, "labels")
+    return put_voxels(
+        viewer,
+        f"{layer.name} · {made.recipe.name}",
+        picture,
+        "labels",
+        place,
+        mark,
+        float(preference("voxels.opacity")),
+    )
 
 
 def show_beside(viewer: Viewer, layer: Layer, scan: Layer | None) -> None:

@@ -16,10 +16,11 @@ from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QInputDialog, QPushButton, 
 from napari_sparse3d.analysis.maps import pca
 from napari_sparse3d.analysis.neighbours import similar
 from napari_sparse3d.analysis.palette import CLASS_COLOURS
+from napari_sparse3d.cohort.same import SAME, same_case
 from napari_sparse3d.cohort.tables import Cohort, cohort_of, read_cohort, rows_of, write_rows
 from napari_sparse3d.errors import InputError
 from napari_sparse3d.widgets import repeat
-from napari_sparse3d.widgets.beside import layer_from, read_case, show_beside
+from napari_sparse3d.widgets.beside import Case, layer_from, put_saved_voxels, read_case, show_beside
 from napari_sparse3d.widgets.case_words import case_name, hover_words, tells
 from napari_sparse3d.widgets.map_maker import MapMaker
 from napari_sparse3d.widgets.map_view import MapView
@@ -29,13 +30,15 @@ from napari_sparse3d.widgets.toolbox import words
 from napari_sparse3d.widgets.toolbox.faults import fault_of
 from napari_sparse3d.widgets.toolbox.layers import volume_layer
 from napari_sparse3d.widgets.toolbox.panel import SPACE, Panel, combo, form, small_label
-from napari_sparse3d.widgets.toolbox.sources import source_of
+from napari_sparse3d.widgets.toolbox.sources import source_of, source_path
 from napari_sparse3d.widgets.toolbox.theme import Colours
 from napari_sparse3d.widgets.toolbox.work import Step, Work
 
 METHODS = {"PCA": "pca", "t-SNE": "tsne"}
 _REDRAW_S = 2.0
 """While cases are embedded, the map is drawn anew this often."""
+_FIRST_MAP = 5
+"""With fewer cases there is nothing to see."""
 
 
 class CohortPanel(Panel):
@@ -54,6 +57,8 @@ class CohortPanel(Panel):
         self._drawn = 0.0
         self._selected: NDArray[np.int64] = np.empty(0, dtype=np.int64)
         self._distances: list[float] = []
+        self._asked = False  # who is like the open case, before there were cases
+        self._colour_chosen = ""  # by the user; until then the most telling column
         child = self.workbench.cohort_child
         self.embedding = Work(self, interrupt=child.stop)
         self.maker = MapMaker(self, self.workbench.map_child)
@@ -126,6 +131,7 @@ class CohortPanel(Panel):
         top = form()
         self.colour = combo("Which column gives the colour")
         self.colour.currentIndexChanged.connect(self._recolour)
+        self.colour.activated.connect(lambda _: setattr(self, "_colour_chosen", self.colour.currentText()))
         top.addRow("Colour", self.colour)
         layout.addLayout(top)
         chosen = QHBoxLayout()
@@ -227,7 +233,8 @@ class CohortPanel(Panel):
             wait = words.left(done, total, monotonic() - self._started)
             self.say(f"Embedding {done} of {total}{', ' if wait else ''}{wait} …")
             self._waiting = True
-        if len(self._rows) >= 5 and monotonic() - self._drawn > _REDRAW_S:  # the map grows while it is made
+        n_done = sum(each["status"] == "done" for each in self._rows)
+        if n_done >= _FIRST_MAP and monotonic() - self._drawn > _REDRAW_S:  # the map grows while it is made
             self._take(cohort_of(self._rows), final=False)
 
     def _embedded(self, rows: Sequence[dict[str, Any]]) -> None:
@@ -246,7 +253,7 @@ class CohortPanel(Panel):
     def _keep(self, rows: Sequence[dict[str, Any]]) -> Path:
         """Embeddings took their time: they are kept in the user's data folder, and named in Copy as command."""
         name = self.source.stem if self.source is not None else "cohort"
-        path = repeat.recipe_folder().parent / "cohorts" / f"{name}-{Path(self.workbench.model).stem}.parquet"
+        path = _kept_tables() / f"{name}-{Path(self.workbench.model).stem}.parquet"
         write_rows(rows, path)
         return path
 
@@ -261,6 +268,9 @@ class CohortPanel(Panel):
         self.map.set_words(partial(hover_words, cohort))
         self.draw_map(only_pca=not final)
         self._show_parts()
+        if final and self._asked:
+            self._asked = False
+            self.find_similar()
 
     # -- the map -------------------------------------------------------------------------------------------------------
 
@@ -279,7 +289,11 @@ class CohortPanel(Panel):
                 return
             self.pause.setEnabled(True)
             self.stop.setEnabled(True)
-            self.say("t-SNE: looking for neighbours …")
+            self.say(
+                "t-SNE: its process is still being started, a few seconds once in a session …"
+                if self.maker.preparing
+                else "t-SNE: looking for neighbours …"
+            )
             self.maker.start(cohort.embeddings)
 
     def _moved(self, iteration: int, positions: NDArray[np.float32]) -> None:
@@ -300,13 +314,12 @@ class CohortPanel(Panel):
         self.pause.setText("Go on" if on else "Pause")
 
     def _fill_colours(self, cohort: Cohort) -> None:
-        current = self.colour.currentText()
         names = [name for name in cohort.columns if tells(cohort.column(name))]
         first = [name for name in ("label", "prediction", "split", "probability", "n_active") if name in names]
         self.colour.blockSignals(True)
         self.colour.clear()
         self.colour.addItems([*first, *(name for name in names if name not in first)])
-        self.colour.setCurrentIndex(max(self.colour.findText(current), 0) if self.colour.count() else -1)
+        self.colour.setCurrentIndex(max(self.colour.findText(self._colour_chosen), 0) if self.colour.count() else -1)
         self.colour.blockSignals(False)
 
     def _recolour(self, _index: int = 0) -> None:
@@ -385,13 +398,36 @@ class CohortPanel(Panel):
         self.say(f"Reading {case_name(row)} …")
         self.opening.start(partial(read_case, str(row["path"]), row.get("series")), f"reading {case_name(row)}")
 
-    def _show_case(self, data: Any) -> None:
-        layer, ran = layer_from(data), self.workbench.result
+    def _show_case(self, case: Case) -> None:
+        layer, ran = layer_from(case), self.workbench.result
         scan = None if ran is None else volume_layer(self.viewer, ran.volume_id)
         show_beside(self.viewer, layer, scan)
+        if case.made is not None:
+            shown = put_saved_voxels(self.viewer, layer, case.made)
+            if scan is None:
+                self.workbench.voxels_changed.emit(shown)
         self.say(f"Opened {layer.name}{'' if scan is None else ' beside the open case; camera and contrast are one'}.")
 
     # -- who is like it ------------------------------------------------------------------------------------------------
+
+    def ask(self) -> None:
+        """List the cases like the open one: among those shown, or those embedded last by the same model, or later."""
+        if self.cohort is None and not self.embedding.running:
+            found = _kept_tables().glob(f"*-{Path(self.workbench.model).stem}.parquet")
+            kept = sorted(found, key=lambda path: path.stat().st_mtime)
+            if kept:
+                self.set_source(kept[-1])
+        if self.workbench.result is None:
+            self.say("Run a model on the open case first (Network); then its like can be found.", warning=True)
+            return
+        if self.cohort is not None:
+            self.find_similar()
+            self.area.ensureWidgetVisible(self.similar)
+            return
+        self._asked = True
+        self.about.setText(
+            "Like which cases? Add a folder of scans, or open a table of them; the most similar ones are then listed."
+        )
 
     def find_similar(self) -> None:
         """List the cases nearest to the last result's embedding, and put it on the map."""
@@ -401,13 +437,14 @@ class CohortPanel(Panel):
         embedding = np.asarray(ran.result.embedding)[None]
         patient = ran.made.volume.meta.get("patient")
         models = {str(value) for value in cohort.column("model") if value}
+        layer = volume_layer(self.viewer, ran.volume_id)
+        path = None if layer is None else source_path(layer)
+        series = None if layer is None else layer.metadata.get("series")
+        groups = same_case(cohort, path, series, patient)
+        n_same = groups.count(SAME)
         try:
             indices, distances = similar(
-                embedding,
-                cohort.embeddings,
-                self.similar.k.value(),
-                groups=cohort.column("patient"),
-                query_groups=[patient],
+                embedding, cohort.embeddings, self.similar.k.value(), groups=groups, query_groups=[SAME]
             )
         except InputError as error:
             self.fail(fault_of(error))
@@ -420,7 +457,7 @@ class CohortPanel(Panel):
             found,
             self._distances,
             ("" if same else f"⚠ The cohort was embedded by {', '.join(sorted(models))}, the case by another model. ")
-            + ("Cases of the same patient are left out. " if patient else "")
+            + (f"{words.count(n_same, 'cases')} left out: itself, or of its patient. " if n_same else "")
             + words.RESEARCH_ONLY,
         )
         self.map.mark(found)
@@ -521,3 +558,8 @@ class CohortPanel(Panel):
             return f"Saved {words.count(len(files), 'files')} in {folder.name}."
 
         self.saving.start(job, "saving the session")
+
+
+def _kept_tables() -> Path:
+    """Where embedded cohorts are kept."""
+    return repeat.recipe_folder().parent / "cohorts"

@@ -23,9 +23,12 @@ from napari_sparse3d.analysis.published import DEEPC2_LAYERS, MRI_PUBLISHED
 from napari_sparse3d.files import replacing
 from napari_sparse3d.widgets.records import LayerRow, NetworkResult
 from napari_sparse3d.widgets.toolbox import words
+from napari_sparse3d.widgets.toolbox.panel import fit_height, table_style
 from napari_sparse3d.widgets.toolbox.theme import ORANGE, Colours
 
 _PERCENT_COLUMN = 3
+_ROWS_SHOWN = 14
+_NAME_WIDTH = 92
 COLUMNS = ("layer", "side", "sites", "% active", "published", "kind", "channels", "% non-zero", "MAC", "ms")
 _TIPS = (
     "Click a row to see that layer in the viewer",
@@ -67,7 +70,7 @@ class LayerTable(QTableWidget):
         self.setTabKeyNavigation(False)
         self.setShowGrid(False)
         self.setWordWrap(False)
-        self.setMinimumHeight(150)
+        self.setTextElideMode(Qt.TextElideMode.ElideMiddle)
         self._bars = _BarDelegate(self)
         self.setItemDelegateForColumn(_PERCENT_COLUMN, self._bars)
         rows, header = self.verticalHeader(), self.horizontalHeader()
@@ -82,11 +85,7 @@ class LayerTable(QTableWidget):
     def restyle(self, look: Colours) -> None:
         """Take the colours of a theme."""
         self._bars.look = look
-        self.setStyleSheet(
-            f"QTableWidget {{ background: {look.background}; color: {look.text}; border: none; }}"
-            f"QTableWidget::item:selected {{ background: {look.accent}; color: {look.accent_text}; }}"
-            f"QHeaderView::section {{ background: {look.foreground}; color: {look.text}; border: none; padding: 3px; }}"
-        )
+        self.setStyleSheet(table_style(look))
 
     def set_result(self, result: NetworkResult | None) -> None:
         """Show another result."""
@@ -98,13 +97,19 @@ class LayerTable(QTableWidget):
         for number, row in enumerate(rows):
             for column, text in enumerate(_cells(row, published.get(row.name))):
                 item = QTableWidgetItem(text)
+                if column == 0:
+                    item.setToolTip(text)
                 if column not in (0, 5):
                     item.setTextAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
                 if column == _PERCENT_COLUMN:
                     item.setData(Qt.ItemDataRole.UserRole, row.active_percent)
                 self.setItem(number, column, item)
+        header = self.horizontalHeader()
+        if header is not None:  # a long name must not push the numbers out of sight
+            header.setSectionResizeMode(0, QHeaderView.ResizeMode.Fixed)
+            header.resizeSection(0, min(self.sizeHintForColumn(0), _NAME_WIDTH))
         self.setColumnHidden(COLUMNS.index("published"), not published)
-        self.setMinimumHeight(min(46 + 22 * max(len(rows), 5), 332))
+        fit_height(self, _ROWS_SHOWN)
         self.blockSignals(False)
 
     @property
@@ -163,7 +168,7 @@ class LayerChart(QWidget):
             return
         painter = QPainter(self)
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-        left, top, bottom = 30, 18, 58
+        left, top, bottom = 30, 30, 58
         height, each = self.height() - top - bottom, (self.width() - left - 6) / len(self._rows)
         for tick in (0, 50, 100):
             y = top + height * (1 - tick / 100)

@@ -9,11 +9,11 @@ from napari_sparse3d.widgets.toolbox import words
 
 
 def card_words(info: ModelInfo) -> str:
-    """The card in a line: what it is, its field, how good it is, what it is for."""
+    """The card in a line: what it is, its field, how good it is; what it is for stands beside its prediction."""
     if not info.trained:
         return f"⚠ {words.RANDOM_WEIGHTS}. {info.field}³ field, {words.count(len(info.classes), 'classes')}."
     measures = _measures(info)
-    return " · ".join(filter(None, (info.description, f"{info.field}³ field", measures, info.intended_use)))
+    return " · ".join(filter(None, (info.description, f"{info.field}³ field", measures)))
 
 
 def honest_words(result: NetworkResult) -> str:
@@ -37,11 +37,13 @@ def honest_words(result: NetworkResult) -> str:
 
 def _measures(info: ModelInfo) -> str:
     shown = []
+    on = next((name for name in ("test", "validation") if isinstance((info.metrics or {}).get(name), dict)), "")
+    metrics = info.metrics[on] if on else info.metrics
     for name in ("auc", "accuracy", "balanced_accuracy", "map"):
-        value = _find(info.metrics, name)
+        value = _find(metrics, name)
         if value is not None:
             shown.append(f"{name.replace('_', ' ') if name not in ('auc', 'map') else name.upper()} {value:.3f}")
-    return " · ".join(shown[:2])
+    return " · ".join(shown[:2]) + (f" ({on})" if shown and on else "")
 
 
 def _find(metrics: Any, name: str) -> float | None:

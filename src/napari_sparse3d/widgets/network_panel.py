@@ -33,6 +33,7 @@ from napari_sparse3d.widgets.toolbox.panel import SPACE, Panel, combo, form, sma
 from napari_sparse3d.widgets.toolbox.preferences import preference
 from napari_sparse3d.widgets.toolbox.sources import source_of, volume_of_layer
 from napari_sparse3d.widgets.toolbox.theme import Colours
+from napari_sparse3d.widgets.toolbox.viewers import camera_of
 from napari_sparse3d.widgets.toolbox.work import Step, Work
 
 METHODS = ("class-activation map", "integrated gradients", "gradient × input", "regions left out")
@@ -52,7 +53,7 @@ class NetworkPanel(Panel):
         self.ran: Run | None = None
         self._infos: dict[str, ModelInfo] = {}
         self._sites: Sites | None = None
-        self._untouched = tuple(self.viewer.camera.angles)  # nobody has turned the camera yet
+        self._untouched = tuple(camera_of(self.viewer).angles)  # nobody has turned the camera yet
         self.running = Work(self, interrupt=self.workbench.network_child.stop)
         self.viewing = Work(self)
         self.attributing = Work(self, interrupt=self.workbench.network_child.stop)
@@ -128,6 +129,9 @@ class NetworkPanel(Panel):
         tabs.addTab(self.table, "Table")
         tabs.addTab(self.chart, "Chart")
         tabs.setDocumentMode(True)
+        bar = tabs.tabBar()
+        if bar is not None:
+            bar.setDrawBase(False)
         layout.addWidget(tabs)
         look = QHBoxLayout()
         self.colour_by = combo("What a site's colour means", 3)
@@ -135,31 +139,23 @@ class NetworkPanel(Panel):
         self.colour_by.addItem("channel", "channel")
         self.colour_by.currentIndexChanged.connect(self._recolour)
         self.channel = QSpinBox()
-        self.channel.setToolTip("Step through the channels (arrow keys, or the wheel)")
-        self.channel.setMinimumWidth(56)
-        self.channel.setButtonSymbols(QSpinBox.ButtonSymbols.NoButtons)
+        self.channel.setToolTip("Step through the channels (− and +, arrow keys, or the wheel)")
+        self.channel.setAccessibleName("Channel")
         self.channel.setRange(1, 1)
         self.channel.setWrapping(True)
-        self.channel.setAlignment(Qt.AlignmentFlag.AlignRight)
+        self.channel.setAlignment(Qt.AlignmentFlag.AlignCenter)
         self.channel.valueChanged.connect(self._channel_stepped)
         self.in_3d = QPushButton("3D")
         self.in_3d.setCheckable(True)
         self.in_3d.setToolTip("See the layers in 3D, or by slices")
         self.in_3d.clicked.connect(self._turn_3d)
         self.viewer.dims.events.ndisplay.connect(self._ndisplay_changed)
-        look.addWidget(small_label("Colour"))
-        look.addWidget(self.colour_by, 3)
-        for text, tip, step in (("◂", "Previous channel", -1), ("▸", "Next channel", 1)):
-            button = QPushButton(text)
-            button.setToolTip(tip)
-            button.setAccessibleName(tip)
-            button.setFixedWidth(24)
-            button.clicked.connect(partial(self._step_channel, step))
-            look.addWidget(button)
-            if step < 0:
-                look.addWidget(self.channel, 3)
+        look.addWidget(self.colour_by, 2)
+        look.addWidget(self.channel, 3)
+        colour = form()
+        colour.addRow("Colour", look)
         tabs.setCornerWidget(self.in_3d)
-        layout.addLayout(look)
+        layout.addLayout(colour)
         self.sites_text = small_label("Click a row to see that layer over the scan.")
         layout.addWidget(self.sites_text)
         drove = form()
@@ -173,6 +169,10 @@ class NetworkPanel(Panel):
         drove.addRow("Method", self.method)
         drove.addRow(self.attribute_button)
         layout.addLayout(drove)
+        self.like_button = QPushButton("Who is like it? ▸")
+        self.like_button.setToolTip("Open the Cohort panel and list the most similar cases of a cohort")
+        self.like_button.clicked.connect(self._who_is_like_it)
+        layout.addWidget(self.like_button)
         self.body.addWidget(self.results)
         self.body.addStretch(1)
         self.copy_command = self.add_link("Copy as command", "The line that gives this table", self._command)
@@ -198,9 +198,10 @@ class NetworkPanel(Panel):
 
     def _turn_3d(self, on: bool) -> None:
         self.viewer.dims.ndisplay = 3 if on else 2
-        if on and np.allclose(self.viewer.camera.angles, self._untouched):
+        camera = camera_of(self.viewer)
+        if on and np.allclose(camera.angles, self._untouched):
             # as one looks at a person: from the front and a little from the side, superior up
-            self.viewer.camera.set_view_direction(view_direction=(0.3, 1.0, 0.5), up_direction=(-1.0, 0.0, 0.0))
+            camera.set_view_direction(view_direction=(0.3, 1.0, 0.5), up_direction=(-1.0, 0.0, 0.0))
 
     def _ndisplay_changed(self, _event: object) -> None:
         self.in_3d.setChecked(self.viewer.dims.ndisplay == 3)
@@ -301,6 +302,11 @@ class NetworkPanel(Panel):
             lambda: _voxelize_and_run(child, volume, frame, info, volume_id, engine), f"running {info.name}"
         )
 
+    def run_on(self, layer: Layer) -> None:
+        """Run the chosen model on a voxel set's layer."""
+        self._voxels_made(layer)
+        self.run()
+
     def _show(self, ran: Run) -> None:
         self.ran, result = ran, ran.result
         self._sites = None
@@ -349,9 +355,6 @@ class NetworkPanel(Panel):
         self.channel.blockSignals(False)
         self._recolour()
 
-    def _step_channel(self, step: int, _checked: bool = False) -> None:
-        self.channel.stepBy(step)
-
     def _channel_stepped(self, _value: int) -> None:
         if self.colour_by.currentData() != "channel":
             self.colour_by.setCurrentIndex(self.colour_by.findData("channel"))  # recolours
@@ -394,6 +397,10 @@ class NetworkPanel(Panel):
     def _put(self, ran: Run, role: str, name: str, sites: Sites, values: NDArray[np.float32], *, signed: bool) -> None:
         if not put_sites(self.viewer, ran, role, name, sites, values, signed=signed):
             self.sites_text.setText("The scan was closed; open it again and run, to see layers over it.")
+
+    def _who_is_like_it(self) -> None:
+        _, cohort = self.viewer.window.add_plugin_dock_widget("napari-sparse3d", "Cohort", tabify=True)
+        cohort.ask()
 
     # -- links ---------------------------------------------------------------------------------------------------------
 

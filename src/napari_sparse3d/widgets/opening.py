@@ -13,6 +13,7 @@ from qtpy.QtWidgets import QFileDialog, QWidget
 
 from napari_sparse3d.widgets.toolbox import words
 from napari_sparse3d.widgets.toolbox.faults import Fault
+from napari_sparse3d.widgets.toolbox.layers import from_file
 from napari_sparse3d.widgets.toolbox.work import Step, Work
 
 if TYPE_CHECKING:
@@ -88,12 +89,8 @@ def _read(
 
     def show(opened: _Opened) -> None:
         data, arguments, kind = opened.data
-        # with these the layer can be read again by a command
-        arguments["metadata"] |= {"series": info.index} if several else {}
-        arguments["metadata"] |= {"repair": repair} if repair else {}
         layer: Layer = Labels(data, **arguments) if kind == "labels" else Image(data, **arguments)
-        # the source as napari's own readers leave it, so that the layer says where it comes from
-        layer._set_source(layer.source.model_copy(update={"path": str(path), "reader_plugin": "napari-sparse3d"}))
+        from_file(layer, path, series=info.index if several else None, repair=repair)
         viewer.add_layer(layer)
         notes = "; ".join(f"{fault.kind.value}: {fault.detail}" for fault in info.faults)
         say(f"Opened, with a note: {notes}." if notes else "")

@@ -151,17 +151,20 @@ def map_python(table: Path, method: str) -> str:
 
 def similar_python(query: Query) -> str:
     """The similar cases in Python."""
-    left_out = "" if query.patient is None else f', groups=cohort.column("patient"), query_groups=[{query.patient!r}]'
+    itself = f"Path({str(query.source.path)!r}), {query.source.series!r}, {query.patient!r}"
     return "\n".join(
         [
             "from pathlib import Path",
             "",
             "from napari_sparse3d.analysis.neighbours import similar",
             "from napari_sparse3d.cohort import read_cohort",
+            "from napari_sparse3d.cohort.same import SAME, same_case",
             activations_python(query.source, query.recipe, query.model).rstrip("\n"),
             "",
             f"cohort = read_cohort(Path({str(query.table)!r}))",
-            f"indices, distances = similar(result.embedding[None], cohort.embeddings, {query.k}{left_out})",
+            f"groups = same_case(cohort, {itself})",
+            f"indices, distances = similar(result.embedding[None], cohort.embeddings, {query.k}, groups=groups, "
+            "query_groups=[SAME])",
             "for index, distance in zip(indices[0], distances[0]):",
             "    if index >= 0:  # there may be fewer",
             '        print(f"{distance:.4f}", cohort.row(int(index))["path"])',
@@ -206,6 +209,8 @@ def train_python(data: Path, chosen: Mapping[str, object], loss: str, recipe: st
 
 def voxelize_python(source: Source, recipe: Recipe) -> str:
     """The same in Python."""
+    if source.path.suffix == ".npz":  # a set that was saved: used as it is
+        return f"from napari_sparse3d.voxels import VoxelSet\n\nvoxels = VoxelSet.load({str(source.path)!r})\n"
     return "\n".join(
         [
             "from napari_sparse3d.io import read_volume",

@@ -17,10 +17,10 @@ from qtpy.QtWidgets import (
 )
 
 from napari_sparse3d.widgets.curve import Curve, Series
-from napari_sparse3d.widgets.toolbox.panel import SPACE, small_label
+from napari_sparse3d.widgets.toolbox.panel import SPACE, fit_height, small_label, table_style
 from napari_sparse3d.widgets.toolbox.theme import Colours
 
-_COLUMNS = ("started", "network", "loss", "data", "best", "epochs")
+_COLUMNS = ("started", "loss", "best", "epochs", "network", "data")
 _ROW = 22
 _SHOWN = 5
 MODEL_FILE = "model.safetensors"
@@ -76,11 +76,7 @@ class RunsView(QWidget):
         for curve in (self.loss, self.measure):
             curve.look = look
             curve.update()
-        self.table.setStyleSheet(
-            f"QTableWidget {{ background: {look.background}; color: {look.text}; border: none; }}"
-            f"QTableWidget::item:selected {{ background: {look.accent}; color: {look.accent_text}; }}"
-            f"QHeaderView::section {{ background: {look.foreground}; color: {look.text}; border: none; padding: 3px; }}"
-        )
+        self.table.setStyleSheet(table_style(look))
 
     def refresh(self, folder: Path) -> None:
         """Read the table of runs anew; those that are chosen stay so."""
@@ -100,7 +96,6 @@ class RunsView(QWidget):
                 if row["run"] in chosen:
                     item.setSelected(True)
         self.table.blockSignals(False)
-        self.table.setFixedHeight(30 + _ROW * min(max(len(self.rows), 2), _SHOWN))
         self._fold(self.heading.isChecked())
         self._selected()
 
@@ -113,6 +108,7 @@ class RunsView(QWidget):
         self.heading.setText(f"{'▾' if open_ else '▸'} Runs: {len(self.rows)} · compare, use in Network")
         for widget in (self.hint, self.table):
             widget.setVisible(open_)
+        fit_height(self.table, _SHOWN)
         self._selected()
 
     def _selected(self) -> None:
@@ -150,9 +146,9 @@ def _cells(row: dict[str, Any]) -> tuple[str, ...]:
     best, measure = row.get("best"), row.get("selected_by")
     return (
         str(row.get("started") or "")[5:16].replace("T", " "),
-        str(row.get("architecture") or ""),
         str(row.get("loss_name") or ""),
-        Path(str(row.get("dataset") or "")).name,
         "" if best is None else f"{measure} {best:.3f}",
         f"{row.get('epoch') or 0}/{row.get('epochs') or '?'}",
+        str(row.get("architecture") or ""),
+        Path(str(row.get("dataset") or "")).name,
     )

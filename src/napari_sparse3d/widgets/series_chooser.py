@@ -61,7 +61,7 @@ class SeriesChooser(QDialog):
         self.buttons.accepted.connect(self.accept)
         self.buttons.rejected.connect(self.reject)
         layout = QVBoxLayout(self)
-        layout.addWidget(QLabel(f"{len(self._found)} series are here. Which one is to be opened?"))
+        layout.addWidget(QLabel(_question(self._found)))
         layout.addWidget(self.table)
         layout.addWidget(self.reason)
         layout.addWidget(self.buttons)
@@ -96,6 +96,7 @@ class SeriesChooser(QDialog):
         table.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
         table.setIconSize(QSize(_SIDE, _SIDE))
         table.setShowGrid(False)
+        table.setStyleSheet("QTableWidget::item { padding: 0 6px; }")
         for row, info in enumerate(self._found):
             for column, text in enumerate(_texts(info)):
                 item = QTableWidgetItem(text)
@@ -157,6 +158,14 @@ def _main_window() -> QWidget | None:
         widget for widget in QApplication.topLevelWidgets() if isinstance(widget, QMainWindow) and widget.isVisible()
     )
     return QApplication.activeWindow() or next(shown, None)
+
+
+def _question(found: Sequence[SeriesInfo]) -> str:
+    if len(found) != 1:
+        return f"{len(found)} series are here. Which one is to be opened?"
+    if found[0].status == "repair":
+        return "One series is here, and it needs a repair. Is it to be opened so?"
+    return "One series is here. Is it to be opened?"
 
 
 def needed_repair(info: SeriesInfo) -> str | None:

@@ -12,7 +12,7 @@ from napari_sparse3d.cohort.tables import Cohort
 from napari_sparse3d.widgets.case_words import case_name, thumbnail_image
 from napari_sparse3d.widgets.toolbox.panel import SPACE, small_label
 
-_ROW = 58
+_ROW = 54
 """Pixels of one case: its thumbnail of 48 and a little air."""
 _SHOWN = 5
 
@@ -65,7 +65,7 @@ class SimilarCases(QWidget):
         for index, distance in zip(indices, distances, strict=True):
             self.list.addItem(_item(cohort, index, distance))
         self.list.setVisible(bool(self.indices))
-        self.list.setMinimumHeight(_ROW * min(max(len(self.indices), 1), _SHOWN) + 4)
+        self.list.setFixedHeight(_ROW * min(max(len(self.indices), 1), _SHOWN) + 4)
         self.text.setText(text if self.indices else "No case of another patient is in this cohort.")
         self.text.show()
 
@@ -94,6 +94,7 @@ def _item(cohort: Cohort, index: int, distance: float) -> QListWidgetItem:
     row = cohort.row(index)
     label = row.get("label") or row.get("prediction") or ""
     item = QListWidgetItem(f"{case_name(row)}\n{label + ' · ' if label else ''}distance {distance:.4f}")
+    item.setSizeHint(QSize(0, _ROW))
     if cohort.thumbnails is not None:
         item.setIcon(QIcon(QPixmap.fromImage(thumbnail_image(cohort.thumbnails[index]))))
     return item

@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from napari.viewer import Viewer
-from qtpy.QtCore import QProcess
+from qtpy.QtCore import QProcess, Qt
 from qtpy.QtWidgets import (
+    QAbstractItemView,
     QFileDialog,
     QHBoxLayout,
+    QHeaderView,
     QPushButton,
     QSpinBox,
     QTableWidget,
@@ -28,7 +30,7 @@ from napari_sparse3d.widgets.runs_view import RunsView
 from napari_sparse3d.widgets.session import Lines, save_training_session
 from napari_sparse3d.widgets.toolbox import words
 from napari_sparse3d.widgets.toolbox.faults import Fault
-from napari_sparse3d.widgets.toolbox.panel import SPACE, Panel, combo, form, small_label
+from napari_sparse3d.widgets.toolbox.panel import SPACE, Panel, combo, fit_height, form, small_label, table_style
 from napari_sparse3d.widgets.toolbox.theme import Colours
 from napari_sparse3d.widgets.toolbox.work import Step, Work
 
@@ -40,6 +42,8 @@ RECIPES = {
     "Head MR, 110 voxels": "mri-110",
     "Bone CT, 110 voxels": "ct-bone-110",
 }
+_ROW = 24
+_CLASSES_SHOWN = 10
 STOP_FILE = "stop"
 """A file of this name in a run's folder ends it after the epoch; the best epoch is kept."""
 
@@ -123,7 +127,12 @@ class TrainPanel(Panel):
         self.confusion = QTableWidget()
         self.confusion.setAccessibleName("Confusion matrix")
         self.confusion.setToolTip("Rows: what the cases are. Columns: what the model says.")
-        self.confusion.setMinimumHeight(110)
+        self.confusion.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
+        self.confusion.setTabKeyNavigation(False)
+        header, side = self.confusion.horizontalHeader(), self.confusion.verticalHeader()
+        if header is not None and side is not None:
+            header.setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
+            side.setDefaultSectionSize(_ROW)
         self.confusion.hide()
         layout.addWidget(self.confusion)
         row = QHBoxLayout()
@@ -156,6 +165,7 @@ class TrainPanel(Panel):
                 plot.look = look
                 plot.update()
             self.runs.restyle(look)
+            self.confusion.setStyleSheet(table_style(look))
 
     def _show_parts(self) -> None:
         running = self.process is not None
@@ -291,9 +301,10 @@ class TrainPanel(Panel):
             self._epochs.append(event)
             self._draw()
             chosen = event["selected_by"]
+            wait = f" · {words.seconds(event['seconds_left'])} left" if event["epoch"] < event["epochs"] else ""
             self.state.setText(
                 f"epoch {event['epoch']}/{event['epochs']} · {chosen} {event['val'][chosen]:.3f} · "
-                f"best {event['best']:.3f} at {event['best_epoch']} · {words.seconds(event['seconds_left'])} left"
+                f"best {event['best']:.3f} at {event['best_epoch']}{wait}"
             )
             self.progress.setRange(0, int(event["epochs"]))
             self.progress.setValue(int(event["epoch"]))
@@ -353,7 +364,10 @@ class TrainPanel(Panel):
         self.confusion.setVerticalHeaderLabels(names)
         for y, row in enumerate(matrix):
             for x, value in enumerate(row):
-                self.confusion.setItem(y, x, QTableWidgetItem(f"{value}"))
+                item = QTableWidgetItem(f"{value}")
+                item.setTextAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
+                self.confusion.setItem(y, x, item)
+        fit_height(self.confusion, _CLASSES_SHOWN)
         self.confusion.show()
 
     # -- links ---------------------------------------------------------------------------------------------------------

@@ -72,6 +72,8 @@ class VoxelsPanel(Panel):
         self.workbench.enter(self)
         self.slice_preview = SlicePreview(self.viewer)
         self._ready: Ready | None = None
+        self._asked_for = False  # the set that is being made was asked for, and is not there for its numbers alone
+        self._run_next = False  # a network is to be run as soon as the set is there
         self._settle = later(_SETTLE_MS, self, partial(self._make, wanted=False))
         # napari is still taking the volume away when it says so
         self._tidy = later(0, self, self.slice_preview.remove_orphans)
@@ -151,7 +153,7 @@ class VoxelsPanel(Panel):
         layout.addWidget(self.numbers)
         layout.addWidget(self.cost)
         self.next_button = QPushButton("Run a network on it ▸")
-        self.next_button.setToolTip("Open the Network panel and run the chosen model on these voxels")
+        self.next_button.setToolTip("Make the voxel set, open the Network panel and run the chosen model on it")
         self.next_button.clicked.connect(self._next)
         self.next_button.hide()
         layout.addWidget(self.next_button)
@@ -200,6 +202,7 @@ class VoxelsPanel(Panel):
         if self.making.running:
             self.making.cancel()
         self._ready = None
+        self._run_next = False
         self.next_button.hide()
         self.numbers.setText("")
         self.cost.setText("")
@@ -235,6 +238,7 @@ class VoxelsPanel(Panel):
         if self.layer is None:
             return
         self.form.set_histogram(histogram)
+        self.next_button.show()
         if histogram.not_finite:
             self.say(
                 f"{histogram.not_finite:,} values are not finite numbers; they count as the lowest one.", warning=True
@@ -290,9 +294,21 @@ class VoxelsPanel(Panel):
         self._settle.start()
 
     def run(self) -> None:
-        """The primary button: make the voxel set as a layer."""
+        """Make the voxel set as a layer."""
         self._settle.stop()
         self._make(wanted=True)
+
+    def _primary_clicked(self) -> None:
+        self._run_next = False
+        if self.making.running and not self._asked_for:  # it says "Make voxel set", and that is what it does
+            self.run()
+        else:
+            super()._primary_clicked()
+
+    def _began(self, work: Work, title: str) -> None:
+        super()._began(work, title)
+        if work is self.making and not self._asked_for:
+            self.primary.setText(self.primary_text)
 
     def _kind_chosen(self, _index: int) -> None:
         layer = self.layer
@@ -308,6 +324,7 @@ class VoxelsPanel(Panel):
         except InputError as error:
             self.fail(fault_of(error))
             return
+        wanted = wanted or (self.making.running and self._asked_for)  # the recipe changed before it was there
         kind = None
         if wanted or any(True for _ in ours(self.viewer, "voxels", str(layer.unique_id))):
             kind = str(self.show_as.currentData())
@@ -315,6 +332,7 @@ class VoxelsPanel(Panel):
         known = self._ready.made if self._ready is not None and self._ready.key == key else None
         if known is not None and kind is None:
             return
+        self._asked_for = wanted
         job = partial(_make_ready, key, volume, recipe, frame, kind, known)
         self.making.start(job, f"making voxels of {layer.name}")
 
@@ -327,6 +345,7 @@ class VoxelsPanel(Panel):
             return
         self.numbers.setText(ready.numbers)
         if ready.empty is not None:
+            self._run_next = False
             self.fail(ready.empty)
             self.cost.setText("")
             return
@@ -347,8 +366,10 @@ class VoxelsPanel(Panel):
                 f"shown as {ready.kind}.",
                 warning=True,
             )
-        self.next_button.show()
         self.workbench.voxels_changed.emit(shown)
+        if self._run_next:
+            self._run_next = False
+            self._open_network(shown)
 
     def _reckon_cost(self, ready: Ready) -> None:
         model = self.workbench.model
@@ -380,8 +401,13 @@ class VoxelsPanel(Panel):
             self._reckon_cost(self._ready)
 
     def _next(self) -> None:
+        """Run a network on what the controls say: the set is made first where it is not there yet."""
+        self._run_next = True
+        self.run()
+
+    def _open_network(self, shown: Layer) -> None:
         _, network = self.viewer.window.add_plugin_dock_widget("napari-sparse3d", "Network", tabify=True)
-        network.run()
+        network.run_on(shown)
 
     # -- links ---------------------------------------------------------------------------------------------------------
 

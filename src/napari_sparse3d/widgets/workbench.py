@@ -11,6 +11,7 @@ from qtpy.QtCore import QObject, Signal  # type: ignore[attr-defined]
 
 from napari_sparse3d.widgets.child import Child
 from napari_sparse3d.widgets.toolbox.preferences import preference
+from napari_sparse3d.widgets.toolbox.viewers import real_viewer
 
 
 class Workbench(QObject):
@@ -77,12 +78,6 @@ class Workbench(QObject):
         self._panels -= 1
         if self._panels == 0:
             self.close()
-
-
-def real_viewer(viewer: Viewer) -> Viewer:
-    """The viewer itself: napari hands each dock widget a proxy of its own, and no two of them are the same object."""
-    wrapped: Viewer = getattr(viewer, "__wrapped__", viewer)
-    return wrapped
 
 
 _workbenches: dict[int, Workbench] = {}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -72,6 +73,13 @@ def ours(viewer: Viewer, role: str, volume_id: str | None = None) -> Iterator[La
 def volume_layer(viewer: Viewer, volume_id: str) -> Layer | None:
     """The layer of the scan, if it is still there."""
     return next((layer for layer in viewer.layers if str(layer.unique_id) == volume_id), None)
+
+
+def from_file(layer: Layer, path: Path, *, series: int | None = None, repair: str | None = None) -> None:
+    """Let a layer say where it is from, as napari's own readers do: with that a command can read it again."""
+    layer._set_source(layer.source.model_copy(update={"path": str(path), "reader_plugin": "napari-sparse3d"}))
+    given = {"series": series, "repair": repair}
+    layer.metadata = {**layer.metadata, **{name: value for name, value in given.items() if value is not None}}
 
 
 def set_visible(layer: Layer, visible: bool) -> None:

@@ -18,14 +18,16 @@ from qtpy.QtWidgets import (
     QPushButton,
     QScrollArea,
     QSizePolicy,
+    QTableWidget,
     QVBoxLayout,
     QWidget,
 )
 
 from napari_sparse3d.widgets.toolbox.faults import Fault
 from napari_sparse3d.widgets.toolbox.theme import Colours, colours
+from napari_sparse3d.widgets.toolbox.viewers import real_viewer
 from napari_sparse3d.widgets.toolbox.work import Step, Work
-from napari_sparse3d.widgets.workbench import Workbench, real_viewer
+from napari_sparse3d.widgets.workbench import Workbench
 
 SPACE = 8
 """Pixels between things."""
@@ -135,6 +137,16 @@ class Panel(QWidget):
         self.links.addWidget(button, number // 2, number % 2)
         self._restyle()
         return button
+
+    def press(self, name: str) -> None:
+        """Press one of the panel's buttons, from the command palette; say so where it cannot be pressed yet."""
+        button: QPushButton = getattr(self, name)
+        if name == "primary" and self._working is not None:
+            self.say("This is still at work; Cancel stops it.", warning=True)
+        elif not (button.isVisibleTo(self) and button.isEnabled()):
+            self.say(button.toolTip() or "There is nothing to do this with yet: begin at the top.", warning=True)
+        else:
+            button.click()
 
     def copy(self, text: str, what: str) -> None:
         """Put text on the clipboard and say so."""
@@ -268,3 +280,24 @@ def later(milliseconds: int, parent: QWidget, action: Callable[[], None]) -> QTi
     timer.setInterval(milliseconds)
     timer.timeout.connect(action)
     return timer
+
+
+def fit_height(table: QTableWidget, rows: int) -> None:
+    """As high as its rows, at most ``rows`` of them, with its header and the scroll bar that it needs."""
+    header, side, bar = table.horizontalHeader(), table.verticalHeader(), table.horizontalScrollBar()
+    if header is None or side is None or bar is None:
+        return
+    wide = header.length() > table.maximumViewportSize().width()
+    height = header.sizeHint().height() + side.defaultSectionSize() * min(max(table.rowCount(), 1), rows)
+    table.setFixedHeight(height + (bar.sizeHint().height() if wide else 0) + 2)
+
+
+def table_style(look: Colours) -> str:
+    """Tables in the colours of the theme, without a frame."""
+    return (
+        f"QTableWidget {{ background: {look.background}; color: {look.text}; border: none; }}"
+        f"QTableWidget::item:selected {{ background: {look.accent}; color: {look.accent_text}; }}"
+        f"QHeaderView {{ background: {look.background}; }}"
+        f"QHeaderView::section {{ background: {look.foreground}; color: {look.text}; border: none; padding: 3px; }}"
+        f"QTableCornerButton::section {{ background: {look.foreground}; border: none; }}"
+    )
