@@ -9,12 +9,11 @@ times, hardly the ratios.
 from __future__ import annotations
 
 import argparse
-import time
 from collections.abc import Callable
-from statistics import median
 
 import numpy as np
 import torch
+from pairs import Contender, Run, paired
 from torch import Tensor, nn
 
 from napari_sparse3d.analysis.bench.workloads import mri110
@@ -23,34 +22,15 @@ from napari_sparse3d.models.deepc2 import DeepC2
 from napari_sparse3d.sparse import SparseTensor
 from napari_sparse3d.sparse.window import Geometry, Window
 
-Run = Callable[[], object]
-
 
 def compare(name: str, ours: Run, others: dict[str, tuple[Run, int]], threads: int, pairs: int) -> None:
     """``others``: what to run, and on how many threads (spconv is right on one only)."""
-
-    def timed(run: Run, count: int, calls: int = 1) -> float:
-        torch.set_num_threads(count)
-        time.sleep(
-            0.02
-        )  # torch's threads spin for some milliseconds after their work, which is not the next one's fault
-        run()  # the first call after another engine's finds its memory and threads cold
-        begin = time.perf_counter()
-        for _ in range(calls):
-            run()
-        return (time.perf_counter() - begin) * 1e3 / calls
-
-    def calls(milliseconds: float) -> int:
-        return max(1, round(50 / milliseconds))
-
-    timed(ours, threads)
-    mine_at_once = calls(timed(ours, threads))
     for other, (run, count) in others.items():
-        at_once = calls(timed(run, count))
-        taken = [(timed(ours, threads, mine_at_once), timed(run, count, at_once)) for _ in range(pairs)]
-        mine, theirs = (median(column) for column in zip(*taken, strict=True))
-        ratio = median(b / a for a, b in taken)
-        print(f"{name:24} ours {mine:9.2f} ms   {other:16} {theirs:9.2f} ms   ratio {ratio:6.2f}", flush=True)
+        taken = paired(Contender(ours, threads), Contender(run, count), pairs)
+        print(
+            f"{name:24} ours {taken.ours_ms:9.2f} ms   {other:16} {taken.theirs_ms:9.2f} ms   ratio {taken.ratio:6.2f}",
+            flush=True,
+        )
 
 
 def fresh(sites: Tensor) -> Tensor:

@@ -137,11 +137,18 @@ bool same_word(const std::int32_t* a, const std::int32_t* b) {
     return a[0] == b[0] && a[1] == b[1] && a[2] == b[2] && a[3] >> 6 == b[3] >> 6;
 }
 
-// The words of a stretch of sites, the first of which begins a word.
+constexpr std::int64_t kStretch = 16384;  // sites
+
+// The words of a stretch of sites, the first of which begins a word; its last may go on past kStretch sites.
 struct Stretch {
-    std::vector<std::uint32_t> word, base;
-    std::vector<std::uint64_t> bits;
-    bool good = true;
+    static constexpr std::size_t kRoom = kStretch + 64, kBytes = kRoom * 16;
+    std::uint64_t* bits;
+    std::uint32_t *word, *base;
+    std::size_t words;
+    bool good;
+
+    explicit Stretch(char* memory)
+        : bits(reinterpret_cast<std::uint64_t*>(memory)), word(reinterpret_cast<std::uint32_t*>(bits + kRoom)), base(word + kRoom), words(0), good(true) {}
 };
 
 // Sites [first, last) of all; not good if they are not in raster order after the one before, inside the grid and unique.
@@ -172,44 +179,45 @@ void read_stretch(const std::int32_t* indices, std::int64_t first, std::int64_t 
         last_x = x;
         const std::uint32_t of = line_word + std::uint32_t(x >> 6);
         if (of != word || bits == 0) {
-            if (bits != 0) stretch.bits.push_back(bits);
-            stretch.word.push_back(of);
-            stretch.base.push_back(std::uint32_t(i));
+            if (bits != 0) stretch.bits[stretch.words++] = bits;
+            stretch.word[stretch.words] = of;
+            stretch.base[stretch.words] = std::uint32_t(i);
             word = of;
             bits = 0;
         }
         bits |= std::uint64_t(1) << (x & 63);
     }
-    if (bits != 0) stretch.bits.push_back(bits);
+    if (bits != 0) stretch.bits[stretch.words++] = bits;
     stretch.good = good;
 }
 
 // False, with the index as it was, if the sites are not in raster order, inside the grid and unique.
 bool index_in_raster_order(const std::int32_t* indices, std::int64_t n, SiteIndex& index, int threads) {
     if (n == 0) return false;
-    constexpr std::int64_t kSites = 16384;
-    const std::int64_t pieces = (n + kSites - 1) / kSites;
+    const std::int64_t pieces = (n + kStretch - 1) / kStretch;
     const auto begin = [&](std::int64_t piece) {  // where a word begins
-        std::int64_t at = std::min(n, piece * kSites);
+        std::int64_t at = std::min(n, piece * kStretch);
         while (at > 0 && at < n && same_word(indices + 4 * at, indices + 4 * (at - 1))) ++at;
         return at;
     };
-    std::vector<Stretch> stretches(std::size_t(pieces), Stretch{});
+    const Scratchpad pad(std::size_t(pieces) * Stretch::kBytes);
+    std::vector<Stretch> stretches;
+    for (std::int64_t piece = 0; piece < pieces; ++piece) stretches.emplace_back(pad.bytes_at(std::size_t(piece) * Stretch::kBytes));
     parallel_for(pieces, threads, [&](std::int64_t piece, int) {
         read_stretch(indices, begin(piece), begin(piece + 1), index, stretches[std::size_t(piece)]);
     });
     std::size_t words = 0;
     for (const Stretch& stretch : stretches) {
         if (!stretch.good) return false;
-        words += stretch.word.size();
+        words += stretch.words;
     }
     index.word.reserve(words);
     index.bits.reserve(words);
     index.base.reserve(words + 1);
     for (const Stretch& stretch : stretches) {
-        index.word.insert(index.word.end(), stretch.word.begin(), stretch.word.end());
-        index.bits.insert(index.bits.end(), stretch.bits.begin(), stretch.bits.end());
-        index.base.insert(index.base.end(), stretch.base.begin(), stretch.base.end());
+        index.word.insert(index.word.end(), stretch.word, stretch.word + stretch.words);
+        index.bits.insert(index.bits.end(), stretch.bits, stretch.bits + stretch.words);
+        index.base.insert(index.base.end(), stretch.base, stretch.base + stretch.words);
     }
     index.base.push_back(std::uint32_t(n));
     for (const std::uint32_t w : index.word) index.top[w >> 6] |= std::uint64_t(1) << (w & 63);
