@@ -4,6 +4,7 @@
 #include <atomic>
 #include <condition_variable>
 #include <cstdlib>
+#include <iterator>
 #include <map>
 #include <mutex>
 #include <new>
@@ -115,7 +116,8 @@ Pool& pool() {
     return *current;
 }
 
-// Used blocks, by size. Fresh pages cost a fault each, so big blocks are worth keeping.
+// Used blocks, by size. Fresh pages cost a fault each, so big blocks are worth keeping; a new one takes the place of the
+// next smaller, so that what is held stays near what was once needed at the same time.
 struct Store {
     std::mutex mutex;
     std::multimap<std::size_t, void*> blocks;
@@ -146,6 +148,7 @@ void run_parallel(std::int64_t tasks, int threads, Body body, void* context) {
 
 Scratchpad::Scratchpad(std::size_t bytes) : block_(nullptr), bytes_(0) {
     Store& s = store();
+    void* replaced = nullptr;
     {
         const std::lock_guard<std::mutex> lock(s.mutex);
         const auto found = s.blocks.lower_bound(bytes);
@@ -156,7 +159,14 @@ Scratchpad::Scratchpad(std::size_t bytes) : block_(nullptr), bytes_(0) {
             s.held -= bytes_;
             return;
         }
+        if (found != s.blocks.begin()) {
+            const auto smaller = std::prev(found);
+            replaced = smaller->second;
+            s.held -= smaller->first;
+            s.blocks.erase(smaller);
+        }
     }
+    if (replaced != nullptr) ::operator delete(replaced, std::align_val_t(64));
     bytes_ = std::max<std::size_t>(64, (bytes + 63) / 64 * 64);
     block_ = ::operator new(bytes_, std::align_val_t(64));
 }
