@@ -6,6 +6,7 @@ import json
 import numpy as np
 import pytest
 import typer
+from rich.table import Table
 from typer.testing import CliRunner
 
 from napari_sparse3d.cli.common import JsonFlag, emit, finish, guarded, plain, say, show, the_call, track
@@ -80,6 +81,18 @@ def test_json_owns_stdout():
     assert len(result.stdout.splitlines()) == 1
     assert "a library says something" in result.stderr
     assert "reading" in result.stderr
+
+
+def test_a_table_is_not_cut_in_a_pipe(monkeypatch):
+    monkeypatch.delenv("COLUMNS", raising=False)
+
+    def body():
+        table = Table(*(f"a long heading {number}" for number in range(20)))
+        table.add_row(*(str(number) for number in range(20)))
+        show(table)
+
+    heading = invoke(body).stdout.splitlines()[1]
+    assert all(f"a long heading {number}" in heading for number in range(20))
 
 
 def test_json_says_errors_too():

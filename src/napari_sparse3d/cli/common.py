@@ -12,6 +12,7 @@ from __future__ import annotations
 import functools
 import json
 import math
+import os
 import sys
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -60,6 +61,9 @@ class CallError(InputError):
     """The call itself is wrong: it would fail on every input."""
 
 
+_UNLIMITED_COLUMNS = 1000
+
+
 class _JsonOutput:
     """The one JSON object of this call: the real stdout, and whether the object has been printed."""
 
@@ -82,8 +86,14 @@ def say(message: str) -> None:
 
 
 def show(*objects: Any) -> None:
-    """Print rich objects (tables, text) on stdout: what the user asked for. Not for use with ``--json``."""
-    Console(highlight=False, soft_wrap=all(isinstance(each, str) for each in objects)).print(*objects)
+    """Print rich objects (tables, text) on stdout: what the user asked for. Not for use with ``--json``.
+
+    In a file or a pipe, where nothing has a width, tables are as wide as they need to be.
+    """
+    console = Console(highlight=False, soft_wrap=all(isinstance(each, str) for each in objects))
+    if not console.is_terminal and "COLUMNS" not in os.environ:
+        console.width = _UNLIMITED_COLUMNS
+    console.print(*objects)
 
 
 def emit(result: dict[str, Any]) -> None:
