@@ -83,8 +83,14 @@ class GlobalMaxPool(nn.Module):
         return torch.where(count < prod(x.spatial_shape), torch.maximum(largest, x.background), largest)
 
 
+_FEW_VALUES = 32768  # torch's own threshold for using threads
+
+
 def _by_volume(x: SparseTensor) -> Tensor:
-    return x.indices[:, :1].long().expand(-1, x.features.shape[1])
+    """(N, C): the volume of each value."""
+    volume = x.indices[:, :1].long().expand(-1, x.features.shape[1])
+    # Scattering by an expanded index wakes all of torch's threads, however little there is to do.
+    return volume.contiguous() if volume.numel() < _FEW_VALUES else volume
 
 
 def _sites_per_volume(x: SparseTensor) -> Tensor:
