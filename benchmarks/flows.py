@@ -92,8 +92,10 @@ class Walk:
 def first_look(walk: Walk) -> None:
     """First look: sample MRI, voxels, layer table, one layer in 3D."""
     voxels = walk.panel("Sparse voxels")
+    walk.wait("panel", lambda: True)
     walk.click(voxels.sample_button)
-    walk.wait("scan and preview", lambda: _shown(walk.viewer, "preview"))
+    walk.wait("scan", lambda: len(walk.viewer.layers) > 0)
+    walk.wait("preview", lambda: _shown(walk.viewer, "preview"))
     walk.click(voxels.next_button)
     walk.wait("voxels", lambda: _shown(walk.viewer, "voxels"))
     walk.wait("layer table", lambda: _panel(walk.viewer, "NetworkPanel") and _panel(walk.viewer, "NetworkPanel").ran)

@@ -55,6 +55,7 @@ def table(tmp_path: Path) -> Path:
                 "path": str(path), "series": None, "name": f"case {number}", "status": "done", "error": None,
                 "label": "abc"[group], "patient": f"p{number % 6}", "model": "deepc2",
                 "embedding": (vector / np.linalg.norm(vector)).tolist(), "n_active": 10 + number,
+                "thumbnail": np.full((48, 48), number, np.uint8).tobytes(),
             }
         )  # fmt: skip
     write_rows(rows, tmp_path / "cohort.parquet")
@@ -65,6 +66,9 @@ def test_an_empty_panel_says_what_to_do(panel: Any) -> None:
     assert "add a folder" in panel.about.text()
     assert not panel.primary.isEnabled()
     assert not panel.results.isVisible()
+    assert "Random weights" in panel.model_text.text()
+    panel.workbench.set_model("nodule")
+    assert "Random weights" not in panel.model_text.text()
 
 
 def test_a_table_that_is_embedded_is_a_map_at_once(panel: Any, table: Path) -> None:
@@ -96,29 +100,67 @@ def test_tsne_is_drawn_live_held_and_stopped(panel: Any, qtbot: Any, table: Path
     assert not panel.stop.isEnabled()
 
 
-def test_a_lasso_selects_labels_and_exports(panel: Any, qtbot: Any, table: Path, tmp_path: Path) -> None:
+def pixel(panel: Any, x: float, y: float) -> Any:
+    """Where a place of the map is drawn."""
     from qtpy.QtCore import QPointF
 
+    plot = panel.map.plot
+    return plot.mapFromScene(panel.map.box.mapViewToScene(QPointF(float(x), float(y))))
+
+
+def test_a_lasso_selects_labels_and_exports(panel: Any, qtbot: Any, table: Path, tmp_path: Path) -> None:
+    from qtpy.QtCore import QEvent, QPointF, Qt
+    from qtpy.QtGui import QMouseEvent
+    from qtpy.QtWidgets import QApplication
+
     panel.set_source(table)
-    qtbot.wait(100)
+    qtbot.wait(200)
     click(qtbot, panel.lasso)
     assert panel.map.lassoing
-    # around the points of group a, drawn in the plot's own pixels
-    box = panel.map.box
-    group = panel.map.positions[0::3]
+    # around the points of group a, with the mouse
+    group, viewport = panel.map.positions[0::3], panel.map.plot.viewport()
     (left, bottom), (right, top) = group.min(axis=0) - 0.02, group.max(axis=0) + 0.02
     corners = [(left, bottom), (right, bottom), (right, top), (left, top)]
-    panel.map._path = [
-        QPointF(panel.map.plot.mapFromScene(box.mapViewToScene(QPointF(float(x), float(y))))) for x, y in corners
-    ]
-    panel.map.selected.emit(panel.map._inside())
+    none = Qt.KeyboardModifier.NoModifier
+    qtbot.mousePress(viewport, Qt.MouseButton.LeftButton, none, pixel(panel, *corners[0]))
+    for corner in corners[1:]:  # Qt's test moves have no button held down
+        at = QPointF(pixel(panel, *corner))
+        QApplication.sendEvent(
+            viewport,
+            QMouseEvent(
+                QEvent.Type.MouseMove, at, viewport.mapToGlobal(at),
+                Qt.MouseButton.NoButton, Qt.MouseButton.LeftButton, none,
+            ),
+        )  # fmt: skip
+    qtbot.mouseRelease(viewport, Qt.MouseButton.LeftButton, none, pixel(panel, *corners[-1]))
     assert set(range(0, 60, 3)) <= set(panel._selected.tolist())
     expected = len(panel._selected)
-    panel.label_selected("checked")
-    assert list(panel.cohort.column("label")).count("checked") == expected
-    panel._lassoed(panel.map._inside())
+    assert f"{expected} cases selected" in panel.message.text()
     panel.export_to(tmp_path / "some.parquet")
     assert len(read_cohort(tmp_path / "some.parquet")) == expected
+    panel.label_selected("checked")
+    assert list(panel.cohort.column("label")).count("checked") == expected
+    assert panel.colour.currentText() == "label"
+    assert "checked" in panel.legend.text()
+
+
+def test_a_double_click_opens_the_case(panel: Any, qtbot: Any, table: Path) -> None:
+    from qtpy.QtCore import Qt
+
+    panel.set_source(table)
+    qtbot.wait(200)
+    panel.map.set_positions(np.array([[0, 0], [9, 9], [0, 9], *[[9, 0]] * 57], dtype=np.float32))
+    qtbot.wait(200)
+    place = pixel(panel, 9, 9)
+    qtbot.mouseDClick(panel.map.plot.viewport(), Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier, place)
+    qtbot.waitUntil(lambda: len(panel.viewer.layers) == 2, timeout=WAIT_MS)
+    scan, voxels = panel.viewer.layers
+    assert scan.name == "case01"
+    # a saved set is what networks get, as it is; and it is known where it is from
+    expected = VoxelSet.load(table.parent / "case01.npz")
+    np.testing.assert_array_equal(np.argwhere(voxels.data), expected.indices)
+    assert scan.source.path == str(table.parent / "case01.npz")
+    assert "Opened case01" in panel.message.text()
 
 
 def test_hover_finds_the_point_under_the_mouse(panel: Any, qtbot: Any, table: Path) -> None:
@@ -149,9 +191,16 @@ def test_who_is_like_it(panel: Any, qtbot: Any, table: Path, oblique: Volume, ad
     patients, labels = cohort.column("patient"), cohort.column("label")
     assert all(patients[index] != "p1" for index in panel.similar.indices)
     assert all(labels[index] == "b" for index in panel.similar.indices)
+    before = panel.map.positions.copy()
     qtbot.waitUntil(lambda: panel.map.here.data.size > 0, timeout=WAIT_MS)
+    # the case is on the map, the map as it was; this embedding is that of case 1, and so is its place
+    np.testing.assert_array_equal(panel.map.positions, before)
+    np.testing.assert_allclose(panel.map.here_position, panel.map.positions[1], atol=1e-4)
+    item = panel.similar.list.item(0)
+    assert "b · distance" in item.text()
+    assert not item.icon().isNull()
     panel.open_case(1)
-    qtbot.waitUntil(lambda: len(panel.viewer.layers) == 2, timeout=WAIT_MS)
+    qtbot.waitUntil(lambda: len(panel.viewer.layers) == 3, timeout=WAIT_MS)
     opened = panel.viewer.layers[1]
     # beside the scan and not over it
     assert opened.extent.world[0][-1] >= scan.extent.world[1][-1]
@@ -247,3 +296,14 @@ def test_stop_ends_the_map_at_once_and_closing_the_viewer_too(
     assert panel.mapping.running
     viewer.close()
     qtbot.wait(300)  # what the worker still sends must reach nobody
+
+
+def test_cases_that_all_fail_are_a_sentence(panel: Any, qtbot: Any, tmp_path: Path) -> None:
+    for number in range(7):
+        (tmp_path / f"{number}.npz").write_bytes(b"no set")
+    panel.set_source(tmp_path)
+    click(qtbot, panel.primary)
+    qtbot.waitUntil(lambda: not panel.embedding.running, timeout=WAIT_MS)
+    assert "none of 7 cases has an embedding" in panel.message.text().lower()
+    assert "Traceback" not in panel.message.text()
+    assert panel.cohort is None

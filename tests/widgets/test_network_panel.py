@@ -239,3 +239,117 @@ def test_cancel_ends_the_process_and_the_next_run_starts_another(
     running = panel.workbench.network_child._process
     viewer.close()
     qtbot.waitUntil(lambda: running.poll() is not None, timeout=WAIT_MS)
+
+
+@pytest.fixture
+def shape(tmp_path: Path) -> Path:
+    """An ellipsoid, which the bundled models of shapes take."""
+    from napari_sparse3d.io.write import write_volume
+
+    z, y, x = np.indices((64, 64, 64)) - 31.5
+    path = tmp_path / "shape.nii.gz"  # by the name "mask" it would be opened as labels
+    write_volume(Volume(((z**2 + y**2 + 2 * x**2) < 15**2).astype(np.uint8), np.eye(4)), path)
+    return path
+
+
+def test_a_trained_model_says_what_it_is_how_good_and_what_for(panel: Any, qtbot: Any, shape: Path) -> None:
+    from napari_sparse3d.models import load_model
+
+    panel.viewer.open(str(shape), plugin="napari-sparse3d")
+    panel.model.setCurrentIndex(panel.model.findData("nodule"))
+    panel.model.activated.emit(panel.model.currentIndex())
+    card = load_model("nodule").card
+    assert card.description in panel.about.text()
+    assert f"{card.metrics['validation']['auc']:.3f}" in panel.about.text()
+    assert "(validation)" in panel.about.text()
+    ran = run(qtbot, panel)
+    assert [name for _, name, _ in panel.bars._rows] == [
+        ran.result.model.classes[i] for i in np.argsort(-ran.result.probabilities)
+    ]
+    assert sum(value for _, _, value in panel.bars._rows) == pytest.approx(1)
+    assert "research use only" in panel.honest.text()
+    assert "Random weights" not in panel.about.text() + panel.honest.text()
+    assert "do not trust" not in panel.honest.text()
+    assert f"{ran.result.engine} on {ran.result.device} ({ran.result.reason})" in panel.ran_on.text()
+    from napari_sparse3d.widgets.layer_table import COLUMNS
+
+    assert panel.table.isColumnHidden(COLUMNS.index("published"))
+
+
+def test_an_input_unlike_the_training_is_flagged(panel: Any, qtbot: Any) -> None:
+    panel.viewer.add_image(np.ones((40, 40, 40), dtype=np.uint8), name="a block")
+    panel.workbench.set_model("nodule")
+    ran = run(qtbot, panel)
+    low, high = ran.result.model.active_percent_seen
+    assert not low <= ran.result.rows[0].active_percent <= high
+    assert "do not trust the class" in panel.honest.text()
+
+
+def test_published_figures_stand_beside_those_of_deepc2(
+    panel: Any, qtbot: Any, oblique: Volume, add_volume: Any, tmp_path: Path
+) -> None:
+    from napari_sparse3d.analysis.published import MRI_PUBLISHED
+    from napari_sparse3d.widgets.layer_table import COLUMNS
+
+    add_volume(panel.viewer, oblique)
+    run(qtbot, panel)
+    column = COLUMNS.index("published")
+    assert not panel.table.isColumnHidden(column)
+    shown = [panel.table.item(row, column).text() for row in range(panel.table.rowCount())]
+    assert shown == [f"{value:.2f}" for value in MRI_PUBLISHED]
+    for name in ("table.csv", "chart.png", "chart.svg"):
+        panel.export_to(tmp_path / name)
+        qtbot.waitUntil(lambda name=name: f"Wrote {name}" in panel.message.text(), timeout=WAIT_MS)
+    assert (tmp_path / "chart.png").read_bytes().startswith(b"\x89PNG")
+    assert "<svg" in (tmp_path / "chart.svg").read_text(encoding="utf-8")
+    table = list(csv.DictReader((tmp_path / "table.csv").open()))
+    assert [row["published_percent"] for row in table] == [str(value) for value in MRI_PUBLISHED]
+
+
+def test_a_model_from_a_file_stands_with_the_others(
+    panel: Any, qtbot: Any, shape: Path, tmp_path: Path, monkeypatch: Any
+) -> None:
+    from qtpy.QtWidgets import QFileDialog
+
+    from napari_sparse3d.models import bundled_models
+
+    path = tmp_path / "mine.safetensors"
+    path.write_bytes(bundled_models()["vessel"].read_bytes())
+    monkeypatch.setattr(QFileDialog, "getOpenFileName", lambda *_: (str(path), ""))
+    panel.model.setCurrentIndex(panel.model.findText("From a file…"))
+    panel.model.activated.emit(panel.model.currentIndex())
+    qtbot.waitUntil(lambda: panel.model.currentData() == str(path), timeout=WAIT_MS)
+    panel.viewer.open(str(shape), plugin="napari-sparse3d")
+    assert run(qtbot, panel).result.model.classes == ("healthy", "aneurysm")
+
+
+def test_the_scan_removed_while_a_network_runs(panel: Any, qtbot: Any, oblique: Volume, add_volume: Any) -> None:
+    scan = add_volume(panel.viewer, oblique)
+    panel.ran = None
+    click(qtbot, panel.primary)
+    panel.viewer.layers.remove(scan)
+    qtbot.waitUntil(lambda: panel.ran is not None, timeout=WAIT_MS)
+    assert panel.empty.isVisible()
+    panel.table.selectRow(2)
+    qtbot.waitUntil(lambda: "was closed" in panel.sites_text.text(), timeout=WAIT_MS)
+    assert ours(panel, "activation") == []
+    click(qtbot, panel.copy_command)
+    assert "was closed" in panel.message.text()
+
+
+def test_labels_alone_are_no_volume_and_it_says_what_to_do(panel: Any) -> None:
+    panel.viewer.add_labels(np.ones((4, 5, 6), dtype=np.uint8), name="mask")
+    assert "“mask” holds labels" in panel.empty_text.text()
+    assert not panel.primary.isEnabled()
+
+
+def test_volumes_of_nothing_are_sentences(panel: Any, qtbot: Any) -> None:
+    for name, values in (("nan", np.full((8, 9, 10), np.nan)), ("zeros", np.zeros((8, 9, 10)))):
+        panel.viewer.layers.clear()
+        panel.viewer.add_image(values, name=name, contrast_limits=(0, 1))
+        panel.ran = None
+        click(qtbot, panel.primary)
+        qtbot.waitUntil(lambda: "⚠" in panel.message.text(), timeout=WAIT_MS)
+        assert "Traceback" not in panel.message.text()
+        assert panel.ran is None
+        assert panel.primary.text() == "Run"

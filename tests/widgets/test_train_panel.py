@@ -177,3 +177,22 @@ def test_what_cannot_be_trained_on_is_a_sentence(panel: Any, qtbot: Any, tmp_pat
     qtbot.waitUntil(lambda: panel.process is None, timeout=WAIT_MS)
     assert "⚠" in panel.message.text()
     assert "Traceback" not in panel.message.text()
+
+
+def test_stop_keeps_the_best_and_resume_goes_on(panel: Any, qtbot: Any, shapes: Path) -> None:
+    panel.set_data(shapes)
+    panel.recipe.setCurrentIndex(panel.recipe.findData("shape-40"))
+    panel.epochs.setValue(500)
+    click(qtbot, panel.primary)
+    qtbot.waitUntil(lambda: bool(panel._epochs), timeout=WAIT_MS)
+    click(qtbot, panel.stop_button)
+    qtbot.waitUntil(lambda: panel.process is None, timeout=WAIT_MS)
+    n_first = len(panel._epochs)
+    assert 1 <= n_first < 500
+    assert "Stopped" in panel.message.text()
+    assert panel.model_path.is_file()
+    panel.epochs.setValue(n_first + 1)
+    click(qtbot, panel.resume_button)
+    qtbot.waitUntil(lambda: panel.process is None, timeout=WAIT_MS)
+    assert [event["epoch"] for event in panel._epochs] == list(range(1, n_first + 2)), panel.message.text()
+    assert len(panel.runs.rows) == 1

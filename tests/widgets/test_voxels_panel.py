@@ -376,3 +376,21 @@ def test_what_the_controls_cannot_show_stays_in_the_recipe(
     panel._settle.stop()
     click(qtbot, panel.primary)
     assert "at least one feature" in panel.message.text()
+
+
+def test_the_work_of_the_chosen_model_and_a_warning_where_it_was_trained_on_less(panel: Any, qtbot: Any) -> None:
+    block = np.zeros((48, 48, 48), dtype=np.uint8)
+    block[4:44, 4:44, 4:44] = 1
+    panel.viewer.add_image(block, name="a block")
+    panel.workbench.set_model("nodule")
+    settled(qtbot, panel)
+    shape = next(i for i in range(panel.form.recipe_box.count()) if "shape-64" in panel.form.recipe_box.itemText(i))
+    panel.form.recipe_box.setCurrentIndex(shape)
+    panel.form.recipe_box.activated.emit(shape)
+    panel.form.features["depth"].setChecked(True)
+    click(qtbot, panel.primary)
+    qtbot.waitUntil(lambda: "nodule would take" in panel.cost.text(), timeout=WAIT_MS)
+    assert "GMAC" in panel.cost.text() or "MMAC" in panel.cost.text()
+    assert "24.41 % of the field is active; nodule was trained on" in panel.cost.text()
+    assert "64,000 voxels" in panel.numbers.text()
+    assert "box 40³ in a grid of 48³" in panel.numbers.text()

@@ -8,6 +8,7 @@ from pathlib import Path
 from threading import Event
 from typing import Any
 
+import numpy as np
 import pytest
 
 from napari_sparse3d.widgets.toolbox.work import Work
@@ -82,6 +83,135 @@ def test_jobs_that_wait_do_not_keep_others_waiting(window: Any, qtbot: Any) -> N
         gate.set()
     qtbot.waitUntil(lambda: not any(work.running for work in waiting), timeout=WAIT_MS)
     assert QThreadPool.globalInstance().maxThreadCount() == threads
+
+
+MENUS = {
+    "napari/file/io_utilities": {"open_series"},
+    "napari/layers/measure": {"show_voxels"},
+    "napari/layers/classify": {"show_network", "show_cohort", "show_train"},
+    "napari/layers/visualize": {"show_layers"},
+}
+ACTIONS = {
+    "make_voxels", "run_network", "what_drove_it", "who_is_like_it", "embed_cohort", "start_training", "open_series",
+    *(f"show_{name}" for name in ("voxels", "network", "layers", "cohort", "train")),
+}  # fmt: skip
+
+
+def test_actions_stand_in_the_menus_and_in_the_command_palette(window: Any) -> None:
+    from napari._app_model import get_app_model
+
+    app = get_app_model()
+
+    def of(menu: str) -> set[str]:
+        commands = [item.command.id for item in app.menus.get_menu(menu) if hasattr(item, "command")]
+        return {each.removeprefix("napari-sparse3d.") for each in commands if each.startswith("napari-sparse3d.")}
+
+    for menu, expected in MENUS.items():
+        assert of(menu) == expected
+    assert of(app.menus.COMMAND_PALETTE_ID) >= ACTIONS
+
+
+def test_a_command_presses_the_button_or_says_why_not(window: Any, qtbot: Any) -> None:
+    from napari._app_model import get_app_model
+
+    viewer, open_panel = window
+
+    def command(name: str) -> None:
+        get_app_model().commands.execute_command(f"napari-sparse3d.{name}").result()
+
+    for name in ("make_voxels", "run_network", "what_drove_it", "who_is_like_it", "embed_cohort", "start_training"):
+        command(name)
+    panels = [open_panel(name) for name in PANELS]
+    assert len(viewer.window.dock_widgets) == 4
+    assert all("⚠" in panel.message.text() for panel in panels)
+    viewer.add_image(np.pad(np.full((6, 7, 8), 200, np.uint8), 4), name="scan")
+    command("make_voxels")
+    qtbot.waitUntil(lambda: len(viewer.layers) > 1 and panels[0].next_button.isVisibleTo(panels[0]), timeout=WAIT_MS)
+
+
+def test_from_nothing_to_a_layer_in_3d(window: Any, qtbot: Any) -> None:
+    """The first look of somebody new: the sample, a network on it, a layer, 3D, what drove it, the line."""
+    from qtpy.QtCore import Qt
+    from qtpy.QtWidgets import QApplication
+
+    from napari_sparse3d.analysis.published import MRI_PUBLISHED
+    from napari_sparse3d.widgets.toolbox.layers import ours
+
+    viewer, open_panel = window
+
+    def click(button: Any) -> None:
+        qtbot.waitUntil(button.isEnabled, timeout=WAIT_MS)
+        qtbot.mouseClick(button, Qt.MouseButton.LeftButton)
+
+    def shown(role: str) -> bool:
+        return any(layer.visible for layer in ours(viewer, role))
+
+    voxels = open_panel("Sparse voxels")
+    click(voxels.sample_button)
+    qtbot.waitUntil(lambda: shown("preview"), timeout=WAIT_MS)
+    click(voxels.next_button)
+    qtbot.waitUntil(lambda: shown("voxels") and len(viewer.window.dock_widgets) == 2, timeout=WAIT_MS)
+    network = open_panel("Network")
+    qtbot.waitUntil(lambda: network.ran is not None, timeout=WAIT_MS)
+    assert "195,254 voxels" in voxels.numbers.text()
+    percent = [row.active_percent for row in network.ran.result.rows]
+    # the sample is not the published scan; the design gives its own row
+    mni152 = [9.76, 10.80, 12.66, 15.04, 19.74, 26.70, 42.64, 68.27, 99.54, 100.00, 100.00, 100.00]
+    np.testing.assert_allclose(percent, mni152, atol=0.05)
+    assert len(percent) == len(MRI_PUBLISHED)
+    table = network.table
+    at = table.visualItemRect(table.item(3, 0)).center()
+    qtbot.mouseClick(table.viewport(), Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier, at)
+    qtbot.waitUntil(lambda: shown("activation"), timeout=WAIT_MS)
+    assert not shown("voxels")
+    click(network.in_3d)
+    assert viewer.dims.ndisplay == 3
+    click(network.in_3d)
+    click(network.attribute_button)
+    qtbot.waitUntil(lambda: shown("attribution"), timeout=WAIT_MS)
+    click(network.copy_command)
+    assert QApplication.clipboard().text().startswith("napari-sparse3d activations ")
+    assert "mri-110" in QApplication.clipboard().text()
+
+
+def test_from_a_prediction_to_the_nearest_case_beside_it(window: Any, qtbot: Any, tmp_path: Path) -> None:
+    """The Network panel's button opens the cohort and asks; without a cohort it asks as soon as there is one."""
+    from qtpy.QtCore import Qt
+
+    from napari_sparse3d.io.write import write_volume
+    from napari_sparse3d.volume import Volume
+
+    viewer, open_panel = window
+    grid = np.stack(np.indices((40, 40, 40))) - 19.5
+    lines = ["path,label,patient"]
+    for number in range(6):
+        inside = (grid**2).sum(0) < (9 + number) ** 2 if number % 2 else np.abs(grid).max(0) < 7 + number
+        write_volume(Volume(inside.astype(np.uint8), np.eye(4)), tmp_path / f"case{number}.nii.gz")
+        lines.append(f"case{number}.nii.gz,{['box', 'ball'][number % 2]},p{number // 2}")
+    (tmp_path / "cases.csv").write_text("\n".join(lines))
+    viewer.open(str(tmp_path / "case3.nii.gz"), plugin="napari-sparse3d")
+    network = open_panel("Network")
+    qtbot.waitUntil(lambda: network.model.count() > 0, timeout=WAIT_MS)
+    network.workbench.set_model("nodule")
+    qtbot.mouseClick(network.primary, Qt.MouseButton.LeftButton)
+    qtbot.waitUntil(lambda: network.ran is not None, timeout=WAIT_MS)
+    qtbot.mouseClick(network.like_button, Qt.MouseButton.LeftButton)
+    cohort = open_panel("Cohort")
+    assert "Like which cases?" in cohort.about.text()
+    cohort.set_source(tmp_path / "cases.csv")
+    qtbot.mouseClick(cohort.primary, Qt.MouseButton.LeftButton)
+    qtbot.waitUntil(lambda: cohort.similar.list.count() > 0, timeout=WAIT_MS)
+    assert sorted(cohort.similar.indices) == [0, 1, 4, 5]  # case 3 is the open one, and case 2 is of its patient
+    assert "2 cases left out" in cohort.similar.text.text()
+    nearest = cohort.similar.list.item(0)
+    cohort.similar.list.itemActivated.emit(nearest)
+    qtbot.waitUntil(lambda: len(viewer.layers) == 2, timeout=WAIT_MS)
+    here, there = viewer.layers
+    assert there.extent.world[0][-1] > here.extent.world[1][-1]
+    # the next one who asks gets the same cases, which are kept
+    cohort.cohort = None
+    qtbot.mouseClick(network.like_button, Qt.MouseButton.LeftButton)
+    assert sorted(cohort.similar.indices) == [0, 1, 4, 5]
 
 
 CLOSES = """

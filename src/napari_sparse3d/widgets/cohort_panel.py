@@ -6,7 +6,7 @@ from collections.abc import Generator, Sequence
 from functools import partial
 from pathlib import Path
 from time import monotonic
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from napari.viewer import Viewer
@@ -23,7 +23,7 @@ from napari_sparse3d.widgets import repeat
 from napari_sparse3d.widgets.beside import Case, layer_from, put_saved_voxels, read_case, show_beside
 from napari_sparse3d.widgets.case_words import case_name, hover_words, tells
 from napari_sparse3d.widgets.map_maker import MapMaker
-from napari_sparse3d.widgets.map_view import MapView
+from napari_sparse3d.widgets.model_words import ARCHITECTURE_NAMES
 from napari_sparse3d.widgets.session import Lines, content_hash, save_cohort_session
 from napari_sparse3d.widgets.similar_cases import SimilarCases
 from napari_sparse3d.widgets.toolbox import words
@@ -33,6 +33,9 @@ from napari_sparse3d.widgets.toolbox.panel import SPACE, Panel, combo, form, sma
 from napari_sparse3d.widgets.toolbox.sources import source_of, source_path
 from napari_sparse3d.widgets.toolbox.theme import Colours
 from napari_sparse3d.widgets.toolbox.work import Step, Work
+
+if TYPE_CHECKING:
+    from napari_sparse3d.widgets.map_view import MapView
 
 METHODS = {"PCA": "pca", "t-SNE": "tsne"}
 _REDRAW_S = 2.0
@@ -105,10 +108,7 @@ class CohortPanel(Panel):
         layout = QVBoxLayout(self.results)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(SPACE)
-        self.map = MapView()
-        self.map.opened.connect(self.open_case)
-        self.map.selected.connect(self._lassoed)
-        layout.addWidget(self.map)
+        self._map: MapView | None = None
         self.legend = small_label()
         layout.addWidget(self.legend)
         controls = QHBoxLayout()
@@ -151,7 +151,7 @@ class CohortPanel(Panel):
         self.similar = SimilarCases()
         self.similar.asked.connect(lambda _k: self.find_similar())
         self.similar.opened.connect(self.open_case)
-        self.similar.chosen.connect(self.map.mark)
+        self.similar.chosen.connect(lambda indices: self.map.mark(indices))
         layout.addWidget(self.similar)
         self.body.addWidget(self.results)
         self.body.addStretch(1)
@@ -163,9 +163,24 @@ class CohortPanel(Panel):
             "Save session…", "Table, map, similar cases, hashes, versions and the lines, in one folder", self._session
         )
 
+    @property
+    def map(self) -> MapView:
+        """The map. Made when there is one to draw: it imports pyqtgraph, for which an empty panel need not wait."""
+        if self._map is None:
+            from napari_sparse3d.widgets.map_view import MapView
+
+            self._map = MapView()
+            self._map.opened.connect(self.open_case)
+            self._map.selected.connect(self._lassoed)
+            self._map.restyle(self._look)
+            layout = self.results.layout()
+            if isinstance(layout, QVBoxLayout):
+                layout.insertWidget(0, self._map)
+        return self._map
+
     def restyle(self, look: Colours) -> None:
         """Follow the theme."""
-        if hasattr(self, "map"):
+        if getattr(self, "_map", None) is not None:
             self.map.restyle(look)
 
     def _show_parts(self) -> None:
@@ -178,8 +193,12 @@ class CohortPanel(Panel):
         for link in (self.save_table, self.session):
             link.setEnabled(has)
         self.similar.set_askable(has and self.workbench.result is not None)
-        self.model_text.setText(f"Model: {Path(self.workbench.model).stem} (chosen in Network)")
+        random = "\n⚠ Random weights: nothing was learned; choose a trained model" if self._random_weights() else ""
+        self.model_text.setText(f"Model: {Path(self.workbench.model).stem} (chosen in Network){random}")
         self.label_button.setEnabled(len(self._selected) > 0)
+
+    def _random_weights(self) -> bool:
+        return self.workbench.model in ARCHITECTURE_NAMES
 
     # -- which cases ---------------------------------------------------------------------------------------------------
 

@@ -31,7 +31,7 @@ from napari_sparse3d.widgets.toolbox.faults import fault_of
 from napari_sparse3d.widgets.toolbox.layers import Made, frame_of, made_of, mark_of, ours, volume_layer, volumes
 from napari_sparse3d.widgets.toolbox.panel import SPACE, Panel, combo, form, small_label
 from napari_sparse3d.widgets.toolbox.preferences import preference
-from napari_sparse3d.widgets.toolbox.sources import source_of, volume_of_layer
+from napari_sparse3d.widgets.toolbox.sources import source_of, volume_of_layer, why_no_volume
 from napari_sparse3d.widgets.toolbox.theme import Colours
 from napari_sparse3d.widgets.toolbox.viewers import camera_of
 from napari_sparse3d.widgets.toolbox.work import Step, Work
@@ -39,6 +39,7 @@ from napari_sparse3d.widgets.toolbox.work import Step, Work
 METHODS = ("class-activation map", "integrated gradients", "gradient × input", "regions left out")
 """As in ``analysis.saliency``, which is not imported here: it brings torch."""
 
+_NOTHING = "No volume is open."
 ENGINES = {"auto": "auto", "native (CPU)": "native", "spconv (CUDA)": "spconv", "dense (torch)": "dense"}
 
 
@@ -86,11 +87,12 @@ class NetworkPanel(Panel):
         self.empty = QWidget()
         nothing = QVBoxLayout(self.empty)
         nothing.setContentsMargins(0, 0, 0, 0)
-        nothing.addWidget(small_label("No voxels yet: open a volume, and make a voxel set of it (Sparse voxels)."))
+        self.empty_text = small_label(_NOTHING)
+        nothing.addWidget(self.empty_text)
         self.open_button = QPushButton("Open a folder…")
         self.open_button.clicked.connect(lambda: open_folder(self.viewer, self, self.say))
         self.sample_button = QPushButton("Try the sample head MRI")
-        self.sample_button.clicked.connect(lambda: open_sample(self.viewer, "head_mri"))
+        self.sample_button.clicked.connect(lambda: open_sample(self.viewer, "head_mri", self, self.say))
         nothing.addWidget(self.open_button)
         nothing.addWidget(self.sample_button)
         self.body.addWidget(self.empty)
@@ -221,6 +223,8 @@ class NetworkPanel(Panel):
         self.voxels.blockSignals(False)
         something = self.voxels.count() > 0
         self.empty.setVisible(not something)
+        reasons = [reason for layer in self.viewer.layers if (reason := why_no_volume(layer))]
+        self.empty_text.setText(reasons[-1] if reasons else _NOTHING)
         self.primary.setEnabled(something or self.running.running)
         if self.ran is not None and volume_layer(self.viewer, self.ran.volume_id) is None:
             self.sites_text.setText("The scan of this result was closed; its numbers stay.")
@@ -250,8 +254,8 @@ class NetworkPanel(Panel):
 
     def _select_model(self, argument: str) -> None:
         place = self.model.findData(argument)
-        if place < 0 and self.model.count() > 1:
-            place = 0
+        if place < 0 and self.model.count() > 1 and argument not in self.workbench.model_files:
+            place = 0  # a file that was just added is in the list that is being made
         if place >= 0:
             self.model.setCurrentIndex(place)
             self.workbench.set_model(self.model.itemData(place))
@@ -371,7 +375,8 @@ class NetworkPanel(Panel):
         values = values.astype(np.float32)
         colour = "norm" if by_norm else f"channel {channel + 1}"
         name = f"{sites.layer} ({sites.shape[0]}³)"
-        self._put(ran, "activation", name, sites, values, signed=not by_norm and bool((values < 0).any()))
+        if not self._put(ran, "activation", name, sites, values, signed=not by_norm and bool((values < 0).any())):
+            return
         text = f"{sites.layer}: {words.count(len(values), 'sites')} by {colour}"
         if len(values):
             text += f", {values.min():.3g} to {values.max():.3g}"
@@ -385,7 +390,8 @@ class NetworkPanel(Panel):
             return
         class_name = self.target.currentText()
         values = sites.values[:, 0]
-        self._put(self.ran, "attribution", f"what drove {class_name}", sites, values, signed=True)
+        if not self._put(self.ran, "attribution", f"what drove {class_name}", sites, values, signed=True):
+            return
         text = (
             f"{self.method.currentText()} for “{class_name}” at {sites.layer}: "
             f"{words.count(int((values > 0).sum()), 'sites')} for it, {words.count(int((values < 0).sum()))} against"
@@ -394,9 +400,12 @@ class NetworkPanel(Panel):
             text += f". {words.RANDOM_WEIGHTS}"
         self.sites_text.setText(text)
 
-    def _put(self, ran: Run, role: str, name: str, sites: Sites, values: NDArray[np.float32], *, signed: bool) -> None:
-        if not put_sites(self.viewer, ran, role, name, sites, values, signed=signed):
+    def _put(self, ran: Run, role: str, name: str, sites: Sites, values: NDArray[np.float32], *, signed: bool) -> bool:
+        """Show values over the scan; without it, say so and give False."""
+        done = put_sites(self.viewer, ran, role, name, sites, values, signed=signed)
+        if not done:
             self.sites_text.setText("The scan was closed; open it again and run, to see layers over it.")
+        return done
 
     def _who_is_like_it(self) -> None:
         _, cohort = self.viewer.window.add_plugin_dock_widget("napari-sparse3d", "Cohort", tabify=True)

@@ -23,11 +23,31 @@ if TYPE_CHECKING:
 # Reading takes half a second to import: that happens in the worker, so that a panel opens at once.
 
 Say = Callable[[str], None]
+PLUGIN = "napari-sparse3d"
 
 
-def open_sample(viewer: Viewer, key: str) -> None:
-    """Open one of this plugin's samples."""
-    viewer.open_sample("napari-sparse3d", key)
+def open_sample(viewer: Viewer, key: str, parent: QWidget, say: Say) -> None:
+    """Open one of this plugin's samples, read in the background."""
+    work = Work(parent)
+
+    def job() -> Generator[Step, None, list[LayerData]]:
+        yield Step(0, 0, "Opening the sample …")
+        from napari_sparse3d import napari_reader
+
+        found: list[LayerData] = getattr(napari_reader, f"sample_{key}")()
+        return found
+
+    def show(found: list[LayerData]) -> None:
+        for data, arguments, kind in found:
+            layer: Layer = Labels(data, **arguments) if kind == "labels" else Image(data, **arguments)
+            layer._set_source(layer.source.model_copy(update={"sample": (PLUGIN, key)}))
+            viewer.add_layer(layer)
+        say("")
+
+    work.stepped.connect(lambda step: say(step.text) if isinstance(step, Step) else None)
+    work.failed.connect(lambda fault: _tell(fault, parent, say))
+    work.finished.connect(show)
+    work.start(job, "opening the sample")
 
 
 def open_folder(viewer: Viewer, parent: QWidget, say: Say) -> None:

@@ -113,7 +113,7 @@ class VoxelsPanel(Panel):
         open_button.clicked.connect(lambda: open_folder(self.viewer, self, self.say))
         sample_button = QPushButton("Try the sample head MRI")
         sample_button.setToolTip("The MNI152 average, which comes with this plugin")
-        sample_button.clicked.connect(lambda: open_sample(self.viewer, "head_mri"))
+        sample_button.clicked.connect(lambda: open_sample(self.viewer, "head_mri", self, self.say))
         self.open_button, self.sample_button = open_button, sample_button
         for widget in (self.empty_text, open_button, sample_button):
             nothing.addWidget(widget)

@@ -54,7 +54,11 @@ def is_volume(layer: Any) -> bool:
 
 def why_no_volume(layer: Any) -> str:
     """Why a layer is not offered as a volume; ``""`` where there is nothing to say."""
-    if type(layer).__name__ != "Image" or OWN in layer.metadata:
+    if OWN in layer.metadata:
+        return ""
+    if type(layer).__name__ == "Labels":
+        return f"“{layer.name}” holds labels; right-click it and choose Convert to Image to use it as a shape."
+    if type(layer).__name__ != "Image":
         return ""
     if getattr(layer, "rgb", False):
         return f"“{layer.name}” is a colour picture; a volume has one value a voxel."
