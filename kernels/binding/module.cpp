@@ -71,6 +71,23 @@ void bind_operators(nb::module_& m, const char* suffix) {
               leaky_relu_backward<T>(at<T>(grad), at<T>(values), T(slope), n, at<T>(result), threads);
           },
           Release());
+    m.def(name("scale_rows_").c_str(),
+          [](Address features, Address scale, Address shift, Address other, std::int64_t rows, int channels, double slope, Address result, int threads) {
+              scale_rows<T>(at<T>(features), at<T>(scale), at<T>(shift), at<T>(other), rows, channels, T(slope), at<T>(result), threads);
+          },
+          Release());
+    m.def(name("row_statistics_").c_str(),
+          [](Address features, std::int64_t rows, int channels, Address mean, Address variance, int threads) {
+              row_statistics<T>(at<T>(features), rows, channels, at<T>(mean), at<T>(variance), threads);
+          },
+          Release());
+    m.def(name("normalized_rows_backward_").c_str(),
+          [](Address grad, Address values, Address features, Address mean, Address deviation, Address weight, std::int64_t rows, int channels, double slope,
+             Address g_features, Address g_other, Address g_weight, Address g_bias, int threads) {
+              normalized_rows_backward<T>(at<T>(grad), at<T>(values), at<T>(features), at<T>(mean), at<T>(deviation), at<T>(weight), rows, channels, T(slope),
+                                          {at<T>(g_features), at<T>(g_other), at<T>(g_weight), at<T>(g_bias)}, threads);
+          },
+          Release());
     m.def(name("max_pool_").c_str(),
           [](const Plan& plan, Address features, Address background, int channels, Address values, Address rows, int threads) {
               max_pool<T>(plan, at<T>(features), at<T>(background), channels, at<T>(values), at<std::int32_t>(rows), threads);

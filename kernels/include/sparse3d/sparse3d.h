@@ -99,6 +99,30 @@ void convolution_backward(const Plan& plan, const Convolution<T>& args, const T*
 template <class T>
 void leaky_relu_backward(const T* grad, const T* values, T slope, std::int64_t n, T* result, int threads);
 
+// Batch normalisation, with a residual connection and an activation after it.
+
+// result (rows, channels): features * scale + shift, plus `other` (rows, channels) unless null; then x > 0 ? x : slope * x.
+// scale, shift (channels). `result` may be `features`.
+template <class T>
+void scale_rows(const T* features, const T* scale, const T* shift, const T* other, std::int64_t rows, int channels, T slope, T* result,
+                int threads);
+// Of each channel: mean and variance (divided by rows), (channels). rows >= 1.
+template <class T>
+void row_statistics(const T* features, std::int64_t rows, int channels, T* mean, T* variance, int threads);
+// Gradients of (features - mean) / deviation * weight + bias + other, activated as by `scale_rows`, where mean and deviation
+// are those of the features; given grad and values (rows, channels) of the result, values null where there is no activation.
+// weight (channels) may be null: 1.
+template <class T>
+struct NormalizedGradients {
+    T* features;  // (rows, channels)
+    T* other;     // (rows, channels) or null
+    T* weight;    // (channels)
+    T* bias;      // (channels)
+};
+template <class T>
+void normalized_rows_backward(const T* grad, const T* values, const T* features, const T* mean, const T* deviation, const T* weight,
+                              std::int64_t rows, int channels, T slope, const NormalizedGradients<T>& result, int threads);
+
 // values (m, channels) and the input row each came from, -1 for the background. Of equal values the first offset in
 // raster order wins. With background null only active inputs count. `rows` may be null.
 template <class T>

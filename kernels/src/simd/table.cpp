@@ -56,6 +56,14 @@ template <class T>
 void avg_pool_tile(const PoolTask<T>&, int64_t, void*);
 template <class T>
 void avg_pool_gradient_tile(const PoolTask<T>&, int64_t, void*);
+template <class T>
+void scale_stretch(const T*, const T*, const T*, const T*, int64_t, int, T, T*);
+template <class T>
+void add_statistics(const T*, const T*, int64_t, int, double*, double*);
+template <class T>
+void add_norm_gradients(const T*, const T*, const T*, const T*, int64_t, int, T, double*, double*);
+template <class T>
+void norm_gradient_stretch(const T*, const T*, const T*, const T*, const T*, const T*, int64_t, int, T, T*, T*);
 
 #if defined(__AVX512F__)
 constexpr int kVectorBytes = 64;
@@ -82,7 +90,11 @@ constexpr TypedKernels<T> typed() {
             max_pool_tile<T>,
             max_pool_gradient_tile<T>,
             avg_pool_tile<T>,
-            avg_pool_gradient_tile<T>};
+            avg_pool_gradient_tile<T>,
+            scale_stretch<T>,
+            add_statistics<T>,
+            add_norm_gradients<T>,
+            norm_gradient_stretch<T>};
 }
 
 #define S3D_TEXT2(name) #name

@@ -131,6 +131,13 @@ struct TypedKernels {
     void (*max_pool_gradient_tile)(const PoolTask<T>&, int64_t tile, void* scratch);
     void (*avg_pool_tile)(const PoolTask<T>&, int64_t tile, void* scratch);
     void (*avg_pool_gradient_tile)(const PoolTask<T>&, int64_t tile, void* scratch);
+    // batch normalisation, some rows each: see norm.cpp
+    void (*scale_stretch)(const T* x, const T* scale, const T* shift, const T* other, int64_t rows, int channels, T slope, T* y);
+    void (*add_statistics)(const T* x, const T* origin, int64_t rows, int channels, double* sum, double* squares);
+    void (*add_norm_gradients)(const T* grad, const T* values, const T* x, const T* mean, int64_t rows, int channels, T slope, double* sum,
+                               double* products);
+    void (*norm_gradient_stretch)(const T* grad, const T* values, const T* x, const T* of_grad, const T* of_features, const T* constant,
+                                  int64_t rows, int channels, T slope, T* result, T* other);
 };
 
 template <class T>

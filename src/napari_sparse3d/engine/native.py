@@ -13,7 +13,7 @@ from torch import Tensor
 
 from napari_sparse3d import _kernels
 from napari_sparse3d.errors import EngineError
-from napari_sparse3d.sparse.engine import Engine, Fused
+from napari_sparse3d.sparse.engine import Engine, Fused, Normalized, scale_and_shift
 from napari_sparse3d.sparse.kept import kept, version
 from napari_sparse3d.sparse.window import Geometry, Triple
 
@@ -27,6 +27,9 @@ _KERNELS = {
             "convolution",
             "convolution_backward",
             "leaky_relu_backward",
+            "scale_rows",
+            "row_statistics",
+            "normalized_rows_backward",
             "pooled_convolution",
             "pooled_convolution_backward",
             "max_pool",
@@ -49,6 +52,7 @@ class NativeEngine(Engine):
     """
 
     name: ClassVar[str] = "native"
+    normalizes: ClassVar[bool] = True
 
     def __init__(self) -> None:
         try:
@@ -194,6 +198,80 @@ class NativeEngine(Engine):
             grad.data_ptr(), values.data_ptr(), slope, grad.numel(), result.data_ptr(), torch.get_num_threads()
         )
         return result
+
+    def scale_rows(  # noqa: D102
+        self,
+        features: Tensor,
+        scale: Tensor,
+        shift: Tensor,
+        other: Tensor | None,
+        *,
+        slope: float = _NO_ACTIVATION,
+    ) -> Tensor:
+        features, scale, shift, other = _ready(features, scale, shift, other)
+        result = torch.empty_like(features)
+        _KERNELS[features.dtype]["scale_rows"](
+            features.data_ptr(),
+            scale.data_ptr(),
+            shift.data_ptr(),
+            _address(other),
+            *features.shape,
+            slope,
+            result.data_ptr(),
+            torch.get_num_threads(),
+        )
+        return result
+
+    def batch_norm(  # noqa: D102
+        self,
+        features: Tensor,
+        weight: Tensor | None,
+        bias: Tensor | None,
+        other: Tensor | None,
+        *,
+        eps: float,
+        slope: float = _NO_ACTIVATION,
+    ) -> Normalized:
+        features, weight, bias, other = _ready(features, weight, bias, other)
+        mean, variance = (features.new_empty(features.shape[1]) for _ in range(2))
+        _KERNELS[features.dtype]["row_statistics"](
+            features.data_ptr(), *features.shape, mean.data_ptr(), variance.data_ptr(), torch.get_num_threads()
+        )
+        scale, shift = scale_and_shift(mean, variance, weight, bias, eps)
+        return Normalized(self.scale_rows(features, scale, shift, other, slope=slope), mean, variance)
+
+    def batch_norm_backward(  # noqa: D102
+        self,
+        grad: Tensor,
+        made: Normalized,
+        features: Tensor,
+        weight: Tensor | None,
+        *,
+        eps: float,
+        slope: float = _NO_ACTIVATION,
+        of_other: bool = False,
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
+        features, grad, weight, values, mean, variance = _ready(features, grad, weight, *made)
+        deviation = torch.sqrt(variance + eps)
+        g_features = torch.empty_like(features)
+        g_other = torch.empty_like(features) if of_other else None
+        g_weight, g_bias = (features.new_empty(features.shape[1]) for _ in range(2))
+        _KERNELS[features.dtype]["normalized_rows_backward"](
+            grad.data_ptr(),
+            0 if slope == _NO_ACTIVATION else values.data_ptr(),
+            features.data_ptr(),
+            mean.data_ptr(),
+            deviation.data_ptr(),
+            _address(weight),
+            *features.shape,
+            slope,
+            g_features.data_ptr(),
+            _address(g_other),
+            g_weight.data_ptr(),
+            g_bias.data_ptr(),
+            torch.get_num_threads(),
+        )
+        return g_features, g_weight, g_bias, g_other
 
     def max_pool(self, features: Tensor, background: Tensor | None, plan: Any) -> tuple[Tensor, Tensor]:  # noqa: D102
         features, background = _ready(features, background)

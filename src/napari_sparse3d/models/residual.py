@@ -24,7 +24,7 @@ from napari_sparse3d.sparse import (
     SparseSequential,
     SparseTensor,
     SubMConv3d,
-    pointwise,
+    normalized,
 )
 
 
@@ -149,8 +149,8 @@ class ResidualBlock(nn.Module):
 
     def forward(self, x: SparseTensor) -> SparseTensor:
         """(N, C) -> (N, C) at the same sites."""
-        y = pointwise(self.relu1, self.norm1(self.conv1(x)))
-        return pointwise(self.relu2, self.norm2(self.conv2(y)) + x)
+        y = normalized(self.norm1, self.relu1, self.conv1(x))
+        return normalized(self.norm2, self.relu2, self.conv2(y), x)
 
 
 def _stem(in_features: int, channels: int, stride: int) -> nn.Module:

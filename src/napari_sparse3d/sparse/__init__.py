@@ -13,6 +13,7 @@ from napari_sparse3d.sparse.modules import (
     SparseMaxPool3d,
     SparseSequential,
     SubMConv3d,
+    normalized,
     pointwise,
 )
 from napari_sparse3d.sparse.tensor import SparseTensor
@@ -31,6 +32,7 @@ __all__ = [
     "SparseTensor",
     "SubMConv3d",
     "engine_names",
+    "normalized",
     "pointwise",
     "use_engine",
 ]

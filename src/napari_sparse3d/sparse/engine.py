@@ -41,6 +41,7 @@ class Engine(ABC):
     """
 
     name: ClassVar[str]
+    normalizes: ClassVar[bool] = False  # whether it has batch normalisation, with what may follow it, in one pass
 
     @abstractmethod
     def check_sites(self, indices: Tensor, batch_size: int, shape: Triple) -> None:
@@ -161,6 +162,28 @@ class Engine(ABC):
         result: Tensor = torch.ops.aten.leaky_relu_backward(grad, values, slope, True)
         return result
 
+    # -- batch normalisation with what may follow it, for engines that say so --
+
+    def scale_rows(
+        self, features: Tensor, scale: Tensor, shift: Tensor, other: Tensor | None, *, slope: float = 1.0
+    ) -> Tensor:
+        """(N, C) -> (N, C): features * scale + shift (C,), plus ``other`` (N, C), and a leaky ReLU of this slope."""
+        raise NotImplementedError
+
+    def batch_norm(
+        self, features: Tensor, weight: Tensor | None, bias: Tensor | None, other: Tensor | None, *,
+        eps: float, slope: float = 1.0,
+    ) -> Normalized:  # fmt: skip
+        """:meth:`scale_rows` to the mean 0 and variance 1 of each channel (N > 0), then to weight and bias (C,)."""
+        raise NotImplementedError
+
+    def batch_norm_backward(
+        self, grad: Tensor, made: Normalized, features: Tensor, weight: Tensor | None, *,
+        eps: float, slope: float = 1.0, of_other: bool = False,
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:  # fmt: skip
+        """Gradients for features, weight, bias and, if asked for, ``other``; the values count where a slope is."""
+        raise NotImplementedError
+
     def _before_activation(
         self, grad: Tensor, grad_background: Tensor | None, made: Fused, slope: float
     ) -> tuple[Tensor, Tensor | None]:
@@ -180,6 +203,26 @@ class Fused(NamedTuple):
     """(P, C_out) int32: the convolution's row behind each maximum, -1 for its background. None without a pool."""
     background: Tensor | None
     """(C_out,), or None where the input has none."""
+
+
+class Normalized(NamedTuple):
+    """What :meth:`Engine.batch_norm` gives."""
+
+    values: Tensor
+    """(N, C)."""
+    mean: Tensor
+    """(C,), of the features."""
+    variance: Tensor
+    """(C,), of the features, divided by N."""
+
+
+def scale_and_shift(
+    mean: Tensor, variance: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float
+) -> tuple[Tensor, Tensor]:
+    """Batch normalisation by these statistics as one product and one sum a channel, all (C,)."""
+    scale = torch.rsqrt(variance + eps)
+    scale = scale if weight is None else scale * weight
+    return scale, -mean * scale if bias is None else bias - mean * scale
 
 
 def _background(weight: Tensor, bias: Tensor | None, background: Tensor) -> Tensor:

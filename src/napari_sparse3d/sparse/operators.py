@@ -14,7 +14,7 @@ from torch import Tensor
 
 from napari_sparse3d.sparse import plans
 from napari_sparse3d.sparse import registration as registration  # makes torch.ops.sparse3d
-from napari_sparse3d.sparse.engine import engine, engine_name
+from napari_sparse3d.sparse.engine import Normalized, engine, engine_name
 from napari_sparse3d.sparse.window import Geometry
 
 _OptionalTensor = TypeVar("_OptionalTensor", Tensor, Tensor | None)
@@ -135,6 +135,57 @@ def avg_pool(
         return chosen.avg_pool(features, background, plans.plan(chosen, in_indices, out_indices, geometry))
     result: Tensor = torch.ops.sparse3d.avg_pool(features, background, in_indices, out_indices, geometry.pack(), name)
     return result
+
+
+def normalizes(features: Tensor) -> bool:
+    """Whether the engine for these features has :func:`batch_norm` and :func:`scale_rows`; not while torch compiles."""
+    if torch.compiler.is_compiling() or torch.is_autocast_enabled(features.device.type):
+        return False
+    return engine(engine_name(features.device.type)).normalizes
+
+
+def batch_norm(
+    features: Tensor,
+    weight: Tensor | None,
+    bias: Tensor | None,
+    other: Tensor | None,
+    *,
+    eps: float,
+    slope: float = 1.0,
+) -> Normalized:
+    """Batch normalisation by the statistics of the rows, a residual connection and an activation, in one pass.
+
+    Parameters
+    ----------
+    features : Tensor
+        (N, C), N > 0.
+    weight, bias : Tensor, optional
+        (C,): what the normalised values are multiplied with, and what is added.
+    other : Tensor, optional
+        (N, C), added after that.
+    eps : float
+        Added to the variance.
+    slope : float
+        Of a leaky ReLU at the end, at least 0; 0 is ReLU, 1 none.
+
+    Returns
+    -------
+    Normalized
+        Values (N, C), and the mean and variance (C,) of the features, through which no gradient goes.
+    """
+    name = engine_name(features.device.type)
+    if _plain(features, weight, bias, other):
+        return engine(name).batch_norm(features, weight, bias, other, eps=eps, slope=slope)
+    return Normalized(*torch.ops.sparse3d.batch_norm(features, weight, bias, other, eps, slope, name))
+
+
+def scale_rows(
+    features: Tensor, scale: Tensor, shift: Tensor, other: Tensor | None, *, slope: float = 1.0
+) -> Tensor | None:
+    """(N, C) * (C,) + (C,) + (N, C), and a leaky ReLU, in one pass; None where a gradient is asked for."""
+    if not _plain(features, scale, shift, other):
+        return None
+    return engine(engine_name(features.device.type)).scale_rows(features, scale, shift, other, slope=slope)
 
 
 def _autocast(tensor: _OptionalTensor) -> _OptionalTensor:

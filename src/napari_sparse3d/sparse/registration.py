@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from napari_sparse3d.sparse import plans
-from napari_sparse3d.sparse.engine import Engine, Fused, engine
+from napari_sparse3d.sparse.engine import Engine, Fused, Normalized, engine
 from napari_sparse3d.sparse.window import Geometry
 
 _library: Any = torch.library.Library("sparse3d", "DEF")  # type: ignore[no-untyped-call]
@@ -33,6 +33,11 @@ for _schema in (
     f"max_pool_backward(Tensor grad, Tensor rows, {_PLACE}) -> (Tensor features, Tensor background)",
     f"avg_pool(Tensor features, Tensor? background, {_PLACE}) -> Tensor",
     f"avg_pool_backward(Tensor grad, bool over_active, {_PLACE}) -> (Tensor features, Tensor background)",
+    "batch_norm(Tensor features, Tensor? weight, Tensor? bias, Tensor? other, float eps, float slope, str engine)"
+    " -> (Tensor values, Tensor mean, Tensor variance)",
+    "batch_norm_backward(Tensor grad, Tensor values, Tensor mean, Tensor variance, Tensor features, Tensor? weight, "
+    "bool of_other, float eps, float slope, str engine)"
+    " -> (Tensor features, Tensor weight, Tensor bias, Tensor other)",
 ):
     _library.define(_schema)
 
@@ -135,6 +140,25 @@ def _(
     return chosen.avg_pool_backward(grad, plan, over_active=over_active)
 
 
+@_operator("batch_norm")
+def _(
+    features: Tensor, weight: Tensor | None, bias: Tensor | None, other: Tensor | None,
+    eps: float, slope: float, name: str,
+) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
+    return engine(name).batch_norm(features, weight, bias, other, eps=eps, slope=slope)
+
+
+@_operator("batch_norm_backward")
+def _(
+    grad: Tensor, values: Tensor, mean: Tensor, variance: Tensor, features: Tensor, weight: Tensor | None,
+    of_other: bool, eps: float, slope: float, name: str,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
+    *known, other = engine(name).batch_norm_backward(
+        grad, Normalized(values, mean, variance), features, weight, eps=eps, slope=slope, of_other=of_other
+    )
+    return known[0], known[1], known[2], grad.new_empty(0) if other is None else other
+
+
 # -- shapes, for tracing ---------------------------------------------------------------------------
 
 
@@ -185,6 +209,20 @@ def _(features: Tensor, background: Any, in_indices: Any, out_indices: Tensor, *
 @_shape_rule("avg_pool_backward")
 def _(grad: Tensor, over_active: bool, in_indices: Tensor, *_: Any) -> tuple[Tensor, Tensor]:
     return grad.new_empty((in_indices.shape[0], grad.shape[1])), grad.new_empty(grad.shape[1])
+
+
+@_shape_rule("batch_norm")
+def _(features: Tensor, *_: Any) -> tuple[Tensor, Tensor, Tensor]:
+    channels = features.shape[1]
+    return torch.empty_like(features), features.new_empty(channels), features.new_empty(channels)
+
+
+@_shape_rule("batch_norm_backward")
+def _(
+    grad: Tensor, values: Any, mean: Tensor, variance: Any, features: Tensor, weight: Any, of_other: bool, *_: Any
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    other = torch.empty_like(grad) if of_other else grad.new_empty(0)
+    return torch.empty_like(features), torch.empty_like(mean), torch.empty_like(mean), other
 
 
 # -- gradients -------------------------------------------------------------------------------------
@@ -265,9 +303,35 @@ def _avg_pool_gradient(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
     return features_grad, background_grad if ctx.has_background else None, *[None] * 4
 
 
+def _keep_batch_norm(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor, Tensor]) -> None:
+    features, weight, bias, other, ctx.eps, ctx.slope, ctx.engine = inputs
+    ctx.has_weight, ctx.has_bias, ctx.has_other = (each is not None for each in (weight, bias, other))
+    values, mean, variance = output
+    ctx.save_for_backward(values, mean, variance, features, weight)
+    ctx.mark_non_differentiable(mean, variance)
+    ctx.set_materialize_grads(False)
+
+
+def _batch_norm_gradient(ctx: Any, grad: Tensor | None, *_: None) -> tuple[Tensor | None, ...]:
+    if grad is None:
+        return (None,) * 7
+    values, mean, variance, features, weight = ctx.saved_tensors
+    of_features, of_weight, of_bias, of_other = torch.ops.sparse3d.batch_norm_backward(
+        grad.contiguous(), values, mean, variance, features, weight, ctx.has_other, ctx.eps, ctx.slope, ctx.engine
+    )
+    return (
+        of_features,
+        of_weight if ctx.has_weight else None,
+        of_bias if ctx.has_bias else None,
+        of_other if ctx.has_other else None,
+        *[None] * 3,
+    )
+
+
 for _name, _gradient, _keep in (
     ("convolution", _convolution_gradient, _keep_convolution),
     ("max_pool", _max_pool_gradient, _keep_max_pool),
     ("avg_pool", _avg_pool_gradient, _keep_avg_pool),
+    ("batch_norm", _batch_norm_gradient, _keep_batch_norm),
 ):
     torch.library.register_autograd(f"sparse3d::{_name}", _gradient, setup_context=_keep, lib=_library)

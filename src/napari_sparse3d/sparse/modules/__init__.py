@@ -8,7 +8,7 @@ from napari_sparse3d.sparse.modules.convolution import (
 )
 from napari_sparse3d.sparse.modules.pointwise import SparseBatchNorm, SparseDropout, pointwise
 from napari_sparse3d.sparse.modules.pooling import GlobalAvgPool, GlobalMaxPool, SparseAvgPool3d, SparseMaxPool3d
-from napari_sparse3d.sparse.modules.sequential import SparseSequential, takes_sparse
+from napari_sparse3d.sparse.modules.sequential import SparseSequential, normalized, takes_sparse
 
 __all__ = [
     "GlobalAvgPool",
@@ -22,6 +22,7 @@ __all__ = [
     "SparseMaxPool3d",
     "SparseSequential",
     "SubMConv3d",
+    "normalized",
     "pointwise",
     "takes_sparse",
 ]

@@ -6,6 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from napari_sparse3d.sparse import operators
+from napari_sparse3d.sparse.engine import scale_and_shift
 from napari_sparse3d.sparse.tensor import SparseTensor
 
 _NEEDS_ALL_SITES = (nn.modules.batchnorm._BatchNorm, nn.modules.instancenorm._InstanceNorm, nn.Dropout)
@@ -34,28 +36,73 @@ class SparseBatchNorm(nn.BatchNorm1d):
 
     def forward(self, x: SparseTensor) -> SparseTensor:  # type: ignore[override]
         """(N, C) -> (N, C)."""
-        mean, variance = self._statistics(x.features)
-        scale = torch.rsqrt(variance + self.eps)
-        scale = scale if self.weight is None else scale * self.weight
-        shift = -mean * scale if self.bias is None else self.bias - mean * scale
+        return self.normalize(x)
+
+    def normalize(self, x: SparseTensor, *, slope: float = 1.0, other: SparseTensor | None = None) -> SparseTensor:
+        """Then add ``other``, at the same sites, and apply a leaky ReLU of this slope (0: ReLU, 1: none)."""
+        features = self._in_one_pass(x, slope, other)
+        if features is not None:
+            return x.with_features(features, None)
+        scale, shift = scale_and_shift(*self._statistics(x.features), self.weight, self.bias, self.eps)
         background = None if x.background is None else torch.addcmul(shift, x.background, scale)
-        return x.with_features(torch.addcmul(shift, x.features, scale), background)
+        y = x.with_features(torch.addcmul(shift, x.features, scale), background)
+        if other is not None:
+            y = y + other
+        if slope == 1:
+            return y
+        background = None if y.background is None else _leaky(y.background, slope)
+        return y.with_features(_leaky(y.features, slope), background)
+
+    def _in_one_pass(self, x: SparseTensor, slope: float, other: SparseTensor | None) -> Tensor | None:
+        """(N, C) by the engine, None where it cannot. A background would take part in the gradient: not here."""
+        added = None if other is None else other.features
+        if type(x) is not SparseTensor or x.background is not None or not operators.normalizes(x.features):
+            return None
+        if (other is not None and other.indices is not x.indices) or self.running_mean is None:
+            return None
+        if self.running_mean.dtype != x.features.dtype:
+            return None
+        running = self._running(x.features)
+        if running is not None:
+            scale, shift = scale_and_shift(*running, self.weight, self.bias, self.eps)
+            return operators.scale_rows(x.features, scale, shift, added, slope=slope)
+        if not len(x.features):
+            return None
+        made = operators.batch_norm(x.features, self.weight, self.bias, added, eps=self.eps, slope=slope)
+        self._follow(made.mean, made.variance, len(x.features))
+        return made.values
+
+    def _running(self, features: Tensor) -> tuple[Tensor, Tensor] | None:
+        """Mean and variance so far, where they are to be used."""
+        rows = features.shape[0]  # len() would make it a constant of an exported program
+        if self.running_mean is None or self.running_var is None or (self.training and rows > 1):
+            return None
+        return self.running_mean, self.running_var
 
     def _statistics(self, features: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and variance of each channel, (C,) and (C,)."""
-        rows = features.shape[0]  # len() would make it a constant of an exported program
-        if self.running_mean is not None and self.running_var is not None and not (self.training and rows > 1):
-            return self.running_mean, self.running_var
+        running = self._running(features)
+        if running is not None:
+            return running
         if features.dtype in (torch.float16, torch.bfloat16):  # under autocast; a sum of many sites would overflow
             features = features.float()
         # var_mean sums each channel on its own, so the result does not depend on the number of threads
         variance, mean = torch.var_mean(features, 0, correction=0)
-        if self.running_mean is not None and self.running_var is not None and self.num_batches_tracked is not None:
-            self.num_batches_tracked.add_(1)
-            momentum = 1.0 / float(self.num_batches_tracked) if self.momentum is None else self.momentum
-            self.running_mean.lerp_(mean.detach(), momentum)
-            self.running_var.lerp_(variance.detach() * (rows / (rows - 1)), momentum)
+        self._follow(mean, variance, features.shape[0])
         return mean, variance
+
+    def _follow(self, mean: Tensor, variance: Tensor, rows: int) -> None:
+        """Take the statistics of a batch into the running ones."""
+        if self.running_mean is None or self.running_var is None or self.num_batches_tracked is None:
+            return
+        self.num_batches_tracked.add_(1)
+        momentum = 1.0 / float(self.num_batches_tracked) if self.momentum is None else self.momentum
+        self.running_mean.lerp_(mean.detach(), momentum)
+        self.running_var.lerp_(variance.detach() * (rows / (rows - 1)), momentum)
+
+
+def _leaky(values: Tensor, slope: float) -> Tensor:
+    return functional.relu(values) if slope == 0 else functional.leaky_relu(values, slope)
 
 
 class SparseDropout(nn.Dropout):

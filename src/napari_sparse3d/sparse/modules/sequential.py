@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import nn
 
 from napari_sparse3d.sparse.modules.convolution import SparseConv3d, SubMConv3d
-from napari_sparse3d.sparse.modules.pointwise import pointwise
+from napari_sparse3d.sparse.modules.pointwise import SparseBatchNorm, pointwise
 from napari_sparse3d.sparse.modules.pooling import SparseMaxPool3d
 from napari_sparse3d.sparse.tensor import SparseTensor
 
@@ -14,8 +14,8 @@ class SparseSequential(nn.Sequential):
     """Layers one after the other: sparse layers as they are, any other module at each site (see :func:`pointwise`).
 
     A convolution, the ReLU or leaky ReLU after it and the max pool after that run in one pass, the activation last: it
-    never falls, so values and gradients are the same, without the large tensors between. A hook on one of the three
-    keeps it apart, so that it sees what it was put there to see.
+    never falls, so values and gradients are the same, without the large tensors between. So do a batch normalisation
+    and the activation after it. A hook on one of them keeps it apart, so that it sees what it was put there to see.
     """
 
     def forward(self, x: SparseTensor) -> SparseTensor:
@@ -28,10 +28,28 @@ class SparseSequential(nn.Sequential):
             if (type(module) is SparseConv3d or type(module) is SubMConv3d) and not _is_watched(module):
                 taken, x = _fused(module, modules[at + 1 : at + 3], x)
                 at += 1 + taken
+            elif type(module) is SparseBatchNorm and at + 1 < len(modules) and _follows(module, modules[at + 1]):
+                x = normalized(module, modules[at + 1], x)
+                at += 2
             else:
                 x = module(x) if takes_sparse(module) else pointwise(module, x)
                 at += 1
         return x
+
+
+def normalized(
+    norm: SparseBatchNorm, activation: nn.Module, x: SparseTensor, other: SparseTensor | None = None
+) -> SparseTensor:
+    """A batch normalisation, the sum with a tensor at the same sites, an activation: in one pass where it can be."""
+    if _follows(norm, activation):
+        return norm.normalize(x, slope=_slope(activation) or 0.0, other=other)
+    y = norm(x)
+    return pointwise(activation, y if other is None else y + other)
+
+
+def _follows(norm: SparseBatchNorm, activation: nn.Module) -> bool:
+    """Whether the activation may run in one pass with the batch normalisation before it."""
+    return not (_is_watched(norm) or _is_watched(activation)) and _slope(activation) is not None
 
 
 def takes_sparse(module: nn.Module) -> bool:
