@@ -252,8 +252,11 @@ def shape(tmp_path: Path) -> Path:
     return path
 
 
-def test_a_trained_model_says_what_it_is_how_good_and_what_for(panel: Any, qtbot: Any, shape: Path) -> None:
-    from napari_sparse3d.models import load_model
+def test_a_trained_model_says_what_it_is_how_good_and_what_for(
+    panel: Any, qtbot: Any, shape: Path, tmp_path: Path
+) -> None:
+    from napari_sparse3d.models import bundled_models, load_model
+    from napari_sparse3d.widgets.session import content_hash
 
     panel.viewer.open(str(shape), plugin="napari-sparse3d")
     panel.model.setCurrentIndex(panel.model.findData("nodule"))
@@ -274,6 +277,14 @@ def test_a_trained_model_says_what_it_is_how_good_and_what_for(panel: Any, qtbot
     from napari_sparse3d.widgets.layer_table import COLUMNS
 
     assert panel.table.isColumnHidden(COLUMNS.index("published"))
+
+    panel.save_session_to(tmp_path / "session")
+    qtbot.waitUntil(lambda: "Saved" in panel.message.text() or "⚠" in panel.message.text(), timeout=WAIT_MS)
+    session = json.loads((tmp_path / "session" / "session.json").read_text())
+    assert session["model"]["sha256"] == content_hash(bundled_models()["nodule"])
+    assert session["input"]["sha256"] == content_hash(shape)
+    assert {"napari-sparse3d", "torch", "numpy"} <= set(session["versions"])
+    assert session["note"] == "research use only"
 
 
 def test_an_input_unlike_the_training_is_flagged(panel: Any, qtbot: Any) -> None:
