@@ -89,8 +89,9 @@ _FEW_VALUES = 32768  # torch's own threshold for using threads
 def _by_volume(x: SparseTensor) -> Tensor:
     """(N, C): the volume of each value."""
     volume = x.indices[:, :1].long().expand(-1, x.features.shape[1])
-    # Scattering by an expanded index wakes all of torch's threads, however little there is to do.
-    return volume.contiguous() if volume.numel() < _FEW_VALUES else volume
+    if torch.compiler.is_compiling() or volume.numel() >= _FEW_VALUES:
+        return volume
+    return volume.contiguous()  # scattering by an expanded index wakes all of torch's threads, however little there is
 
 
 def _sites_per_volume(x: SparseTensor) -> Tensor:
