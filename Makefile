@@ -9,7 +9,6 @@ VENV := .venv
 PY := $(VENV)/bin/python
 LOCK := requirements/dev.txt
 KERNEL_SOURCES := $(shell find kernels -type f)
-KERNEL_BUILD := build/kernels-tests
 
 # PYTHON=/usr/bin/python3.12 chooses the interpreter of .venv; PYTEST_ARGS="tests/io -x" narrows the tests.
 export PYTHON
@@ -23,11 +22,19 @@ WORKERS ?= 2
 # Without compiling all of 190 packages to bytecode, most of it never imported, the set-up takes half the time.
 INSTALL = $(PY) -m pip install --quiet --disable-pip-version-check --no-compile
 
+# $(call kernel-tests,NAME,OPTIONS): configure, build and test in a folder of its own.
+define kernel-tests
+	$(VENV)/bin/cmake -S kernels -B build/kernels-$(1) -G Ninja -DCMAKE_MAKE_PROGRAM=$(CURDIR)/$(VENV)/bin/ninja -DSPARSE3D_TESTS=ON $(2)
+	$(VENV)/bin/cmake --build build/kernels-$(1)
+	$(VENV)/bin/ctest --test-dir build/kernels-$(1) --output-on-failure --no-tests=error
+endef
+comma := ,
+
 say = @printf '\n==> %s\n'
 
 .PHONY: help
 help: ## this list
-	@sed -nE 's/^([a-z-]+):.*## (.*)/\1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "  make %-14s %s\n", $$1, $$2 }'
+	@sed -nE 's/^([a-z-]+):.*## (.*)/\1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "  make %-16s %s\n", $$1, $$2 }'
 
 .PHONY: demo
 demo: setup ## the main job, end to end, on a real head MRI; the report goes to demo/
@@ -40,9 +47,16 @@ test: setup test-kernels test-python ## all tests: the C++ kernels, then Python 
 .PHONY: test-kernels
 test-kernels: setup ## the C++ tests alone, which need neither Python nor torch
 	$(say) 'Building and testing the C++ kernels'
-	$(VENV)/bin/cmake -S kernels -B $(KERNEL_BUILD) -G Ninja -DCMAKE_MAKE_PROGRAM=$(CURDIR)/$(VENV)/bin/ninja -DSPARSE3D_TESTS=ON
-	$(VENV)/bin/cmake --build $(KERNEL_BUILD)
-	$(VENV)/bin/ctest --test-dir $(KERNEL_BUILD) --output-on-failure --no-tests=error
+	$(call kernel-tests,tests,)
+
+.PHONY: test-sanitizers
+test-sanitizers: setup ## the C++ tests under address, undefined-behaviour and thread sanitizers (a quarter of an hour)
+	$(call kernel-tests,address,-DSPARSE3D_SANITIZE=address$(comma)undefined -DSPARSE3D_TEST_SCENES=40)
+	$(call kernel-tests,thread,-DSPARSE3D_SANITIZE=thread -DSPARSE3D_TEST_SCENES=20)
+
+.PHONY: test-neon
+test-neon: setup ## the C++ tests for 64-bit Arm, cross-compiled and emulated
+	$(call kernel-tests,neon,-DCMAKE_TOOLCHAIN_FILE=$(CURDIR)/kernels/cmake/aarch64-linux-gnu.cmake -DSPARSE3D_TEST_SCENES=40)
 
 .PHONY: test-python
 test-python: setup ## the Python tests alone; PYTEST_ARGS="tests/io -x" narrows them

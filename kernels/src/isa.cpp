@@ -3,43 +3,52 @@
 #include <cstdlib>
 #include <stdexcept>
 #include <string>
+#include <vector>
 
 #include "sparse3d/sparse3d.h"
 
 namespace sparse3d {
 namespace {
 
-#if defined(SPARSE3D_X86)
-bool has_avx2() {
-    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi2") &&
-           __builtin_cpu_supports("popcnt");
-}
-bool has_avx512() {
-    return has_avx2() && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-           __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
-}
+struct InstructionSet {
+    const Kernels& kernels;
+    bool here;  // does this processor have it?
+};
+
+// Those of this build, the slowest first.
+std::vector<InstructionSet> instruction_sets() {
+#if defined(SPARSE3D_NEON)
+    return {{kernels_neon, true}};
+#elif defined(SPARSE3D_X86)
+    const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi2") &&
+                      __builtin_cpu_supports("popcnt");
+    const bool avx512 = avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+                        __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
+    return {{kernels_baseline, true}, {kernels_avx2, avx2}, {kernels_avx512, avx512}};
+#else
+    return {{kernels_baseline, true}};
 #endif
+}
+
+// "a, b or c"
+std::string names(const std::vector<InstructionSet>& sets) {
+    std::string list;
+    for (std::size_t i = 0; i < sets.size(); ++i)
+        list += (i == 0 ? "" : i + 1 < sets.size() ? ", " : " or ") + std::string(sets[i].kernels.name);
+    return list;
+}
 
 const Kernels& choose() {
     const char* variable = std::getenv("NAPARI_SPARSE3D_ISA");
     const std::string wanted = variable != nullptr ? variable : "";
-#if defined(SPARSE3D_X86)
-    if (wanted.empty()) return has_avx512() ? kernels_avx512 : has_avx2() ? kernels_avx2 : kernels_baseline;
-    const std::string lacking = "NAPARI_SPARSE3D_ISA=" + wanted + ", but this processor lacks it; unset the variable";
-    if (wanted == "avx512") {
-        if (!has_avx512()) throw std::invalid_argument(lacking);
-        return kernels_avx512;
+    const std::vector<InstructionSet> sets = instruction_sets();
+    for (auto set = sets.rbegin(); set != sets.rend(); ++set) {
+        if (wanted.empty() ? set->here : wanted == set->kernels.name) {
+            if (set->here) return set->kernels;
+            throw std::invalid_argument("NAPARI_SPARSE3D_ISA=" + wanted + ", but this processor lacks it; unset the variable");
+        }
     }
-    if (wanted == "avx2") {
-        if (!has_avx2()) throw std::invalid_argument(lacking);
-        return kernels_avx2;
-    }
-    const char* known = "baseline, avx2 or avx512";
-#else
-    const char* known = "baseline";
-#endif
-    if (wanted.empty() || wanted == "baseline") return kernels_baseline;
-    throw std::invalid_argument("NAPARI_SPARSE3D_ISA=" + wanted + " is no instruction set of this build; choose " + known);
+    throw std::invalid_argument("NAPARI_SPARSE3D_ISA=" + wanted + " is no instruction set of this build; choose " + names(sets));
 }
 
 }  // namespace

@@ -25,6 +25,8 @@ namespace {
 void pause_a_little() {
 #if defined(__x86_64__)
     _mm_pause();
+#elif defined(__aarch64__)
+    asm volatile("isb");  // `yield` does nothing on most of them
 #endif
 }
 

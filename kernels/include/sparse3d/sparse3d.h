@@ -169,7 +169,7 @@ template <class T>
 std::int64_t find_voxels(const VolumeView<T>& volume, double low, double high, std::int64_t capacity, std::int32_t* indices,
                          float* values, std::uint64_t* bitmap, int threads);
 
-// The instruction set in use: "baseline", "avx2" or "avx512". The environment variable NAPARI_SPARSE3D_ISA forces one;
+// The instruction set in use: "baseline", "avx2", "avx512" or "neon". The environment variable NAPARI_SPARSE3D_ISA forces one;
 // the first call throws std::invalid_argument if the processor lacks it or there is none of that name.
 const char* instruction_set();
 

@@ -187,10 +187,13 @@ void few_channels_words(const ConvolutionTask<T>& task, uint32_t first, uint32_t
             switch (block.vectors) {
                 case 1: window_block<T, 1>(n, cells, step, steps, packed, start, activate, task.slope, target, unread, task.c_out - channel); break;
                 case 2: window_block<T, 2>(n, cells, step, steps, packed, start, activate, task.slope, target, unread, task.c_out - channel); break;
-#if defined(__AVX512F__)
-                case 3: window_block<T, 3>(n, cells, step, steps, packed, start, activate, task.slope, target, unread, task.c_out - channel); break;
-                default: window_block<T, 4>(n, cells, step, steps, packed, start, activate, task.slope, target, unread, task.c_out - channel);
-#endif
+                default:
+                    if constexpr (kBlockVectors > 2) {
+                        if (block.vectors == 3)
+                            window_block<T, 3>(n, cells, step, steps, packed, start, activate, task.slope, target, unread, task.c_out - channel);
+                        else
+                            window_block<T, 4>(n, cells, step, steps, packed, start, activate, task.slope, target, unread, task.c_out - channel);
+                    }
             }
         }
     }
@@ -216,7 +219,7 @@ S3D_INLINE void window_gradient(const T* const* cells, const T* const* grad, int
 
 template <class T, int V>
 S3D_INLINE void window_gradients(const T* const* cells, const T* const* grad, int n, const int32_t* step, int steps, T* partial, int64_t stride) {
-    constexpr int S = kVectorBytes == 64 ? 8 : 4;
+    constexpr int S = kRegisters == 32 ? 8 : 4;
     int s = 0;
     for (; s + S <= steps; s += S) window_gradient<T, S, V>(cells, grad, n, step + s, partial + s * stride, stride);
     for (; s < steps; ++s) window_gradient<T, 1, V>(cells, grad, n, step + s, partial + s * stride, stride);

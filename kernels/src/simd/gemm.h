@@ -12,12 +12,12 @@
 namespace sparse3d {
 namespace S3D_ISA {
 
-#if defined(__AVX512F__)
-constexpr int kBlockVectors = 4;
-constexpr int block_rows(int vectors) { return vectors == 4 ? 6 : 8; }  // 32 registers
+constexpr int kBlockVectors = kRegisters == 32 ? 4 : 2;
+#if defined(__aarch64__)
+// An input of each row is in a register too: there is no multiplication with a value in memory.
+constexpr int block_rows(int vectors) { return vectors == 4 ? 5 : vectors == 3 ? 6 : 8; }
 #else
-constexpr int kBlockVectors = 2;
-constexpr int block_rows(int vectors) { return vectors == 2 ? 6 : 8; }  // 16 registers
+constexpr int block_rows(int vectors) { return vectors == kBlockVectors ? 6 : 8; }
 #endif
 constexpr int kMostRows = 8;
 
@@ -82,12 +82,10 @@ S3D_INLINE void multiply_block(int vectors, const T* features, int64_t feature_s
     switch (vectors) {
         case 1: return multiply_pairs<T, 1>(features, feature_stride, in, out, n, unread_row, packed, c_in, missing, tile, tile_stride);
         case 2: return multiply_pairs<T, 2>(features, feature_stride, in, out, n, unread_row, packed, c_in, missing, tile, tile_stride);
-#if defined(__AVX512F__)
-        case 3: return multiply_pairs<T, 3>(features, feature_stride, in, out, n, unread_row, packed, c_in, missing, tile, tile_stride);
-        default: return multiply_pairs<T, 4>(features, feature_stride, in, out, n, unread_row, packed, c_in, missing, tile, tile_stride);
-#else
-        default: return;
-#endif
+    }
+    if constexpr (kBlockVectors > 2) {
+        if (vectors == 3) return multiply_pairs<T, 3>(features, feature_stride, in, out, n, unread_row, packed, c_in, missing, tile, tile_stride);
+        multiply_pairs<T, 4>(features, feature_stride, in, out, n, unread_row, packed, c_in, missing, tile, tile_stride);
     }
 }
 

@@ -29,11 +29,7 @@ S3D_INLINE void outer_products(const T* features, int64_t feature_stride, const 
         }
 }
 
-#if defined(__AVX512F__)
-constexpr int kOuterVectors = 2, kOuterRows = 8;
-#else
-constexpr int kOuterVectors = 2, kOuterRows = 6;
-#endif
+constexpr int kOuterVectors = 2, kOuterRows = kRegisters == 32 ? 8 : 6;
 
 template <class T, int V>
 void outer_products_rows(const T* features, int64_t feature_stride, const int32_t* in, const T* grad, int c_out,

@@ -219,10 +219,13 @@ void product(int rows, const float* a, int c_in, const float* packed, int width,
         switch (block.vectors) {
             case 1: product_block<1>(rows, a, c_in, weights, c_in, target, width); break;
             case 2: product_block<2>(rows, a, c_in, weights, c_in, target, width); break;
-#if defined(__AVX512F__)
-            case 3: product_block<3>(rows, a, c_in, weights, c_in, target, width); break;
-            default: product_block<4>(rows, a, c_in, weights, c_in, target, width);
-#endif
+            default:
+                if constexpr (kBlockVectors > 2) {
+                    if (block.vectors == 3)
+                        product_block<3>(rows, a, c_in, weights, c_in, target, width);
+                    else
+                        product_block<4>(rows, a, c_in, weights, c_in, target, width);
+                }
         }
     }
 }
@@ -341,7 +344,7 @@ S3D_INLINE void add_outer(const float* gradients, int c_out, const float* inputs
 
 template <int W>
 S3D_INLINE void add_outer_rows(const float* gradients, int c_out, const float* inputs, int c_in, int n, float* sums) {
-    constexpr int R = kVectorBytes == 64 ? 8 : 4;
+    constexpr int R = kRegisters == 32 ? 8 : 4;
     for (int o = 0; o < c_out; o += R) add_outer<R, W>(gradients + o, c_out, inputs, c_in, n, sums + int64_t(o) * c_in);
 }
 

@@ -106,12 +106,13 @@ def _engine(name: str) -> Check:
     optional = {"spconv": 'with a CUDA card: pip install "napari-sparse3d[cuda]"'}
     what = {"native": "C++ on the CPU", "dense": "torch, the reference", "spconv": "for CUDA cards"}
     try:
-        engine(name)
+        found = engine(name)
     except EngineError as error:
         return Check(
             f"engine {name}", "absent" if name in optional else "broken", str(error), optional.get(name, REINSTALL)
         )
-    return Check(f"engine {name}", "ok", what.get(name, ""))
+    said = [what.get(name, ""), getattr(found, "instruction_set", "")]
+    return Check(f"engine {name}", "ok", ", ".join(filter(None, said)))
 
 
 def _codecs() -> Iterator[Check]:

@@ -1,7 +1,7 @@
 """The engine of this project: C++ kernels for the CPU (see ``docs/kernels.md``).
 
-``NAPARI_SPARSE3D_ISA`` (``baseline``, ``avx2`` or ``avx512``) forces an instruction set. The number of threads
-is torch's.
+``NAPARI_SPARSE3D_ISA`` (``baseline``, ``avx2`` or ``avx512``; on 64-bit Arm ``neon``) forces an instruction set. The
+number of threads is torch's.
 """
 
 from __future__ import annotations
