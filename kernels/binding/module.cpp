@@ -32,29 +32,29 @@ using Release = nb::call_guard<nb::gil_scoped_release>;
 
 // A slope of 1 is no activation.
 template <class T>
-Convolution<T> forward(Address features, Address weight, Address bias, Address background, int c_in, int c_out, double slope) {
-    return {at<T>(features), at<T>(weight), at<T>(bias), at<T>(background), c_in, c_out, slope == 1 ? Activation::none : Activation::leaky_relu, T(slope)};
+Convolution<T> forward(Address features, Address weight, Address bias, Address background, int c_in, int c_out, double slope, bool bfloat16) {
+    return {at<T>(features), at<T>(weight), at<T>(bias), at<T>(background), c_in, c_out, slope == 1 ? Activation::none : Activation::leaky_relu, T(slope), bfloat16};
 }
 
 template <class T>
 void bind_operators(nb::module_& m, const char* suffix) {
     const auto name = [&](const char* stem) { return std::string(stem) + suffix; };
     m.def(name("convolution_").c_str(),
-          [](const Plan& plan, Address features, Address weight, Address bias, Address background, int c_in, int c_out, double slope, Address result, Address result_background, int threads) {
-              convolution<T>(plan, forward<T>(features, weight, bias, background, c_in, c_out, slope), at<T>(result), at<T>(result_background), threads);
+          [](const Plan& plan, Address features, Address weight, Address bias, Address background, int c_in, int c_out, double slope, bool bfloat16, Address result, Address result_background, int threads) {
+              convolution<T>(plan, forward<T>(features, weight, bias, background, c_in, c_out, slope, bfloat16), at<T>(result), at<T>(result_background), threads);
           },
           Release());
     m.def(name("pooled_convolution_").c_str(),
-          [](const Plan& plan, Address features, Address weight, Address bias, Address background, int c_in, int c_out, double slope, const Plan& pool_plan,
+          [](const Plan& plan, Address features, Address weight, Address bias, Address background, int c_in, int c_out, double slope, bool bfloat16, const Plan& pool_plan,
              Address values, Address rows, Address result_background, int threads) {
-              pooled_convolution<T>(plan, forward<T>(features, weight, bias, background, c_in, c_out, slope), pool_plan, at<T>(values),
+              pooled_convolution<T>(plan, forward<T>(features, weight, bias, background, c_in, c_out, slope, bfloat16), pool_plan, at<T>(values),
                                     at<std::int32_t>(rows), at<T>(result_background), threads);
           },
           Release());
     m.def(name("pooled_convolution_backward_").c_str(),
           [](const Plan& plan, Address grad, Address grad_background, Address features, Address weight, Address background, int c_in, int c_out,
              const Plan& pool_plan, Address rows, Address g_features, Address g_weight, Address g_bias, Address g_background, int threads) {
-              pooled_convolution_backward<T>(plan, forward<T>(features, weight, 0, background, c_in, c_out, 1), pool_plan, at<T>(grad),
+              pooled_convolution_backward<T>(plan, forward<T>(features, weight, 0, background, c_in, c_out, 1, false), pool_plan, at<T>(grad),
                                              at<T>(grad_background), at<std::int32_t>(rows),
                                              {at<T>(g_features), at<T>(g_weight), at<T>(g_bias), at<T>(g_background)}, threads);
           },
@@ -62,7 +62,7 @@ void bind_operators(nb::module_& m, const char* suffix) {
     m.def(name("convolution_backward_").c_str(),
           [](const Plan& plan, Address grad, Address grad_background, Address features, Address weight, Address background, int c_in, int c_out,
              Address g_features, Address g_weight, Address g_bias, Address g_background, int threads) {
-              convolution_backward<T>(plan, forward<T>(features, weight, 0, background, c_in, c_out, 1), at<T>(grad), at<T>(grad_background),
+              convolution_backward<T>(plan, forward<T>(features, weight, 0, background, c_in, c_out, 1, false), at<T>(grad), at<T>(grad_background),
                                       {at<T>(g_features), at<T>(g_weight), at<T>(g_bias), at<T>(g_background)}, threads);
           },
           Release());
@@ -164,6 +164,7 @@ NB_MODULE(_kernels, m) {
     bind_voxels<std::uint16_t>(m, "u16");
     bind_voxels<float>(m, "f32");
     m.def("instruction_set", [] { return instruction_set(); });
+    m.def("multiplies_bfloat16", [] { return multiplies_bfloat16(); });
     m.def("trim", &trim);
     m.def("scratch_bytes", &scratch_bytes);
 }

@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <cstring>
 #include <type_traits>
 #include <utility>
 #include <vector>
@@ -51,6 +52,7 @@ struct Product {
     std::int64_t weight_stride_out, weight_stride_in, weight_stride_offset;
     bool leaky;
     T slope;
+    bool bfloat16 = false;
 };
 
 // Everything of a product but its tiles: packed weights, and what an output holds before any input is met.
@@ -60,8 +62,25 @@ struct Prepared {
     Scratchpad pad;
 };
 
-// `pays`: for Winograd, which takes the missing inputs as they are.
+// Features (n, c_in) and background rounded to bfloat16, the background as a float again.
+void round_inputs(const Product<float>& p, std::int64_t n, Halves* features, float* background, int threads) {
+    const Bfloat16Kernels& k = *kernels().bf16;
+    const std::int64_t pairs = (p.c_in + 1) / 2;
+    constexpr std::int64_t kRows = 1024;
+    parallel_for((n + kRows - 1) / kRows, threads, [&](std::int64_t block, int) {
+        const std::int64_t first = block * kRows;
+        k.round_rows(p.features + first * p.c_in, std::min(kRows, n - first), p.c_in, features + first * pairs);
+    });
+    if (p.background == nullptr) return;
+    std::vector<Halves> rounded(static_cast<std::size_t>(pairs));
+    k.round_rows(p.background, 1, p.c_in, rounded.data());
+    for (int c = 0; c < p.c_in; ++c) {
+        const std::uint32_t both = rounded[std::size_t(c / 2)].bits, bits = c % 2 == 0 ? both << 16 : both & 0xffff0000u;
+        std::memcpy(background + c, &bits, sizeof bits);
+    }
+}
 
+// `pays`: for Winograd, which takes the missing inputs as they are.
 template <class T>
 Prepared<T> prepare(const Plan& plan, const Product<T>& p, T* result, bool pays, int threads) {
     const TypedKernels<T>& k = typed_kernels<T>();
@@ -82,7 +101,10 @@ Prepared<T> prepare(const Plan& plan, const Product<T>& p, T* result, bool pays,
 
     const std::size_t width = std::size_t(task.width);
     const std::size_t packed_size = std::size_t(volume) * std::size_t(p.c_in) * width;
-    Scratchpad pad((packed_size + (std::size_t(volume) + std::size_t(phases)) * width) * sizeof(T) + 3 * 64);
+    const bool rounds = p.bfloat16 && !task.few_channels && !pays;
+    const std::size_t pairs = rounds ? std::size_t(p.c_in + 1) / 2 : 0, inputs = std::size_t(plan.in->count());
+    Scratchpad pad((packed_size + (std::size_t(volume) + std::size_t(phases)) * width) * sizeof(T) +
+                   ((inputs + std::size_t(volume) * width) * sizeof(Halves) + 2 * sizeof(float)) * pairs + 6 * 64);
     char* next = pad.as<char>();
     T* packed = part<T>(next, packed_size);
     T* missing = part<T>(next, std::size_t(volume) * width);
@@ -91,6 +113,18 @@ Prepared<T> prepare(const Plan& plan, const Product<T>& p, T* result, bool pays,
     task.missing = missing;
     task.start = start;
 
+    Halves* packed_halves = part<Halves>(next, std::size_t(volume) * width * pairs);
+    const T* background = p.background;
+    if constexpr (std::is_same_v<T, float>)
+        if (rounds) {
+            Halves* features = part<Halves>(next, inputs * pairs);
+            float* rounded_background = part<float>(next, 2 * pairs);
+            round_inputs(p, std::int64_t(inputs), features, rounded_background, threads);
+            task.packed_halves = packed_halves;
+            task.features_halves = features;
+            if (background != nullptr) background = rounded_background;
+        }
+
     const bool counts_missing = p.background != nullptr && !task.few_channels && !pays;
     if (task.few_channels) {
         k.pack_weight(p.weight, p.weight_stride_out, 1, p.c_out, volume * p.c_in, packed);
@@ -98,8 +132,10 @@ Prepared<T> prepare(const Plan& plan, const Product<T>& p, T* result, bool pays,
         parallel_for(volume, packed_size > 20000 ? threads : 1, [&](std::int64_t offset, int) {
             T* block = packed + std::size_t(offset) * std::size_t(p.c_in) * width;
             k.pack_weight(p.weight + offset * p.weight_stride_offset, p.weight_stride_out, p.weight_stride_in, p.c_out, p.c_in, block);
+            if constexpr (std::is_same_v<T, float>)
+                if (rounds) kernels().bf16->round_packed(block, p.c_in, task.width, packed_halves + std::size_t(offset) * pairs * width);
             if (counts_missing)
-                k.packed_times_vector(block, p.background, p.c_in, task.width, missing + std::size_t(offset) * width);
+                k.packed_times_vector(block, background, p.c_in, task.width, missing + std::size_t(offset) * width);
         });
     }
     if (counts_missing)
@@ -146,7 +182,7 @@ template <class T>
 bool multiply(const Plan& plan, const Product<T>& p, T* result, T* start, int threads) {
     if (plan.out->count() == 0) return false;
     const TypedKernels<T>& k = typed_kernels<T>();
-    const bool pays = std::is_same_v<T, float> && winograd_pays(plan, p.c_in, p.c_out, false, threads);
+    const bool pays = std::is_same_v<T, float> && winograd_pays(plan, p.c_in, p.c_out, false, p.bfloat16, threads);
     Prepared<T> prepared = prepare(plan, p, result, pays, threads);
     if constexpr (std::is_same_v<T, float>)
         if (pays) {
@@ -160,8 +196,10 @@ bool multiply(const Plan& plan, const Product<T>& p, T* result, T* start, int th
     const int blocks = task.few_channels ? 1 : std::max(1, task.width / k.lanes / 4);
     task.splits = tiles < 8 ? int(std::min<std::int64_t>(blocks, (7 + tiles) / tiles)) : 1;
     const WorkerScratch scratch(k.convolution_scratch(task), threads);
-    parallel_for(tiles * task.splits, threads,
-                 [&](std::int64_t index, int worker) { k.convolution_tile(task, index, scratch.of(worker)); });
+    auto tile = k.convolution_tile;
+    if constexpr (std::is_same_v<T, float>)
+        if (task.features_halves != nullptr) tile = kernels().bf16->convolution_tile;
+    parallel_for(tiles * task.splits, threads, [&](std::int64_t index, int worker) { tile(task, index, scratch.of(worker)); });
     return !task.few_channels && phase_count(task.window) == 1;
 }
 
@@ -299,7 +337,8 @@ void weight_gradients(const Plan& plan, const Convolution<T>& args, const T* gra
 template <class T>
 Product<T> forward_product(const Plan& plan, const Convolution<T>& args) {
     return {args.features, args.weight, args.bias, args.background, args.c_in, args.c_out,
-            std::int64_t(plan.geometry.volume()) * args.c_in, 1, args.c_in, args.activation == Activation::leaky_relu, args.slope};
+            std::int64_t(plan.geometry.volume()) * args.c_in, 1, args.c_in, args.activation == Activation::leaky_relu, args.slope,
+            std::is_same_v<T, float> && args.bfloat16};
 }
 
 // Can the convolution's rows be pooled while they are in the cache?
@@ -351,7 +390,7 @@ void gradients_of_rows(const Plan& plan, const Convolution<T>& args, const T* gr
     }
     if (result.weight == nullptr && result.bias == nullptr && result.background == nullptr) return;
     if constexpr (std::is_same_v<T, float>)
-        if (result.weight != nullptr && winograd_pays(plan, args.c_in, args.c_out, true, threads)) {
+        if (result.weight != nullptr && winograd_pays(plan, args.c_in, args.c_out, true, false, threads)) {
             winograd_weight_gradients(plan, args, grad, result.weight, threads);
             if (result.bias != nullptr)
                 sum_rows(plan.out->count(), args.c_out, result.bias, threads, [&](std::int64_t row, int c) { return grad[row * args.c_out + c]; });

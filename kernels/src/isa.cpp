@@ -24,7 +24,16 @@ std::vector<InstructionSet> instruction_sets() {
                       __builtin_cpu_supports("popcnt");
     const bool avx512 = avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
                         __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
-    return {{kernels_baseline, true}, {kernels_avx2, avx2}, {kernels_avx512, avx512}};
+    static const Kernels avx512_bf16 = [] {
+        Kernels k = kernels_avx512;
+        k.name = "avx512_bf16";
+        k.bf16 = &avx512_bf16::bfloat16_kernels;
+        return k;
+    }();
+    return {{kernels_baseline, true},
+            {kernels_avx2, avx2},
+            {kernels_avx512, avx512},
+            {avx512_bf16, avx512 && __builtin_cpu_supports("avx512bf16")}};
 #else
     return {{kernels_baseline, true}};
 #endif
@@ -59,5 +68,6 @@ const Kernels& kernels() {
 }
 
 const char* instruction_set() { return kernels().name; }
+bool multiplies_bfloat16() { return kernels().bf16->in_one_instruction; }
 
 }  // namespace sparse3d

@@ -36,7 +36,7 @@ std::int64_t task_count(const WinogradTask& task) { return (std::int64_t(task.bl
 
 }  // namespace
 
-bool winograd_pays(const Plan& plan, int c_in, int c_out, bool gradient, int threads) {
+bool winograd_pays(const Plan& plan, int c_in, int c_out, bool gradient, bool bfloat16, int threads) {
     const Geometry& g = plan.geometry;
     const int lanes = kernels().f32.lanes, window = g.kernel[0];
     for (std::size_t axis = 0; axis < 3; ++axis)
@@ -45,7 +45,7 @@ bool winograd_pays(const Plan& plan, int c_in, int c_out, bool gradient, int thr
     if (gradient && (c_out % lanes != 0 || g.transposed)) return false;
     // A block costs (window + 1)^3 products and the transforms, as much as `even` pairs; a full one has 8 window^3.
     static const char* const forced = std::getenv("SPARSE3D_WINOGRAD_PAIRS");
-    const double even = forced != nullptr ? std::atof(forced) : window == 3 ? 100 : 40;
+    const double even = (forced != nullptr ? std::atof(forced) : window == 3 ? 100 : 40) * (bfloat16 ? 1.75 : 1);
     const SiteView in = plan.in->view(), out = plan.out->view();
     std::int64_t pairs = 0, outputs = 0, twos = 0;
     kernels().count_pairs(in, out, window_of(g), int(std::max<std::int64_t>(1, out.n_words / 512)), &pairs, &outputs, &twos);

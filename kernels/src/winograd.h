@@ -10,7 +10,8 @@
 namespace sparse3d {
 
 // Does it pay? Only float, windows of 2^3 or 3^3 with stride 1, whole vectors of input channels, and blocks full enough.
-bool winograd_pays(const Plan& plan, int c_in, int c_out, bool gradient, int threads);
+// `bfloat16`: against products of bfloat16, which Winograd itself does not use.
+bool winograd_pays(const Plan& plan, int c_in, int c_out, bool gradient, bool bfloat16, int threads);
 
 // task.result <- the convolution with the weights `packed` (volume, c_in * width), one matrix an offset.
 void winograd_multiply(const Plan& plan, const ConvolutionTask<float>& direct, int threads);

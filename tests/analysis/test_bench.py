@@ -181,4 +181,4 @@ def test_the_machine_is_described():
     found = machine()
     assert found["gemm_gflops"] > 0.1
     assert found["copy_gb_s"] > 0.1
-    assert found["instruction_set"] in ("baseline", "avx2", "avx512", "neon")
+    assert found["instruction_set"] in ("baseline", "avx2", "avx512", "avx512_bf16", "neon")

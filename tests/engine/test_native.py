@@ -167,7 +167,7 @@ def test_half_precision_is_refused_by_name() -> None:
         native.avg_pool(torch.zeros(1, 2, dtype=torch.float16), None, native.plan(sites, sites, geometry))
 
 
-@pytest.mark.parametrize("isa", ["baseline", "avx2", "avx512", "neon"])
+@pytest.mark.parametrize("isa", ["baseline", "avx2", "avx512", "avx512_bf16", "neon"])
 def test_every_instruction_set_agrees(isa: str) -> None:
     code = (
         "import sys; sys.path.insert(0, sys.argv[1]); import test_native as t\n"

@@ -75,6 +75,9 @@ struct Convolution {
     int c_in, c_out;
     Activation activation = Activation::none;
     T slope = 0;
+    // Round features, weights and background to bfloat16; their products are exact, sums stay float32. Only for T = float, and
+    // not for the gradients. Layers of 1 to 4 input channels and those that Winograd makes faster stay float32.
+    bool bfloat16 = false;
 };
 
 // result (m, c_out): sum over the window, missing inputs as background, plus bias; then the activation.
@@ -169,9 +172,11 @@ template <class T>
 std::int64_t find_voxels(const VolumeView<T>& volume, double low, double high, std::int64_t capacity, std::int32_t* indices,
                          float* values, std::uint64_t* bitmap, int threads);
 
-// The instruction set in use: "baseline", "avx2", "avx512" or "neon". The environment variable NAPARI_SPARSE3D_ISA forces one;
+// The instruction set in use: "baseline", "avx2", "avx512", "avx512_bf16" or "neon". The environment variable NAPARI_SPARSE3D_ISA forces one;
 // the first call throws std::invalid_argument if the processor lacks it or there is none of that name.
 const char* instruction_set();
+// Whether it has an instruction for products of bfloat16: only then they are faster than those of float32.
+bool multiplies_bfloat16();
 
 // Scratch memory is kept between calls. `trim` gives it back; `scratch_bytes` says how much is held.
 void trim();

@@ -21,6 +21,7 @@ void winograd_convolution(const WinogradTask&, int64_t, void*);
 void winograd_weight_gradient(const WinogradTask&, int64_t, int64_t, int, float*, void*);
 void winograd_weights(int, const float* const*, float*, int64_t, int64_t, int64_t);
 void winograd_weights_back(int, const float*, int64_t, int64_t, int64_t, int, int, float*);
+extern const Bfloat16Kernels bfloat16_kernels;
 template <class T>
 int64_t voxel_bits(const T*, int64_t, int, VoxelRange<T>, uint64_t*);
 template <class T>
@@ -118,6 +119,7 @@ const Kernels S3D_JOIN(kernels_, S3D_ISA) = {
     {S3D_ISA::voxel_bits<uint16_t>, S3D_ISA::voxels_of_line<uint16_t>},
     {S3D_ISA::voxel_bits<float>, S3D_ISA::voxels_of_line<float>},
     S3D_ISA::typed<float>(),   S3D_ISA::typed<double>(),
+    &S3D_ISA::bfloat16_kernels,
 };
 
 }  // namespace sparse3d

@@ -27,6 +27,11 @@ struct Window {
 
 constexpr int kTileSlack = 64;  // a tile ends with a whole word, so it may hold this many rows more than asked
 
+// Two neighbouring channels as bfloat16, the first in the low half.
+struct Halves {
+    uint32_t bits;
+};
+
 // Input rows to output rows. `packed` holds, for each offset and each block of up to four vectors of output channels,
 // c_in rows of the block's width. A missing input adds `missing`: it is counted in `start` for every offset and taken
 // back where the input turns out to be there, so that a tile's cost follows its pairs.
@@ -38,6 +43,8 @@ struct ConvolutionTask {
     int32_t width;          // c_out rounded up to whole vectors
     const T* features;      // (n, c_in)
     const T* packed;        // (volume, c_in, width) in blocks
+    const Halves* features_halves;  // (n, pairs of c_in) and (volume, pairs of c_in, width) in blocks, or null
+    const Halves* packed_halves;
     const T* start;         // (phases, width): bias + background of all offsets of the phase
     const T* missing;       // (volume, width), or (width) zeros with missing_stride 0
     int32_t missing_stride;
@@ -107,6 +114,16 @@ struct WinogradTask {
     const float* grad;         // (m, c_out)
     const float* zeros;        // (c_out)
     float* result;             // (m, c_out)
+};
+
+// Products of bfloat16, sums in float32.
+struct Bfloat16Kernels {
+    bool in_one_instruction;
+    // (n, channels) -> (n, pairs of channels), to the nearest; an odd last channel is paired with 0
+    void (*round_rows)(const float* rows, int64_t n, int channels, Halves* rounded);
+    // packed (c_in, width) in blocks, rounded where it stands, and as pairs of input channels
+    void (*round_packed)(float* packed, int c_in, int width, Halves* rounded);
+    void (*convolution_tile)(const ConvolutionTask<float>&, int64_t task, void* scratch);
 };
 
 template <class T>
@@ -186,11 +203,15 @@ struct Kernels {
     VoxelKernels<float> voxel_f32;
     TypedKernels<float> f32;
     TypedKernels<double> f64;
+    const Bfloat16Kernels* bf16;
 };
 
 extern const Kernels kernels_baseline;
 extern const Kernels kernels_avx2;
 extern const Kernels kernels_avx512;
 extern const Kernels kernels_neon;
+namespace avx512_bf16 {
+extern const Bfloat16Kernels bfloat16_kernels;  // all else is avx512's
+}
 
 }  // namespace sparse3d

@@ -43,6 +43,12 @@ struct VecOf<double> {
     typedef int64_t ints __attribute__((vector_size(kVectorBytes)));
 };
 
+template <>
+struct VecOf<Halves> {
+    typedef uint32_t type __attribute__((vector_size(kVectorBytes)));
+    typedef uint32_t loose __attribute__((vector_size(kVectorBytes), aligned(4), may_alias));
+};
+
 template <class T>
 using Vec = typename VecOf<T>::type;
 template <class T>

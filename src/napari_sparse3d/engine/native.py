@@ -1,7 +1,9 @@
 """The engine of this project: C++ kernels for the CPU (see ``docs/kernels.md``).
 
-``NAPARI_SPARSE3D_ISA`` (``baseline``, ``avx2`` or ``avx512``; on 64-bit Arm ``neon``) forces an instruction set. The
-number of threads is torch's.
+``NAPARI_SPARSE3D_ISA`` (``baseline``, ``avx2``, ``avx512`` or ``avx512_bf16``; on 64-bit Arm ``neon``) forces an
+instruction set. The number of threads is torch's. Under ``torch.autocast("cpu", torch.bfloat16)``, without gradients,
+products of convolutions are those of bfloat16 where the processor has an instruction for them (``avx512_bf16``); sums
+stay float32.
 """
 
 from __future__ import annotations
@@ -57,6 +59,7 @@ class NativeEngine(Engine):
     def __init__(self) -> None:
         try:
             self.instruction_set: str = _kernels.instruction_set()
+            self._multiplies_bfloat16: bool = _kernels.multiplies_bfloat16()
         except ValueError as error:
             raise EngineError(str(error)) from error
 
@@ -129,6 +132,7 @@ class NativeEngine(Engine):
             c_in,
             c_out,
             slope,
+            not for_backward and self._multiplies_bfloat16 and _autocasts_to_bfloat16(),
         )
         kernels, threads = _KERNELS[features.dtype], torch.get_num_threads()
         if pool_plan is None:
@@ -336,6 +340,10 @@ class NativeEngine(Engine):
 
 def _address(tensor: Tensor | None) -> int:
     return 0 if tensor is None else tensor.data_ptr()
+
+
+def _autocasts_to_bfloat16() -> bool:
+    return torch.is_autocast_enabled("cpu") and torch.get_autocast_dtype("cpu") == torch.bfloat16
 
 
 def _ready(features: Tensor, *others: Tensor | None) -> tuple[Any, ...]:

@@ -150,8 +150,9 @@ class Model:
             started = perf_counter()
             with recording(self.network) as (rows, _):
                 described = self.describer.describe(x)
-            probabilities = torch.softmax(self.describer.logits(described), 1)[0].cpu().numpy()
-            embedding = nn.functional.normalize(described)[0].cpu().numpy()
+            # numpy has no bfloat16, in which autocast may have left them
+            probabilities = torch.softmax(self.describer.logits(described).float(), 1)[0].cpu().numpy()
+            embedding = nn.functional.normalize(described.float())[0].cpu().numpy()
         return Result(self, x, probabilities, embedding, tuple(rows), choice, perf_counter() - started)
 
     def save(self, path: str | os.PathLike[str]) -> None:
