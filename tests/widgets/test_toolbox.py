@@ -31,9 +31,9 @@ from napari_sparse3d.widgets.toolbox.faults import ReportedError, fault_of
         (words.work(1.9e9), "1.9 GMAC"),
         (words.seconds(0.021), "21 ms"),
         (words.seconds(4800), "1 h 20 min"),
-        (words.percent(9.761), "9.76 %"),
-        (words.percent(0.00412), "0.0041 %"),
-        (words.percent(100.0), "100 %"),
+        (words.percent(9.761), "9.76\N{NO-BREAK SPACE}%"),
+        (words.percent(0.00412), "0.0041\N{NO-BREAK SPACE}%"),
+        (words.percent(100.0), "100\N{NO-BREAK SPACE}%"),
         (words.grid((126, 126, 126)), "126³"),
         (words.grid((93, 110, 89)), "93 × 110 × 89"),
         (words.count(1, "voxels"), "1 voxel"),
@@ -50,7 +50,7 @@ def test_numbers_of_a_voxel_set(oblique: Volume) -> None:
     voxels = voxelize(oblique, recipe)
     text = words.voxel_numbers(voxels, recipe)
     assert f"{voxels.n_active:,} voxels" in text
-    assert f"{100 * voxels.n_active / 126**3:.2f} % of the field" in text
+    assert f"{100 * voxels.n_active / 126**3:.2f}\N{NO-BREAK SPACE}% of the field" in text
     assert words.size(voxels.n_active * 16) in text  # three int32 and one float32 a voxel
 
 

@@ -7,6 +7,7 @@ from math import prod
 
 from napari_sparse3d.voxels import Recipe, VoxelSet
 
+_NO_BREAK = "\N{NO-BREAK SPACE}"
 RESEARCH_ONLY = "research use only"
 RANDOM_WEIGHTS = "Random weights: the classes mean nothing"
 
@@ -18,10 +19,9 @@ def count(n: int, what: str = "") -> str:
 
 
 def percent(value: float) -> str:
-    """Percent with as many digits as matter: ``9.76 %``, ``0.0041 %``, ``100 %``."""
-    if value == 0 or value >= 99.995:
-        return f"{value:.0f} %"
-    return f"{value:.2f} %" if value >= 0.1 else f"{value:.2g} %"
+    """Percent with as many digits as matter, never broken over two lines: ``9.76 %``, ``0.0041 %``, ``100 %``."""
+    digits = ".0f" if value == 0 or value >= 99.995 else ".2f" if value >= 0.1 else ".2g"
+    return f"{value:{digits}}{_NO_BREAK}%"
 
 
 def size(n_bytes: float) -> str:
