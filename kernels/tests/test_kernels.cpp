@@ -187,6 +187,12 @@ double to_bfloat16(double value) {
     return std::ldexp(std::nearbyint(std::ldexp(fraction, 8)), exponent - 8);
 }
 
+std::vector<double> to_bfloat16(const std::vector<float>& values) {
+    std::vector<double> rounded(values.size());
+    for (std::size_t i = 0; i < values.size(); ++i) rounded[i] = to_bfloat16(double(values[i]));
+    return rounded;
+}
+
 // Products of bfloat16 against rounded numbers multiplied in double; and, whichever way a layer takes, the error against
 // the numbers as they were: two roundings of at most 2^-8 each in every product.
 void test_bfloat16(const Scene& s, int c_in, int c_out, bool with_background) {
@@ -206,6 +212,7 @@ void test_bfloat16(const Scene& s, int c_in, int c_out, bool with_background) {
         }
         check(same(result, first) && same(made_background, first_background), "bfloat16 is bit-identical for any number of threads");
     }
+    const std::vector<double> r_features = to_bfloat16(features), r_weight = to_bfloat16(weight), r_background = to_bfloat16(background);
     std::vector<double> rounded(m * co), empty_window(co);
     bool bounded = true;
     for (std::size_t o = 0; o < m; ++o)
@@ -213,10 +220,11 @@ void test_bfloat16(const Scene& s, int c_in, int c_out, bool with_background) {
             double sum = double(bias[c]), exact = sum, size = 0;
             for (const naive::Meeting& meeting : s.meetings[o]) {
                 if (meeting.in < 0 && !with_background) continue;
-                const float* x = meeting.in < 0 ? background.data() : features.data() + std::size_t(meeting.in) * ci;
-                const float* w = weight.data() + (c * volume + std::size_t(meeting.offset)) * ci;
+                const std::size_t at = (c * volume + std::size_t(meeting.offset)) * ci;
+                const float *x = meeting.in < 0 ? background.data() : features.data() + std::size_t(meeting.in) * ci, *w = weight.data() + at;
+                const double* r = meeting.in < 0 ? r_background.data() : r_features.data() + std::size_t(meeting.in) * ci;
                 for (std::size_t i = 0; i < ci; ++i) {
-                    sum += to_bfloat16(double(w[i])) * to_bfloat16(double(x[i]));
+                    sum += r_weight[at + i] * r[i];
                     exact += double(w[i]) * double(x[i]);
                     size += std::abs(double(w[i]) * double(x[i]));
                 }
@@ -234,7 +242,7 @@ void test_bfloat16(const Scene& s, int c_in, int c_out, bool with_background) {
     for (std::size_t c = 0; c < co; ++c) {
         empty_window[c] = double(bias[c]);
         for (std::size_t w = 0; with_background && w < volume * ci; ++w)
-            empty_window[c] += to_bfloat16(double(weight[c * volume * ci + w])) * to_bfloat16(double(background[w % ci]));
+            empty_window[c] += r_weight[c * volume * ci + w] * r_background[w % ci];
     }
     check_close(first_background, empty_window, 2, "background of the output, bfloat16");
 }
