@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from napari_sparse3d.io.layers import LayerData, layer_of
+from napari_sparse3d.io.samples import sample_layers
 
 PathOrPaths = str | os.PathLike[str] | Sequence[str]
 
@@ -79,23 +80,17 @@ def _window_is_open() -> bool:
 
 def sample_head_mri() -> list[LayerData]:
     """Sample: the MNI152 T1 average, packaged with nilearn."""
-    from napari_sparse3d.io import samples
-
-    return [layer_of(samples.sample_head_mri())]
+    return sample_layers("head_mri")
 
 
 def sample_chest_ct() -> list[LayerData]:
     """Sample: a synthetic chest CT."""
-    from napari_sparse3d.io.phantom import chest_phantom
-
-    return [layer_of(chest_phantom())]
+    return sample_layers("chest_ct")
 
 
 def sample_nodules() -> list[LayerData]:
     """Sample: the synthetic chest CT with its nodules as labels."""
-    from napari_sparse3d.io.phantom import chest_phantom, nodules_phantom
-
-    return [layer_of(chest_phantom()), layer_of(nodules_phantom())]
+    return sample_layers("nodules")
 
 
 def _may_be_a_scan(path: Path) -> bool:

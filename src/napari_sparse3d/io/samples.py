@@ -7,6 +7,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from napari_sparse3d.errors import ReadError
+from napari_sparse3d.io.layers import LayerData, layer_of
 from napari_sparse3d.io.read import read_volume
 from napari_sparse3d.volume import Volume
 
@@ -35,3 +36,15 @@ def sample_head_mri_path() -> Path:
 def sample_head_mri() -> Volume:
     """The MNI152 T1 average of 152 heads (ICBM 2009a nonlinear symmetric, 1 mm), as packaged with nilearn."""
     return replace(read_volume(sample_head_mri_path()), modality="MR", name="head MRI (MNI152)")
+
+
+def sample_layers(name: str) -> list[LayerData]:
+    """A sample of the plugin as layers: ``head_mri``, ``chest_ct`` (synthetic), ``nodules`` (that with labels)."""
+    from napari_sparse3d.io.phantom import chest_phantom, nodules_phantom
+
+    makers = {
+        "head_mri": [sample_head_mri],
+        "chest_ct": [chest_phantom],
+        "nodules": [chest_phantom, nodules_phantom],
+    }
+    return [layer_of(make()) for make in makers[name]]

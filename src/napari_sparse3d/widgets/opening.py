@@ -32,10 +32,9 @@ def open_sample(viewer: Viewer, key: str, parent: QWidget, say: Say) -> None:
 
     def job() -> Generator[Step, None, list[LayerData]]:
         yield Step(0, 0, "Opening the sample …")
-        from napari_sparse3d import napari_reader
+        from napari_sparse3d.io.samples import sample_layers
 
-        found: list[LayerData] = getattr(napari_reader, f"sample_{key}")()
-        return found
+        return sample_layers(key)
 
     def show(found: list[LayerData]) -> None:
         for data, arguments, kind in found:
