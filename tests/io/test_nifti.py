@@ -280,6 +280,15 @@ def test_one_volume_of_a_series_in_time_is_read_alone(name: str, tmp_path: Path)
     assert peak < 5 * volume.data.nbytes < data.nbytes / 9
 
 
+def test_mgz_without_a_voxel_is_refused_by_name(tmp_path: Path) -> None:
+    nibabel.save(nibabel.MGHImage(np.zeros((2, 3, 4), np.float32), np.eye(4)), tmp_path / "a.mgh")
+    damaged = bytearray((tmp_path / "a.mgh").read_bytes())
+    damaged[4:8] = bytes(4)  # the first dimension
+    (tmp_path / "a.mgh").write_bytes(damaged)
+    with pytest.raises(ReadError, match="not a readable NIfTI, Analyze or MGH volume"):
+        read_volume(tmp_path / "a.mgh")
+
+
 def test_scaling_of_one_volume(tmp_path: Path) -> None:
     data = np.arange(2 * 3 * 4 * 5, dtype=np.int16).reshape(2, 3, 4, 5)
     image = _image(data)

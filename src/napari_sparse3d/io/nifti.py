@@ -17,6 +17,7 @@ import nibabel
 import numpy as np
 from nibabel.arrayproxy import ArrayProxy
 from nibabel.filebasedimages import ImageFileError
+from nibabel.freesurfer.mghformat import MGHError
 from nibabel.spatialimages import HeaderDataError
 from numpy.typing import NDArray
 
@@ -30,8 +31,8 @@ from napari_sparse3d.io.series import SeriesInfo, VolumeSequence
 
 _MM_PER_UNIT = {0: 1.0, 1: 1000.0, 2: 1.0, 3: 0.001}  # NIfTI-1 xyzt_units: unknown, metre, mm, micron
 _LIBRARY_ERRORS = (
-    ImageFileError, HeaderDataError, OSError, EOFError, zlib.error, ValueError, TypeError, KeyError, IndexError,
-    OverflowError, struct.error, AttributeError, MemoryError, np.linalg.LinAlgError, ZeroDivisionError,
+    ImageFileError, HeaderDataError, MGHError, OSError, EOFError, zlib.error, ValueError, TypeError, KeyError,
+    IndexError, OverflowError, struct.error, AttributeError, MemoryError, np.linalg.LinAlgError, ZeroDivisionError,
 )  # fmt: skip
 """What nibabel raises on damaged files (found by mutating real ones)."""
 
