@@ -3,37 +3,10 @@
 #include <vector>
 
 #include "isa.h"
+#include "row_sums.h"
 #include "sparse3d/sparse3d.h"
-#include "threads.h"
 
 namespace sparse3d {
-namespace {
-
-constexpr std::int64_t kRows = 4096;
-
-// body(first row, rows, number) for stretches of rows that depend on their number alone.
-template <class Body>
-void over_stretches(std::int64_t rows, int threads, Body&& body) {
-    parallel_for((rows + kRows - 1) / kRows, threads,
-                 [&](std::int64_t chunk, int) { body(chunk * kRows, std::min(kRows, rows - chunk * kRows), chunk); });
-}
-
-// Two sums for each channel: stretches of rows in parallel, then the stretches in order. add(first row, rows, sums, sums)
-// adds those of a stretch.
-template <class Add>
-std::vector<double> two_sums(std::int64_t rows, int channels, int threads, Add&& add) {
-    const std::size_t each = 2 * std::size_t(channels), chunks = std::size_t((rows + kRows - 1) / kRows);
-    std::vector<double> partial(chunks * each, 0.0), sums(each, 0.0);
-    over_stretches(rows, threads, [&](std::int64_t first, std::int64_t count, std::int64_t chunk) {
-        double* sum = partial.data() + std::size_t(chunk) * each;
-        add(first, count, sum, sum + channels);
-    });
-    for (std::size_t chunk = 0; chunk < chunks; ++chunk)
-        for (std::size_t i = 0; i < each; ++i) sums[i] += partial[chunk * each + i];
-    return sums;
-}
-
-}  // namespace
 
 template <class T>
 void scale_rows(const T* features, const T* scale, const T* shift, const T* other, std::int64_t rows, int channels, T slope, T* result,
@@ -47,8 +20,8 @@ void scale_rows(const T* features, const T* scale, const T* shift, const T* othe
 template <class T>
 void row_statistics(const T* features, std::int64_t rows, int channels, T* mean, T* variance, int threads) {
     // counted from the first row, so that a mean far from zero takes nothing from the variance
-    const std::vector<double> sums = two_sums(rows, channels, threads, [&](std::int64_t first, std::int64_t count, double* sum, double* squares) {
-        typed_kernels<T>().add_statistics(features + first * channels, features, count, channels, sum, squares);
+    const std::vector<double> sums = sum_stretches(rows, 2 * std::size_t(channels), threads, [&](std::int64_t first, std::int64_t count, double* sum) {
+        typed_kernels<T>().add_statistics(features + first * channels, features, count, channels, sum, sum + channels);
     });
     for (int c = 0; c < channels; ++c) {
         const double from_first = sums[std::size_t(c)] / double(rows), square = sums[std::size_t(channels + c)] / double(rows);
@@ -62,8 +35,8 @@ void normalized_rows_backward(const T* grad, const T* values, const T* features,
                               std::int64_t rows, int channels, T slope, const NormalizedGradients<T>& result, int threads) {
     const TypedKernels<T>& k = typed_kernels<T>();
     const auto from = [&](auto* array, std::int64_t row) { return array == nullptr ? nullptr : array + row * channels; };
-    const std::vector<double> sums = two_sums(rows, channels, threads, [&](std::int64_t first, std::int64_t count, double* sum, double* products) {
-        k.add_norm_gradients(from(grad, first), from(values, first), from(features, first), mean, count, channels, slope, sum, products);
+    const std::vector<double> sums = sum_stretches(rows, 2 * std::size_t(channels), threads, [&](std::int64_t first, std::int64_t count, double* sum) {
+        k.add_norm_gradients(from(grad, first), from(values, first), from(features, first), mean, count, channels, slope, sum, sum + channels);
     });
     // of the features: grad * of_grad + features * of_features + constant
     std::vector<T> of_grad(std::size_t(channels), T(0)), of_features(of_grad), constant(of_grad);

@@ -9,22 +9,36 @@
 
 namespace sparse3d {
 
-// sums (channels) of value(row, channel) over all rows: stretches of rows in parallel, then the stretches in order.
+constexpr std::int64_t kStretchRows = 4096;
+
+// body(first row, rows, number) for stretches of rows that depend on their number alone, in parallel.
+template <class Body>
+void over_stretches(std::int64_t rows, int threads, Body&& body) {
+    parallel_for((rows + kStretchRows - 1) / kStretchRows, threads, [&](std::int64_t number, int) {
+        const std::int64_t first = number * kStretchRows;
+        body(first, std::min(kStretchRows, rows - first), number);
+    });
+}
+
+// `count` sums over all rows: add(first row, rows, sums) adds those of a stretch, and the stretches are added in order.
+template <class Add>
+std::vector<double> sum_stretches(std::int64_t rows, std::size_t count, int threads, Add&& add) {
+    const std::size_t stretches = std::size_t((rows + kStretchRows - 1) / kStretchRows);
+    std::vector<double> partial(stretches * count, 0.0), sums(count, 0.0);
+    over_stretches(rows, threads, [&](std::int64_t first, std::int64_t n, std::int64_t number) { add(first, n, partial.data() + std::size_t(number) * count); });
+    for (std::size_t number = 0; number < stretches; ++number)
+        for (std::size_t i = 0; i < count; ++i) sums[i] += partial[number * count + i];
+    return sums;
+}
+
+// sums (channels) of value(row, channel) over all rows.
 template <class T, class Value>
 void sum_rows(std::int64_t rows, int channels, T* sums, int threads, Value&& value) {
-    constexpr std::int64_t kRows = 4096;
-    const std::int64_t chunks = (rows + kRows - 1) / kRows;
-    std::vector<double> partial(std::size_t(chunks * channels), 0.0);
-    parallel_for(chunks, threads, [&](std::int64_t chunk, int) {
-        double* sum = partial.data() + chunk * channels;
-        for (std::int64_t row = chunk * kRows; row < std::min(rows, (chunk + 1) * kRows); ++row)
+    const std::vector<double> found = sum_stretches(rows, std::size_t(channels), threads, [&](std::int64_t first, std::int64_t n, double* sum) {
+        for (std::int64_t row = first; row < first + n; ++row)
             for (int c = 0; c < channels; ++c) sum[c] += double(value(row, c));
     });
-    for (int c = 0; c < channels; ++c) {
-        double sum = 0;
-        for (std::int64_t chunk = 0; chunk < chunks; ++chunk) sum += partial[std::size_t(chunk * channels + c)];
-        sums[c] = T(sum);
-    }
+    for (std::size_t c = 0; c < found.size(); ++c) sums[c] = T(found[c]);
 }
 
 // The gradient of a max pool's background: that of every maximum which no input claims.

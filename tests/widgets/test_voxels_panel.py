@@ -7,6 +7,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import numpy as np
@@ -134,11 +135,8 @@ def test_an_empty_threshold_is_a_sentence_and_leaves_things_as_they_were(
     assert ours(panel, "voxels") == []
 
 
-def test_cancel_and_double_start(panel: Any, qtbot: Any, oblique: Volume, add_volume: Any, monkeypatch: Any) -> None:
-    from threading import Event
-
-    add_volume(panel.viewer, oblique)
-    settled(qtbot, panel)
+def held_back(monkeypatch: Any) -> tuple[Event, list[int]]:
+    """Voxel sets are made only once the event is set; the list grows with each that was begun."""
     gate = Event()
     started: list[int] = []
 
@@ -148,6 +146,13 @@ def test_cancel_and_double_start(panel: Any, qtbot: Any, oblique: Volume, add_vo
         return voxelize(volume, recipe)
 
     monkeypatch.setattr("napari_sparse3d.widgets.voxels_panel.voxelize", slow)
+    return gate, started
+
+
+def test_cancel_and_double_start(panel: Any, qtbot: Any, oblique: Volume, add_volume: Any, monkeypatch: Any) -> None:
+    add_volume(panel.viewer, oblique)
+    settled(qtbot, panel)
+    gate, started = held_back(monkeypatch)
     panel.form.resample_to.setValue(50)
     panel._settle.stop()
     click(qtbot, panel.primary)
@@ -168,19 +173,9 @@ def test_the_button_does_what_it_says_while_numbers_are_reckoned(
     panel: Any, qtbot: Any, oblique: Volume, add_volume: Any, monkeypatch: Any
 ) -> None:
     """The numbers of a changed recipe are made in the background, which must not turn the button into Cancel."""
-    from threading import Event
-
     add_volume(panel.viewer, oblique)
     settled(qtbot, panel)
-    gate = Event()
-    started: list[int] = []
-
-    def slow(volume: Volume, recipe: Recipe) -> VoxelSet:
-        started.append(1)
-        gate.wait(60)
-        return voxelize(volume, recipe)
-
-    monkeypatch.setattr("napari_sparse3d.widgets.voxels_panel.voxelize", slow)
+    gate, started = held_back(monkeypatch)
     panel.form.resample_to.setValue(50)
     qtbot.waitUntil(lambda: bool(started), timeout=WAIT_MS)
     assert panel.primary.text() == "Make voxel set"

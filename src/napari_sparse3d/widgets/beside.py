@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from napari.layers import Image, Labels, Layer
+from napari.layers import Image, Layer
 from napari.viewer import Viewer
 from numpy.typing import NDArray
 
@@ -52,8 +52,7 @@ def read_case(path: str, series: int | None) -> Generator[Any, None, Case]:
 
 def layer_from(case: Case) -> Layer:
     """The layer of what :func:`read_case` gave; it knows where it is from."""
-    array, arguments, kind = case.data
-    layer = Labels(array, **arguments) if kind == "labels" else Image(array, **arguments)
+    layer = Layer.create(*case.data)
     from_file(layer, case.path, series=case.series)
     return layer
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from napari.layers import Image, Labels, Layer
+from napari.layers import Layer
 from napari.viewer import Viewer
 from qtpy.QtWidgets import QFileDialog, QWidget
 
@@ -28,7 +28,6 @@ PLUGIN = "napari-sparse3d"
 
 def open_sample(viewer: Viewer, key: str, parent: QWidget, say: Say) -> None:
     """Open one of this plugin's samples, read in the background."""
-    work = Work(parent)
 
     def job() -> Generator[Step, None, list[LayerData]]:
         yield Step(0, 0, "Opening the sample …")
@@ -37,16 +36,13 @@ def open_sample(viewer: Viewer, key: str, parent: QWidget, say: Say) -> None:
         return sample_layers(key)
 
     def show(found: list[LayerData]) -> None:
-        for data, arguments, kind in found:
-            layer: Layer = Labels(data, **arguments) if kind == "labels" else Image(data, **arguments)
+        for each in found:
+            layer = Layer.create(*each)
             layer._set_source(layer.source.model_copy(update={"sample": (PLUGIN, key)}))
             viewer.add_layer(layer)
         say("")
 
-    work.stepped.connect(lambda step: say(step.text) if isinstance(step, Step) else None)
-    work.failed.connect(lambda fault: _tell(fault, parent, say))
-    work.finished.connect(show)
-    work.start(job, "opening the sample")
+    _start(job, "opening the sample", show, parent, say)
 
 
 def open_folder(viewer: Viewer, parent: QWidget, say: Say) -> None:
@@ -58,11 +54,9 @@ def open_folder(viewer: Viewer, parent: QWidget, say: Say) -> None:
 
 def open_path(viewer: Viewer, path: Path, parent: QWidget, say: Say) -> None:
     """List the series at a path in the background; several: ask; then read."""
-    work = Work(parent)
-    work.stepped.connect(lambda step: say(step.text) if isinstance(step, Step) else None)
-    work.failed.connect(lambda fault: _tell(fault, parent, say))
-    work.finished.connect(lambda found: _choose(viewer, path, found, parent, say))
-    work.start(lambda: _scan(path), "looking for series")
+    _start(
+        lambda: _scan(path), "looking for series", lambda found: _choose(viewer, path, found, parent, say), parent, say
+    )
 
 
 def _scan(path: Path) -> Generator[Step, None, list[SeriesInfo]]:
@@ -103,12 +97,8 @@ def _read(
     several: bool,
     repair: str | None = None,
 ) -> None:
-    work = Work(parent)
-    work.failed.connect(lambda fault: _tell(fault, parent, say))
-
     def show(opened: _Opened) -> None:
-        data, arguments, kind = opened.data
-        layer: Layer = Labels(data, **arguments) if kind == "labels" else Image(data, **arguments)
+        layer = Layer.create(*opened.data)
         from_file(layer, path, series=info.index if several else None, repair=repair)
         viewer.add_layer(layer)
         notes = "; ".join(f"{fault.kind.value}: {fault.detail}" for fault in info.faults)
@@ -121,9 +111,18 @@ def _read(
 
         return _Opened(layer_of(read_sequence(info, repair=repair)), info)
 
+    _start(job, "reading the series", show, parent, say)
+
+
+def _start(
+    job: Callable[[], Generator[Step, None, Any]], title: str, show: Callable[[Any], None], parent: QWidget, say: Say
+) -> None:
+    """Run a job in the background; its steps and its fault are said, what it gives is shown."""
+    work = Work(parent)
     work.stepped.connect(lambda step: say(step.text) if isinstance(step, Step) else None)
+    work.failed.connect(lambda fault: _tell(fault, parent, say))
     work.finished.connect(show)
-    work.start(job, "reading the series")
+    work.start(job, title)
 
 
 def _tell(fault: Fault, parent: QWidget, say: Say) -> None:
