@@ -2,7 +2,10 @@
 // shape and contiguity, and keeps them alive. The GIL is released while kernels run.
 #include <nanobind/nanobind.h>
 #include <nanobind/stl/array.h>
+#include <nanobind/stl/optional.h>
 #include <nanobind/stl/shared_ptr.h>
+#include <nanobind/stl/tuple.h>
+#include <nanobind/stl/vector.h>
 
 #include "sparse3d/sparse3d.h"
 
@@ -28,6 +31,13 @@ struct PyIndex {
     Sites sites;
 };
 
+struct PyChain {
+    std::vector<LayerPlan> plans;
+};
+// weight, bias, c_in, c_out, slope
+using Layer = std::tuple<Address, Address, int, int, double>;
+using PackedLayer = std::tuple<std::array<int, 20>, bool, std::optional<std::array<int, 20>>>;
+
 using Release = nb::call_guard<nb::gil_scoped_release>;
 
 // A slope of 1 is no activation.
@@ -49,6 +59,13 @@ void bind_operators(nb::module_& m, const char* suffix) {
              Address values, Address rows, Address result_background, int threads) {
               pooled_convolution<T>(plan, forward<T>(features, weight, bias, background, c_in, c_out, slope, bfloat16), pool_plan, at<T>(values),
                                     at<std::int32_t>(rows), at<T>(result_background), threads);
+          },
+          Release());
+    m.def(name("convolution_chain_").c_str(),
+          [](const PyChain& chain, const std::vector<Layer>& given, Address features, Address background, bool bfloat16, Address result, Address result_background, int threads) {
+              std::vector<Convolution<T>> layers;
+              for (const auto& [weight, bias, c_in, c_out, slope] : given) layers.push_back(forward<T>(0, weight, bias, 0, c_in, c_out, slope, bfloat16));
+              convolution_chain<T>(chain.plans, layers, at<T>(features), at<T>(background), at<T>(result), at<T>(result_background), threads);
           },
           Release());
     m.def(name("pooled_convolution_backward_").c_str(),
@@ -157,6 +174,19 @@ NB_MODULE(_kernels, m) {
           [](const PyIndex& in, std::array<int, 20> geometry, int threads) { return PyIndex{output_sites(in.sites, unpack(geometry), threads)}; }, Release());
     m.def("make_plan",
           [](const PyIndex& in, const PyIndex& out, std::array<int, 20> geometry) { return make_plan(in.sites, out.sites, unpack(geometry)); }, Release());
+    nb::class_<PyChain>(m, "Chain", nb::is_weak_referenceable())
+        .def_prop_ro("outputs", [](const PyChain& self) { return site_count(self.plans.back().out()); })
+        .def_prop_ro("sites", [](const PyChain& self) { return PyIndex{self.plans.back().out()}; });
+    m.def("plan_chain",
+          [](const PyIndex& in, const std::vector<PackedLayer>& packed, int threads) {
+              std::vector<LayerGeometry> layers;
+              for (const auto& [convolution, submanifold, pool] : packed) {
+                  layers.push_back({unpack(convolution), submanifold, std::nullopt});
+                  if (pool) layers.back().pool = unpack(*pool);
+              }
+              return PyChain{plan_chain(in.sites, layers, threads)};
+          },
+          Release());
     bind_operators<float>(m, "f32");
     bind_operators<double>(m, "f64");
     bind_voxels<std::uint8_t>(m, "u8");

@@ -377,6 +377,40 @@ void test_pooled_convolution(const Scene& s, int c_in, int c_out, bool with_back
         }
 }
 
+// Three layers in one call against one after the other.
+template <class T>
+void test_chain(const Scene& s, int c_in, int c_out, bool with_background) {
+    const std::array<int, 3> shape = s.geometry.out_shape;
+    const Geometry back{{3, 3, 3}, {1, 1, 1}, {1, 1, 1}, {1, 1, 1}, shape, shape, s.geometry.batch, false};
+    Geometry pool{{2, 1, 2}, {1, 1, 1}, {1, 0, 0}, {1, 1, 1}, shape, {}, s.geometry.batch, false};
+    for (std::size_t a = 0; a < 3; ++a) {
+        if (shape[a] + 2 * pool.padding[a] < pool.kernel[a]) return;
+        pool.out_shape[a] = shape[a] + 2 * pool.padding[a] - pool.kernel[a] + 1;
+    }
+    const Geometry last{{1, 1, 1}, {1, 1, 1}, {0, 0, 0}, {1, 1, 1}, pool.out_shape, pool.out_shape, s.geometry.batch, false};
+    const std::vector<LayerPlan> plans = plan_chain(s.plan.in, {{s.geometry, false, {}}, {back, true, pool}, {last, true, {}}}, 2);
+    const std::size_t n = s.in.size() / 4, ci = std::size_t(c_in), co = std::size_t(c_out), m = std::size_t(site_count(plans[0].out())),
+                      p = std::size_t(site_count(plans[2].out()));
+    const std::vector<T> features = random_values<T>(n * ci), first = random_values<T>(co * std::size_t(s.geometry.volume()) * ci),
+                         second = random_values<T>(27 * co * co), third = random_values<T>(5 * co), bias = random_values<T>(co), ground = random_values<T>(ci);
+    const T* background = with_background ? ground.data() : nullptr;
+    Convolution<T> a{features.data(), first.data(), bias.data(), background, c_in, c_out, Activation::leaky_relu, T(0.25)};
+    Convolution<T> b{nullptr, second.data(), nullptr, nullptr, c_out, c_out}, c{nullptr, third.data(), nullptr, nullptr, c_out, 5};
+    for (int threads : {1, 3}) {
+        std::vector<T> got(p * 5), expected(got), got_background(5), expected_background(5), after_first(m * co), after_second(p * co), ground_1(co), ground_2(co);
+        convolution_chain<T>(plans, {a, b, c}, features.data(), background, got.data(), with_background ? got_background.data() : nullptr, threads);
+        convolution(plans[0].convolution, a, after_first.data(), ground_1.data(), threads);
+        b.features = after_first.data();
+        b.background = with_background ? ground_1.data() : nullptr;
+        pooled_convolution<T>(plans[1].convolution, b, *plans[1].pool, after_second.data(), nullptr, ground_2.data(), threads);
+        c.features = after_second.data();
+        c.background = with_background ? ground_2.data() : nullptr;
+        convolution(plans[2].convolution, c, expected.data(), expected_background.data(), threads);
+        check(same(got, expected), "layers in one call");
+        check(!with_background || same(got_background, expected_background), "background of layers in one call");
+    }
+}
+
 template <class T>
 void test_batch_norm(std::size_t rows, int channels, T slope, bool with_other, bool with_weight) {
     scene = "batch norm of " + std::to_string(rows) + " rows, " + std::to_string(channels) + " channels" + (std::is_same_v<T, float> ? " float" : " double");
@@ -459,6 +493,8 @@ void test_scene(const Geometry& g, double density, bool shuffled, bool random_ou
         test_pools<T>(s, c_out, false);
         test_pooled_convolution<T>(s, c_in, c_out, true);
         test_pooled_convolution<T>(s, c_in, c_out, false);
+        test_chain<T>(s, c_in, c_out, true);
+        test_chain<T>(s, c_in, c_out, false);
     }
 }
 

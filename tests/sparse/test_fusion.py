@@ -1,5 +1,7 @@
 """Convolution and max pool in one pass give what they give one after the other."""
 
+import weakref
+
 import pytest
 import torch
 
@@ -73,15 +75,66 @@ def test_an_activation_that_falls_is_not_moved_behind_the_pool():
             torch.testing.assert_close(chain(x).features, pool(sp.pointwise(activation, conv(x))).features)
 
 
-def test_inference_takes_the_fused_way_too():
-    case = CASES["scattered"]
+NETWORKS = {
+    "as deepC2": lambda: [
+        *(sp.SparseConv3d(1, 8, 2), torch.nn.LeakyReLU(1 / 3), sp.SparseMaxPool3d(2, 1)),
+        *(sp.SparseConv3d(8, 20, 2, padding=1), torch.nn.LeakyReLU(1 / 3), sp.SparseMaxPool3d(3, 2, padding=1)),
+        *(sp.SparseConv3d(20, 5, 1), torch.nn.LeakyReLU(1 / 3)),
+    ],
+    "submanifold only": lambda: [sp.SubMConv3d(2, 16, 3), torch.nn.ReLU(), sp.SubMConv3d(16, 3, 3, bias=False)],
+    "of both kinds, no activation": lambda: [
+        sp.SubMConv3d(3, 6, 3),
+        sp.SparseConv3d(6, 7, 3, stride=2, padding=1),
+        sp.SubMConv3d(7, 4, 2),
+    ],
+    "other layers between": lambda: [
+        *(sp.SparseConv3d(2, 6, 2, padding=1), torch.nn.SiLU(), sp.SparseMaxPool3d(2, 1)),
+        *(sp.SparseConv3d(6, 4, 1), sp.SparseBatchNorm(4), torch.nn.ReLU(), sp.SubMConv3d(4, 4, 3)),
+    ],
+}
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+@pytest.mark.parametrize("background", [True, False], ids=["background", "none"])
+@pytest.mark.parametrize("case", CASES.values(), ids=CASES)
+@pytest.mark.parametrize("layers", NETWORKS.values(), ids=NETWORKS)
+def test_inference_in_one_call_is_the_same_as_layer_by_layer(layers, case, background, dtype):
     torch.manual_seed(0)
-    chain = sp.SparseSequential(sp.SparseConv3d(3, 8, 2), torch.nn.LeakyReLU(0.1), sp.SparseMaxPool3d(2))
-    x = SparseTensor(case.features(3), case.indices, case.shape, case.batch_size, torch.ones(3))
+    network = sp.SparseSequential(*layers()).to(dtype).eval()
+    channels = network[0].in_channels
+    ground = torch.linspace(-1, 1.5, channels, dtype=dtype) if background else None
+    x = SparseTensor(case.features(channels).to(dtype), case.indices, case.shape, case.batch_size, ground)
     with use_engine("native"):
-        trained = chain(x)
+        trained = network(x)
         with torch.no_grad():
-            assert torch.equal(chain(x).features, trained.features)
+            at_once = network(x)
+            assert torch.equal(network(x).features, at_once.features)  # the plan is found again
+    assert torch.equal(at_once.features, trained.features)
+    assert torch.equal(at_once.indices, trained.indices)
+    assert at_once.spatial_shape == trained.spatial_shape
+    assert (at_once.background is None) == (trained.background is None) == (not background)
+    if background:
+        assert torch.equal(at_once.background, trained.background)
+
+
+def test_submanifold_layers_leave_the_sites_the_same_tensor():
+    case = CASES["scattered"]
+    network = sp.SparseSequential(sp.SubMConv3d(2, 4, 3), torch.nn.ReLU(), sp.SubMConv3d(4, 2, 3))
+    x = SparseTensor(case.features(2), case.indices.clone(), case.shape, case.batch_size)
+    held = weakref.ref(x.indices)
+    with use_engine("native"), torch.no_grad():
+        y = network(x)
+        assert y.indices is x.indices
+    del x, y
+    assert held() is None
+
+
+def test_the_layer_with_the_wrong_channels_is_named():
+    case = CASES["scattered"]
+    network = sp.SparseSequential(sp.SparseConv3d(2, 4, 1), sp.SubMConv3d(3, 2, 3))
+    x = SparseTensor(case.features(2), case.indices, case.shape, case.batch_size)
+    with torch.no_grad(), pytest.raises(ValueError, match="SubMConv3d expects 3 channels, got 4"):
+        network(x)
 
 
 def test_the_fused_operator_is_registered_as_torch_demands():
@@ -91,8 +144,9 @@ def test_the_fused_operator_is_registered_as_torch_demands():
     with use_engine("native"):
         features, background = case.features(3).requires_grad_(), torch.ones(3, requires_grad=True)
         x = SparseTensor(features, case.indices, case.shape, case.batch_size, background)
-        sites, geometry = conv.output_sites(x)
-        pool_sites, pool_geometry = pool.output_sites(sites, geometry.out_shape, x.batch_size)
+        geometry, _, pool_geometry = conv.layer(x.spatial_shape, x.batch_size, pool=pool.window).place
+        sites = operators.output_sites(x.indices, geometry)
+        pool_sites = operators.output_sites(sites, pool_geometry)
         weights = (conv.weight.detach().requires_grad_(), conv.bias.detach().requires_grad_())
         place = (x.indices, sites, geometry.pack(), 0.3, pool_sites, pool_geometry.pack(), "native")
         torch.library.opcheck(torch.ops.sparse3d.convolution.default, (features, *weights, background, *place))

@@ -20,6 +20,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <vector>
 
 namespace sparse3d {
@@ -141,6 +142,25 @@ template <class T>
 void pooled_convolution_backward(const Plan& plan, const Convolution<T>& args, const Plan& pool_plan, const T* grad,
                                  const T* grad_background, const std::int32_t* rows, const ConvolutionGradients<T>& result,
                                  int threads);
+
+// Convolutions one after the other, each with its activation and maybe a max pool, for inference: what lies between them is
+// neither written out as sites nor handed to anybody.
+struct LayerGeometry {
+    Geometry convolution;
+    bool submanifold;  // the output sites are the input's
+    std::optional<Geometry> pool;
+};
+struct LayerPlan {
+    Plan convolution;
+    std::optional<Plan> pool;
+    const Sites& out() const { return pool ? pool->out : convolution.out; }
+};
+std::vector<LayerPlan> plan_chain(const Sites& in, const std::vector<LayerGeometry>& layers, int threads);
+// layers: their features and background are not looked at. features (n, c_in of the first), result (m, c_out of the last);
+// background (c_in), null for none at all, and result_background (c_out).
+template <class T>
+void convolution_chain(const std::vector<LayerPlan>& plans, const std::vector<Convolution<T>>& layers, const T* features,
+                       const T* background, T* result, T* result_background, int threads);
 
 // grad (m, channels) -> features (n, channels), background (channels).
 template <class T>

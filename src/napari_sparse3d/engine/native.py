@@ -8,6 +8,7 @@ stay float32.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import torch
@@ -15,7 +16,7 @@ from torch import Tensor
 
 from napari_sparse3d import _kernels
 from napari_sparse3d.errors import EngineError
-from napari_sparse3d.sparse.engine import Engine, Fused, Normalized, scale_and_shift
+from napari_sparse3d.sparse.engine import Engine, Fused, Layer, Normalized, Place, scale_and_shift
 from napari_sparse3d.sparse.kept import kept, version
 from napari_sparse3d.sparse.window import Geometry, Triple
 
@@ -27,6 +28,7 @@ _KERNELS = {
         name: getattr(_kernels, f"{name}_{suffix}")
         for name in (
             "convolution",
+            "convolution_chain",
             "convolution_backward",
             "leaky_relu_backward",
             "scale_rows",
@@ -55,6 +57,7 @@ class NativeEngine(Engine):
 
     name: ClassVar[str] = "native"
     normalizes: ClassVar[bool] = True
+    chains: ClassVar[bool] = True
 
     def __init__(self) -> None:
         try:
@@ -69,10 +72,7 @@ class NativeEngine(Engine):
     def output_sites(self, indices: Tensor, geometry: Geometry) -> Tensor:  # noqa: D102
         threads = torch.get_num_threads()
         index = _kernels.output_sites(_index(indices, geometry.batch_size, geometry.in_shape), geometry.pack(), threads)
-        sites = torch.empty((index.count, 4), dtype=torch.int32)
-        index.write(sites.data_ptr(), threads)
-        _remember(sites, index, geometry.batch_size, geometry.out_shape)
-        return sites
+        return _written(index, geometry.batch_size, geometry.out_shape)
 
     def plan(self, in_indices: Tensor, out_indices: Tensor, geometry: Geometry) -> Any:  # noqa: D102
         return _kernels.make_plan(
@@ -132,7 +132,7 @@ class NativeEngine(Engine):
             c_in,
             c_out,
             slope,
-            not for_backward and self._multiplies_bfloat16 and _autocasts_to_bfloat16(),
+            not for_backward and self._rounds(),
         )
         kernels, threads = _KERNELS[features.dtype], torch.get_num_threads()
         if pool_plan is None:
@@ -145,6 +145,39 @@ class NativeEngine(Engine):
                 *given, pool_plan, values.data_ptr(), _address(rows), _address(made_background), threads
             )
         return Fused(values, rows, made_background)
+
+    def plan_chain(self, indices: Tensor, places: Sequence[Place]) -> tuple[Tensor | None, Any]:  # noqa: D102
+        first, threads = places[0].geometry, torch.get_num_threads()
+        packed = [(each.pack(), stays, None if pool is None else pool.pack()) for each, stays, pool in places]
+        plan = _kernels.plan_chain(_index(indices, first.batch_size, first.in_shape), packed, threads)
+        if all(place.submanifold and place.pool is None for place in places):
+            return None, plan
+        return _written(plan.sites, first.batch_size, places[-1].out_shape), plan
+
+    def run_chain(  # noqa: D102
+        self, features: Tensor, background: Tensor | None, layers: Sequence[Layer], plan: Any
+    ) -> tuple[Tensor, Tensor | None]:
+        features, background, *weights = _ready(
+            features, background, *(tensor for layer in layers for tensor in (layer.weight, layer.bias))
+        )
+        given = [
+            (weight.data_ptr(), _address(bias), weight.shape[-1], weight.shape[0], layer.slope)
+            for layer, weight, bias in zip(layers, weights[::2], weights[1::2], strict=True)
+        ]
+        c_out = given[-1][3]
+        values = features.new_empty((plan.outputs, c_out))
+        made_background = None if background is None else features.new_empty(c_out)
+        _KERNELS[features.dtype]["convolution_chain"](
+            plan,
+            given,
+            features.data_ptr(),
+            _address(background),
+            self._rounds(),
+            values.data_ptr(),
+            _address(made_background),
+            torch.get_num_threads(),
+        )
+        return values, made_background
 
     def fused_convolution_backward(  # noqa: D102
         self,
@@ -193,6 +226,14 @@ class NativeEngine(Engine):
             rows = made.rows.contiguous()
             kernels["pooled_convolution_backward"](*given, pool_plan, rows.data_ptr(), *results)
         return g_features, g_weight, g_bias, g_background
+
+    def _rounds(self) -> bool:
+        """Whether products may be those of bfloat16."""
+        return (
+            self._multiplies_bfloat16
+            and torch.is_autocast_enabled("cpu")
+            and torch.get_autocast_dtype("cpu") == torch.bfloat16
+        )
 
     def leaky_relu_backward(self, grad: Tensor, values: Tensor, slope: float) -> Tensor:  # noqa: D102
         # not torch's: its threads would wait, spinning, beside ours
@@ -342,10 +383,6 @@ def _address(tensor: Tensor | None) -> int:
     return 0 if tensor is None else tensor.data_ptr()
 
 
-def _autocasts_to_bfloat16() -> bool:
-    return torch.is_autocast_enabled("cpu") and torch.get_autocast_dtype("cpu") == torch.bfloat16
-
-
 def _ready(features: Tensor, *others: Tensor | None) -> tuple[Any, ...]:
     """The tensors, contiguous; all must be CPU tensors of one supported dtype."""
     if features.dtype not in _SUFFIX:
@@ -374,6 +411,14 @@ def _index(indices: Tensor, batch_size: int, shape: Triple) -> Any:
     index = _kernels.index_sites(ready.data_ptr(), len(ready), batch_size, shape, torch.get_num_threads())
     _remember(indices, index, batch_size, shape)
     return index
+
+
+def _written(index: Any, batch_size: int, shape: Triple) -> Tensor:
+    """(N, 4): the sites of an index, which is kept for them."""
+    sites = torch.empty((index.count, 4), dtype=torch.int32)
+    index.write(sites.data_ptr(), torch.get_num_threads())
+    _remember(sites, index, batch_size, shape)
+    return sites
 
 
 def _remember(indices: Tensor, index: Any, batch_size: int, shape: Triple) -> None:

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import cache
@@ -42,6 +42,7 @@ class Engine(ABC):
 
     name: ClassVar[str]
     normalizes: ClassVar[bool] = False  # whether it has batch normalisation, with what may follow it, in one pass
+    chains: ClassVar[bool] = False  # whether it runs layers one after the other in one call
 
     @abstractmethod
     def check_sites(self, indices: Tensor, batch_size: int, shape: Triple) -> None:
@@ -162,6 +163,18 @@ class Engine(ABC):
         result: Tensor = torch.ops.aten.leaky_relu_backward(grad, values, slope, True)
         return result
 
+    # -- layers one after the other in one call, for engines that say so --
+
+    def plan_chain(self, indices: Tensor, places: Sequence[Place]) -> tuple[Tensor | None, Any]:
+        """The last layer's sites (M, 4), None where they are ``indices`` themselves, and the plan of all layers."""
+        raise NotImplementedError
+
+    def run_chain(
+        self, features: Tensor, background: Tensor | None, layers: Sequence[Layer], plan: Any
+    ) -> tuple[Tensor, Tensor | None]:
+        """:meth:`fused_convolution` of each layer, for inference: the last one's values (M, C_out) and background."""
+        raise NotImplementedError
+
     # -- batch normalisation with what may follow it, for engines that say so --
 
     def scale_rows(
@@ -192,6 +205,33 @@ class Engine(ABC):
         if grad_background is not None and made.background is not None:
             grad_background = self.leaky_relu_backward(grad_background, made.background, slope)
         return self.leaky_relu_backward(grad, made.values, slope), grad_background
+
+
+class Place(NamedTuple):
+    """Where a :class:`Layer` reads and writes."""
+
+    geometry: Geometry
+    submanifold: bool
+    """Whether the convolution's output sites are its input sites."""
+    pool: Geometry | None
+    """Of the max pool after it, if there is one."""
+
+    @property
+    def out_shape(self) -> Triple:
+        """The grid that the layer writes to."""
+        return (self.geometry if self.pool is None else self.pool).out_shape
+
+
+class Layer(NamedTuple):
+    """A convolution, and what follows it in the same pass."""
+
+    place: Place
+    weight: Tensor
+    """(C_out, kz, ky, kx, C_in)."""
+    bias: Tensor | None
+    """(C_out,)."""
+    slope: float = 1.0
+    """Of the leaky ReLU after it, at least 0; 0 is ReLU, 1 none."""
 
 
 class Fused(NamedTuple):

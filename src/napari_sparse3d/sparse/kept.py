@@ -5,6 +5,7 @@ Not on the tensor itself: it would be copied, pickled and sent to other processe
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 from weakref import ref
 
@@ -20,7 +21,7 @@ def kept(tensor: Tensor) -> dict[Any, Any]:
     if held is not None and held[0]() is tensor:
         return held[1]
     made: dict[Any, Any] = {}
-    _KEPT[number] = ref(tensor, lambda gone: _drop(number, gone)), made
+    _KEPT[number] = ref(tensor, partial(_drop, _KEPT, number)), made
     return made
 
 
@@ -29,7 +30,8 @@ def version(tensor: Tensor) -> int:
     return 0 if tensor.is_inference() else tensor._version  # inference tensors cannot be written to outside that mode
 
 
-def _drop(number: int, gone: ref[Tensor]) -> None:
-    held = _KEPT.get(number)
+# (the dictionary is an argument, as at the interpreter's end a tensor may outlive this module's names)
+def _drop(places: dict[int, tuple[ref[Tensor], dict[Any, Any]]], number: int, gone: ref[Tensor]) -> None:
+    held = places.get(number)
     if held is not None and held[0] is gone:  # else another tensor has taken over this number
-        del _KEPT[number]
+        del places[number]

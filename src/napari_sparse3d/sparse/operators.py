@@ -7,6 +7,7 @@ through torch's dispatcher (see :mod:`registration`), else straight to the engin
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple, TypeVar, cast
 
 import torch
@@ -14,7 +15,7 @@ from torch import Tensor
 
 from napari_sparse3d.sparse import plans
 from napari_sparse3d.sparse import registration as registration  # makes torch.ops.sparse3d
-from napari_sparse3d.sparse.engine import Normalized, engine, engine_name
+from napari_sparse3d.sparse.engine import Layer, Normalized, engine, engine_name
 from napari_sparse3d.sparse.window import Geometry
 
 _OptionalTensor = TypeVar("_OptionalTensor", Tensor, Tensor | None)
@@ -111,6 +112,46 @@ def convolution(
         features, weight, bias, background, in_indices, out_indices, geometry.pack(), slope, *pool_place, name
     )
     return Convolved(values, None if background is None else made_background)
+
+
+class Chained(NamedTuple):
+    """What :func:`chain` gives: features (M, C_out), where they stand (M, 4), background (C_out,) or None."""
+
+    features: Tensor
+    indices: Tensor
+    background: Tensor | None
+
+
+def chain(features: Tensor, background: Tensor | None, indices: Tensor, layers: Sequence[Layer]) -> Chained:
+    """Layers one after the other: :func:`convolution` of each, its sites found on the way.
+
+    Where nothing watches, an engine may run them all in one call: nobody sees what lies between.
+
+    Parameters
+    ----------
+    features : Tensor
+        (N, C_in of the first layer).
+    background : Tensor, optional
+        (C_in,).
+    indices : Tensor
+        (N, 4) int32 [b, z, y, x].
+    layers : sequence of Layer
+        At least one.
+    """
+    if _plain(features, background, *(tensor for layer in layers for tensor in (layer.weight, layer.bias))) and (
+        (chosen := engine(engine_name(features.device.type))).chains
+    ):
+        indices, plan = plans.chain(chosen, indices, [layer.place for layer in layers])
+        values, made_background = chosen.run_chain(features, background, layers, plan)
+        return Chained(values, indices, made_background)
+    for (geometry, submanifold, pool_geometry), weight, bias, slope in layers:
+        sites = indices if submanifold else output_sites(indices, geometry)
+        pool = None if pool_geometry is None else (output_sites(sites, pool_geometry), pool_geometry)
+        features, background = convolution(
+            features, weight, bias, background, indices, sites, geometry, slope=slope, pool=pool
+        )
+        indices = sites if pool is None else pool[0]
+    return Chained(features, indices, background)
 
 
 def max_pool(

@@ -6,13 +6,13 @@ plans, and nothing is left when the input goes.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 from weakref import ref
 
 from torch import Tensor
 
-from napari_sparse3d.sparse.engine import Engine
+from napari_sparse3d.sparse.engine import Engine, Place
 from napari_sparse3d.sparse.kept import kept, version
 from napari_sparse3d.sparse.window import Geometry
 
@@ -33,6 +33,13 @@ def plan(engine: Engine, in_indices: Tensor, out_indices: Tensor, geometry: Geom
         made = engine.plan(in_indices, out_indices, geometry)
         kept(in_indices)[key, version(in_indices)] = made, ref(out_indices)
     return made
+
+
+def chain(engine: Engine, indices: Tensor, places: Sequence[Place]) -> tuple[Tensor, Any]:
+    """The sites (M, 4) that the last of some layers writes to, and the engine's plan of them all."""
+    places = tuple(places)
+    sites, made = _once(indices, (engine.name, places), lambda: engine.plan_chain(indices, places))
+    return indices if sites is None else sites, made
 
 
 def _once(indices: Tensor, key: tuple[Any, ...], make: Callable[[], Any]) -> Any:

@@ -65,6 +65,14 @@ class Window:
             raise ValueError(f"a grid of {shape} is too small for {self}; use a larger field or more padding")
         return z, y, x
 
+    def over(self, shape: Triple, batch_size: int) -> Geometry:
+        """The geometry of a convolution or pool over grids of this shape."""
+        return Geometry(self, batch_size, shape, self.output_shape(shape))
+
+    def within(self, shape: Triple, batch_size: int) -> Geometry:
+        """The geometry of a submanifold convolution: from a grid to itself."""
+        return Geometry(self, batch_size, shape, shape)
+
     def transposed_output_shape(self, shape: Triple, output_padding: Triple = (0, 0, 0)) -> Triple:
         """The grid that a transposed convolution over ``shape`` makes."""
         z, y, x = (

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from math import sqrt
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from napari_sparse3d.sparse import operators
+from napari_sparse3d.sparse.engine import Layer, Place
 from napari_sparse3d.sparse.tensor import SparseTensor
 from napari_sparse3d.sparse.window import Geometry, Triple, Window, triple
 
@@ -39,30 +42,43 @@ class _Convolution(nn.Module):
             f"dilation={w.dilation}, bias={self.bias is not None}"
         )
 
-    def check_channels(self, x: SparseTensor) -> None:
+    def check_channels(self, channels: int) -> None:
         """Raise ``ValueError`` if the input has other channels than the weights."""
-        if x.features.shape[1] != self.in_channels:
-            raise ValueError(f"{type(self).__name__} expects {self.in_channels} channels, got {x.features.shape[1]}")
-
-    def convolve(
-        self,
-        x: SparseTensor,
-        sites: tuple[Tensor, Geometry],
-        *,
-        slope: float = 1.0,
-        pool: tuple[Tensor, Geometry] | None = None,
-    ) -> SparseTensor:
-        """To these sites, and on through a leaky ReLU and a max pool; see :func:`operators.convolution`."""
-        if x.features.shape[1] != self.in_channels:
-            raise ValueError(f"{type(self).__name__} expects {self.in_channels} channels, got {x.features.shape[1]}")
-        made = operators.convolution(
-            x.features, self.weight, self.bias, x.background, x.indices, *sites, slope=slope, pool=pool
-        )
-        indices, geometry = sites if pool is None else pool
-        return SparseTensor._at(made.features, indices, geometry.out_shape, x.batch_size, made.background)
+        if channels != self.in_channels:
+            raise ValueError(f"{type(self).__name__} expects {self.in_channels} channels, got {channels}")
 
 
-class SparseConv3d(_Convolution):
+class _Forward(_Convolution):
+    """Whose output sites follow from its input's."""
+
+    submanifold: ClassVar[bool]
+
+    def forward(self, x: SparseTensor) -> SparseTensor:
+        """(N, C_in) on a grid -> (M, C_out) on the grid that the window makes."""
+        self.check_channels(x.features.shape[1])
+        return chained(x, [self.layer(x.spatial_shape, x.batch_size)])
+
+    def layer(self, shape: Triple, batch_size: int, *, slope: float = 1.0, pool: Window | None = None) -> Layer:
+        """This convolution over grids of a shape, then a leaky ReLU of this slope and a max pool."""
+        find = _place if torch.compiler.is_compiling() else _known_place
+        return Layer(find(self.window, self.submanifold, pool, shape, batch_size), self.weight, self.bias, slope)
+
+
+def _place(window: Window, submanifold: bool, pool: Window | None, shape: Triple, batch_size: int) -> Place:
+    geometry = window.within(shape, batch_size) if submanifold else window.over(shape, batch_size)
+    return Place(geometry, submanifold, None if pool is None else pool.over(geometry.out_shape, batch_size))
+
+
+_known_place = lru_cache(maxsize=1024)(_place)  # asked for by every layer at every pass
+
+
+def chained(x: SparseTensor, layers: Sequence[Layer]) -> SparseTensor:
+    """Layers one after the other; see :func:`operators.chain`."""
+    made = operators.chain(x.features, x.background, x.indices, layers)
+    return SparseTensor._at(made.features, made.indices, layers[-1].place.out_shape, x.batch_size, made.background)
+
+
+class SparseConv3d(_Forward):
     """Convolution whose output site is active where any input in its window is active.
 
     Parameters
@@ -74,6 +90,8 @@ class SparseConv3d(_Convolution):
     bias : bool
         Whether a bias is added (at every site, so it also changes the background).
     """
+
+    submanifold = False
 
     def __init__(
         self,
@@ -87,18 +105,8 @@ class SparseConv3d(_Convolution):
     ) -> None:
         super().__init__(in_channels, out_channels, _window(kernel_size, stride, padding, dilation), bias=bias)
 
-    def forward(self, x: SparseTensor) -> SparseTensor:
-        """(N, C_in) on a grid -> (M, C_out) on the grid that the window makes."""
-        return self.convolve(x, self.output_sites(x))
 
-    def output_sites(self, x: SparseTensor) -> tuple[Tensor, Geometry]:
-        """(M, 4) int32 [b, z, y, x], and the geometry that leads there."""
-        shape = self.window.output_shape(x.spatial_shape)
-        geometry = Geometry(self.window, x.batch_size, x.spatial_shape, shape)
-        return operators.output_sites(x.indices, geometry), geometry
-
-
-class SubMConv3d(_Convolution):
+class SubMConv3d(_Forward):
     """Submanifold convolution: the output sites are exactly the input sites.
 
     The window is centred on the site; an even kernel reaches one site further back than forward.
@@ -109,23 +117,23 @@ class SubMConv3d(_Convolution):
     2018.
     """
 
+    submanifold = True
+
     def __init__(
         self, in_channels: int, out_channels: int, kernel_size: Size, dilation: Size = 1, bias: bool = True
     ) -> None:
         window = Window.submanifold(triple(kernel_size, "kernel_size"), triple(dilation, "dilation"))
         super().__init__(in_channels, out_channels, window, bias=bias)
 
-    def forward(self, x: SparseTensor) -> SparseTensor:
-        """(N, C_in) -> (N, C_out) at the same sites."""
-        return self.convolve(x, self.output_sites(x))
-
-    def output_sites(self, x: SparseTensor) -> tuple[Tensor, Geometry]:
-        """The input's own sites."""
-        return x.indices, Geometry(self.window, x.batch_size, x.spatial_shape, x.spatial_shape)
-
 
 class _Transposed(_Convolution):
     """The window's formula with input and output swapped."""
+
+    def convolve(self, x: SparseTensor, sites: Tensor, geometry: Geometry) -> SparseTensor:
+        """To these sites (M, 4), with (M, C_out) features."""
+        self.check_channels(x.features.shape[1])
+        made = operators.convolution(x.features, self.weight, self.bias, x.background, x.indices, sites, geometry)
+        return SparseTensor._at(made.features, sites, geometry.out_shape, x.batch_size, made.background)
 
     def _check_background(self, background: Tensor | None) -> None:
         # With a stride, each output phase meets other offsets: one vector stands for all only if nothing is added.
@@ -165,7 +173,7 @@ class SparseInverseConv3d(_Transposed):
             )
         self._check_background(x.background)
         geometry = Geometry(self.window, x.batch_size, x.spatial_shape, paired.spatial_shape, transposed=True)
-        return self.convolve(x, (paired.indices, geometry))
+        return self.convolve(x, paired.indices, geometry)
 
 
 class SparseConvTranspose3d(_Transposed):
@@ -190,7 +198,7 @@ class SparseConvTranspose3d(_Transposed):
         shape = self.window.transposed_output_shape(x.spatial_shape, self.output_padding)
         self._check_background(x.background)
         geometry = Geometry(self.window, x.batch_size, x.spatial_shape, shape, transposed=True)
-        return self.convolve(x, (operators.output_sites(x.indices, geometry), geometry))
+        return self.convolve(x, operators.output_sites(x.indices, geometry), geometry)
 
 
 def _window(kernel_size: Size, stride: Size, padding: Size, dilation: Size) -> Window:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from napari_sparse3d.sparse import operators
 from napari_sparse3d.sparse.modules.convolution import Size, _window
 from napari_sparse3d.sparse.tensor import SparseTensor
-from napari_sparse3d.sparse.window import Geometry, Triple
+from napari_sparse3d.sparse.window import Geometry
 
 
 class _Pool(nn.Module):
@@ -23,11 +23,10 @@ class _Pool(nn.Module):
     def extra_repr(self) -> str:
         return f"kernel={self.window.kernel}, stride={self.window.stride}, padding={self.window.padding}"
 
-    def output_sites(self, indices: Tensor, spatial_shape: Triple, batch_size: int) -> tuple[Tensor, Geometry]:
+    def output_sites(self, x: SparseTensor) -> tuple[Tensor, Geometry]:
         """(M, 4) int32 [b, z, y, x], and the geometry that leads there."""
-        shape = self.window.output_shape(spatial_shape)
-        geometry = Geometry(self.window, batch_size, spatial_shape, shape)
-        return operators.output_sites(indices, geometry), geometry
+        geometry = self.window.over(x.spatial_shape, x.batch_size)
+        return operators.output_sites(x.indices, geometry), geometry
 
 
 class SparseMaxPool3d(_Pool):
@@ -41,7 +40,7 @@ class SparseMaxPool3d(_Pool):
 
     def forward(self, x: SparseTensor) -> SparseTensor:
         """(N, C) -> (M, C)."""
-        sites, geometry = self.output_sites(x.indices, x.spatial_shape, x.batch_size)
+        sites, geometry = self.output_sites(x)
         features = operators.max_pool(x.features, x.background, x.indices, sites, geometry)
         return SparseTensor._at(features, sites, geometry.out_shape, x.batch_size, x.background)
 
@@ -51,7 +50,7 @@ class SparseAvgPool3d(_Pool):
 
     def forward(self, x: SparseTensor) -> SparseTensor:
         """(N, C) -> (M, C)."""
-        sites, geometry = self.output_sites(x.indices, x.spatial_shape, x.batch_size)
+        sites, geometry = self.output_sites(x)
         features = operators.avg_pool(x.features, x.background, x.indices, sites, geometry)
         return SparseTensor._at(features, sites, geometry.out_shape, x.batch_size, x.background)
 

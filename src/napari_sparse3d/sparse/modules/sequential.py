@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from torch import nn
 
-from napari_sparse3d.sparse.modules.convolution import SparseConv3d, SubMConv3d
+from napari_sparse3d.sparse.engine import Layer
+from napari_sparse3d.sparse.modules.convolution import SparseConv3d, SubMConv3d, chained
 from napari_sparse3d.sparse.modules.pointwise import SparseBatchNorm, pointwise
 from napari_sparse3d.sparse.modules.pooling import SparseMaxPool3d
 from napari_sparse3d.sparse.tensor import SparseTensor
@@ -15,19 +16,21 @@ class SparseSequential(nn.Sequential):
 
     A convolution, the ReLU or leaky ReLU after it and the max pool after that run in one pass, the activation last: it
     never falls, so values and gradients are the same, without the large tensors between. So do a batch normalisation
-    and the activation after it. A hook on one of them keeps it apart, so that it sees what it was put there to see.
+    and the activation after it. Without gradients, all convolutions that follow each other run in one call. A hook on
+    one of them keeps it apart, so that it sees what it was put there to see.
     """
 
     def forward(self, x: SparseTensor) -> SparseTensor:
         """Run all layers."""
         modules = list(self)
+        unwatched = [None if _is_watched(module) else module for module in modules]
         at = 0
         while at < len(modules):
             module = modules[at]
-            # not a subclass: its forward may be another
-            if (type(module) is SparseConv3d or type(module) is SubMConv3d) and not _is_watched(module):
-                taken, x = _fused(module, modules[at + 1 : at + 3], x)
-                at += 1 + taken
+            layers, taken = _convolutions(unwatched[at:], x)
+            if layers:
+                x = chained(x, layers)
+                at += taken
             elif type(module) is SparseBatchNorm and at + 1 < len(modules) and _follows(module, modules[at + 1]):
                 x = normalized(module, modules[at + 1], x)
                 at += 2
@@ -57,18 +60,24 @@ def takes_sparse(module: nn.Module) -> bool:
     return not type(module).__module__.startswith("torch.nn")
 
 
-def _fused(conv: SparseConv3d | SubMConv3d, after: list[nn.Module], x: SparseTensor) -> tuple[int, SparseTensor]:
-    """How many of the modules after a convolution were run in one pass with it, and their result."""
-    following = [None if _is_watched(module) else module for module in after]
-    slope = _slope(following[0]) if following else None
-    taken = 0 if slope is None else 1
-    pool = following[taken] if len(following) > taken else None
-    sites = conv.output_sites(x)
-    pool_sites = None
-    if type(pool) is SparseMaxPool3d:
-        pool_sites = pool.output_sites(sites[0], sites[1].out_shape, x.batch_size)
-        taken += 1
-    return taken, conv.convolve(x, sites, slope=1.0 if slope is None else slope, pool=pool_sites)
+def _convolutions(modules: list[nn.Module | None], x: SparseTensor) -> tuple[list[Layer], int]:
+    """The convolutions that these modules begin with, each with what runs in one pass with it; how many were taken."""
+    layers: list[Layer] = []
+    shape, channels = x.spatial_shape, x.features.shape[1]
+    at = 0
+    modules = [*modules, None, None, None]
+    # not a subclass: its forward may be another
+    while type(conv := modules[at]) is SparseConv3d or type(conv) is SubMConv3d:
+        conv.check_channels(channels)
+        slope = _slope(modules[at + 1])
+        at += 1 if slope is None else 2
+        window = None
+        if type(pool := modules[at]) is SparseMaxPool3d:
+            window = pool.window
+            at += 1
+        layers.append(conv.layer(shape, x.batch_size, slope=1.0 if slope is None else slope, pool=window))
+        shape, channels = layers[-1].place.out_shape, conv.out_channels
+    return layers, at
 
 
 def _slope(activation: nn.Module | None) -> float | None:
