@@ -1,8 +1,8 @@
 """The operators on sparse features: what the modules call.
 
 Each takes plain tensors (features, and the indices they stand at); the plan behind them is found by the indices (see
-:mod:`plans`) and executed by the engine in use (see :mod:`engine`). Where gradients or a trace are wanted they go
-through torch's dispatcher (see :mod:`registration`), else straight to the engine.
+:mod:`plans`) and executed by the engine in use (see :mod:`engine`): at once for inference, else as torch needs to see
+it (see :mod:`gradients`).
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from torch import Tensor
 from napari_sparse3d.sparse import plans
 from napari_sparse3d.sparse import registration as registration  # makes torch.ops.sparse3d
 from napari_sparse3d.sparse.engine import Layer, Normalized, engine, engine_name
+from napari_sparse3d.sparse.gradients import call, is_differentiated, is_traced
 from napari_sparse3d.sparse.window import Geometry
 
 _OptionalTensor = TypeVar("_OptionalTensor", Tensor, Tensor | None)
@@ -37,9 +38,7 @@ def output_sites(indices: Tensor, geometry: Geometry) -> Tensor:
         (M, 4) int32 [b, z, y, x], raster order.
     """
     name = engine_name(indices.device.type)
-    if _plain(indices):
-        return plans.output_sites(engine(name), indices, geometry)
-    made: Tensor = torch.ops.sparse3d.output_sites(indices, geometry.pack(), name)
+    made: Tensor = call("output_sites", indices, geometry, name)
     return made
 
 
@@ -107,10 +106,10 @@ def convolution(
             for_backward=False,
         )
         return Convolved(made.values, made.background)
-    pool_place = (None, []) if pool is None else (pool[0], pool[1].pack())
-    values, _, made_background = torch.ops.sparse3d.convolution(
-        features, weight, bias, background, in_indices, out_indices, geometry.pack(), slope, *pool_place, name
-    )
+    values, _, made_background = call(
+        "convolution", features, weight, bias, background, in_indices, out_indices, geometry, slope,
+        *((None, []) if pool is None else pool), name,
+    )  # fmt: skip
     return Convolved(values, None if background is None else made_background)
 
 
@@ -159,10 +158,7 @@ def max_pool(
 ) -> Tensor:
     """Largest value in the window, (N, C) -> (M, C); a missing input is the background."""
     name = engine_name(features.device.type)
-    if _plain(features, background):
-        chosen = engine(name)
-        return chosen.max_pool(features, background, plans.plan(chosen, in_indices, out_indices, geometry))[0]
-    values, _ = torch.ops.sparse3d.max_pool(features, background, in_indices, out_indices, geometry.pack(), name)
+    values, _ = call("max_pool", features, background, in_indices, out_indices, geometry, name)
     return cast(Tensor, values)
 
 
@@ -171,10 +167,7 @@ def avg_pool(
 ) -> Tensor:
     """Mean over the window, (N, C) -> (M, C); a missing input is the background, or is left out where that is None."""
     name = engine_name(features.device.type)
-    if _plain(features, background):
-        chosen = engine(name)
-        return chosen.avg_pool(features, background, plans.plan(chosen, in_indices, out_indices, geometry))
-    result: Tensor = torch.ops.sparse3d.avg_pool(features, background, in_indices, out_indices, geometry.pack(), name)
+    result: Tensor = call("avg_pool", features, background, in_indices, out_indices, geometry, name)
     return result
 
 
@@ -215,9 +208,7 @@ def batch_norm(
         Values (N, C), and the mean and variance (C,) of the features, through which no gradient goes.
     """
     name = engine_name(features.device.type)
-    if _plain(features, weight, bias, other):
-        return engine(name).batch_norm(features, weight, bias, other, eps=eps, slope=slope)
-    return Normalized(*torch.ops.sparse3d.batch_norm(features, weight, bias, other, eps, slope, name))
+    return Normalized(*call("batch_norm", features, weight, bias, other, eps, slope, name))
 
 
 def scale_rows(
@@ -237,15 +228,5 @@ def _autocast(tensor: _OptionalTensor) -> _OptionalTensor:
 
 
 def _plain(*tensors: Tensor | None) -> bool:
-    """Whether nothing watches: no gradient, no tracing. Then the engine is called at once, past the dispatcher."""
-    if torch.compiler.is_compiling():
-        return False
-    watched = torch.is_grad_enabled()
-    for tensor in tensors:
-        if tensor is None:
-            continue
-        if watched and tensor.requires_grad:
-            return False
-        if type(tensor) is not Tensor and type(tensor) is not torch.nn.Parameter:
-            return False
-    return True
+    """Whether nothing watches: no gradient, no tracing."""
+    return not is_traced(*tensors) and not is_differentiated(*tensors)
