@@ -1,6 +1,7 @@
 // The Python face of sparse3d.h. Arrays come as addresses and sizes; whoever calls (engine/native.py) has checked dtype,
 // shape and contiguity, and keeps them alive. The GIL is released while kernels run.
 #include <nanobind/nanobind.h>
+#include <nanobind/ndarray.h>
 #include <nanobind/stl/array.h>
 #include <nanobind/stl/optional.h>
 #include <nanobind/stl/shared_ptr.h>
@@ -133,6 +134,16 @@ VolumeView<T> volume_view(Address data, const std::array<std::int64_t, 3>& shape
     return {at<T>(data), shape, strides};
 }
 
+// An array with nothing in it yet; its memory goes back to the store with the last view of it.
+template <class T, std::size_t axes>
+nb::ndarray<nb::numpy, T, nb::ndim<axes>> new_array(const std::array<std::size_t, axes>& shape) {
+    std::size_t size = 1;
+    for (const std::size_t side : shape) size *= side;
+    auto* block = new std::shared_ptr<void>(result_block(size * sizeof(T)));
+    const nb::capsule owner(block, [](void* held) noexcept { delete static_cast<std::shared_ptr<void>*>(held); });
+    return {block->get(), axes, shape.data(), owner};
+}
+
 template <class T>
 void bind_voxels(nb::module_& m, const char* suffix) {
     using Triple = std::array<std::int64_t, 3>;
@@ -193,6 +204,8 @@ NB_MODULE(_kernels, m) {
     bind_voxels<std::int16_t>(m, "i16");
     bind_voxels<std::uint16_t>(m, "u16");
     bind_voxels<float>(m, "f32");
+    m.def("new_rows", [](std::size_t rows) { return new_array<std::int32_t, 2>({rows, 3}); });
+    m.def("new_values", [](std::size_t count) { return new_array<float, 1>({count}); });
     m.def("instruction_set", [] { return instruction_set(); });
     m.def("multiplies_bfloat16", [] { return multiplies_bfloat16(); });
     m.def("trim", &trim);

@@ -27,13 +27,14 @@ std::vector<InstructionSet> instruction_sets() {
     static const Kernels avx512_bf16 = [] {
         Kernels k = kernels_avx512;
         k.name = "avx512_bf16";
+        k.voxels = &avx512_bf16::voxel_kernels;
         k.bf16 = &avx512_bf16::bfloat16_kernels;
         return k;
     }();
     return {{kernels_baseline, true},
             {kernels_avx2, avx2},
             {kernels_avx512, avx512},
-            {avx512_bf16, avx512 && __builtin_cpu_supports("avx512bf16")}};
+            {avx512_bf16, avx512 && __builtin_cpu_supports("avx512bf16") && __builtin_cpu_supports("avx512vbmi2")}};
 #else
     return {{kernels_baseline, true}};
 #endif

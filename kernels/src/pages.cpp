@@ -22,4 +22,15 @@ void make_pages_ahead(void* array, std::int64_t from, std::int64_t to, std::int6
 #endif
 }
 
+void use_huge_pages(void* block, std::size_t bytes) {
+#if defined(__linux__)
+    constexpr std::uintptr_t page = 1 << 21;
+    const std::uintptr_t begin = (reinterpret_cast<std::uintptr_t>(block) + page - 1) / page * page;
+    const std::uintptr_t end = (reinterpret_cast<std::uintptr_t>(block) + bytes) / page * page;
+    if (begin < end) (void)madvise(reinterpret_cast<void*>(begin), end - begin, MADV_HUGEPAGE);
+#else
+    (void)block, (void)bytes;
+#endif
+}
+
 }  // namespace sparse3d

@@ -17,6 +17,7 @@
 #include <immintrin.h>
 #endif
 
+#include "pages.h"
 #include "sparse3d/sparse3d.h"
 
 namespace sparse3d {
@@ -125,6 +126,9 @@ struct Store {
     std::multimap<std::size_t, void*> blocks;
     std::size_t held = 0;
 };
+// A larger block goes back to the system at once: beside the work that needs so much, its pages cost little.
+constexpr std::size_t kLargestKept = std::size_t(256) << 20;
+constexpr std::size_t kLarge = std::size_t(32) << 20;
 Store& store() {
     static Store* const s = new Store;
     return *s;
@@ -161,7 +165,7 @@ Scratchpad::Scratchpad(std::size_t bytes) : block_(nullptr), bytes_(0) {
             s.held -= bytes_;
             return;
         }
-        if (found != s.blocks.begin()) {
+        if (found != s.blocks.begin() && bytes <= kLargestKept) {
             const auto smaller = std::prev(found);
             replaced = smaller->second;
             s.held -= smaller->first;
@@ -171,14 +175,24 @@ Scratchpad::Scratchpad(std::size_t bytes) : block_(nullptr), bytes_(0) {
     if (replaced != nullptr) ::operator delete(replaced, std::align_val_t(64));
     bytes_ = std::max<std::size_t>(64, (bytes + 63) / 64 * 64);
     block_ = ::operator new(bytes_, std::align_val_t(64));
+    if (bytes_ >= kLarge) use_huge_pages(block_, bytes_);
 }
 
 Scratchpad::~Scratchpad() {
     if (block_ == nullptr) return;
+    if (bytes_ > kLargestKept) {
+        ::operator delete(block_, std::align_val_t(64));
+        return;
+    }
     Store& s = store();
     const std::lock_guard<std::mutex> lock(s.mutex);
     s.blocks.emplace(bytes_, block_);
     s.held += bytes_;
+}
+
+std::shared_ptr<void> result_block(std::size_t bytes) {
+    const auto pad = std::make_shared<Scratchpad>(bytes);
+    return {pad, pad->as<void>()};
 }
 
 void trim() {

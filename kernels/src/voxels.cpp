@@ -18,19 +18,19 @@ template <class T>
 const VoxelKernels<T>& voxel_kernels();
 template <>
 const VoxelKernels<std::uint8_t>& voxel_kernels() {
-    return kernels().u8;
+    return kernels().voxels->u8;
 }
 template <>
 const VoxelKernels<std::int16_t>& voxel_kernels() {
-    return kernels().i16;
+    return kernels().voxels->i16;
 }
 template <>
 const VoxelKernels<std::uint16_t>& voxel_kernels() {
-    return kernels().u16;
+    return kernels().voxels->u16;
 }
 template <>
 const VoxelKernels<float>& voxel_kernels() {
-    return kernels().voxel_f32;
+    return kernels().voxels->f32;
 }
 
 // The values of T that lie between low and high; low above high if there are none.
@@ -57,10 +57,10 @@ const T* line_at(const VolumeView<T>& v, std::int64_t line) {
     return reinterpret_cast<const T*>(reinterpret_cast<const char*>(v.data) + z * v.strides[0] + y * v.strides[1]);
 }
 
-// Lines of a task: about as many as the L2 cache holds, so that values are read from there the second time.
+// Lines of a task: few enough that their voxels stay in the cache until they can be copied to their place.
 template <class T>
 std::int64_t lines_per_task(const VolumeView<T>& v) {
-    return std::max<std::int64_t>(1, 256 * 1024 / std::max<std::int64_t>(1, v.shape[2] * std::int64_t(sizeof(T))));
+    return std::max<std::int64_t>(1, 128 * 1024 / std::max<std::int64_t>(1, v.shape[2] * std::int64_t(sizeof(T))));
 }
 
 }  // namespace
@@ -68,21 +68,17 @@ std::int64_t lines_per_task(const VolumeView<T>& v) {
 template <class T>
 std::int64_t count_voxels(const VolumeView<T>& volume, double low, double high, int threads) {
     const VoxelRange<T> range = range_of<T>(low, high);
-    const std::int64_t lines = volume.shape[0] * volume.shape[1], per_task = lines_per_task(volume), words = (volume.shape[2] + 63) / 64;
+    const std::int64_t lines = volume.shape[0] * volume.shape[1], per_task = lines_per_task(volume);
     std::atomic<std::int64_t> count{0};
-    const WorkerScratch scratch(std::size_t(words) * 8 + 64, threads);
-    parallel_for((lines + per_task - 1) / per_task, threads, [&](std::int64_t task, int worker) {
+    parallel_for((lines + per_task - 1) / per_task, threads, [&](std::int64_t task, int) {
         std::int64_t found = 0;
         for (std::int64_t line = task * per_task; line < std::min(lines, (task + 1) * per_task); ++line)
-            found += voxel_kernels<T>().bits(line_at(volume, line), volume.strides[2], int(volume.shape[2]), range,
-                                             static_cast<std::uint64_t*>(scratch.of(worker)));
+            found += voxel_kernels<T>().count(line_at(volume, line), volume.strides[2], int(volume.shape[2]), range);
         count += found;
     });
     return count;
 }
 
-// Voxels are gathered in the cache before they go to their place, which is written once and whole lines at a time.
-constexpr std::int64_t kGathered = 4096;
 // Results of more bytes would not stay in the caches, so they go past them.
 constexpr std::int64_t kLarge = 1 << 25;
 
@@ -104,18 +100,19 @@ std::int64_t find_voxels(const VolumeView<T>& volume, double low, double high, s
         else
             std::memcpy(to, from, std::size_t(bytes));
     };
-    const std::int64_t cells = words * 64 + 16, gathered_rows = kGathered + cells;
-    const WorkerScratch scratch(std::size_t(per_task * words) * 8 + std::size_t(cells + 4 * gathered_rows) * 4, threads);
+    // A task's voxels are gathered before it is known where they go; the volume is read once, and so is the result written.
+    const std::int64_t cells = words * 64 + 16, rows = per_task * volume.shape[2] + 64;
+    const WorkerScratch scratch(std::size_t(cells + 4 * rows) * 4, threads);
     parallel_for(tasks, threads, [&](std::int64_t task, int worker) {
-        const std::int64_t begin = task * per_task, end = std::min(lines, begin + per_task);
-        std::uint64_t* const own_bits = static_cast<std::uint64_t*>(scratch.of(worker));
-        std::int32_t* const positions = reinterpret_cast<std::int32_t*>(own_bits + per_task * words);
-        std::int32_t* const some_indices = positions + cells;
-        float* const some_values = reinterpret_cast<float*>(some_indices + 3 * gathered_rows);
-        std::uint64_t* bits = bitmap != nullptr ? bitmap + begin * words : own_bits;
+        std::int32_t* const positions = static_cast<std::int32_t*>(scratch.of(worker));
+        std::int32_t* const own_indices = positions + cells;
+        float* const own_values = reinterpret_cast<float*>(own_indices + 3 * rows);
         std::int64_t count = 0;
-        for (std::int64_t line = begin; line < end; ++line)
-            count += k.bits(line_at(volume, line), volume.strides[2], int(volume.shape[2]), range, bits + (line - begin) * words);
+        for (std::int64_t line = task * per_task; line < std::min(lines, (task + 1) * per_task); ++line) {
+            const std::int64_t z = line / volume.shape[1];
+            count += k.voxels(line_at(volume, line), volume.strides[2], int(volume.shape[2]), range, int(z), int(line - z * volume.shape[1]),
+                              bitmap == nullptr ? nullptr : bitmap + line * words, positions, own_indices + count * 3, own_values + count);
+        }
         std::int64_t row;
         for (int turn = 0; (row = first[std::size_t(task)].load(std::memory_order_acquire)) < 0; ++turn) relax(turn);
         first[std::size_t(task) + 1].store(row + count, std::memory_order_release);
@@ -124,17 +121,8 @@ std::int64_t find_voxels(const VolumeView<T>& volume, double low, double high, s
             make_pages_ahead(indices, row * 12, (row + count) * 12, capacity * 12);
             make_pages_ahead(values, row * 4, (row + count) * 4, capacity * 4);
         }
-        std::int64_t gathered = 0;
-        for (std::int64_t line = begin; line < end; ++line) {
-            const std::int64_t z = line / volume.shape[1];
-            gathered += k.voxels(line_at(volume, line), volume.strides[2], int(volume.shape[2]), bits + (line - begin) * words, int(z),
-                                 int(line - z * volume.shape[1]), positions, some_indices + gathered * 3, some_values + gathered);
-            if (gathered < kGathered && line + 1 < end) continue;
-            copy(some_indices, gathered * 12, indices + row * 3);
-            copy(some_values, gathered * 4, values + row);
-            row += gathered;
-            gathered = 0;
-        }
+        copy(own_indices, count * 12, indices + row * 3);
+        copy(own_values, count * 4, values + row);
     });
     return first[std::size_t(tasks)];
 }

@@ -587,6 +587,25 @@ void test_voxels() {
 }
 
 // A batch size of zero, no sites, and every mistake a caller can make.
+void test_result_blocks() {
+    scene = "blocks for results";
+    trim();
+    constexpr std::size_t kSmall = 1 << 20, kHuge = std::size_t(300) << 20;
+    std::shared_ptr<void> one = result_block(kSmall), other = result_block(kSmall), same = one;
+    void* const first = one.get();
+    check(first != other.get(), "blocks in use are not given out again");
+    one.reset();
+    check(scratch_bytes() == 0, "a block goes back with its last owner");
+    same.reset();
+    check(scratch_bytes() == kSmall, "a block goes back with its last owner");
+    check(result_block(kSmall).get() == first, "a block that was given back is used again");
+    other.reset();
+    result_block(kHuge).reset();
+    check(scratch_bytes() == 2 * kSmall, "the largest blocks are not kept");
+    trim();
+    check(scratch_bytes() == 0, "all blocks are given back");
+}
+
 void test_refusals() {
     scene = "refusals";
     const auto refuses = [](const Sites4& sites, const char* expected) {
@@ -621,6 +640,7 @@ int main(int argc, char** argv) {
     test_voxels<std::int16_t>();
     test_voxels<std::uint16_t>();
     test_voxels<float>();
+    test_result_blocks();
     test_batch_norms<float>();
     test_batch_norms<double>();
     test_random_scenes(rounds);

@@ -47,6 +47,16 @@ def test_voxels_where_the_sample_saw_none() -> None:
     np.testing.assert_array_equal(indices, np.argwhere(data > 50))
 
 
+def test_a_result_keeps_its_memory_as_long_as_anything_looks_at_it() -> None:
+    data = volume("<i2")
+    part = find_voxels(data, 100, 200)[0][3:5]
+    before = part.copy()
+    others = [find_voxels(data, low, 200) for low in (90, 80, 70)]
+    np.testing.assert_array_equal(part, before)
+    for low, (_, values) in zip((90, 80, 70), others, strict=True):
+        assert values.min() == low
+
+
 def test_what_is_not_a_number_is_never_in_range() -> None:
     data = np.full((3, 4, 70), np.nan, dtype=np.float32)
     data[1, 2, 3] = 5

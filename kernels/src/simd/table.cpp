@@ -22,10 +22,7 @@ void winograd_weight_gradient(const WinogradTask&, int64_t, int64_t, int, float*
 void winograd_weights(int, const float* const*, float*, int64_t, int64_t, int64_t);
 void winograd_weights_back(int, const float*, int64_t, int64_t, int64_t, int, int, float*);
 extern const Bfloat16Kernels bfloat16_kernels;
-template <class T>
-int64_t voxel_bits(const T*, int64_t, int, VoxelRange<T>, uint64_t*);
-template <class T>
-int64_t voxels_of_line(const T*, int64_t, int, const uint64_t*, int, int, int32_t*, int32_t*, float*);
+extern const AnyVoxelKernels voxel_kernels;
 void copy_past_caches(const void*, int64_t, void*);
 template <class T>
 size_t convolution_scratch(const ConvolutionTask<T>&);
@@ -114,12 +111,8 @@ const Kernels S3D_JOIN(kernels_, S3D_ISA) = {
     S3D_ISA::winograd_convolution, S3D_ISA::winograd_weight_gradient, S3D_ISA::winograd_weights,
     S3D_ISA::winograd_weights_back,
     S3D_ISA::copy_past_caches,
-    {S3D_ISA::voxel_bits<uint8_t>, S3D_ISA::voxels_of_line<uint8_t>},
-    {S3D_ISA::voxel_bits<int16_t>, S3D_ISA::voxels_of_line<int16_t>},
-    {S3D_ISA::voxel_bits<uint16_t>, S3D_ISA::voxels_of_line<uint16_t>},
-    {S3D_ISA::voxel_bits<float>, S3D_ISA::voxels_of_line<float>},
     S3D_ISA::typed<float>(),   S3D_ISA::typed<double>(),
-    &S3D_ISA::bfloat16_kernels,
+    &S3D_ISA::voxel_kernels,   &S3D_ISA::bfloat16_kernels,
 };
 
 }  // namespace sparse3d

@@ -164,9 +164,17 @@ struct VoxelRange {
 
 template <class T>
 struct VoxelKernels {
-    // bits of n voxels that lie `stride` bytes apart; returns how many are set
-    int64_t (*bits)(const T* line, int64_t stride, int n, VoxelRange<T> range, uint64_t* bits);
-    int64_t (*voxels)(const T* line, int64_t stride, int n, const uint64_t* bits, int z, int y, int32_t* positions, int32_t* indices, float* values);
+    // of n voxels that lie `stride` bytes apart, how many lie in the range; and their bits (null: not wanted), indices and values
+    int64_t (*count)(const T* line, int64_t stride, int n, VoxelRange<T> range);
+    int64_t (*voxels)(const T* line, int64_t stride, int n, VoxelRange<T> range, int z, int y, uint64_t* bits, int32_t* positions, int32_t* indices,
+                      float* values);
+};
+
+struct AnyVoxelKernels {
+    VoxelKernels<uint8_t> u8;
+    VoxelKernels<int16_t> i16;
+    VoxelKernels<uint16_t> u16;
+    VoxelKernels<float> f32;
 };
 
 struct Kernels {
@@ -197,12 +205,9 @@ struct Kernels {
     void (*winograd_weights_back)(int window, const float* sums, int64_t each, int64_t chunks, int64_t chunk_stride, int o, int c_in,
                                   float* weight);
     void (*copy_past_caches)(const void* source, int64_t bytes, void* result);
-    VoxelKernels<uint8_t> u8;
-    VoxelKernels<int16_t> i16;
-    VoxelKernels<uint16_t> u16;
-    VoxelKernels<float> voxel_f32;
     TypedKernels<float> f32;
     TypedKernels<double> f64;
+    const AnyVoxelKernels* voxels;
     const Bfloat16Kernels* bf16;
 };
 
@@ -210,8 +215,9 @@ extern const Kernels kernels_baseline;
 extern const Kernels kernels_avx2;
 extern const Kernels kernels_avx512;
 extern const Kernels kernels_neon;
-namespace avx512_bf16 {
-extern const Bfloat16Kernels bfloat16_kernels;  // all else is avx512's
+namespace avx512_bf16 {  // all else is avx512's
+extern const AnyVoxelKernels voxel_kernels;
+extern const Bfloat16Kernels bfloat16_kernels;
 }
 
 }  // namespace sparse3d

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_sparse3d import _kernels
+import napari_sparse3d._kernels as _kernels
 
 _SUFFIX = {"|u1": "u8", "<i2": "i16", "<u2": "u16", "<f4": "f32"}
 
@@ -49,9 +49,8 @@ def find_voxels(
     threads = threads or _processors()
     capacity = _guess(data, low, high, suffix, threads)
     while True:
-        # pages that are never written to take no memory
-        indices = np.empty((capacity, 3), dtype=np.int32)
-        values = np.empty(capacity, dtype=np.float32)
+        # pages that are never written to take no memory; those of an earlier result are used again
+        indices, values = _kernels.new_rows(capacity), _kernels.new_values(capacity)
         found = find(*place, low, high, capacity, indices.ctypes.data, values.ctypes.data, 0, threads)
         if found <= capacity:
             return indices[:found], values[:found]
