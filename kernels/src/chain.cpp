@@ -20,26 +20,43 @@ std::vector<LayerPlan> plan_chain(const Sites& in, const std::vector<LayerGeomet
     return plans;
 }
 
+namespace {
+
+template <class T>
+void run_layer(const LayerPlan& plan, const Convolution<T>& layer, const LayerValues<T>& made, int threads) {
+    if (plan.pool)
+        pooled_convolution<T>(plan.convolution, layer, *plan.pool, made.values, made.rows, made.background, threads);
+    else
+        convolution(plan.convolution, layer, made.values, made.background, threads);
+}
+
+template <class T>
+std::unique_ptr<Scratchpad> rows_of(const Sites& sites, int channels) {
+    return std::make_unique<Scratchpad>(std::size_t(site_count(sites)) * std::size_t(channels) * sizeof(T));
+}
+
+template <class T>
+bool asks(const ConvolutionGradients<T>& result) {
+    return result.features != nullptr || result.weight != nullptr || result.bias != nullptr || result.background != nullptr;
+}
+
+}  // namespace
+
 template <class T>
 void convolution_chain(const std::vector<LayerPlan>& plans, const std::vector<Convolution<T>>& layers, const T* features,
                        const T* background, T* result, T* result_background, int threads) {
     std::unique_ptr<Scratchpad> held;  // what the last layer made
     std::vector<T> ground;
     for (std::size_t i = 0; i < plans.size(); ++i) {
-        const LayerPlan& plan = plans[i];
         Convolution<T> layer = layers[i];
         layer.features = features;
         layer.background = background;
         const bool last = i + 1 == plans.size();
         std::unique_ptr<Scratchpad> made;
-        if (!last) made = std::make_unique<Scratchpad>(std::size_t(site_count(plan.out())) * std::size_t(layer.c_out) * sizeof(T));
+        if (!last) made = rows_of<T>(plans[i].out(), layer.c_out);
         std::vector<T> made_ground(std::size_t(layer.c_out));
-        T* const values = last ? result : made->as<T>();
-        T* const of_empty = background == nullptr ? nullptr : last ? result_background : made_ground.data();
-        if (plan.pool)
-            pooled_convolution<T>(plan.convolution, layer, *plan.pool, values, nullptr, of_empty, threads);
-        else
-            convolution(plan.convolution, layer, values, of_empty, threads);
+        T* const values = last ? result : made->template as<T>();
+        run_layer<T>(plans[i], layer, {values, nullptr, background == nullptr ? nullptr : last ? result_background : made_ground.data()}, threads);
         held.swap(made);
         ground.swap(made_ground);
         features = values;
@@ -47,9 +64,68 @@ void convolution_chain(const std::vector<LayerPlan>& plans, const std::vector<Co
     }
 }
 
-template void convolution_chain<float>(const std::vector<LayerPlan>&, const std::vector<Convolution<float>>&, const float*, const float*, float*,
-                                       float*, int);
-template void convolution_chain<double>(const std::vector<LayerPlan>&, const std::vector<Convolution<double>>&, const double*, const double*,
-                                        double*, double*, int);
+template <class T>
+void convolution_chain(const std::vector<LayerPlan>& plans, const std::vector<Convolution<T>>& layers, const T* features,
+                       const T* background, const std::vector<LayerValues<T>>& kept, int threads) {
+    for (std::size_t i = 0; i < plans.size(); ++i) {
+        Convolution<T> layer = layers[i];
+        layer.features = i == 0 ? features : kept[i - 1].values;
+        layer.background = i == 0 ? background : kept[i - 1].background;
+        run_layer(plans[i], layer, kept[i], threads);
+    }
+}
+
+template <class T>
+void convolution_chain_backward(const std::vector<LayerPlan>& plans, const std::vector<Convolution<T>>& layers, const T* features,
+                                const T* background, const std::vector<LayerValues<T>>& kept, const T* grad, const T* grad_background,
+                                const std::vector<ConvolutionGradients<T>>& results, int threads) {
+    std::size_t first = 0;
+    while (first < results.size() && !asks(results[first])) ++first;
+    std::unique_ptr<Scratchpad> held;  // the gradient of what lies before the last layer seen
+    std::vector<T> ground;
+    for (std::size_t i = plans.size(); i-- > first;) {
+        const LayerPlan& plan = plans[i];
+        Convolution<T> layer = layers[i];
+        layer.features = i == 0 ? features : kept[i - 1].values;
+        layer.background = i == 0 ? background : kept[i - 1].background;
+        std::unique_ptr<Scratchpad> before;
+        std::vector<T> ground_before(std::size_t(layer.c_out));
+        if (layer.activation == Activation::leaky_relu) {
+            before = rows_of<T>(plan.out(), layer.c_out);
+            leaky_relu_backward(grad, kept[i].values, layer.slope, site_count(plan.out()) * layer.c_out, before->template as<T>(), threads);
+            grad = before->template as<T>();
+            if (grad_background != nullptr) {
+                leaky_relu_backward(grad_background, kept[i].background, layer.slope, layer.c_out, ground_before.data(), 1);
+                grad_background = ground_before.data();
+            }
+        }
+        ConvolutionGradients<T> result = results[i];
+        std::unique_ptr<Scratchpad> made;
+        std::vector<T> made_ground(std::size_t(layer.c_in));
+        if (i > first) {
+            made = rows_of<T>(plan.convolution.in, layer.c_in);
+            result.features = made->template as<T>();
+            result.background = background == nullptr ? nullptr : made_ground.data();
+        }
+        if (plan.pool)
+            pooled_convolution_backward<T>(plan.convolution, layer, *plan.pool, grad, grad_background, kept[i].rows, result, threads);
+        else
+            convolution_backward(plan.convolution, layer, grad, grad_background, result, threads);
+        held.swap(made);
+        ground.swap(made_ground);
+        grad = result.features;
+        grad_background = result.background;
+    }
+}
+
+#define S3D_INSTANTIATE(T)                                                                                                            \
+    template void convolution_chain<T>(const std::vector<LayerPlan>&, const std::vector<Convolution<T>>&, const T*, const T*, T*, T*, int); \
+    template void convolution_chain<T>(const std::vector<LayerPlan>&, const std::vector<Convolution<T>>&, const T*, const T*,         \
+                                       const std::vector<LayerValues<T>>&, int);                                                      \
+    template void convolution_chain_backward<T>(const std::vector<LayerPlan>&, const std::vector<Convolution<T>>&, const T*, const T*, \
+                                                const std::vector<LayerValues<T>>&, const T*, const T*,                               \
+                                                const std::vector<ConvolutionGradients<T>>&, int);
+S3D_INSTANTIATE(float)
+S3D_INSTANTIATE(double)
 
 }  // namespace sparse3d

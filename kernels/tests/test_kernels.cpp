@@ -378,6 +378,75 @@ void test_pooled_convolution(const Scene& s, int c_in, int c_out, bool with_back
 }
 
 // Three layers in one call against one after the other.
+// Against the layers' own forward and backward passes.
+template <class T>
+void test_chain_backward(const std::vector<LayerPlan>& plans, std::vector<Convolution<T>> layers, const std::vector<T>& features, const T* background, int threads) {
+    struct Of {
+        std::vector<T> values, ground, input, weight, bias, input_ground;
+        std::vector<std::int32_t> rows;
+    };
+    const std::size_t count = layers.size();
+    std::vector<Of> kept(count), one_call(count), one_by_one(count);
+    std::vector<LayerValues<T>> made;
+    std::vector<ConvolutionGradients<T>> results;
+    for (std::size_t i = 0; i < count; ++i) {
+        const std::size_t ci = std::size_t(layers[i].c_in), co = std::size_t(layers[i].c_out), n = std::size_t(site_count(plans[i].convolution.in)),
+                          m = std::size_t(site_count(plans[i].out())), volume = std::size_t(plans[i].convolution.geometry.volume());
+        kept[i].values.resize(m * co);
+        kept[i].ground.resize(co);
+        kept[i].rows.resize(m * co);
+        for (Of* of : {&one_call[i], &one_by_one[i]}) {
+            of->input.resize(n * ci);
+            of->weight.resize(co * volume * ci);
+            of->bias.resize(co);
+            of->input_ground.resize(ci);
+        }
+        made.push_back({kept[i].values.data(), plans[i].pool ? kept[i].rows.data() : nullptr, background != nullptr ? kept[i].ground.data() : nullptr});
+        results.push_back({nullptr, one_call[i].weight.data(), one_call[i].bias.data(), nullptr});
+    }
+    convolution_chain<T>(plans, layers, features.data(), background, made, threads);
+    std::vector<T> grad = random_values<T>(kept.back().values.size()), grad_ground = random_values<T>(kept.back().ground.size());
+    const T* of_ground = background != nullptr ? grad_ground.data() : nullptr;
+    results[0].features = one_call[0].input.data();
+    results[0].background = background != nullptr ? one_call[0].input_ground.data() : nullptr;
+    convolution_chain_backward<T>(plans, layers, features.data(), background, made, grad.data(), of_ground, results, threads);
+
+    std::vector<T> frozen = one_call[2].weight;  // without the gradients before it
+    std::fill(one_call[2].weight.begin(), one_call[2].weight.end(), T(7));
+    convolution_chain_backward<T>(plans, layers, features.data(), background, made, grad.data(), of_ground,
+                                  {{}, {}, {nullptr, one_call[2].weight.data(), nullptr, nullptr}}, threads);
+    check(same(one_call[2].weight, frozen), "gradient of the last layer alone");
+
+    for (std::size_t i = count; i-- > 0;) {
+        Convolution<T> layer = layers[i];
+        layer.features = i == 0 ? features.data() : kept[i - 1].values.data();
+        layer.background = background == nullptr ? nullptr : i == 0 ? background : kept[i - 1].ground.data();
+        Of& of = one_by_one[i];
+        std::vector<T> values(kept[i].values.size()), ground(kept[i].ground.size());
+        std::vector<std::int32_t> rows(kept[i].rows.size());
+        if (plans[i].pool)
+            pooled_convolution<T>(plans[i].convolution, layer, *plans[i].pool, values.data(), rows.data(), ground.data(), threads);
+        else
+            convolution(plans[i].convolution, layer, values.data(), ground.data(), threads);
+        check(same(values, kept[i].values), "values kept for the gradient");
+        if (layer.activation == Activation::leaky_relu) {
+            leaky_relu_backward(grad.data(), values.data(), layer.slope, std::int64_t(grad.size()), grad.data(), threads);
+            leaky_relu_backward(grad_ground.data(), ground.data(), layer.slope, std::int64_t(grad_ground.size()), grad_ground.data(), threads);
+        }
+        const ConvolutionGradients<T> result{of.input.data(), of.weight.data(), of.bias.data(), background != nullptr ? of.input_ground.data() : nullptr};
+        of_ground = background != nullptr ? grad_ground.data() : nullptr;
+        if (plans[i].pool)
+            pooled_convolution_backward<T>(plans[i].convolution, layer, *plans[i].pool, grad.data(), of_ground, rows.data(), result, threads);
+        else
+            convolution_backward(plans[i].convolution, layer, grad.data(), of_ground, result, threads);
+        check(same(of.weight, one_call[i].weight) && same(of.bias, one_call[i].bias), "gradients of layers in one call");
+        grad = of.input;
+        grad_ground = of.input_ground;
+    }
+    check(same(one_by_one[0].input, one_call[0].input), "gradient of the input in one call");
+    check(background == nullptr || same(one_by_one[0].input_ground, one_call[0].input_ground), "gradient of the background in one call");
+}
+
 template <class T>
 void test_chain(const Scene& s, int c_in, int c_out, bool with_background) {
     const std::array<int, 3> shape = s.geometry.out_shape;
@@ -408,6 +477,7 @@ void test_chain(const Scene& s, int c_in, int c_out, bool with_background) {
         convolution(plans[2].convolution, c, expected.data(), expected_background.data(), threads);
         check(same(got, expected), "layers in one call");
         check(!with_background || same(got_background, expected_background), "background of layers in one call");
+        test_chain_backward<T>(plans, {a, b, c}, features, background, threads);
     }
 }
 

@@ -71,14 +71,51 @@ def test_torch_is_passed_by_unless_it_must_see_the_operator(monkeypatch):
     inner = dict(execution.EXECUTED)
     for name in inner:
         monkeypatch.setitem(gradients.EXECUTED, name, noted(name))
-    step(network(), tensor())
-    names = [name for name, _ in executed]
-    assert names.count("convolution") == names.count("convolution_backward") == 2
+    layers = sp.SparseSequential(sp.SparseConvTranspose3d(2, 3, 2), sp.SparseMaxPool3d(2))
+    step(layers, tensor())
+    names = {name for name, _ in executed}
+    assert {"convolution", "convolution_backward", "max_pool", "max_pool_backward"} <= names
     assert not any(packed for _, packed in executed)
     executed.clear()
     with Seen():
-        step(network(), tensor())
+        step(layers, tensor())
     assert not executed
+
+
+def test_layers_in_one_call_are_one_node():
+    y = network()[:5](tensor())
+    reached = {following for following, _ in y.features.grad_fn.next_functions if following is not None}
+    assert y.background.grad_fn is y.features.grad_fn
+    assert {type(each).__name__ for each in reached} == {"AccumulateGrad"}
+
+
+@pytest.mark.parametrize("frozen", [("0.",), ("3.",), ("0.", "3."), ("0.weight", "3.bias")], ids=str)
+def test_what_is_frozen_gets_no_gradient_and_changes_no_other(frozen):
+    layers = network()
+    everything = dict(zip(["y", "x", *dict(layers.named_parameters())], step(layers, tensor()), strict=True))
+    layers = network()
+    for name, parameter in layers.named_parameters():
+        parameter.requires_grad_(not name.startswith(frozen))
+    some = dict(zip(["y", "x", *dict(layers.named_parameters())], step(layers, tensor()), strict=True))
+    for name, found in some.items():
+        assert found is None if name.startswith(frozen) else torch.equal(found, everything[name])
+
+
+def test_only_the_background_may_be_asked_for():
+    layers = network()[:3]
+    y = layers(tensor())
+    y.background.sum().backward()
+    of_bias = layers[0].bias.grad
+    assert torch.equal(of_bias, torch.where(y.background > 0, 1.0, 0.2))
+
+
+def test_what_was_kept_for_the_backward_pass_must_not_change():
+    layers, x = network(), tensor()
+    loss = layers(x).features.sum()
+    with torch.no_grad():
+        layers[3].weight.mul_(2)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        loss.backward()
 
 
 @pytest.mark.parametrize("dispatched", [False, True], ids=["straight", "dispatched"])

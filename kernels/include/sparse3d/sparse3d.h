@@ -143,8 +143,8 @@ void pooled_convolution_backward(const Plan& plan, const Convolution<T>& args, c
                                  const T* grad_background, const std::int32_t* rows, const ConvolutionGradients<T>& result,
                                  int threads);
 
-// Convolutions one after the other, each with its activation and maybe a max pool, for inference: what lies between them is
-// neither written out as sites nor handed to anybody.
+// Convolutions one after the other, each with its activation and maybe a max pool: what lies between them is not written out
+// as sites, and for inference handed to nobody.
 struct LayerGeometry {
     Geometry convolution;
     bool submanifold;  // the output sites are the input's
@@ -161,6 +161,23 @@ std::vector<LayerPlan> plan_chain(const Sites& in, const std::vector<LayerGeomet
 template <class T>
 void convolution_chain(const std::vector<LayerPlan>& plans, const std::vector<Convolution<T>>& layers, const T* features,
                        const T* background, T* result, T* result_background, int threads);
+// The same for training: what every layer gives is kept. `rows` where there is a pool, `background` where the chain has one.
+template <class T>
+struct LayerValues {
+    T* values;           // (m, c_out)
+    std::int32_t* rows;  // (m, c_out)
+    T* background;       // (c_out)
+};
+template <class T>
+void convolution_chain(const std::vector<LayerPlan>& plans, const std::vector<Convolution<T>>& layers, const T* features,
+                       const T* background, const std::vector<LayerValues<T>>& kept, int threads);
+// Gradients of the chain, activations included, given grad (m, c_out) of the last layer's values and, unless null, that of
+// its background. results: weight and bias of each layer; of the first, features and background as well. Null pointers are
+// not computed, nor anything before the first layer that has one.
+template <class T>
+void convolution_chain_backward(const std::vector<LayerPlan>& plans, const std::vector<Convolution<T>>& layers, const T* features,
+                                const T* background, const std::vector<LayerValues<T>>& kept, const T* grad, const T* grad_background,
+                                const std::vector<ConvolutionGradients<T>>& results, int threads);
 
 // grad (m, channels) -> features (n, channels), background (channels).
 template <class T>

@@ -29,6 +29,8 @@ _KERNELS = {
         for name in (
             "convolution",
             "convolution_chain",
+            "convolution_chain_kept",
+            "convolution_chain_backward",
             "convolution_backward",
             "leaky_relu_backward",
             "scale_rows",
@@ -157,14 +159,8 @@ class NativeEngine(Engine):
     def run_chain(  # noqa: D102
         self, features: Tensor, background: Tensor | None, layers: Sequence[Layer], plan: Any
     ) -> tuple[Tensor, Tensor | None]:
-        features, background, *weights = _ready(
-            features, background, *(tensor for layer in layers for tensor in (layer.weight, layer.bias))
-        )
-        given = [
-            (weight.data_ptr(), _address(bias), weight.shape[-1], weight.shape[0], layer.slope)
-            for layer, weight, bias in zip(layers, weights[::2], weights[1::2], strict=True)
-        ]
-        c_out = given[-1][3]
+        features, background, given, _held = _ready_chain(features, background, layers)
+        c_out = layers[-1].weight.shape[0]
         values = features.new_empty((plan.outputs, c_out))
         made_background = None if background is None else features.new_empty(c_out)
         _KERNELS[features.dtype]["convolution_chain"](
@@ -178,6 +174,54 @@ class NativeEngine(Engine):
             torch.get_num_threads(),
         )
         return values, made_background
+
+    def run_chain_for_backward(  # noqa: D102
+        self, features: Tensor, background: Tensor | None, layers: Sequence[Layer], plan: Any
+    ) -> list[Fused]:
+        features, background, given, _held = _ready_chain(features, background, layers)
+        made = []
+        for count, layer in zip(plan.counts, layers, strict=True):
+            shape = count, layer.weight.shape[0]
+            rows = None if layer.place.pool is None else torch.empty(shape, dtype=torch.int32)
+            ground = None if background is None else features.new_empty(shape[1])
+            made.append(Fused(features.new_empty(shape), rows, ground))
+        _KERNELS[features.dtype]["convolution_chain_kept"](
+            plan, given, features.data_ptr(), _address(background), _addresses(made), torch.get_num_threads()
+        )
+        return made
+
+    def run_chain_backward(  # noqa: D102
+        self,
+        grad: Tensor,
+        grad_background: Tensor | None,
+        made: Sequence[Fused],
+        features: Tensor,
+        background: Tensor | None,
+        layers: Sequence[Layer],
+        plan: Any,
+        needed: Sequence[bool],
+    ) -> list[Tensor | None]:
+        features, background, given, weights = _ready_chain(features, background, layers)
+        grad, grad_background = _ready(grad, grad_background)
+        found = [
+            torch.empty_like(tensor) if asked and tensor is not None else None
+            for tensor, asked in zip((features, background, *weights), needed, strict=True)
+        ]
+        g_features, g_background, *of_layers = map(_address, found)
+        _KERNELS[features.dtype]["convolution_chain_backward"](
+            plan,
+            given,
+            features.data_ptr(),
+            _address(background),
+            _addresses(made),
+            grad.data_ptr(),
+            _address(grad_background),
+            g_features,
+            g_background,
+            list(zip(of_layers[::2], of_layers[1::2], strict=True)),
+            torch.get_num_threads(),
+        )
+        return found
 
     def fused_convolution_backward(  # noqa: D102
         self,
@@ -381,6 +425,24 @@ class NativeEngine(Engine):
 
 def _address(tensor: Tensor | None) -> int:
     return 0 if tensor is None else tensor.data_ptr()
+
+
+def _addresses(made: Sequence[Fused]) -> list[tuple[int, int, int]]:
+    return [(each.values.data_ptr(), _address(each.rows), _address(each.background)) for each in made]
+
+
+def _ready_chain(
+    features: Tensor, background: Tensor | None, layers: Sequence[Layer]
+) -> tuple[Tensor, Tensor | None, list[tuple[int, int, int, int, float]], list[Tensor | None]]:
+    """Features, background, the layers as the kernels take them, and their weights and biases, to be held meanwhile."""
+    features, background, *weights = _ready(
+        features, background, *(tensor for layer in layers for tensor in (layer.weight, layer.bias))
+    )
+    given = [
+        (weight.data_ptr(), _address(bias), weight.shape[-1], weight.shape[0], layer.slope)
+        for layer, weight, bias in zip(layers, weights[::2], weights[1::2], strict=True)
+    ]
+    return features, background, given, weights
 
 
 def _ready(features: Tensor, *others: Tensor | None) -> tuple[Any, ...]:

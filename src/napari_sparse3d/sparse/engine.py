@@ -175,6 +175,30 @@ class Engine(ABC):
         """:meth:`fused_convolution` of each layer, for inference: the last one's values (M, C_out) and background."""
         raise NotImplementedError
 
+    def run_chain_for_backward(
+        self, features: Tensor, background: Tensor | None, layers: Sequence[Layer], plan: Any
+    ) -> list[Fused]:
+        """The same for training: what every layer gives."""
+        raise NotImplementedError
+
+    def run_chain_backward(
+        self,
+        grad: Tensor,
+        grad_background: Tensor | None,
+        made: Sequence[Fused],
+        features: Tensor,
+        background: Tensor | None,
+        layers: Sequence[Layer],
+        plan: Any,
+        needed: Sequence[bool],
+    ) -> list[Tensor | None]:
+        """Gradients for features, background, and each layer's weight and bias, in this order.
+
+        From those of the last layer's values (M, C_out) and background. None where it is not ``needed``, or what it
+        would be the gradient of is None.
+        """
+        raise NotImplementedError
+
     # -- batch normalisation with what may follow it, for engines that say so --
 
     def scale_rows(

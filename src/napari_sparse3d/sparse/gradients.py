@@ -7,13 +7,14 @@ wanted. Both ways share the formulas here. There are first derivatives only.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import wraps
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
+from napari_sparse3d.sparse.engine import Engine, Fused, Layer
 from napari_sparse3d.sparse.execution import EXECUTED
 from napari_sparse3d.sparse.window import Geometry
 
@@ -214,3 +215,49 @@ def _function(name: str, gradient: Gradient) -> Any:
 
 
 _FUNCTIONS = {name: _function(name, gradient) for name, gradient in GRADIENTS.items()}
+
+
+# -- layers one after the other, for engines that run them in one call ------------------------------
+
+
+def differentiable_chain(
+    engine: Engine, plan: Any, layers: Sequence[Layer], features: Tensor, background: Tensor | None
+) -> tuple[Tensor, Tensor | None]:
+    """:meth:`Engine.run_chain` with a gradient: one node of torch's graph for all layers."""
+    weights = (tensor for layer in layers for tensor in (layer.weight, layer.bias))
+    made: tuple[Tensor, Tensor | None] = _Chain.apply(engine, plan, layers, features, background, *weights)  # type: ignore[no-untyped-call]
+    return made
+
+
+def _chain_gradient(ctx: Any, grad: Tensor | None, grad_background: Tensor | None) -> tuple[Tensor | None, ...]:
+    not_tensors = (None,) * 3
+    needed = ctx.needs_input_grad[len(not_tensors) :]
+    if grad is None and grad_background is None:
+        return (*not_tensors, *[None] * len(needed))
+    features, background, *rest = ctx.saved_tensors
+    weights, kept = rest[: 2 * len(ctx.layers)], rest[2 * len(ctx.layers) :]
+    layers = [
+        Layer(place, weight, bias, slope)
+        for (place, slope), weight, bias in zip(ctx.layers, weights[::2], weights[1::2], strict=True)
+    ]
+    made = [Fused(*each) for each in zip(kept[::3], kept[1::3], kept[2::3], strict=True)]
+    if grad is None:
+        grad = torch.zeros_like(made[-1].values)
+    found = ctx.engine.run_chain_backward(grad, grad_background, made, features, background, layers, ctx.plan, needed)
+    return (*not_tensors, *found)
+
+
+class _Chain(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, engine: Engine, plan: Any, layers: Sequence[Layer], features: Tensor, background: Tensor | None,
+        *weights: Tensor | None,
+    ) -> tuple[Tensor, Tensor | None]:  # fmt: skip
+        made = engine.run_chain_for_backward(features, background, layers, plan)
+        # the tensors of the layers are saved by torch, which sees when one is written to before the backward pass
+        ctx.engine, ctx.plan, ctx.layers = engine, plan, [(layer.place, layer.slope) for layer in layers]
+        ctx.save_for_backward(features, background, *weights, *(tensor for each in made for tensor in each))
+        ctx.set_materialize_grads(False)
+        return made[-1].values, made[-1].background
+
+    backward = staticmethod(_once(_chain_gradient))

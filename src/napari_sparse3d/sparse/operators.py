@@ -16,7 +16,7 @@ from torch import Tensor
 from napari_sparse3d.sparse import plans
 from napari_sparse3d.sparse import registration as registration  # makes torch.ops.sparse3d
 from napari_sparse3d.sparse.engine import Layer, Normalized, engine, engine_name
-from napari_sparse3d.sparse.gradients import call, is_differentiated, is_traced
+from napari_sparse3d.sparse.gradients import call, differentiable_chain, is_differentiated, is_traced
 from napari_sparse3d.sparse.window import Geometry
 
 _OptionalTensor = TypeVar("_OptionalTensor", Tensor, Tensor | None)
@@ -124,7 +124,7 @@ class Chained(NamedTuple):
 def chain(features: Tensor, background: Tensor | None, indices: Tensor, layers: Sequence[Layer]) -> Chained:
     """Layers one after the other: :func:`convolution` of each, its sites found on the way.
 
-    Where nothing watches, an engine may run them all in one call: nobody sees what lies between.
+    Unless torch must see each of them, an engine may run them all in one call: nobody else sees what lies between.
 
     Parameters
     ----------
@@ -137,11 +137,13 @@ def chain(features: Tensor, background: Tensor | None, indices: Tensor, layers: 
     layers : sequence of Layer
         At least one.
     """
-    if _plain(features, background, *(tensor for layer in layers for tensor in (layer.weight, layer.bias))) and (
-        (chosen := engine(engine_name(features.device.type))).chains
-    ):
+    tensors = (features, background, *(tensor for layer in layers for tensor in (layer.weight, layer.bias)))
+    if not is_traced(*tensors) and (chosen := engine(engine_name(features.device.type))).chains:
         indices, plan = plans.chain(chosen, indices, [layer.place for layer in layers])
-        values, made_background = chosen.run_chain(features, background, layers, plan)
+        if is_differentiated(*tensors):
+            values, made_background = differentiable_chain(chosen, plan, layers, features, background)
+        else:
+            values, made_background = chosen.run_chain(features, background, layers, plan)
         return Chained(values, indices, made_background)
     for (geometry, submanifold, pool_geometry), weight, bias, slope in layers:
         sites = indices if submanifold else output_sites(indices, geometry)
