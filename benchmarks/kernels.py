@@ -61,7 +61,7 @@ def deepc2(name: str, sites: Tensor, threads: int, pairs: int) -> None:
         else:
             layers.append(spconv.SparseMaxPool3d(3, 2, algo=ConvAlgo.Native))
     theirs = spconv.SparseSequential(*layers)
-    ones = torch.ones(len(sites), 1)
+    ones, ground = torch.ones(len(sites), 1), torch.zeros(1)
 
     def dense_layers(x: Tensor) -> Tensor:
         for module in model.layers:
@@ -74,7 +74,7 @@ def deepc2(name: str, sites: Tensor, threads: int, pairs: int) -> None:
         return x
 
     def ours() -> Tensor:  # a new index tensor each time: site sets and plans are part of the work
-        return model.layers(SparseTensor(ones, fresh(sites), 126, 1, torch.zeros(1))).features
+        return model.layers(SparseTensor(ones, fresh(sites), 126, 1, ground)).features
 
     def spconv_forward() -> Tensor:
         return theirs(spconv.SparseConvTensor(ones, fresh(sites), [126] * 3, 1)).features

@@ -77,11 +77,12 @@ S3D_INLINE void write_lines(const SiteView& in, const Window& w, const Lines& li
     for (int kz = 0; kz < w.kernel[0]; ++kz) {
         const int z = input_coordinate(w, 0, at.z, kz, in.z);
         for (int ky = 0; ky < w.kernel[1]; ++ky, line += int64_t(lines.cells) * lines.channels) {
+            // the margins are written to, but never read
             if (lines.channels == 1) {
                 const T value = background != nullptr ? background[0] : T(0);
-                for (int i = 0; i < lines.cells; ++i) line[i] = value;
+                for (int i = kMargin; i < lines.cells - kMargin; ++i) line[i] = value;
             } else {
-                for (int i = 0; i < lines.cells; ++i)
+                for (int i = kMargin; i < lines.cells - kMargin; ++i)
                     for (int c = 0; c < lines.channels; ++c)
                         line[i * lines.channels + c] = c == lines.c_in ? T(1) : background != nullptr ? background[c] : T(0);
             }
@@ -141,7 +142,7 @@ S3D_INLINE void window_block(int n, const T** cells, const int32_t* step, int st
     }
     int i = 0;
     for (; i + R / 2 < n; i += R) window_rows<T, R, V>(cells + i, step, steps, packed, start, activate, slope, result + i, channels);
-    for (; i < n; i += 2) window_rows<T, 2, V>(cells + i, step, steps, packed, start, activate, slope, result + i, channels);
+    for (; i < n; i += 4) window_rows<T, 4, V>(cells + i, step, steps, packed, start, activate, slope, result + i, channels);
 }
 
 }  // namespace

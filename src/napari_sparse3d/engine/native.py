@@ -73,14 +73,14 @@ class NativeEngine(Engine):
 
     def output_sites(self, indices: Tensor, geometry: Geometry) -> Tensor:  # noqa: D102
         threads = torch.get_num_threads()
-        index = _kernels.output_sites(_index(indices, geometry.batch_size, geometry.in_shape), geometry.pack(), threads)
+        index = _kernels.output_sites(_index(indices, geometry.batch_size, geometry.in_shape), geometry.packed, threads)
         return _written(index, geometry.batch_size, geometry.out_shape)
 
     def plan(self, in_indices: Tensor, out_indices: Tensor, geometry: Geometry) -> Any:  # noqa: D102
         return _kernels.make_plan(
             _index(in_indices, geometry.batch_size, geometry.in_shape),
             _index(out_indices, geometry.batch_size, geometry.out_shape),
-            geometry.pack(),
+            geometry.packed,
         )
 
     def neighbours(self, plan: Any) -> Tensor:
@@ -150,7 +150,7 @@ class NativeEngine(Engine):
 
     def plan_chain(self, indices: Tensor, places: Sequence[Place]) -> tuple[Tensor | None, Any]:  # noqa: D102
         first, threads = places[0].geometry, torch.get_num_threads()
-        packed = [(each.pack(), stays, None if pool is None else pool.pack()) for each, stays, pool in places]
+        packed = [(each.packed, stays, None if pool is None else pool.packed) for each, stays, pool in places]
         plan = _kernels.plan_chain(_index(indices, first.batch_size, first.in_shape), packed, threads)
         if all(place.submanifold and place.pool is None for place in places):
             return None, plan
@@ -450,7 +450,7 @@ def _ready(features: Tensor, *others: Tensor | None) -> tuple[Any, ...]:
     if features.dtype not in _SUFFIX:
         raise TypeError(f"the native engine computes in float32 or float64, got {features.dtype}; convert the features")
     for tensor in (features, *others):
-        if tensor is not None and (tensor.dtype != features.dtype or tensor.device.type != "cpu"):
+        if tensor is not None and not (tensor.dtype is features.dtype and tensor.is_cpu):
             raise TypeError(
                 f"the native engine needs CPU tensors of one dtype, got {features.dtype} on {features.device} "
                 f"and {tensor.dtype} on {tensor.device}; convert them, or choose another engine"
