@@ -99,12 +99,17 @@ Sites reached_sites(const SiteIndex& in, const Geometry& geometry, int threads) 
 
 }  // namespace
 
-const SiteIndex& SiteIndex::blocks(int threads) const {
+const SiteIndex& SiteIndex::blocks(int along_x, int threads) const {
+    const auto half = [](int n) { return (n + 1) / 2; };
     std::call_once(blocks_made_, [&] {
-        const auto half = [](int n) { return (n + 1) / 2; };
         blocks_ = reached_sites(*this, {{2, 2, 2}, {2, 2, 2}, {0, 0, 0}, {1, 1, 1}, shape, {half(shape[0]), half(shape[1]), half(shape[2])}, batch, false}, threads);
     });
-    return *blocks_;
+    if (along_x == 2) return *blocks_;
+    std::call_once(long_blocks_made_, [&] {
+        const std::array<int, 3> fine = blocks_->shape;
+        long_blocks_ = reached_sites(*blocks_, {{1, 1, 2}, {1, 1, 2}, {0, 0, 0}, {1, 1, 1}, fine, {fine[0], fine[1], half(fine[2])}, batch, false}, threads);
+    });
+    return *long_blocks_;
 }
 
 Window window_of(const Geometry& g) {

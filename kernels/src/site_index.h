@@ -24,12 +24,13 @@ public:
     void rank_sites();  // from `bits`: bases
     SiteView view() const;
     std::int64_t word_count() const { return std::int64_t(batch) * shape[0] * shape[1] * words_x; }
-    const SiteIndex& blocks(int threads) const;  // the blocks of 2 x 2 x 2 cells that hold a site, as sites of a grid half as large
+    // The blocks of 2 x 2 x `along_x` (2 or 4) cells that hold a site, as sites of a smaller grid.
+    const SiteIndex& blocks(int along_x, int threads) const;
     std::int64_t count() const { return base.empty() ? 0 : base.back(); }
 
 private:
-    mutable std::once_flag blocks_made_;
-    mutable Sites blocks_;
+    mutable std::once_flag blocks_made_, long_blocks_made_;
+    mutable Sites blocks_, long_blocks_;
 };
 
 Window window_of(const Geometry& geometry);

@@ -9,10 +9,10 @@
 namespace sparse3d {
 namespace {
 
-// Blocks for which all that one step touches stays in the L2 cache.
-int blocks_per_task(int c_in, int c_out, int points) {
-    const int fit = 480 * 1024 / (points * points * 4 * (c_in + c_out));
-    return std::clamp(fit / 24 * 24, 24, 72);
+// Blocks for which all that one step touches stays in the L2 cache; more than so many gain nothing.
+int blocks_per_task(int c_in, int c_out, int window) {
+    const int fit = 640 * 1024 / (winograd_plane(window) * 4 * (c_in + c_out));
+    return std::clamp(fit / 24 * 24, 24, window == 3 ? 48 : 72);
 }
 
 int round_up(int n, int to) { return (n + to - 1) / to * to; }
@@ -21,14 +21,14 @@ WinogradTask block_task(const Plan& plan, int c_in, int c_out, int threads) {
     WinogradTask task{};
     task.in = plan.in->view();
     task.out = plan.out->view();
-    task.blocks = plan.out->blocks(threads).view();
+    task.blocks = plan.out->blocks(winograd_outputs_x(plan.geometry.kernel[0]), threads).view();
     task.window = plan.geometry.kernel[0];
     for (std::size_t axis = 0; axis < 3; ++axis)
         task.reach[axis] = plan.geometry.transposed ? plan.geometry.kernel[axis] - 1 - plan.geometry.padding[axis] : plan.geometry.padding[axis];
     task.c_in = c_in;
     task.c_out = c_out;
     task.width = round_up(c_out, kernels().f32.lanes);
-    task.blocks_per_task = blocks_per_task(c_in, task.width, task.window + 1);
+    task.blocks_per_task = blocks_per_task(c_in, task.width, task.window);
     return task;
 }
 
@@ -43,16 +43,17 @@ bool winograd_pays(const Plan& plan, int c_in, int c_out, bool gradient, bool bf
         if (g.kernel[axis] != window || g.stride[axis] != 1 || g.dilation[axis] != 1) return false;
     if ((window != 2 && window != 3) || c_in % lanes != 0 || c_in < 16 || c_out < 16 || plan.out->count() < 64) return false;
     if (gradient && (c_out % lanes != 0 || g.transposed)) return false;
-    // A block costs (window + 1)^3 products and the transforms, as much as `even` pairs; a full one has 8 window^3.
+    // A block costs its products and the transforms, as much as `even` pairs; a full one has 432 (window of 3) or 64.
     static const char* const forced = std::getenv("SPARSE3D_WINOGRAD_PAIRS");
-    const double even = (forced != nullptr ? std::atof(forced) : window == 3 ? 100 : 40) * (bfloat16 ? 1.75 : 1);
+    const double even = (forced != nullptr ? std::atof(forced) : window == 3 ? 150 : 40) * (bfloat16 ? 1.75 : 1);
     const SiteView in = plan.in->view(), out = plan.out->view();
     std::int64_t pairs = 0, outputs = 0, twos = 0;
     kernels().count_pairs(in, out, window_of(g), int(std::max<std::int64_t>(1, out.n_words / 512)), &pairs, &outputs, &twos);
-    // Blocks are counted only where it may pay: if they are as full along the other axes as along x.
+    // Blocks are counted only where it may pay: if they are as full along the other axes as two cells along x.
+    const int out_x = winograd_outputs_x(window);
     const double along_x = double(outputs) / double(std::max<std::int64_t>(twos, 1));
-    if (double(pairs) * along_x * along_x * along_x < 0.7 * even * double(outputs)) return false;
-    return double(pairs) * double(out.n_sites) / double(outputs) > even * double(plan.out->blocks(threads).count());
+    if (double(pairs) * along_x * along_x * along_x * (out_x / 2) < 0.7 * even * double(outputs)) return false;
+    return double(pairs) * double(out.n_sites) / double(outputs) > even * double(plan.out->blocks(out_x, threads).count());
 }
 
 void winograd_multiply(const Plan& plan, const ConvolutionTask<float>& direct, int threads) {
@@ -64,11 +65,11 @@ void winograd_multiply(const Plan& plan, const ConvolutionTask<float>& direct, i
     task.slope = direct.slope;
     task.result = direct.result;
 
-    const int points = task.window + 1, volume = task.window * task.window * task.window;
+    const int points = (task.window + 1) * winograd_plane(task.window), volume = task.window * task.window * task.window;
     const std::int64_t each = std::int64_t(task.c_in) * task.width;
-    const Scratchpad pad(std::size_t(each) * std::size_t(points * points * points) * 4 + std::size_t(task.c_in) * 4 + 128);
+    const Scratchpad pad(std::size_t(each) * std::size_t(points) * 4 + std::size_t(task.c_in) * 4 + 128);
     float* transformed = pad.as<float>();
-    float* zeros = transformed + each * points * points * points;
+    float* zeros = transformed + each * points;
     std::fill_n(zeros, task.c_in, 0.0f);
     task.transformed = transformed;
     task.background = direct.background != nullptr ? direct.background : zeros;
@@ -93,17 +94,21 @@ void winograd_weight_gradients(const Plan& plan, const Convolution<float>& args,
     task.zeros = zeros.as<float>();
     task.background = args.background != nullptr ? args.background : task.zeros;
 
-    // Stretches of blocks, and for each the values of u_z, are tasks; the stretches are added in order.
-    const int points = task.window + 1, volume = task.window * task.window * task.window;
-    const std::int64_t each = std::int64_t(args.c_in) * args.c_out, all = each * points * points * points, tasks = task_count(task);
-    const std::int64_t chunks = std::clamp<std::int64_t>(std::min<std::int64_t>(tasks / 4, std::int64_t(8e6) / (all * 4)), 1, 4);
+    // Stretches of blocks, and for each the values of u_z, are tasks; the stretches are added in order. Where the sums of all
+    // u_z fit into the L2 cache beside the rest, a task takes them all and finds its blocks once.
+    const int planes = task.window + 1, volume = task.window * task.window * task.window;
+    const std::int64_t each = std::int64_t(args.c_in) * args.c_out, plane = each * winograd_plane(task.window), all = planes * plane, tasks = task_count(task);
+    const int together = all * 4 <= 400 * 1024 ? planes : 1, parts = planes / together;
+    const std::int64_t most = std::min<std::int64_t>(16 / parts, std::int64_t(8e6) / (all * 4));
+    const std::int64_t chunks = std::clamp<std::int64_t>(tasks / 4, 1, std::max<std::int64_t>(most, 1));
     const Scratchpad sums(std::size_t(chunks * all) * 4);
     const WorkerScratch scratch(k.winograd_scratch(task), threads);
-    parallel_for(chunks * points, threads, [&](std::int64_t index, int worker) {
-        const std::int64_t chunk = index / points, u = index % points;
+    parallel_for(chunks * parts, threads, [&](std::int64_t index, int worker) {
+        const std::int64_t chunk = index / parts, u = index % parts * together;
         float* sum = sums.as<float>() + chunk * all;
-        std::fill_n(sum + u * points * points * each, points * points * each, 0.0f);
-        k.winograd_weight_gradient(task, tasks * chunk / chunks, tasks * (chunk + 1) / chunks, int(u), sum, scratch.of(worker));
+        std::fill_n(sum + u * plane, together * plane, 0.0f);
+        k.winograd_weight_gradient(task, tasks * chunk / chunks, tasks * (chunk + 1) / chunks, int(u), int(u) + together, sum,
+                                   scratch.of(worker));
     });
     parallel_for(args.c_out, threads, [&](std::int64_t o, int) {
         k.winograd_weights_back(task.window, sums.as<float>(), each, chunks, all, int(o), args.c_in, weight + o * volume * args.c_in);

@@ -18,7 +18,7 @@ void count_pairs(const SiteView&, const SiteView&, const Window&, int, int64_t*,
 void add_missing_rows(const SiteView&, const SiteView&, const Window&, uint32_t, uint32_t, const float*, int, double*);
 size_t winograd_scratch(const WinogradTask&);
 void winograd_convolution(const WinogradTask&, int64_t, void*);
-void winograd_weight_gradient(const WinogradTask&, int64_t, int64_t, int, float*, void*);
+void winograd_weight_gradient(const WinogradTask&, int64_t, int64_t, int, int, float*, void*);
 void winograd_weights(int, const float* const*, float*, int64_t, int64_t, int64_t);
 void winograd_weights_back(int, const float*, int64_t, int64_t, int64_t, int, int, float*);
 extern const Bfloat16Kernels bfloat16_kernels;

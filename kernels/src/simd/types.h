@@ -98,7 +98,11 @@ struct PoolTask {
     T* counts;              // (m) or null: number of active inputs of each output row
 };
 
-// Blocks of 2^3 outputs: see winograd.cpp. `reach` is the padding of the equivalent plain window.
+// Blocks of 2 x 2 x winograd_outputs_x outputs: see winograd.cpp. Each has `window` + 1 planes of transformed values.
+constexpr int winograd_outputs_x(int window) { return window == 3 ? 4 : 2; }
+constexpr int winograd_plane(int window) { return (window + 1) * (window - 1 + winograd_outputs_x(window)); }
+
+// `reach` is the padding of the equivalent plain window.
 struct WinogradTask {
     SiteView in, out, blocks;
     int32_t window;  // 2 or 3
@@ -109,7 +113,7 @@ struct WinogradTask {
     float slope;
     const float* features;
     const float* background;   // (c_in), zeros where there is none
-    const float* transformed;  // ((window + 1)^3, c_in * width in blocks)
+    const float* transformed;  // (window + 1, winograd_plane, c_in * width in blocks)
     const float* start;        // (width) bias
     const float* grad;         // (m, c_out)
     const float* zeros;        // (c_out)
@@ -199,8 +203,8 @@ struct Kernels {
                              const float* grad, int c_out, double* sums);
     size_t (*winograd_scratch)(const WinogradTask&);
     void (*winograd_convolution)(const WinogradTask&, int64_t task, void* scratch);
-    // one u_z of the tasks [first, last); sums ((window + 1)^3, c_out, c_in)
-    void (*winograd_weight_gradient)(const WinogradTask&, int64_t first, int64_t last, int u, float* sums, void* scratch);
+    // the u_z in [first_u, last_u) of the tasks [first, last); sums (window + 1, winograd_plane, c_out, c_in)
+    void (*winograd_weight_gradient)(const WinogradTask&, int64_t first, int64_t last, int first_u, int last_u, float* sums, void* scratch);
     void (*winograd_weights)(int window, const float* const* offset, float* transformed, int64_t each, int64_t first, int64_t last);
     void (*winograd_weights_back)(int window, const float* sums, int64_t each, int64_t chunks, int64_t chunk_stride, int o, int c_in,
                                   float* weight);
