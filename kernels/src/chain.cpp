@@ -88,15 +88,16 @@ void convolution_chain_backward(const std::vector<LayerPlan>& plans, const std::
         Convolution<T> layer = layers[i];
         layer.features = i == 0 ? features : kept[i - 1].values;
         layer.background = i == 0 ? background : kept[i - 1].background;
-        std::unique_ptr<Scratchpad> before;
-        std::vector<T> ground_before(std::size_t(layer.c_out));
         if (layer.activation == Activation::leaky_relu) {
-            before = rows_of<T>(plan.out(), layer.c_out);
-            leaky_relu_backward(grad, kept[i].values, layer.slope, site_count(plan.out()) * layer.c_out, before->template as<T>(), threads);
-            grad = before->template as<T>();
+            // what the layer after this one made is written over; what the caller gave is not
+            if (held == nullptr) held = rows_of<T>(plan.out(), layer.c_out);
+            T* const before = held->template as<T>();
+            leaky_relu_backward(grad, kept[i].values, layer.slope, site_count(plan.out()) * layer.c_out, before, threads);
+            grad = before;
             if (grad_background != nullptr) {
-                leaky_relu_backward(grad_background, kept[i].background, layer.slope, layer.c_out, ground_before.data(), 1);
-                grad_background = ground_before.data();
+                ground.resize(std::size_t(layer.c_out));
+                leaky_relu_backward(grad_background, kept[i].background, layer.slope, layer.c_out, ground.data(), 1);
+                grad_background = ground.data();
             }
         }
         ConvolutionGradients<T> result = results[i];

@@ -67,11 +67,14 @@ def test_gradients_are_taken_by_all_but_spconv_on_the_cpu():
     work = small_network()
     names = contenders.names(work, "forward+backward", "cpu")
     assert names == ["native", "torch gather", "dense", "dense channels-last"]
-    grads = {name: contenders.make(name, work, "forward+backward", "cpu")() for name in names}
-    expected = grads["native"][1]
-    torch.testing.assert_close(grads["torch gather"][1], expected, rtol=0, atol=1e-3)
-    # dense sees every site, also those that no active input reaches: after ReLU they add nothing
-    torch.testing.assert_close(grads["dense"][1].permute(0, 2, 3, 4, 1), expected, rtol=0, atol=1e-3)
+    for given in (work, replace(work, of_features=True)):
+        grads = {name: contenders.make(name, given, "forward+backward", "cpu")() for name in names}
+        assert {len(found) for found in grads.values()} == {len(list(work.layers.parameters())) + given.of_features}
+        of_weight = int(given.of_features)
+        expected = grads["native"][of_weight]
+        torch.testing.assert_close(grads["torch gather"][of_weight], expected, rtol=0, atol=1e-3)
+        # dense sees every site, also those that no active input reaches: after ReLU they add nothing
+        torch.testing.assert_close(grads["dense"][of_weight].permute(0, 2, 3, 4, 1), expected, rtol=0, atol=1e-3)
 
 
 def test_contenders_that_list_voxels_find_the_same():
@@ -99,6 +102,7 @@ def test_the_least_work_counts_active_pairs_and_every_layer_once():
     work = NetworkWorkload("full", layers, full, torch.ones(64, 2), (4, 4, 4)).work()
     assert work.operations == 2 * 27 * 8 * 2 * 8  # outputs, offsets, channels in and out
     assert work.moved_bytes == 4 * (8 * 8 * 2 + 64 * 2 + 27 * 8 + 27 * 8 + 1 * 8)
+    assert work.both_ways == (2 * work.operations, 3 * work.moved_bytes)  # the only convolution's input is not asked for
     one = replace(small_network(), indices=full[:1], features=torch.ones(1, 2), layers=layers).work()
     assert one.operations == 2 * 1 * 2 * 8  # the site in the corner meets one output
 

@@ -99,7 +99,7 @@ template <class T>
 void convolution_backward(const Plan& plan, const Convolution<T>& args, const T* grad, const T* grad_background,
                           const ConvolutionGradients<T>& result, int threads);
 
-// result (n) <- grad (n) where the activation's value (n) is above 0, else slope * grad; slope >= 0.
+// result (n) <- grad (n) where the activation's value (n) is above 0, else slope * grad; slope >= 0. `result` may be `grad`.
 template <class T>
 void leaky_relu_backward(const T* grad, const T* values, T slope, std::int64_t n, T* result, int threads);
 

@@ -60,18 +60,18 @@ def make(name: str, workload: Workload, mode: str, device: str) -> Run:
 
 def _engine(workload: NetworkWorkload, engine: str, device: str, backward: bool) -> Run:
     layers = deepcopy(workload.layers).to(device)
-    features = workload.features.to(device, copy=True).requires_grad_(backward)
+    features = workload.features.to(device, copy=True).requires_grad_(backward and workload.of_features)
     background = torch.zeros(features.shape[1], device=device)
 
     def run() -> object:
-        # fresh indices: plans are kept for as long as the old ones live
-        indices = workload.indices.to(device, copy=True)
+        # the same sites as another tensor: what was made from the last one is not found again
+        indices = workload.indices.to(device).detach()
         x = SparseTensor._at(features, indices, workload.shape, 1, background)
         if not backward:
             with torch.no_grad():
                 return layers(x).features
         y = layers(x).features
-        return torch.autograd.grad(y.sum(), [features, *layers.parameters()])
+        return torch.autograd.grad(y.sum(), [*([features] if workload.of_features else []), *layers.parameters()])
 
     def with_engine() -> object:
         with use_engine(engine):
@@ -117,8 +117,10 @@ def _dense(workload: NetworkWorkload, device: str, backward: bool, *, cropped: b
         if not backward:
             with torch.no_grad():
                 return network(values)
-        values.requires_grad_()
-        return torch.autograd.grad(network(values).sum(), [values, *network.parameters()])
+        values.requires_grad_(workload.of_features)
+        return torch.autograd.grad(
+            network(values).sum(), [*([values] if workload.of_features else []), *network.parameters()]
+        )
 
     run()
     return run

@@ -157,10 +157,9 @@ def _timed(run: contenders.Run, calls: int = 1, *, on_card: bool) -> float:
 def _floor(work: Work, mode: str, name: str, device: str) -> float:
     place = device if " cuda" in name else "cpu"
     precision = name.rpartition(" cuda ")[2] if " cuda " in name else "fp32"
-    # backward multiplies twice more (for inputs and for weights) and moves everything twice more
-    passes = 3 if mode == "forward+backward" else 1
+    operations, moved = work.both_ways if mode == "forward+backward" else (work.operations, work.moved_bytes)
     operations_s, bytes_s = _rates(place, precision)
-    return passes * (work.operations / operations_s + work.moved_bytes / bytes_s)
+    return operations / operations_s + moved / bytes_s
 
 
 _known_rates: dict[tuple[str, str], tuple[float, float]] = {}

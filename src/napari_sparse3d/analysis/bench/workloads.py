@@ -26,6 +26,13 @@ class Work:
     """Two for each product of an active input, a weight and an output."""
     moved_bytes: float
     """Every layer's input read once and output written once."""
+    unasked_operations: float = 0.0
+    """Of the operations, those of layers whose input needs no gradient: the first, where it sees a scan."""
+
+    @property
+    def both_ways(self) -> tuple[float, float]:
+        """Operations and bytes of a forward and a backward pass: for inputs and for weights, everything once more."""
+        return 3 * self.operations - self.unasked_operations, 3 * self.moved_bytes
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,6 +45,8 @@ class NetworkWorkload:
         (N, 4) int32 [b, z, y, x].
     features : Tensor
         (N, C) float32.
+    of_features : bool
+        Whether a backward pass goes on to the features: not where they are a scan, as in training.
     """
 
     name: str
@@ -45,11 +54,12 @@ class NetworkWorkload:
     indices: Tensor
     features: Tensor
     shape: Triple
+    of_features: bool = False
 
     def work(self) -> Work:
         """From the rulebooks of all layers, missing inputs left out."""
         indices, shape, channels = self.indices, self.shape, self.features.shape[1]
-        operations = moved = 0.0
+        operations = moved = unasked = 0.0
         for layer in self.layers:
             if not isinstance(layer, SparseConv3d | SubMConv3d | SparseMaxPool3d):
                 continue
@@ -60,10 +70,12 @@ class NetworkWorkload:
             if not isinstance(layer, SparseMaxPool3d):
                 pairs = int((rulebook(indices, sites, geometry).table >= 0).sum())
                 operations += 2.0 * pairs * channels * after
+                if indices is self.indices and not self.of_features:
+                    unasked = operations
                 moved += 4.0 * layer.weight.numel()
             moved += 4.0 * (len(indices) * channels + len(sites) * after)
             indices, shape, channels = sites, geometry.out_shape, after
-        return Work(operations, moved)
+        return Work(operations, moved, unasked)
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,7 +119,7 @@ def subm32() -> NetworkWorkload:
         torch.manual_seed(0)
         layers = SparseSequential(SubMConv3d(32, 32, 3, bias=False))
     features = torch.randn(len(x.indices), 32, generator=generator)
-    return NetworkWorkload("subm32", layers, x.indices, features, x.spatial_shape)
+    return NetworkWorkload("subm32", layers, x.indices, features, x.spatial_shape, of_features=True)
 
 
 def ct512() -> VolumeWorkload:
