@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
-from pairs import Contender, Run, paired
+from pairs import Contender, Run, one_of, paired
 from torch import Tensor, nn
 
 from napari_sparse3d.analysis.bench.workloads import mri110
@@ -197,7 +197,7 @@ def ct512(threads: int, pairs: int) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     names = ["object40", "mri110", "subm32", "map", "ct512"]
-    parser.add_argument("workloads", nargs="*", choices=names, default=names)
+    parser.add_argument("workloads", nargs="*", type=one_of(names), default=names)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--pairs", type=int, default=7)
     given = parser.parse_args()

@@ -6,6 +6,7 @@ pairs, one of each contender.
 
 from __future__ import annotations
 
+import argparse
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,6 +19,17 @@ Run = Callable[[], object]
 # torch's OpenMP threads spin for some milliseconds after their last work, which is not the next contender's fault
 _SETTLE_S = 0.02
 _LEAST_MS = 50
+
+
+def one_of(names: list[str]) -> Callable[[str], str]:
+    """For a list of arguments: argparse's own ``choices`` refuse the default of one that may be empty."""
+
+    def check(name: str) -> str:
+        if name not in names:
+            raise argparse.ArgumentTypeError(f"{name!r}; choose from {', '.join(names)}")
+        return name
+
+    return check
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from statistics import median
 
 import numpy as np
 import torch
-from pairs import Contender, milliseconds
+from pairs import Contender, milliseconds, one_of
 from scenes import indices_of, smooth_noise
 from torch import Tensor
 
@@ -147,7 +147,7 @@ def _save(figure, axes, path: Path) -> None:  # type: ignore[no-untyped-def]
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("parts", nargs="*", choices=["sites", "grid"], default=["sites", "grid"])
+    parser.add_argument("parts", nargs="*", type=one_of(["sites", "grid"]), default=["sites", "grid"])
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--most", type=int, default=SITES[-1], help="leave out larger site sets (10^7 takes 5 GB)")
     parser.add_argument("--out", type=Path, default=Path("results"))
