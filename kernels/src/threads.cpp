@@ -128,6 +128,7 @@ struct Store {
 };
 // A larger block goes back to the system at once: beside the work that needs so much, its pages cost little.
 constexpr std::size_t kLargestKept = std::size_t(256) << 20;
+constexpr std::size_t kMostKept = std::size_t(512) << 20;  // of all together: results come back in any number
 constexpr std::size_t kLarge = std::size_t(32) << 20;
 Store& store() {
     static Store* const s = new Store;
@@ -180,14 +181,16 @@ Scratchpad::Scratchpad(std::size_t bytes) : block_(nullptr), bytes_(0) {
 
 Scratchpad::~Scratchpad() {
     if (block_ == nullptr) return;
-    if (bytes_ > kLargestKept) {
-        ::operator delete(block_, std::align_val_t(64));
-        return;
-    }
     Store& s = store();
-    const std::lock_guard<std::mutex> lock(s.mutex);
-    s.blocks.emplace(bytes_, block_);
-    s.held += bytes_;
+    {
+        const std::lock_guard<std::mutex> lock(s.mutex);
+        if (bytes_ <= kLargestKept && s.held + bytes_ <= kMostKept) {
+            s.blocks.emplace(bytes_, block_);
+            s.held += bytes_;
+            return;
+        }
+    }
+    ::operator delete(block_, std::align_val_t(64));
 }
 
 std::shared_ptr<void> result_block(std::size_t bytes) {

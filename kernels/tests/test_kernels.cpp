@@ -672,6 +672,10 @@ void test_result_blocks() {
     other.reset();
     result_block(kHuge).reset();
     check(scratch_bytes() == 2 * kSmall, "the largest blocks are not kept");
+    std::vector<std::shared_ptr<void>> many;
+    for (int i = 0; i < 4; ++i) many.push_back(result_block(std::size_t(200) << 20));  // pages that nobody touches
+    many.clear();
+    check(scratch_bytes() == std::size_t(400) << 20, "512 MB are kept at most");
     trim();
     check(scratch_bytes() == 0, "all blocks are given back");
 }

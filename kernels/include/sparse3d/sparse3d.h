@@ -215,7 +215,7 @@ const char* instruction_set();
 // Whether it has an instruction for products of bfloat16: only then they are faster than those of float32.
 bool multiplies_bfloat16();
 
-// Scratch memory is kept between calls, in blocks of up to 256 MB. `trim` gives it back; `scratch_bytes` says how much is held.
+// Scratch memory is kept between calls, in blocks of up to 256 MB, 512 MB in all. `trim` gives it back; `scratch_bytes` says how much is held.
 void trim();
 std::size_t scratch_bytes();
 // Room for a result, from the same store and back to it: who thresholds again and again writes to the same pages.
