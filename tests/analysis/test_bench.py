@@ -102,7 +102,10 @@ def test_the_least_work_counts_active_pairs_and_every_layer_once():
     work = NetworkWorkload("full", layers, full, torch.ones(64, 2), (4, 4, 4)).work()
     assert work.operations == 2 * 27 * 8 * 2 * 8  # outputs, offsets, channels in and out
     assert work.moved_bytes == 4 * (8 * 8 * 2 + 64 * 2 + 27 * 8 + 27 * 8 + 1 * 8)
-    assert work.both_ways == (2 * work.operations, 3 * work.moved_bytes)  # the only convolution's input is not asked for
+    assert work.both_ways == (
+        2 * work.operations,
+        3 * work.moved_bytes,
+    )  # the only convolution's input is not asked for
     one = replace(small_network(), indices=full[:1], features=torch.ones(1, 2), layers=layers).work()
     assert one.operations == 2 * 1 * 2 * 8  # the site in the corner meets one output
 

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from napari_sparse3d.voxels import native_threshold
 from napari_sparse3d.voxels.native_threshold import count_voxels, find_voxels, slice_mask
 
 
@@ -47,7 +48,9 @@ def test_voxels_where_the_sample_saw_none() -> None:
     np.testing.assert_array_equal(indices, np.argwhere(data > 50))
 
 
-def test_a_result_keeps_its_memory_as_long_as_anything_looks_at_it() -> None:
+@pytest.mark.parametrize("many", [0, 1 << 21], ids=["used pages", "new pages"])
+def test_a_result_keeps_its_memory_as_long_as_anything_looks_at_it(many: int, monkeypatch: Any) -> None:
+    monkeypatch.setattr(native_threshold, "_MANY", many)
     data = volume("<i2")
     part = find_voxels(data, 100, 200)[0][3:5]
     before = part.copy()

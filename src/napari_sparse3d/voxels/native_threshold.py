@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 import napari_sparse3d._kernels as _kernels
 
+_MANY = 1 << 21  # voxels of 32 MB; less than that the allocator itself keeps
 _SUFFIX = {"|u1": "u8", "<i2": "i16", "<u2": "u16", "<f4": "f32"}
 
 
@@ -49,8 +50,7 @@ def find_voxels(
     threads = threads or _processors()
     capacity = _guess(data, low, high, suffix, threads)
     while True:
-        # pages that are never written to take no memory; those of an earlier result are used again
-        indices, values = _kernels.new_rows(capacity), _kernels.new_values(capacity)
+        indices, values = _room(capacity)
         found = find(*place, low, high, capacity, indices.ctypes.data, values.ctypes.data, 0, threads)
         if found <= capacity:
             return indices[:found], values[:found]
@@ -78,6 +78,13 @@ def _guess(data: NDArray[Any], low: float, high: float, suffix: str, threads: in
     sample = data[::step]
     count: int = getattr(_kernels, f"count_voxels_{suffix}")(*_place(sample), low, high, threads)
     return count if step == 1 else min(data.size, count * step * 3 // 2 + 65536)
+
+
+def _room(count: int) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+    """(count, 3) and (count,), with nothing in them yet: pages that are never written to take no memory."""
+    if count < _MANY:
+        return np.empty((count, 3), dtype=np.int32), np.empty(count, dtype=np.float32)
+    return _kernels.new_rows(count), _kernels.new_values(count)  # in pages of an earlier result: new ones cost more
 
 
 def _view(data: NDArray[Any]) -> tuple[str, tuple[Any, ...]] | None:
