@@ -105,7 +105,7 @@ def test_the_least_work_counts_active_pairs_and_every_layer_once():
     assert work.both_ways == (
         2 * work.operations,
         3 * work.moved_bytes,
-    )  # the only convolution's input is not asked for
+    )  # nobody asks for the scan
     one = replace(small_network(), indices=full[:1], features=torch.ones(1, 2), layers=layers).work()
     assert one.operations == 2 * 1 * 2 * 8  # the site in the corner meets one output
 
