@@ -71,7 +71,7 @@ def _engine(workload: NetworkWorkload, engine: str, device: str, backward: bool)
             with torch.no_grad():
                 return layers(x).features
         y = layers(x).features
-        return torch.autograd.grad(y.sum(), [*([features] if workload.of_features else []), *layers.parameters()])
+        return _gradients(y, features, layers)
 
     def with_engine() -> object:
         with use_engine(engine):
@@ -79,6 +79,11 @@ def _engine(workload: NetworkWorkload, engine: str, device: str, backward: bool)
 
     with_engine()
     return with_engine
+
+
+def _gradients(made: Tensor, features: Tensor, network: nn.Module) -> tuple[Tensor, ...]:
+    """Of the features, where they ask for one, and of all weights."""
+    return torch.autograd.grad(made.sum(), [each for each in (features, *network.parameters()) if each.requires_grad])
 
 
 def _plain_spconv(workload: NetworkWorkload) -> Run:
@@ -118,9 +123,7 @@ def _dense(workload: NetworkWorkload, device: str, backward: bool, *, cropped: b
             with torch.no_grad():
                 return network(values)
         values.requires_grad_(workload.of_features)
-        return torch.autograd.grad(
-            network(values).sum(), [*([values] if workload.of_features else []), *network.parameters()]
-        )
+        return _gradients(network(values), values, network)
 
     run()
     return run

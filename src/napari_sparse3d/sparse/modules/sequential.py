@@ -16,7 +16,7 @@ class SparseSequential(nn.Sequential):
 
     A convolution, the ReLU or leaky ReLU after it and the max pool after that run in one pass, the activation last: it
     never falls, so values and gradients are the same, without the large tensors between. So do a batch normalisation
-    and the activation after it. Without gradients, all convolutions that follow each other run in one call. A hook on
+    and the activation after it. Convolutions that follow each other run in one call, forward and backward. A hook on
     one of them keeps it apart, so that it sees what it was put there to see.
     """
 
