@@ -458,21 +458,22 @@ void pooled_convolution(const Plan& plan, const Convolution<T>& args, const Plan
         activate(args, ground.data());
     }
     Prepared<T> prepared = prepare<T>(plan, product, nullptr, false, threads);
-    constexpr std::int64_t kPlanes = 2;
-    const std::int64_t per_volume = (pool.out.z + kPlanes - 1) / kPlanes, tasks = pool.out.batch * per_volume;
-    const auto range = [&](std::int64_t task) {
-        const std::int64_t volume = task / per_volume, first = volume * pool.out.z + task % per_volume * kPlanes;
-        return std::pair{first, std::min(first + kPlanes, (volume + 1) * pool.out.z)};
+    // Bands small enough for what they keep to stay in the cache, and for the last ones to end at the same time; larger ones
+    // where few sites are scattered over a large grid.
+    int planes = 4, lines = 8;
+    const auto deep = [&] { return (pool.out.z + planes - 1) / planes; };
+    const auto high = [&] { return (pool.out.y + lines - 1) / lines; };
+    const auto bands = [&] { return std::int64_t(pool.out.batch) * deep() * high(); };
+    while (bands() > 64 + pool.out.n_sites / 64 && (deep() > 1 || high() > 1)) (high() > 1 ? lines : planes) *= 2;
+    const auto band = [&](std::int64_t task) {
+        const int z = int(task / high() % deep()) * planes, y = int(task % high()) * lines;
+        return Band{int(task / high() / deep()), z, std::min(z + planes, pool.out.z), y, std::min(y + lines, pool.out.y)};
     };
-    for (std::int64_t task = 0; task < tasks; ++task) {
-        const auto [first, last] = range(task);
-        prepared.task.kept_rows = std::max(prepared.task.kept_rows, k.pooled_convolution_rows(prepared.task, pool, first, last));
-    }
+    const std::int64_t tasks = bands();
+    for (std::int64_t task = 0; task < tasks; ++task)
+        prepared.task.kept_rows = std::max(prepared.task.kept_rows, k.pooled_convolution_rows(prepared.task, pool, band(task)));
     const WorkerScratch scratch(k.pooled_convolution_scratch(prepared.task, pool), threads);
-    parallel_for(tasks, threads, [&](std::int64_t task, int worker) {
-        const auto [first, last] = range(task);
-        k.pooled_convolution_planes(prepared.task, pool, first, last, scratch.of(worker));
-    });
+    parallel_for(tasks, threads, [&](std::int64_t task, int worker) { k.pooled_convolution_band(prepared.task, pool, band(task), scratch.of(worker)); });
 }
 
 template <class T>

@@ -9,6 +9,7 @@
 #include <mutex>
 #include <new>
 #include <thread>
+#include <vector>
 
 #if defined(__unix__) || defined(__APPLE__)
 #include <unistd.h>
@@ -46,11 +47,9 @@ public:
         }
         for (; workers_ < threads - 1; ++workers_)
             std::thread([this, worker = workers_ + 1, seen = gate_.load()] { work(worker, seen); }).detach();
-        tasks_ = tasks;
-        threads_ = threads;
+        share_out(tasks, threads);
         body_ = body;
         context_ = context;
-        next_.store(0, std::memory_order_relaxed);
         {
             const std::lock_guard<std::mutex> lock(sleep_mutex_);
             gate_.store(gate_.load(std::memory_order_relaxed) + kRound + kOpen, std::memory_order_release);
@@ -66,11 +65,26 @@ private:
     static constexpr std::uint64_t kInside = 0xffff, kOpen = 0x10000, kRound = 0x20000;
     static bool is_new(std::uint64_t gate, std::uint64_t seen) { return (gate & kOpen) != 0 && gate / kRound != seen / kRound; }
 
+    // Tasks that no one has begun yet. Each worker has its own, as neighbours read the same rows, and what one layer wrote
+    // the next one reads: they are in that processor's cache. Who is through with its own takes from the others.
+    struct alignas(64) Share {
+        std::atomic<std::int64_t> next{0};
+        std::int64_t end = 0;
+    };
+
+    void share_out(std::int64_t tasks, int threads) {
+        if (std::size_t(threads) > shares_.size()) shares_ = std::vector<Share>(std::size_t(threads));
+        threads_ = threads;
+        for (int worker = 0; worker < threads; ++worker) {
+            shares_[std::size_t(worker)].next.store(tasks * worker / threads, std::memory_order_relaxed);
+            shares_[std::size_t(worker)].end = tasks * (worker + 1) / threads;
+        }
+    }
+
     void take_tasks(int worker) {
-        for (;;) {
-            const std::int64_t task = next_.fetch_add(1, std::memory_order_relaxed);
-            if (task >= tasks_) return;
-            body_(context_, task, worker);
+        for (int turn = 0; turn < threads_; ++turn) {
+            Share& share = shares_[std::size_t((worker + turn) % threads_)];
+            for (std::int64_t task; (task = share.next.fetch_add(1, std::memory_order_relaxed)) < share.end;) body_(context_, task, worker);
         }
     }
 
@@ -98,8 +112,7 @@ private:
     int workers_ = 0;
     std::atomic<std::uint64_t> gate_{0};
     std::atomic<int> asleep_{0};
-    std::atomic<std::int64_t> next_{0};
-    std::int64_t tasks_ = 0;
+    std::vector<Share> shares_;
     int threads_ = 0;
     Body body_ = nullptr;
     void* context_ = nullptr;

@@ -9,10 +9,12 @@
 namespace sparse3d {
 namespace {
 
-// Blocks for which all that one step touches stays in the L2 cache; more than so many gain nothing.
+// Blocks for which all that one step touches stays in the L2 cache. More gain nothing, and for a window of 2 neither do more
+// than one round of the product's rows.
 int blocks_per_task(int c_in, int c_out, int window) {
+    if (window == 2) return 24;
     const int fit = 640 * 1024 / (winograd_plane(window) * 4 * (c_in + c_out));
-    return std::clamp(fit / 24 * 24, 24, window == 3 ? 48 : 72);
+    return std::clamp(fit / 24 * 24, 24, 48);
 }
 
 int round_up(int n, int to) { return (n + to - 1) / to * to; }

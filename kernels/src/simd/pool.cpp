@@ -129,16 +129,18 @@ S3D_INLINE void maxima(const WindowRows<double>& window, int channels, double* v
 template <class T>
 size_t pool_scratch(const PoolTask<T>& task) {
     const size_t volume = size_t(volume_of(task.window));
-    return pair_lists_bytes(task.tile_rows, int(volume)) + size_t(tile_capacity(task.tile_rows)) * volume * 4 + volume * 12 + 4 * 64;
+    return pair_lists_bytes(task.tile_rows, int(volume)) + size_t(tile_capacity(task.tile_rows)) * volume * 4 + volume * 20 + 5 * 64;
 }
 
 template <class T>
-void max_pool_words(const PoolTask<T>& task, uint32_t first_word, uint32_t last_word, void* memory) {
+void max_pool_words(const PoolTask<T>& task, uint32_t first_word, uint32_t last_word, const T* const* planes, void* memory) {
     TilePairs pairs = pairs_of(task, words_as_tile(task.out, first_word, last_word), memory);
     const int volume = pairs.volume, channels = task.channels;
     int32_t* table = pairs.rest.template take<int32_t>(size_t(tile_capacity(task.tile_rows)) * size_t(volume));
     const T** candidate = pairs.rest.template take<const T*>(size_t(volume));
     int32_t* few = pairs.rest.template take<int32_t>(size_t(volume));
+    const T** source = pairs.rest.template take<const T*>(size_t(volume));
+    for (int k = 0; k < volume; ++k) source[k] = planes != nullptr ? planes[k / (task.window.kernel[1] * task.window.kernel[2])] : task.features;
     tabulate(pairs, table);
     for (int i = 0; i < pairs.tile.rows; ++i) {
         const int32_t* near = table + int64_t(i) * volume;
@@ -149,13 +151,13 @@ void max_pool_words(const PoolTask<T>& task, uint32_t first_word, uint32_t last_
         if (task.background != nullptr) {
             // No branch: a missing input is one more that holds the background.
             for (int k = 0; k < volume; ++k) {
-                const T* there = task.features + int64_t(near[k]) * channels;
+                const T* there = source[k] + int64_t(near[k]) * channels;
                 candidate[k] = near[k] < 0 ? task.background : there;
             }
         } else {
             window = {candidate, few, 0};
             for (int k = 0; k < volume; ++k) {
-                candidate[window.count] = task.features + int64_t(near[k]) * channels;
+                candidate[window.count] = source[k] + int64_t(near[k]) * channels;
                 few[window.count] = near[k];
                 window.count += near[k] >= 0;
             }
@@ -177,7 +179,7 @@ void max_pool_words(const PoolTask<T>& task, uint32_t first_word, uint32_t last_
 template <class T>
 void max_pool_tile(const PoolTask<T>& task, int64_t index, void* memory) {
     const Tile t = tile_at(task.out, task.tile_rows, index);
-    max_pool_words(task, t.first, t.last, memory);
+    max_pool_words<T>(task, t.first, t.last, nullptr, memory);
 }
 
 // Call f(row, other row) for every pair of the words [first, last), offset by offset, with `values` of their rows at zero.
@@ -230,59 +232,79 @@ void max_pool_gradient_tile(const PoolTask<T>& task, int64_t index, void* memory
 
 // Convolution + max pool ------------------------------------------------------------------------------------------------
 //
-// The convolution's rows of a few planes stay in the cache and are pooled from there. Planes at the border of two tasks
-// are computed twice, which costs less than writing and reading the whole.
+// The rows of the convolution that a band of the pool looks at are made in the cache and pooled from there. Those at the border
+// of two bands are made twice, which costs less than writing and reading the whole.
 
 namespace {
 
-struct PlaneRanges {
-    uint32_t pool_first, pool_last, first, last;  // words
+// What the outputs [first, last) of a pool meet along an axis.
+struct Stretch {
+    int first, last;
 };
 
-template <class T>
-PlaneRanges plane_ranges(const ConvolutionTask<T>& convolution, const PoolTask<T>& pool, int64_t first, int64_t last) {
-    const Window& w = pool.window;
-    const int64_t volume = first / pool.out.z;
-    int64_t z0 = (first - volume * pool.out.z) * w.stride[0] - w.padding[0];
-    int64_t z1 = (last - 1 - volume * pool.out.z) * w.stride[0] - w.padding[0] + (w.kernel[0] - 1) * w.dilation[0] + 1;
-    const int64_t planes = convolution.out.z;
-    z0 = z0 < 0 ? 0 : z0 > planes ? planes : z0;
-    z1 = z1 < z0 ? z0 : z1 > planes ? planes : z1;
-    const int64_t pool_words = int64_t(pool.out.y) * pool.out.words_x, words = int64_t(convolution.out.y) * convolution.out.words_x;
-    return {slot_of_word(pool.out, first * pool_words), slot_of_word(pool.out, last * pool_words),
-            slot_of_word(convolution.out, (volume * planes + z0) * words), slot_of_word(convolution.out, (volume * planes + z1) * words)};
+S3D_INLINE Stretch met_by(const Window& w, int axis, int first, int last, int size) {
+    const int low = first * w.stride[axis] - w.padding[axis];
+    const int high = (last - 1) * w.stride[axis] - w.padding[axis] + (w.kernel[axis] - 1) * w.dilation[axis] + 1;
+    const int from = low < 0 ? 0 : min(low, size);
+    return {from, high < from ? from : min(high, size)};
+}
+
+// The words of some lines of a plane.
+struct Words {
+    uint32_t first, last;
+};
+
+S3D_INLINE Words words_of(const SiteView& sites, int b, int z, int y0, int y1) {
+    return {slot_of_word(sites, first_word(sites, b, z, y0)), slot_of_word(sites, int64_t(first_word(sites, b, z, y0)) + int64_t(y1 - y0) * sites.words_x)};
+}
+
+// Call f(plane, words) for the planes of the convolution that a band meets.
+template <class F>
+S3D_INLINE void over_planes(const SiteView& convolution, const Window& w, const Band& band, F&& f) {
+    const Stretch planes = met_by(w, 0, band.z0, band.z1, convolution.z), lines = met_by(w, 1, band.y0, band.y1, convolution.y);
+    for (int z = planes.first; z < planes.last && lines.first < lines.last; ++z) f(z, words_of(convolution, band.b, z, lines.first, lines.last));
 }
 
 }  // namespace
 
 template <class T>
-int64_t pooled_convolution_rows(const ConvolutionTask<T>& convolution, const PoolTask<T>& pool, int64_t first, int64_t last) {
-    const PlaneRanges r = plane_ranges(convolution, pool, first, last);
-    return r.pool_first == r.pool_last ? 0 : int64_t(convolution.out.base[r.last]) - convolution.out.base[r.first];
+int64_t pooled_convolution_rows(const ConvolutionTask<T>& convolution, const PoolTask<T>& pool, const Band& band) {
+    int64_t rows = 0;
+    over_planes(convolution.out, pool.window, band, [&](int, Words at) { rows += int64_t(convolution.out.base[at.last]) - convolution.out.base[at.first]; });
+    return rows;
 }
 
 template <class T>
 size_t pooled_convolution_scratch(const ConvolutionTask<T>& convolution, const PoolTask<T>& pool) {
     const size_t one = few_channels_scratch(convolution), other = pool_scratch(pool);
-    return size_t(convolution.kept_rows) * size_t(convolution.c_out) * sizeof(T) + 64 + (one > other ? one : other);
+    return size_t(convolution.kept_rows) * size_t(convolution.c_out) * sizeof(T) + size_t(convolution.out.z + pool.window.kernel[0]) * sizeof(T*) + 3 * 64 +
+           (one > other ? one : other);
 }
 
 template <class T>
-void pooled_convolution_planes(const ConvolutionTask<T>& convolution, const PoolTask<T>& pool, int64_t first, int64_t last, void* memory) {
-    const PlaneRanges r = plane_ranges(convolution, pool, first, last);
-    if (r.pool_first == r.pool_last) return;
+void pooled_convolution_band(const ConvolutionTask<T>& convolution, const PoolTask<T>& pool, const Band& band, void* memory) {
+    const Window& w = pool.window;
     Scratch scratch{static_cast<char*>(memory)};
     T* kept = scratch.take<T>(size_t(convolution.kept_rows) * size_t(convolution.c_out));
-    T* by_rank = kept - int64_t(convolution.out.base[r.first]) * convolution.c_out;
-    few_channels_words(convolution, r.first, r.last, by_rank, true, scratch.next);
-    PoolTask<T> task = pool;
-    task.features = by_rank;
-    uint32_t word = r.pool_first;
-    while (word < r.pool_last) {
-        uint32_t end = word + 1;
-        while (end < r.pool_last && int64_t(pool.out.base[end]) - pool.out.base[word] < pool.tile_rows) ++end;
-        max_pool_words(task, word, end, scratch.next);
-        word = end;
+    const T** plane = scratch.take<const T*>(size_t(convolution.out.z));  // where the rows of each are counted from
+    over_planes(convolution.out, w, band, [&](int z, Words at) {
+        const int64_t first = convolution.out.base[at.first];
+        T* rows = kept - first * convolution.c_out;
+        few_channels_words(convolution, at.first, at.last, rows, true, scratch.next);
+        kept += (int64_t(convolution.out.base[at.last]) - first) * convolution.c_out;
+        plane[z] = rows;
+    });
+    const T** met = scratch.take<const T*>(size_t(w.kernel[0]));
+    for (int z = band.z0; z < band.z1; ++z) {
+        for (int kz = 0; kz < w.kernel[0]; ++kz) {
+            const int from = input_coordinate(w, 0, z, kz, convolution.out.z);
+            met[kz] = from < 0 ? nullptr : plane[from];  // then no pair is found
+        }
+        const Words words = words_of(pool.out, band.b, z, band.y0, band.y1);
+        for (uint32_t word = words.first, end; word < words.last; word = end) {
+            for (end = word + 1; end < words.last && int64_t(pool.out.base[end]) - pool.out.base[word] < pool.tile_rows;) ++end;
+            max_pool_words(pool, word, end, met, scratch.next);
+        }
     }
 }
 
@@ -331,11 +353,11 @@ void avg_pool_gradient_tile(const PoolTask<T>& task, int64_t index, void* memory
 
 #define S3D_INSTANTIATE(T)                                                       \
     template size_t pool_scratch<T>(const PoolTask<T>&);                         \
-    template void max_pool_words<T>(const PoolTask<T>&, uint32_t, uint32_t, void*); \
+    template void max_pool_words<T>(const PoolTask<T>&, uint32_t, uint32_t, const T* const*, void*); \
     template void max_pool_gradient_words<T>(const PoolTask<T>&, uint32_t, uint32_t, void*); \
     template size_t pooled_convolution_scratch<T>(const ConvolutionTask<T>&, const PoolTask<T>&); \
-    template void pooled_convolution_planes<T>(const ConvolutionTask<T>&, const PoolTask<T>&, int64_t, int64_t, void*); \
-    template int64_t pooled_convolution_rows<T>(const ConvolutionTask<T>&, const PoolTask<T>&, int64_t, int64_t); \
+    template void pooled_convolution_band<T>(const ConvolutionTask<T>&, const PoolTask<T>&, const Band&, void*); \
+    template int64_t pooled_convolution_rows<T>(const ConvolutionTask<T>&, const PoolTask<T>&, const Band&); \
     template void max_pool_tile<T>(const PoolTask<T>&, int64_t, void*);          \
     template void max_pool_gradient_tile<T>(const PoolTask<T>&, int64_t, void*); \
     template void avg_pool_tile<T>(const PoolTask<T>&, int64_t, void*);          \

@@ -113,15 +113,7 @@ S3D_INLINE Tile words_as_tile(const SiteView& sites, uint32_t first, uint32_t la
 
 // First kept word at or after this word of the grid.
 S3D_INLINE uint32_t slot_of_word(const SiteView& sites, int64_t word) {
-    uint32_t low = 0, high = sites.n_words;
-    while (low < high) {
-        const uint32_t middle = (low + high) / 2;
-        if (int64_t(sites.word[middle]) < word)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    return low;
+    return sites.top_rank[word >> 6] + uint32_t(popcount(sites.top[word >> 6] & below(int(word & 63))));
 }
 
 // Every other bit, from bit 0 on, packed together; and the way back for the low 32 bits.

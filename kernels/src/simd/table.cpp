@@ -43,9 +43,9 @@ size_t pool_scratch(const PoolTask<T>&);
 template <class T>
 size_t pooled_convolution_scratch(const ConvolutionTask<T>&, const PoolTask<T>&);
 template <class T>
-void pooled_convolution_planes(const ConvolutionTask<T>&, const PoolTask<T>&, int64_t, int64_t, void*);
+void pooled_convolution_band(const ConvolutionTask<T>&, const PoolTask<T>&, const Band&, void*);
 template <class T>
-int64_t pooled_convolution_rows(const ConvolutionTask<T>&, const PoolTask<T>&, int64_t, int64_t);
+int64_t pooled_convolution_rows(const ConvolutionTask<T>&, const PoolTask<T>&, const Band&);
 template <class T>
 void max_pool_tile(const PoolTask<T>&, int64_t, void*);
 template <class T>
@@ -83,7 +83,7 @@ constexpr TypedKernels<T> typed() {
             weight_gradient_chunk<T>,
             pool_scratch<T>,
             pooled_convolution_scratch<T>,
-            pooled_convolution_planes<T>,
+            pooled_convolution_band<T>,
             pooled_convolution_rows<T>,
             max_pool_tile<T>,
             max_pool_gradient_tile<T>,

@@ -98,6 +98,11 @@ struct PoolTask {
     T* counts;              // (m) or null: number of active inputs of each output row
 };
 
+// A piece of the pool's output grid: planes [z0, z1), and of each the lines [y0, y1).
+struct Band {
+    int b, z0, z1, y0, y1;
+};
+
 // Blocks of 2 x 2 x winograd_outputs_x outputs: see winograd.cpp. Each has `window` + 1 planes of transformed values.
 constexpr int winograd_outputs_x(int window) { return window == 3 ? 4 : 2; }
 constexpr int winograd_plane(int window) { return (window + 1) * (window - 1 + winograd_outputs_x(window)); }
@@ -143,11 +148,10 @@ struct TypedKernels {
     size_t (*weight_gradient_scratch)(const WeightGradientTask<T>&);
     void (*weight_gradient_chunk)(const WeightGradientTask<T>&, int64_t chunk, int first_offset, int last_offset, void* scratch);
     size_t (*pool_scratch)(const PoolTask<T>&);
-    // convolution of few channels, then max pool, of the pool's output planes [first, last) of one volume, numbered
-    // across the batch
+    // convolution of few channels, then max pool
     size_t (*pooled_convolution_scratch)(const ConvolutionTask<T>&, const PoolTask<T>&);
-    void (*pooled_convolution_planes)(const ConvolutionTask<T>&, const PoolTask<T>&, int64_t first, int64_t last, void* scratch);
-    int64_t (*pooled_convolution_rows)(const ConvolutionTask<T>&, const PoolTask<T>&, int64_t first, int64_t last);
+    void (*pooled_convolution_band)(const ConvolutionTask<T>&, const PoolTask<T>&, const Band&, void* scratch);
+    int64_t (*pooled_convolution_rows)(const ConvolutionTask<T>&, const PoolTask<T>&, const Band&);
     void (*max_pool_tile)(const PoolTask<T>&, int64_t tile, void* scratch);
     void (*max_pool_gradient_tile)(const PoolTask<T>&, int64_t tile, void* scratch);
     void (*avg_pool_tile)(const PoolTask<T>&, int64_t tile, void* scratch);
