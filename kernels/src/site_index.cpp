@@ -35,9 +35,13 @@ SiteIndex::SiteIndex(int batch_size, std::array<int, 3> grid) : batch(batch_size
     top.assign(std::size_t(words) / 64 + 1, 0);
 }
 
-void SiteIndex::list_words() {
+void SiteIndex::rank_words() {
     top_rank.resize(top.size() + 1);
     kernels().rank_top(top.data(), std::int64_t(top.size()), top_rank.data());
+}
+
+void SiteIndex::list_words() {
+    rank_words();
     word.resize(top_rank.back());
     kernels().list_words(top.data(), std::int64_t(top.size()), word.data());
     bits.assign(word.size(), 0);
@@ -68,32 +72,63 @@ SiteView SiteIndex::view() const {
 
 namespace {
 
+// What the sites reach, with all words of the grid written out.
+void reach_in_grid(const SiteView& from, const Window& window, SiteIndex& out, int threads) {
+    const Kernels& k = kernels();
+    const SiteView to = out.view();
+    constexpr int kPlanes = 8;
+    const int per_volume = (to.z + kPlanes - 1) / kPlanes;
+    const std::int64_t words = out.word_count(), plane = std::int64_t(to.y) * to.words_x;
+    struct Piece {
+        std::int64_t first, last;  // words of the grid
+        std::uint32_t words, sites;
+    };
+    std::vector<Piece> pieces(std::size_t(to.batch * per_volume));
+    if (words <= 2000) threads = 1;
+    const Scratchpad pad(std::size_t(words) * 8);
+    std::uint64_t* const grid = pad.as<std::uint64_t>();
+    const bool by_planes = k.marks_planes(window) && std::int64_t(from.batch) * from.z * from.y * from.words_x <= 16 * std::int64_t(from.n_words);
+    const WorkerScratch scratch(by_planes ? k.mark_planes_scratch(from, window, to, kPlanes) : 0, threads);
+    parallel_for(std::int64_t(pieces.size()), threads, [&](std::int64_t task, int worker) {
+        const int b = int(task / per_volume), z0 = int(task % per_volume) * kPlanes, z1 = std::min(z0 + kPlanes, to.z);
+        if (by_planes)
+            k.mark_planes(from, window, to, b, z0, z1, grid, scratch.of(worker));
+        else
+            k.mark_cells(from, window, to, b, z0, z1, grid);
+        Piece& piece = pieces[std::size_t(task)];
+        piece.first = (std::int64_t(b) * to.z + z0) * plane;
+        piece.last = piece.first + (z1 - z0) * plane;
+        k.count_cells(grid, piece.first, piece.last, &piece.words, &piece.sites);
+    });
+    std::uint32_t slots = 0, sites = 0;
+    for (Piece& piece : pieces) {  // from how many to how many before
+        slots += std::exchange(piece.words, slots);
+        sites += std::exchange(piece.sites, sites);
+    }
+    out.word.resize(slots);
+    out.bits.resize(slots);
+    out.base.resize(std::size_t(slots) + 1);
+    parallel_for(std::int64_t(pieces.size()), threads, [&](std::int64_t task, int) {
+        const Piece& piece = pieces[std::size_t(task)];
+        k.list_cells(grid, piece.first, piece.last, piece.sites, out.top.data(), out.word.data() + piece.words, out.bits.data() + piece.words,
+                     out.base.data() + piece.words);
+    });
+    out.base[slots] = sites;
+    out.rank_words();
+}
+
 Sites reached_sites(const SiteIndex& in, const Geometry& geometry, int threads) {
     auto out = std::make_shared<SiteIndex>(geometry.batch, geometry.out_shape);
     const Window window = window_of(geometry);
     const SiteView from = in.view();
-    const std::int64_t words = out->word_count();
-    if (words <= 16 * std::int64_t(from.n_words) + 65536) {
-        const Scratchpad pad(std::size_t(words) * 8);
-        std::uint64_t* grid = pad.as<std::uint64_t>();
-        const SiteView to = out->view();
-        constexpr int kPlanes = 16;
-        const int per_volume = (to.z + kPlanes - 1) / kPlanes;
-        const std::int64_t plane = std::int64_t(to.y) * to.words_x;
-        parallel_for(std::int64_t(to.batch) * per_volume, from.n_words > 500 ? threads : 1, [&](std::int64_t task, int) {
-            const int b = int(task / per_volume), z0 = int(task % per_volume) * kPlanes, z1 = std::min(z0 + kPlanes, to.z);
-            std::fill_n(grid + (std::int64_t(b) * to.z + z0) * plane, (z1 - z0) * plane, 0);
-            kernels().mark_cells(from, window, to, b, z0, z1, grid);
-        });
-        kernels().summarize(grid, words, out->top.data());
-        out->list_words();
-        for (std::size_t i = 0; i < out->word.size(); ++i) out->bits[i] = grid[out->word[i]];
+    if (out->word_count() <= 16 * std::int64_t(from.n_words) + 65536) {
+        reach_in_grid(from, window, *out, threads);
     } else {
         kernels().mark_words(from, window, out->view(), out->top.data());
         out->list_words();
         kernels().mark_sites(from, window, out->view(), out->bits.data());
+        out->rank_sites();
     }
-    out->rank_sites();
     return out;
 }
 
@@ -212,22 +247,31 @@ bool index_in_raster_order(const std::int32_t* indices, std::int64_t n, SiteInde
         read_stretch(indices, begin(piece), begin(piece + 1), index, stretches[std::size_t(piece)]);
     });
     std::size_t words = 0;
+    std::vector<std::size_t> begins;
     for (const Stretch& stretch : stretches) {
         if (!stretch.good) return false;
+        begins.push_back(words);
         words += stretch.words;
     }
-    index.word.reserve(words);
-    index.bits.reserve(words);
-    index.base.reserve(words + 1);
-    for (const Stretch& stretch : stretches) {
-        index.word.insert(index.word.end(), stretch.word, stretch.word + stretch.words);
-        index.bits.insert(index.bits.end(), stretch.bits, stretch.bits + stretch.words);
-        index.base.insert(index.base.end(), stretch.base, stretch.base + stretch.words);
-    }
-    index.base.push_back(std::uint32_t(n));
-    for (const std::uint32_t w : index.word) index.top[w >> 6] |= std::uint64_t(1) << (w & 63);
-    index.top_rank.resize(index.top.size() + 1);
-    kernels().rank_top(index.top.data(), std::int64_t(index.top.size()), index.top_rank.data());
+    index.word.resize(words);
+    index.bits.resize(words);
+    index.base.resize(words + 1);
+    parallel_for(pieces, threads, [&](std::int64_t piece, int) {
+        const Stretch& stretch = stretches[std::size_t(piece)];
+        const std::size_t at = begins[std::size_t(piece)];
+        std::copy_n(stretch.word, stretch.words, index.word.data() + at);
+        std::copy_n(stretch.bits, stretch.words, index.bits.data() + at);
+        std::copy_n(stretch.base, stretch.words, index.base.data() + at);
+        for (std::size_t i = 0; i < stretch.words;) {
+            const std::uint32_t of = stretch.word[i] >> 6;
+            std::uint64_t held = 0;
+            for (; i < stretch.words && stretch.word[i] >> 6 == of; ++i) held |= std::uint64_t(1) << (stretch.word[i] & 63);
+            // the next stretch may go on in the same word
+            __atomic_fetch_or(&index.top[of], held, __ATOMIC_RELAXED);
+        }
+    });
+    index.base[words] = std::uint32_t(n);
+    index.rank_words();
     return true;
 }
 

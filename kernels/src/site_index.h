@@ -2,7 +2,9 @@
 
 #include <array>
 #include <cstdint>
+#include <memory>
 #include <mutex>
+#include <utility>
 #include <vector>
 
 #include "simd/types.h"
@@ -10,17 +12,37 @@
 
 namespace sparse3d {
 
+// A vector whose new elements hold anything, for those that are written at once, perhaps by several threads.
+template <class T>
+struct Unwritten : std::allocator<T> {
+    template <class U>
+    struct rebind {
+        using other = Unwritten<U>;
+    };
+    template <class U>
+    void construct(U* place) {
+        ::new (static_cast<void*>(place)) U;
+    }
+    template <class U, class... Args>
+    void construct(U* place, Args&&... args) {
+        ::new (static_cast<void*>(place)) U(std::forward<Args>(args)...);
+    }
+};
+template <class T>
+using RawVector = std::vector<T, Unwritten<T>>;
+
 class SiteIndex {
 public:
     int batch = 0;
     std::array<int, 3> shape{};
     int words_x = 0;
-    std::vector<std::uint64_t> top, bits;
-    std::vector<std::uint32_t> top_rank, word, base;
+    RawVector<std::uint64_t> top, bits;
+    RawVector<std::uint32_t> top_rank, word, base;
     std::vector<std::int32_t> rows;  // empty where rows are ranks
 
     SiteIndex(int batch, std::array<int, 3> shape);  // no sites yet; throws if the grid has no size or is too large
-    void list_words();  // from `top`: ranks and words; makes room for bits
+    void rank_words();  // from `top`: how many words come before each 64
+    void list_words();  // the same, and the words; makes room for bits
     void rank_sites();  // from `bits`: bases
     SiteView view() const;
     std::int64_t word_count() const { return std::int64_t(batch) * shape[0] * shape[1] * words_x; }

@@ -50,7 +50,7 @@ bool winograd_pays(const Plan& plan, int c_in, int c_out, bool gradient, bool bf
     const double even = (forced != nullptr ? std::atof(forced) : window == 3 ? 150 : 40) * (bfloat16 ? 1.75 : 1);
     const SiteView in = plan.in->view(), out = plan.out->view();
     std::int64_t pairs = 0, outputs = 0, twos = 0;
-    kernels().count_pairs(in, out, window_of(g), int(std::max<std::int64_t>(1, out.n_words / 512)), &pairs, &outputs, &twos);
+    kernels().count_pairs(in, out, window_of(g), int(std::max<std::int64_t>(1, out.n_words / 128)), &pairs, &outputs, &twos);
     // Blocks are counted only where it may pay: if they are as full along the other axes as two cells along x.
     const int out_x = winograd_outputs_x(window);
     const double along_x = double(outputs) / double(std::max<std::int64_t>(twos, 1));

@@ -85,16 +85,112 @@ S3D_INLINE void over_reached(const SiteView& in, const Window& w, const SiteView
 
 }  // namespace
 
-void mark_cells(const SiteView& in, const Window& w, const SiteView& out, int b, int z0, int z1, uint64_t* grid) {
-    // the input planes that reach these
+// The input planes [low, high) that the output planes [z0, z1) meet.
+S3D_INLINE void met_planes(const SiteView& in, const Window& w, int z0, int z1, int& low, int& high) {
     const int far = (w.kernel[0] - 1) * w.dilation[0];
-    int low = w.transposed ? (z0 + w.padding[0] - far) / w.stride[0] : z0 * w.stride[0] - w.padding[0];
-    int high = w.transposed ? (z1 - 1 + w.padding[0]) / w.stride[0] : (z1 - 1) * w.stride[0] - w.padding[0] + far;
+    low = w.transposed ? (z0 + w.padding[0] - far) / w.stride[0] : z0 * w.stride[0] - w.padding[0];
+    high = w.transposed ? (z1 - 1 + w.padding[0]) / w.stride[0] : (z1 - 1) * w.stride[0] - w.padding[0] + far;
     low = low < 0 ? 0 : min(low, in.z);
     high = high < low ? low : min(high + 1, in.z);
+}
+
+void mark_cells(const SiteView& in, const Window& w, const SiteView& out, int b, int z0, int z1, uint64_t* grid) {
+    const int64_t out_plane = int64_t(out.y) * out.words_x, begin = (int64_t(b) * out.z + z0) * out_plane;
+    for (int64_t i = 0; i < (z1 - z0) * out_plane; ++i) grid[begin + i] = 0;
+    int low, high;
+    met_planes(in, w, z0, z1, low, high);
     const int64_t plane = int64_t(in.y) * in.words_x, volume = int64_t(b) * in.z;
     const uint32_t first = slot_of_word(in, (volume + low) * plane), last = slot_of_word(in, (volume + high) * plane);
     over_reached(in, w, out, first, last, z0, z1, [&](uint32_t word, uint64_t cells) { grid[word] |= cells; });
+}
+
+// The same with the input planes written out, axis after axis: 64 cells at a time whether they hold sites or not.
+
+namespace {
+
+constexpr int kBeside = 10;  // words on either side of a line, which a window may reach: see window_of
+
+// Where the input of output 0 through offset k lies; the windows here have stride 1 where they are transposed.
+S3D_INLINE int first_met(const Window& w, int axis, int k) {
+    const int at = k * w.dilation[axis] - w.padding[axis];
+    return w.transposed ? -at : at;
+}
+
+S3D_INLINE int padded_words(const SiteView& in, const SiteView& out, const Window& w) {
+    const int read = out.words_x * w.stride[2];
+    return (in.words_x > read ? in.words_x : read) + 2 * kBeside;
+}
+
+// The 64 cells from x on.
+S3D_INLINE uint64_t cells_at(const uint64_t* line, int x) {
+    const int word = x >> 6, shift = x & 63;
+    return shift == 0 ? line[word] : line[word] >> shift | line[word + 1] << (64 - shift);
+}
+
+S3D_INLINE uint64_t cells_met(const uint64_t* line, const Window& w, int x) {
+    uint64_t cells = 0;
+    for (int kx = 0; kx < w.kernel[2]; ++kx) cells |= cells_at(line, x + first_met(w, 2, kx));
+    return cells;
+}
+
+}  // namespace
+
+bool marks_planes(const Window& w) {
+    if (w.padding[2] > 512) return false;
+    if (w.transposed) return w.stride[0] == 1 && w.stride[1] == 1 && w.stride[2] == 1;
+    return w.stride[2] <= 2;
+}
+
+size_t mark_planes_scratch(const SiteView& in, const Window& w, const SiteView& out, int planes) {
+    const size_t plane = size_t(in.y) * size_t(in.words_x);
+    const size_t met = size_t(planes - 1) * size_t(w.stride[0]) + size_t(w.kernel[0] - 1) * size_t(w.dilation[0]) + 1;
+    return ((met < size_t(in.z) ? met : size_t(in.z)) + 1) * plane * 8 + size_t(padded_words(in, out, w)) * 8 + 3 * 64;
+}
+
+void mark_planes(const SiteView& in, const Window& w, const SiteView& out, int b, int z0, int z1, uint64_t* grid, void* memory) {
+    Scratch scratch{static_cast<char*>(memory)};
+    int low, high;
+    met_planes(in, w, z0, z1, low, high);
+    const int64_t plane = int64_t(in.y) * in.words_x, begin = (int64_t(b) * in.z + low) * plane, count = (high - low) * plane;
+    uint64_t* cells = scratch.take<uint64_t>(size_t(count));
+    for (int64_t i = 0; i < count; ++i) cells[i] = 0;
+    for (uint32_t slot = slot_of_word(in, begin), last = slot_of_word(in, begin + count); slot < last; ++slot) cells[in.word[slot] - begin] = in.bits[slot];
+
+    uint64_t* together = scratch.take<uint64_t>(size_t(plane));
+    uint64_t* padded = scratch.take<uint64_t>(size_t(padded_words(in, out, w)));
+    for (int i = 0; i < padded_words(in, out, w); ++i) padded[i] = 0;
+    uint64_t* line = padded + kBeside;
+    for (int z = z0; z < z1; ++z) {
+        for (int64_t i = 0; i < plane; ++i) together[i] = 0;
+        for (int kz = 0; kz < w.kernel[0]; ++kz) {
+            const int from = z * w.stride[0] + first_met(w, 0, kz);
+            if (from < low || from >= high) continue;
+            const uint64_t* met = cells + (from - low) * plane;
+            for (int64_t i = 0; i < plane; ++i) together[i] |= met[i];
+        }
+        for (int y = 0; y < out.y; ++y) {
+            uint64_t any = 0;
+            for (int i = 0; i < in.words_x; ++i) {
+                uint64_t word = 0;
+                for (int ky = 0; ky < w.kernel[1]; ++ky) {
+                    const int from = y * w.stride[1] + first_met(w, 1, ky);
+                    if (from >= 0 && from < in.y) word |= together[int64_t(from) * in.words_x + i];
+                }
+                line[i] = word;
+                any |= word;
+            }
+            uint64_t* to = grid + first_word(out, b, z, y);
+            for (int i = 0; i < out.words_x; ++i) {
+                if (any == 0)
+                    to[i] = 0;
+                else if (w.stride[2] == 1)
+                    to[i] = cells_met(line, w, i * 64);
+                else
+                    to[i] = even_bits(cells_met(line, w, i * 128)) | even_bits(cells_met(line, w, i * 128 + 64)) << 32;
+            }
+            if (out.x & 63) to[out.words_x - 1] &= below(out.x & 63);
+        }
+    }
 }
 
 void mark_words(const SiteView& in, const Window& w, const SiteView& out, uint64_t* top) {
@@ -107,20 +203,51 @@ void mark_sites(const SiteView& in, const Window& w, const SiteView& out, uint64
     });
 }
 
-void summarize(const uint64_t* grid, int64_t n, uint64_t* top) {
-    for (int64_t i = 0; i < n; i += 64, ++top) {
-        const int64_t count = min(n - i, int64_t(64));
+namespace {
+
+// Call f(block, words of it that are not 0, whether all of it lies in the stretch) for the 64-word blocks of a stretch of the grid.
+template <class F>
+S3D_INLINE void over_blocks(const uint64_t* grid, int64_t first, int64_t last, F&& f) {
+    for (int64_t block = first >> 6; block * 64 < last; ++block) {
+        const int64_t from = block * 64 > first ? block * 64 : first, to = min(block * 64 + 64, last);
         uint64_t held = 0;
-        int64_t j = 0;
+        int64_t i = from;
 #if defined(__AVX512F__)
-        for (; j + 8 <= count; j += 8) {
-            const __m512i words = _mm512_loadu_si512(grid + i + j);
-            held |= uint64_t(_mm512_test_epi64_mask(words, words)) << j;
+        for (; i + 8 <= to; i += 8) {
+            const __m512i words = _mm512_loadu_si512(grid + i);
+            held |= uint64_t(_mm512_test_epi64_mask(words, words)) << (i & 63);
         }
 #endif
-        for (; j < count; ++j) held |= uint64_t(grid[i + j] != 0) << j;
-        *top = held;
+        for (; i < to; ++i) held |= uint64_t(grid[i] != 0) << (i & 63);
+        if (held != 0) f(block, held, to - from == 64);
     }
+}
+
+}  // namespace
+
+void count_cells(const uint64_t* grid, int64_t first, int64_t last, uint32_t* words, uint32_t* sites) {
+    uint32_t n = 0, all = 0;
+    over_blocks(grid, first, last, [&](int64_t block, uint64_t held, bool) {
+        n += uint32_t(popcount(held));
+        for (; held != 0; held &= held - 1) all += uint32_t(popcount(grid[block * 64 + lowest(held)]));
+    });
+    *words = n;
+    *sites = all;
+}
+
+void list_cells(const uint64_t* grid, int64_t first, int64_t last, uint32_t rank, uint64_t* top, uint32_t* word, uint64_t* bits, uint32_t* base) {
+    over_blocks(grid, first, last, [&](int64_t block, uint64_t held, bool whole) {
+        if (whole)
+            top[block] = held;
+        else  // the rest is another's
+            __atomic_fetch_or(top + block, held, __ATOMIC_RELAXED);
+        for (; held != 0; held &= held - 1) {
+            const int64_t at = block * 64 + lowest(held);
+            *word++ = uint32_t(at);
+            *base++ = rank;
+            rank += uint32_t(popcount(*bits++ = grid[at]));
+        }
+    });
 }
 
 void rank_top(const uint64_t* top, int64_t n, uint32_t* rank) {

@@ -5,7 +5,11 @@ namespace sparse3d {
 namespace S3D_ISA {
 
 void mark_cells(const SiteView&, const Window&, const SiteView&, int, int, int, uint64_t*);
-void summarize(const uint64_t*, int64_t, uint64_t*);
+bool marks_planes(const Window&);
+size_t mark_planes_scratch(const SiteView&, const Window&, const SiteView&, int);
+void mark_planes(const SiteView&, const Window&, const SiteView&, int, int, int, uint64_t*, void*);
+void count_cells(const uint64_t*, int64_t, int64_t, uint32_t*, uint32_t*);
+void list_cells(const uint64_t*, int64_t, int64_t, uint32_t, uint64_t*, uint32_t*, uint64_t*, uint32_t*);
 void mark_words(const SiteView&, const Window&, const SiteView&, uint64_t*);
 void mark_sites(const SiteView&, const Window&, const SiteView&, uint64_t*);
 void rank_top(const uint64_t*, int64_t, uint32_t*);
@@ -103,7 +107,8 @@ constexpr TypedKernels<T> typed() {
 }  // namespace S3D_ISA
 
 const Kernels S3D_JOIN(kernels_, S3D_ISA) = {
-    S3D_TEXT(S3D_ISA),         S3D_ISA::mark_cells,      S3D_ISA::summarize,
+    S3D_TEXT(S3D_ISA),         S3D_ISA::mark_cells,      S3D_ISA::marks_planes,
+    S3D_ISA::mark_planes_scratch, S3D_ISA::mark_planes,  S3D_ISA::count_cells, S3D_ISA::list_cells,
     S3D_ISA::mark_words,      S3D_ISA::mark_sites,
     S3D_ISA::rank_top,         S3D_ISA::rank_bits,       S3D_ISA::list_words,
     S3D_ISA::write_sites,      S3D_ISA::neighbours_scratch, S3D_ISA::neighbours_tile,

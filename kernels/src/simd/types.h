@@ -187,10 +187,16 @@ struct AnyVoxelKernels {
 
 struct Kernels {
     const char* name;
-    // What the input sites reach: all cells of some planes of the grid, and which words hold any; or, where the grid is too large
-    // to write out, first the words, and with these ranked, their cells.
+    // What the input sites reach: all cells of some planes of the grid, site by site or, faster where there are many, plane by plane
+    // (for some windows); or, where the grid is too large to write out, first the words, and with these ranked, their cells.
     void (*mark_cells)(const SiteView& in, const Window&, const SiteView& out, int b, int z0, int z1, uint64_t* grid);
-    void (*summarize)(const uint64_t* grid, int64_t n, uint64_t* top);
+    bool (*marks_planes)(const Window&);
+    size_t (*mark_planes_scratch)(const SiteView& in, const Window&, const SiteView& out, int planes);
+    void (*mark_planes)(const SiteView& in, const Window&, const SiteView& out, int b, int z0, int z1, uint64_t* grid, void* scratch);
+    // the words [first, last) of such a grid: how many hold a site, and how many sites; then their lists
+    void (*count_cells)(const uint64_t* grid, int64_t first, int64_t last, uint32_t* words, uint32_t* sites);
+    void (*list_cells)(const uint64_t* grid, int64_t first, int64_t last, uint32_t rank, uint64_t* top, uint32_t* word, uint64_t* bits,
+                       uint32_t* base);
     void (*mark_words)(const SiteView& in, const Window&, const SiteView& out, uint64_t* top);
     void (*mark_sites)(const SiteView& in, const Window&, const SiteView& out, uint64_t* bits);
     void (*rank_top)(const uint64_t* top, int64_t n, uint32_t* rank);
