@@ -257,7 +257,7 @@ void weight_gradients(const Plan& plan, const Convolution<T>& args, const T* gra
     const std::int64_t tiles = tile_count(task.out.n_sites, task.tile_rows);
     const std::size_t sum_rows = std::size_t(volume) * std::size_t(task.few_channels ? c_in + task.flags : c_out);
     const std::size_t each = sum_rows * std::size_t(task.width);
-    const std::int64_t most = std::clamp<std::int64_t>(std::int64_t(8e6 / (double(each) * sizeof(T))), 1, 16);
+    const std::int64_t most = std::clamp<std::int64_t>(std::int64_t(8e6 / (double(each) * sizeof(T))), 1, task.few_channels ? 64 : 16);
     const std::int64_t chunks = std::max<std::int64_t>(1, std::min(most, tiles / 4));
     task.tiles_per_chunk = int(std::max<std::int64_t>(1, (tiles + chunks - 1) / chunks));
     const int groups = task.few_channels ? 1 : int(std::min<std::int64_t>(volume, (16 + chunks - 1) / chunks));

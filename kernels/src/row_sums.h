@@ -9,7 +9,7 @@
 
 namespace sparse3d {
 
-constexpr std::int64_t kStretchRows = 4096;
+constexpr std::int64_t kStretchRows = 1024;
 
 // body(first row, rows, number) for stretches of rows that depend on their number alone, in parallel.
 template <class Body>

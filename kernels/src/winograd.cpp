@@ -34,6 +34,16 @@ WinogradTask block_task(const Plan& plan, int c_in, int c_out, int threads) {
     return task;
 }
 
+// In each half of them, chunks get smaller from 1.6 to 0.4 of the mean: the last ones, which some worker does while others have
+// nothing left to do, are small.
+std::int64_t begin_of_chunk(std::int64_t chunk, std::int64_t chunks, std::int64_t tasks) {
+    const std::int64_t first = chunks / 2;  // chunks of the first half
+    const bool second = chunk >= first && chunks > 1;
+    const double n = double(second ? chunks - first : std::max<std::int64_t>(first, 1)), x = double(second ? chunk - first : chunk) / n;
+    const double begin = second ? double(first) : 0, part = x * (1.6 - 0.6 * x) * n;
+    return std::int64_t(double(tasks) * (begin + part) / double(chunks) + 0.5);
+}
+
 std::int64_t task_count(const WinogradTask& task) { return (std::int64_t(task.blocks.n_sites) + task.blocks_per_task - 1) / task.blocks_per_task; }
 
 }  // namespace
@@ -101,7 +111,7 @@ void winograd_weight_gradients(const Plan& plan, const Convolution<float>& args,
     const int planes = task.window + 1, volume = task.window * task.window * task.window;
     const std::int64_t each = std::int64_t(args.c_in) * args.c_out, plane = each * winograd_plane(task.window), all = planes * plane, tasks = task_count(task);
     const int together = all * 4 <= 400 * 1024 ? planes : 1, parts = planes / together;
-    const std::int64_t most = std::min<std::int64_t>(16 / parts, std::int64_t(8e6) / (all * 4));
+    const std::int64_t most = std::min<std::int64_t>((16 + parts - 1) / parts, std::int64_t(8e6) / (all * 4));
     const std::int64_t chunks = std::clamp<std::int64_t>(tasks / 4, 1, std::max<std::int64_t>(most, 1));
     const Scratchpad sums(std::size_t(chunks * all) * 4);
     const WorkerScratch scratch(k.winograd_scratch(task), threads);
@@ -109,7 +119,7 @@ void winograd_weight_gradients(const Plan& plan, const Convolution<float>& args,
         const std::int64_t chunk = index / parts, u = index % parts * together;
         float* sum = sums.as<float>() + chunk * all;
         std::fill_n(sum + u * plane, together * plane, 0.0f);
-        k.winograd_weight_gradient(task, tasks * chunk / chunks, tasks * (chunk + 1) / chunks, int(u), int(u) + together, sum,
+        k.winograd_weight_gradient(task, begin_of_chunk(chunk, chunks, tasks), begin_of_chunk(chunk + 1, chunks, tasks), int(u), int(u) + together, sum,
                                    scratch.of(worker));
     });
     parallel_for(args.c_out, threads, [&](std::int64_t o, int) {
