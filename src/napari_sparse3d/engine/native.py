@@ -160,10 +160,10 @@ class NativeEngine(Engine):
         self, features: Tensor, background: Tensor | None, layers: Sequence[Layer], plan: Any
     ) -> tuple[Tensor, Tensor | None]:
         features, background, given, _held = _ready_chain(features, background, layers)
-        c_out = layers[-1].weight.shape[0]
-        values = features.new_empty((plan.outputs, c_out))
-        made_background = None if background is None else features.new_empty(c_out)
-        _KERNELS[features.dtype]["convolution_chain"](
+        dtype, c_out = features.dtype, layers[-1].weight.shape[0]
+        values = torch.empty((plan.outputs, c_out), dtype=dtype)
+        made_background = None if background is None else torch.empty(c_out, dtype=dtype)
+        _KERNELS[dtype]["convolution_chain"](
             plan,
             given,
             features.data_ptr(),
@@ -179,12 +179,12 @@ class NativeEngine(Engine):
         self, features: Tensor, background: Tensor | None, layers: Sequence[Layer], plan: Any
     ) -> list[Fused]:
         features, background, given, _held = _ready_chain(features, background, layers)
-        made = []
+        made, dtype = [], features.dtype
         for count, layer in zip(plan.counts, layers, strict=True):
             shape = count, layer.weight.shape[0]
             rows = None if layer.place.pool is None else torch.empty(shape, dtype=torch.int32)
-            ground = None if background is None else features.new_empty(shape[1])
-            made.append(Fused(features.new_empty(shape), rows, ground))
+            ground = None if background is None else torch.empty(shape[1], dtype=dtype)
+            made.append(Fused(torch.empty(shape, dtype=dtype), rows, ground))
         _KERNELS[features.dtype]["convolution_chain_kept"](
             plan, given, features.data_ptr(), _address(background), _addresses(made), torch.get_num_threads()
         )

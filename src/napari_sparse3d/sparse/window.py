@@ -40,6 +40,13 @@ class Window:
             if min(getattr(self, name)) < 1:
                 raise ValueError(f"{name} must be at least 1 on every axis, got {getattr(self, name)}")
 
+    def __hash__(self) -> int:
+        return self._hash
+
+    @cached_property
+    def _hash(self) -> int:  # looked up at every pass of every layer
+        return hash((self.kernel, self.stride, self.padding, self.dilation))
+
     @classmethod
     def submanifold(cls, kernel: Triple, dilation: Triple = (1, 1, 1)) -> Window:
         """Stride 1, centred on the output site; an even kernel reaches one site further back than forward."""
@@ -103,7 +110,7 @@ class Geometry:
         return self._hash
 
     @cached_property
-    def _hash(self) -> int:  # looked up several times a layer
+    def _hash(self) -> int:
         return hash((self.window, self.batch_size, self.in_shape, self.out_shape, self.transposed))
 
     def pack(self) -> list[int]:

@@ -23,15 +23,15 @@ class SparseSequential(nn.Sequential):
     def forward(self, x: SparseTensor) -> SparseTensor:
         """Run all layers."""
         modules = list(self)
-        unwatched = [None if _is_watched(module) else module for module in modules]
         at = 0
         while at < len(modules):
-            module = modules[at]
-            layers, taken = _convolutions(unwatched[at:], x)
+            layers, after = _convolutions(modules, at, x)
             if layers:
                 x = chained(x, layers)
-                at += taken
-            elif type(module) is SparseBatchNorm and at + 1 < len(modules) and _follows(module, modules[at + 1]):
+                at = after
+                continue
+            module = modules[at]
+            if type(module) is SparseBatchNorm and at + 1 < len(modules) and _follows(module, modules[at + 1]):
                 x = normalized(module, modules[at + 1], x)
                 at += 2
             else:
@@ -60,24 +60,29 @@ def takes_sparse(module: nn.Module) -> bool:
     return not type(module).__module__.startswith("torch.nn")
 
 
-def _convolutions(modules: list[nn.Module | None], x: SparseTensor) -> tuple[list[Layer], int]:
-    """The convolutions that these modules begin with, each with what runs in one pass with it; how many were taken."""
+def _convolutions(modules: list[nn.Module], first: int, x: SparseTensor) -> tuple[list[Layer], int]:
+    """The convolutions that follow each other from here on, each with what runs in one pass with it; what comes after."""
     layers: list[Layer] = []
     shape, channels = x.spatial_shape, x.features.shape[1]
-    at = 0
-    modules = [*modules, None, None, None]
+    at = first
     # not a subclass: its forward may be another
-    while type(conv := modules[at]) is SparseConv3d or type(conv) is SubMConv3d:
+    while type(conv := _unwatched(modules, at)) is SparseConv3d or type(conv) is SubMConv3d:
         conv.check_channels(channels)
-        slope = _slope(modules[at + 1])
-        at += 1 if slope is None else 2
+        at += 1
+        slope = _slope(_unwatched(modules, at))
+        if slope is not None:
+            at += 1
         window = None
-        if type(pool := modules[at]) is SparseMaxPool3d:
+        if type(pool := _unwatched(modules, at)) is SparseMaxPool3d:
             window = pool.window
             at += 1
         layers.append(conv.layer(shape, x.batch_size, slope=1.0 if slope is None else slope, pool=window))
         shape, channels = layers[-1].place.out_shape, conv.out_channels
     return layers, at
+
+
+def _unwatched(modules: list[nn.Module], at: int) -> nn.Module | None:
+    return modules[at] if at < len(modules) and not _is_watched(modules[at]) else None
 
 
 def _slope(activation: nn.Module | None) -> float | None:
