@@ -37,8 +37,6 @@ struct PyChain {
 };
 // weight, bias, c_in, c_out, slope
 using Layer = std::tuple<Address, Address, int, int, double>;
-// values, rows, background
-using Made = std::tuple<Address, Address, Address>;
 using PackedLayer = std::tuple<std::array<int, 20>, bool, std::optional<std::array<int, 20>>>;
 
 using Release = nb::call_guard<nb::gil_scoped_release>;
@@ -54,13 +52,6 @@ std::vector<Convolution<T>> unpack_layers(const std::vector<Layer>& given, bool 
     std::vector<Convolution<T>> layers;
     for (const auto& [weight, bias, c_in, c_out, slope] : given) layers.push_back(forward<T>(0, weight, bias, 0, c_in, c_out, slope, bfloat16));
     return layers;
-}
-
-template <class T>
-std::vector<LayerValues<T>> unpack_made(const std::vector<Made>& given) {
-    std::vector<LayerValues<T>> made;
-    for (const auto& [values, rows, background] : given) made.push_back({at<T>(values), at<std::int32_t>(rows), at<T>(background)});
-    return made;
 }
 
 template <class T>
@@ -83,20 +74,29 @@ void bind_operators(nb::module_& m, const char* suffix) {
               convolution_chain<T>(chain.plans, unpack_layers<T>(given, bfloat16), at<T>(features), at<T>(background), at<T>(result), at<T>(result_background), threads);
           },
           Release());
+    m.def(name("convolution_chain_kept_bytes_").c_str(), [](const PyChain& chain, const std::vector<Layer>& given) {
+        return layer_values_bytes<T>(chain.plans, unpack_layers<T>(given, false));
+    });
     m.def(name("convolution_chain_kept_").c_str(),
-          [](const PyChain& chain, const std::vector<Layer>& given, Address features, Address background, const std::vector<Made>& made, int threads) {
-              convolution_chain<T>(chain.plans, unpack_layers<T>(given, false), at<T>(features), at<T>(background), unpack_made<T>(made), threads);
+          [](const PyChain& chain, const std::vector<Layer>& given, Address features, Address background, Address kept, Address result,
+             Address result_background, int threads) {
+              const auto layers = unpack_layers<T>(given, false);
+              convolution_chain<T>(chain.plans, layers, at<T>(features), at<T>(background),
+                                   layer_values<T>(chain.plans, layers, at<void>(kept), at<T>(result), at<T>(result_background)), threads);
           },
           Release());
     m.def(name("convolution_chain_backward_").c_str(),
-          [](const PyChain& chain, const std::vector<Layer>& given, Address features, Address background, const std::vector<Made>& made, Address grad,
-             Address grad_background, Address g_features, Address g_background, const std::vector<std::tuple<Address, Address>>& g_layers, int threads) {
+          [](const PyChain& chain, const std::vector<Layer>& given, Address features, Address background, Address kept, Address result,
+             Address result_background, Address grad, Address grad_background, Address g_features, Address g_background,
+             const std::vector<std::tuple<Address, Address>>& g_layers, int threads) {
+              const auto layers = unpack_layers<T>(given, false);
               std::vector<ConvolutionGradients<T>> results;
               for (const auto& [weight, bias] : g_layers) results.push_back({nullptr, at<T>(weight), at<T>(bias), nullptr});
               results.front().features = at<T>(g_features);
               results.front().background = at<T>(g_background);
-              convolution_chain_backward<T>(chain.plans, unpack_layers<T>(given, false), at<T>(features), at<T>(background), unpack_made<T>(made), at<T>(grad),
-                                            at<T>(grad_background), results, threads);
+              convolution_chain_backward<T>(chain.plans, layers, at<T>(features), at<T>(background),
+                                            layer_values<T>(chain.plans, layers, at<void>(kept), at<T>(result), at<T>(result_background)),
+                                            at<T>(grad), at<T>(grad_background), results, threads);
           },
           Release());
     m.def(name("pooled_convolution_backward_").c_str(),
@@ -217,12 +217,6 @@ NB_MODULE(_kernels, m) {
           [](const PyIndex& in, const PyIndex& out, std::array<int, 20> geometry) { return make_plan(in.sites, out.sites, unpack(geometry)); }, Release());
     nb::class_<PyChain>(m, "Chain", nb::is_weak_referenceable())
         .def_prop_ro("outputs", [](const PyChain& self) { return site_count(self.plans.back().out()); })
-        .def_prop_ro("counts",
-                     [](const PyChain& self) {
-                         std::vector<std::int64_t> counts;
-                         for (const LayerPlan& plan : self.plans) counts.push_back(site_count(plan.out()));
-                         return counts;
-                     })
         .def_prop_ro("sites", [](const PyChain& self) { return PyIndex{self.plans.back().out()}; });
     m.def("plan_chain",
           [](const PyIndex& in, const std::vector<PackedLayer>& packed, int threads) {
@@ -240,6 +234,7 @@ NB_MODULE(_kernels, m) {
     bind_voxels<std::int16_t>(m, "i16");
     bind_voxels<std::uint16_t>(m, "u16");
     bind_voxels<float>(m, "f32");
+    m.def("new_bytes", [](std::size_t bytes) { return new_array<std::uint8_t, 1>({bytes}); });
     m.def("new_rows", [](std::size_t rows) { return new_array<std::int32_t, 2>({rows, 3}); });
     m.def("new_values", [](std::size_t count) { return new_array<float, 1>({count}); });
     m.def("instruction_set", [] { return instruction_set(); });

@@ -35,6 +35,21 @@ std::unique_ptr<Scratchpad> rows_of(const Sites& sites, int channels) {
     return std::make_unique<Scratchpad>(std::size_t(site_count(sites)) * std::size_t(channels) * sizeof(T));
 }
 
+// Call f(number of the layer, which of its three, bytes) for every piece that is kept.
+enum class Piece { values, rows, background };
+template <class T, class F>
+void over_kept(const std::vector<LayerPlan>& plans, const std::vector<Convolution<T>>& layers, F&& f) {
+    for (std::size_t i = 0; i < plans.size(); ++i) {
+        const std::size_t channels = std::size_t(layers[i].c_out), size = std::size_t(site_count(plans[i].out())) * channels;
+        if (plans[i].pool) f(i, Piece::rows, size * sizeof(std::int32_t));
+        if (i + 1 == plans.size()) break;
+        f(i, Piece::values, size * sizeof(T));
+        f(i, Piece::background, channels * sizeof(T));
+    }
+}
+
+std::size_t whole_lines(std::size_t bytes) { return (bytes + 63) / 64 * 64; }
+
 template <class T>
 bool asks(const ConvolutionGradients<T>& result) {
     return result.features != nullptr || result.weight != nullptr || result.bias != nullptr || result.background != nullptr;
@@ -62,6 +77,31 @@ void convolution_chain(const std::vector<LayerPlan>& plans, const std::vector<Co
         features = values;
         background = background == nullptr ? nullptr : ground.data();
     }
+}
+
+template <class T>
+std::size_t layer_values_bytes(const std::vector<LayerPlan>& plans, const std::vector<Convolution<T>>& layers) {
+    std::size_t all = 0;
+    over_kept(plans, layers, [&](std::size_t, Piece, std::size_t bytes) { all += whole_lines(bytes); });
+    return all;
+}
+
+template <class T>
+std::vector<LayerValues<T>> layer_values(const std::vector<LayerPlan>& plans, const std::vector<Convolution<T>>& layers, void* memory,
+                                         T* last_values, T* last_background) {
+    std::vector<LayerValues<T>> kept(plans.size(), LayerValues<T>{});
+    char* next = static_cast<char*>(memory);
+    over_kept(plans, layers, [&](std::size_t i, Piece piece, std::size_t bytes) {
+        switch (piece) {
+            case Piece::values: kept[i].values = reinterpret_cast<T*>(next); break;
+            case Piece::rows: kept[i].rows = reinterpret_cast<std::int32_t*>(next); break;
+            case Piece::background: kept[i].background = last_background == nullptr ? nullptr : reinterpret_cast<T*>(next); break;
+        }
+        next += whole_lines(bytes);
+    });
+    kept.back().values = last_values;
+    kept.back().background = last_background;
+    return kept;
 }
 
 template <class T>
@@ -123,6 +163,8 @@ void convolution_chain_backward(const std::vector<LayerPlan>& plans, const std::
     template void convolution_chain<T>(const std::vector<LayerPlan>&, const std::vector<Convolution<T>>&, const T*, const T*, T*, T*, int); \
     template void convolution_chain<T>(const std::vector<LayerPlan>&, const std::vector<Convolution<T>>&, const T*, const T*,         \
                                        const std::vector<LayerValues<T>>&, int);                                                      \
+    template std::size_t layer_values_bytes<T>(const std::vector<LayerPlan>&, const std::vector<Convolution<T>>&);                    \
+    template std::vector<LayerValues<T>> layer_values<T>(const std::vector<LayerPlan>&, const std::vector<Convolution<T>>&, void*, T*, T*); \
     template void convolution_chain_backward<T>(const std::vector<LayerPlan>&, const std::vector<Convolution<T>>&, const T*, const T*, \
                                                 const std::vector<LayerValues<T>>&, const T*, const T*,                               \
                                                 const std::vector<ConvolutionGradients<T>>&, int);

@@ -33,7 +33,7 @@ bool has_few_channels(const Window& w, int volume, int c_in) { return c_in <= 4 
 
 // Rows of a tile: enough to reuse each offset's weights, few enough for the sums to stay in the cache and for many
 // tiles to share out. A function of sizes alone, never of the number of threads.
-int tile_rows_for(std::int64_t rows) { return int(std::clamp<std::int64_t>((rows / 16 + 63) / 64 * 64, 64, 256)); }
+int tile_rows_for(std::int64_t rows, int tiles) { return int(std::clamp<std::int64_t>((rows / tiles + 63) / 64 * 64, 64, 256)); }
 
 std::int64_t tile_count(std::int64_t rows, int tile_rows) { return (rows + tile_rows - 1) / tile_rows; }
 
@@ -191,7 +191,7 @@ bool multiply(const Plan& plan, const Product<T>& p, T* result, T* start, int th
         }
     ConvolutionTask<T>& task = prepared.task;
     if (start != nullptr) std::copy_n(task.start, p.c_out, start);
-    task.tile_rows = tile_rows_for(task.out.n_sites);
+    task.tile_rows = tile_rows_for(task.out.n_sites, 24);
     const std::int64_t tiles = tile_count(task.out.n_sites, task.tile_rows);
     const int blocks = task.few_channels ? 1 : std::max(1, task.width / k.lanes / 4);
     task.splits = tiles < 8 ? int(std::min<std::int64_t>(blocks, (7 + tiles) / tiles)) : 1;
@@ -238,7 +238,7 @@ void weight_gradients(const Plan& plan, const Convolution<T>& args, const T* gra
     task.stride_in = task.few_channels ? c_in : task.width;
     task.flags = task.few_channels && args.background != nullptr && result.background != nullptr;
     task.pool = pool;
-    task.tile_rows = pool != nullptr ? pool->tile_rows : tile_rows_for(task.out.n_sites);
+    task.tile_rows = pool != nullptr ? pool->tile_rows : tile_rows_for(task.out.n_sites, 16);
 
     // Whole vectors of features are read, so odd channels are copied into padded rows first.
     const bool pad_rows = !task.few_channels && task.width != c_in;
@@ -498,7 +498,7 @@ void pooled_convolution_backward(const Plan& plan, const Convolution<T>& args, c
     pool.out = pool_plan.in->view();
     pool.window = window_of(pool_plan.geometry.reversed());
     pool.channels = args.c_out;
-    pool.tile_rows = tile_rows_for(pool.out.n_sites);
+    pool.tile_rows = tile_rows_for(pool.out.n_sites, 16);
     pool.features = grad;
     pool.origin = rows;
     weight_gradients<T>(plan, args, nullptr, &pool, result, threads);

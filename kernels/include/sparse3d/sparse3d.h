@@ -168,6 +168,12 @@ struct LayerValues {
     std::int32_t* rows;  // (m, c_out)
     T* background;       // (c_out)
 };
+// All of it in one piece of memory, but for the last layer's values and background; and how large that is.
+template <class T>
+std::vector<LayerValues<T>> layer_values(const std::vector<LayerPlan>& plans, const std::vector<Convolution<T>>& layers, void* memory,
+                                         T* last_values, T* last_background);
+template <class T>
+std::size_t layer_values_bytes(const std::vector<LayerPlan>& plans, const std::vector<Convolution<T>>& layers);
 template <class T>
 void convolution_chain(const std::vector<LayerPlan>& plans, const std::vector<Convolution<T>>& layers, const T* features,
                        const T* background, const std::vector<LayerValues<T>>& kept, int threads);

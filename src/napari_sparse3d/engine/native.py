@@ -16,7 +16,7 @@ from torch import Tensor
 
 from napari_sparse3d import _kernels
 from napari_sparse3d.errors import EngineError
-from napari_sparse3d.sparse.engine import Engine, Fused, Layer, Normalized, Place, scale_and_shift
+from napari_sparse3d.sparse.engine import Engine, Fused, FusedChain, Layer, Normalized, Place, scale_and_shift
 from napari_sparse3d.sparse.kept import kept, version
 from napari_sparse3d.sparse.window import Geometry, Triple
 
@@ -30,6 +30,7 @@ _KERNELS = {
             "convolution",
             "convolution_chain",
             "convolution_chain_kept",
+            "convolution_chain_kept_bytes",
             "convolution_chain_backward",
             "convolution_backward",
             "leaky_relu_backward",
@@ -160,10 +161,8 @@ class NativeEngine(Engine):
         self, features: Tensor, background: Tensor | None, layers: Sequence[Layer], plan: Any
     ) -> tuple[Tensor, Tensor | None]:
         features, background, given, _held = _ready_chain(features, background, layers)
-        dtype, c_out = features.dtype, layers[-1].weight.shape[0]
-        values = torch.empty((plan.outputs, c_out), dtype=dtype)
-        made_background = None if background is None else torch.empty(c_out, dtype=dtype)
-        _KERNELS[dtype]["convolution_chain"](
+        values, made_background = _result_of_chain(features, background, layers, plan)
+        _KERNELS[features.dtype]["convolution_chain"](
             plan,
             given,
             features.data_ptr(),
@@ -177,24 +176,28 @@ class NativeEngine(Engine):
 
     def run_chain_for_backward(  # noqa: D102
         self, features: Tensor, background: Tensor | None, layers: Sequence[Layer], plan: Any
-    ) -> list[Fused]:
+    ) -> FusedChain:
         features, background, given, _held = _ready_chain(features, background, layers)
-        made, dtype = [], features.dtype
-        for count, layer in zip(plan.counts, layers, strict=True):
-            shape = count, layer.weight.shape[0]
-            rows = None if layer.place.pool is None else torch.empty(shape, dtype=torch.int32)
-            ground = None if background is None else torch.empty(shape[1], dtype=dtype)
-            made.append(Fused(torch.empty(shape, dtype=dtype), rows, ground))
-        _KERNELS[features.dtype]["convolution_chain_kept"](
-            plan, given, features.data_ptr(), _address(background), _addresses(made), torch.get_num_threads()
+        kernels = _KERNELS[features.dtype]
+        values, made_background = _result_of_chain(features, background, layers, plan)
+        between = torch.from_numpy(_kernels.new_bytes(kernels["convolution_chain_kept_bytes"](plan, given)))
+        kernels["convolution_chain_kept"](
+            plan,
+            given,
+            features.data_ptr(),
+            _address(background),
+            between.data_ptr(),
+            values.data_ptr(),
+            _address(made_background),
+            torch.get_num_threads(),
         )
-        return made
+        return FusedChain(values, made_background, between)
 
     def run_chain_backward(  # noqa: D102
         self,
         grad: Tensor,
         grad_background: Tensor | None,
-        made: Sequence[Fused],
+        made: FusedChain,
         features: Tensor,
         background: Tensor | None,
         layers: Sequence[Layer],
@@ -213,7 +216,9 @@ class NativeEngine(Engine):
             given,
             features.data_ptr(),
             _address(background),
-            _addresses(made),
+            made.between.data_ptr(),
+            made.values.data_ptr(),
+            _address(made.background),
             grad.data_ptr(),
             _address(grad_background),
             g_features,
@@ -427,8 +432,13 @@ def _address(tensor: Tensor | None) -> int:
     return 0 if tensor is None else tensor.data_ptr()
 
 
-def _addresses(made: Sequence[Fused]) -> list[tuple[int, int, int]]:
-    return [(each.values.data_ptr(), _address(each.rows), _address(each.background)) for each in made]
+def _result_of_chain(
+    features: Tensor, background: Tensor | None, layers: Sequence[Layer], plan: Any
+) -> tuple[Tensor, Tensor | None]:
+    """Room for the last layer's values and background."""
+    dtype, c_out = features.dtype, layers[-1].weight.shape[0]
+    values = torch.empty((plan.outputs, c_out), dtype=dtype)
+    return values, None if background is None else torch.empty(c_out, dtype=dtype)
 
 
 def _ready_chain(

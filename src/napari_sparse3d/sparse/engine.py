@@ -177,15 +177,15 @@ class Engine(ABC):
 
     def run_chain_for_backward(
         self, features: Tensor, background: Tensor | None, layers: Sequence[Layer], plan: Any
-    ) -> list[Fused]:
-        """The same for training: what every layer gives."""
+    ) -> FusedChain:
+        """The same for training."""
         raise NotImplementedError
 
     def run_chain_backward(
         self,
         grad: Tensor,
         grad_background: Tensor | None,
-        made: Sequence[Fused],
+        made: FusedChain,
         features: Tensor,
         background: Tensor | None,
         layers: Sequence[Layer],
@@ -267,6 +267,17 @@ class Fused(NamedTuple):
     """(P, C_out) int32: the convolution's row behind each maximum, -1 for its background. None without a pool."""
     background: Tensor | None
     """(C_out,), or None where the input has none."""
+
+
+class FusedChain(NamedTuple):
+    """What :meth:`Engine.run_chain_for_backward` gives."""
+
+    values: Tensor
+    """(M, C_out) of the last layer."""
+    background: Tensor | None
+    """(C_out,) of the last layer, or None where the input has none."""
+    between: Tensor
+    """What the engine needs of the layers before, as it likes."""
 
 
 class Normalized(NamedTuple):

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from napari_sparse3d.sparse.engine import Engine, Fused, Layer
+from napari_sparse3d.sparse.engine import Engine, Fused, FusedChain, Layer
 from napari_sparse3d.sparse.execution import EXECUTED
 from napari_sparse3d.sparse.window import Geometry
 
@@ -234,15 +234,14 @@ def _chain_gradient(ctx: Any, grad: Tensor | None, grad_background: Tensor | Non
     needed = ctx.needs_input_grad[len(not_tensors) :]
     if grad is None and grad_background is None:
         return (*not_tensors, *[None] * len(needed))
-    features, background, *rest = ctx.saved_tensors
-    weights, kept = rest[: 2 * len(ctx.layers)], rest[2 * len(ctx.layers) :]
+    values, made_background, between, features, background, *weights = ctx.saved_tensors
+    made = FusedChain(values, made_background, between)
     layers = [
         Layer(place, weight, bias, slope)
         for (place, slope), weight, bias in zip(ctx.layers, weights[::2], weights[1::2], strict=True)
     ]
-    made = [Fused(*each) for each in zip(kept[::3], kept[1::3], kept[2::3], strict=True)]
     if grad is None:
-        grad = torch.zeros_like(made[-1].values)
+        grad = torch.zeros_like(values)
     found = ctx.engine.run_chain_backward(grad, grad_background, made, features, background, layers, ctx.plan, needed)
     return (*not_tensors, *found)
 
@@ -256,8 +255,8 @@ class _Chain(torch.autograd.Function):
         made = engine.run_chain_for_backward(features, background, layers, plan)
         # the tensors of the layers are saved by torch, which sees when one is written to before the backward pass
         ctx.engine, ctx.plan, ctx.layers = engine, plan, [(layer.place, layer.slope) for layer in layers]
-        ctx.save_for_backward(features, background, *weights, *(tensor for each in made for tensor in each))
+        ctx.save_for_backward(*made, features, background, *weights)
         ctx.set_materialize_grads(False)
-        return made[-1].values, made[-1].background
+        return made.values, made.background
 
     backward = staticmethod(_once(_chain_gradient))
