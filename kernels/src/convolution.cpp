@@ -205,20 +205,21 @@ bool multiply(const Plan& plan, const Product<T>& p, T* result, T* start, int th
 
 // `unpaired` (volume, c_out): the gradient of the outputs that each offset does not reach.
 template <class T>
-void background_gradient(const Convolution<T>& args, int volume, const double* unpaired, T* background) {
-    std::vector<double> sums(std::size_t(args.c_in), 0.0);
-    for (int o = 0; o < args.c_out; ++o)
-        for (int offset = 0; offset < volume; ++offset) {
-            const T* w = args.weight + (std::int64_t(o) * volume + offset) * args.c_in;
-            const double g = unpaired[std::size_t(offset) * std::size_t(args.c_out) + std::size_t(o)];
-            for (int c = 0; c < args.c_in; ++c) sums[std::size_t(c)] += g * double(w[c]);
+void background_gradient(const Convolution<T>& args, int volume, const double* unpaired, T* background, int threads) {
+    const std::int64_t rows = std::int64_t(args.c_out) * volume;
+    const std::vector<double> sums = sum_stretches(rows, std::size_t(args.c_in), rows > kStretchRows ? threads : 1, [&](std::int64_t first, std::int64_t n, double* sum) {
+        for (std::int64_t row = first; row < first + n; ++row) {
+            const double g = unpaired[row % volume * args.c_out + row / volume];
+            for (int c = 0; c < args.c_in; ++c) sum[c] += g * double(args.weight[row * args.c_in + c]);
         }
+    });
     for (int c = 0; c < args.c_in; ++c) background[c] = T(sums[std::size_t(c)]);
 }
 
-// Partial sums of stretches of rows, then the stretches in order.
+// Partial sums of stretches of rows, then the stretches in order. `grad_background` (c_out), if not null: of the output's
+// background, which is one more output that no offset reaches.
 template <class T>
-void weight_gradients(const Plan& plan, const Convolution<T>& args, const T* grad, const PoolTask<T>* pool,
+void weight_gradients(const Plan& plan, const Convolution<T>& args, const T* grad, const T* grad_background, const PoolTask<T>* pool,
                       const ConvolutionGradients<T>& result, int threads) {
     const TypedKernels<T>& k = typed_kernels<T>();
     WeightGradientTask<T> task{};
@@ -292,7 +293,7 @@ void weight_gradients(const Plan& plan, const Convolution<T>& args, const T* gra
         for (int i = 0; i < phases * c_out; ++i) totals[std::size_t(i)] += task.total[chunk * phases * c_out + i];
     if (result.bias != nullptr)
         for (int o = 0; o < c_out; ++o) {
-            double sum = 0;
+            double sum = grad_background != nullptr ? double(grad_background[o]) : 0;
             for (int phase = 0; phase < phases; ++phase) sum += totals[std::size_t(phase * c_out + o)];
             result.bias[o] = T(sum);
         }
@@ -301,7 +302,7 @@ void weight_gradients(const Plan& plan, const Convolution<T>& args, const T* gra
     if (args.background != nullptr) {
         for (int offset = 0; offset < volume; ++offset)
             for (int o = 0; o < c_out; ++o) {
-                double sum = 0;
+                double sum = grad_background != nullptr ? double(grad_background[o]) : 0;
                 if (task.few_channels) {
                     for (std::int64_t chunk = 0; chunk < chunks && task.flags; ++chunk)
                         sum += double(task.partial[chunk * std::int64_t(each) + std::int64_t(volume * c_in + offset) * task.width + o]);
@@ -313,7 +314,7 @@ void weight_gradients(const Plan& plan, const Convolution<T>& args, const T* gra
                 }
                 unpaired[std::size_t(offset) * std::size_t(c_out) + std::size_t(o)] = sum;
             }
-        if (result.background != nullptr) background_gradient(args, volume, unpaired, result.background);
+        if (result.background != nullptr) background_gradient(args, volume, unpaired, result.background, threads);
     }
 
     if (result.weight == nullptr) return;
@@ -322,9 +323,11 @@ void weight_gradients(const Plan& plan, const Convolution<T>& args, const T* gra
             T* to = result.weight + (o * volume + offset) * c_in;
             const std::int64_t from = task.few_channels ? std::int64_t(offset) * c_in * task.width + o : (o * volume + offset) * task.width;
             const std::int64_t step = task.few_channels ? task.width : 1;
-            const T g = args.background != nullptr && !task.few_channels
-                            ? T(unpaired[std::size_t(offset) * std::size_t(c_out) + std::size_t(o)])
-                            : T(0);
+            T g = T(0);  // few_channels writes missing inputs out
+            if (args.background != nullptr && !task.few_channels)
+                g = T(unpaired[std::size_t(offset) * std::size_t(c_out) + std::size_t(o)]);
+            else if (args.background != nullptr && grad_background != nullptr)
+                g = grad_background[o];
             for (int c = 0; c < c_in; ++c) to[c] = g == T(0) ? T(0) : g * args.background[c];
             for (std::int64_t chunk = 0; chunk < chunks; ++chunk) {
                 const T* sum = task.partial + chunk * std::int64_t(each) + from;
@@ -357,30 +360,9 @@ void convolution(const Plan& plan, const Convolution<T>& args, T* result, T* bac
     activate(args, background);
 }
 
-namespace {
-
-// The output's background is the product of all weights with the input's: what its gradient adds to theirs.
 template <class T>
-void add_gradients_of_background(int volume, const Convolution<T>& args, const T* grad, const ConvolutionGradients<T>& result) {
-    const int c_in = args.c_in;
-    std::vector<T> of_background(std::size_t(c_in), T(0));
-    for (int o = 0; o < args.c_out; ++o) {
-        if (result.bias != nullptr) result.bias[o] += grad[o];
-        if (args.background == nullptr || grad[o] == T(0)) continue;
-        const T* w = args.weight + std::int64_t(o) * volume * c_in;
-        for (int offset = 0; offset < volume; ++offset, w += c_in)
-            for (int c = 0; c < c_in; ++c) of_background[std::size_t(c)] += grad[o] * w[c];
-        if (result.weight == nullptr) continue;
-        T* of_weight = result.weight + std::int64_t(o) * volume * c_in;
-        for (int offset = 0; offset < volume; ++offset, of_weight += c_in)
-            for (int c = 0; c < c_in; ++c) of_weight[c] += grad[o] * args.background[c];
-    }
-    if (result.background != nullptr && args.background != nullptr)
-        for (int c = 0; c < c_in; ++c) result.background[c] += of_background[std::size_t(c)];
-}
-
-template <class T>
-void gradients_of_rows(const Plan& plan, const Convolution<T>& args, const T* grad, const ConvolutionGradients<T>& result, int threads) {
+void convolution_backward(const Plan& plan, const Convolution<T>& args, const T* grad, const T* grad_background,
+                          const ConvolutionGradients<T>& result, int threads) {
     const int volume = plan.geometry.volume();
     if (result.features != nullptr) {
         const Plan reversed{plan.out, plan.in, plan.geometry.reversed()};
@@ -391,26 +373,21 @@ void gradients_of_rows(const Plan& plan, const Convolution<T>& args, const T* gr
     if (result.weight == nullptr && result.bias == nullptr && result.background == nullptr) return;
     if constexpr (std::is_same_v<T, float>)
         if (result.weight != nullptr && winograd_pays(plan, args.c_in, args.c_out, true, false, threads)) {
-            winograd_weight_gradients(plan, args, grad, result.weight, threads);
-            if (result.bias != nullptr)
+            winograd_weight_gradients(plan, args, grad, grad_background, result.weight, threads);
+            const auto ground = [&](int o) { return grad_background != nullptr ? grad_background[o] : T(0); };
+            if (result.bias != nullptr) {
                 sum_rows(plan.out->count(), args.c_out, result.bias, threads, [&](std::int64_t row, int c) { return grad[row * args.c_out + c]; });
+                for (int o = 0; o < args.c_out; ++o) result.bias[o] += ground(o);
+            }
             if (result.background != nullptr && args.background != nullptr) {
                 std::vector<double> missing(std::size_t(volume * args.c_out));
                 missing_rows(plan, grad, args.c_out, missing.data(), threads);
-                background_gradient(args, volume, missing.data(), result.background);
+                for (std::size_t i = 0; i < missing.size(); ++i) missing[i] += double(ground(int(i) % args.c_out));
+                background_gradient(args, volume, missing.data(), result.background, threads);
             }
             return;
         }
-    weight_gradients<T>(plan, args, grad, nullptr, result, threads);
-}
-
-}  // namespace
-
-template <class T>
-void convolution_backward(const Plan& plan, const Convolution<T>& args, const T* grad, const T* grad_background,
-                          const ConvolutionGradients<T>& result, int threads) {
-    gradients_of_rows(plan, args, grad, result, threads);
-    if (grad_background != nullptr) add_gradients_of_background(plan.geometry.volume(), args, grad_background, result);
+    weight_gradients<T>(plan, args, grad, grad_background, nullptr, result, threads);
 }
 
 template <class T>
@@ -501,10 +478,9 @@ void pooled_convolution_backward(const Plan& plan, const Convolution<T>& args, c
     pool.tile_rows = tile_rows_for(pool.out.n_sites, 16);
     pool.features = grad;
     pool.origin = rows;
-    weight_gradients<T>(plan, args, nullptr, &pool, result, threads);
     sum_unclaimed(m, args.c_out, grad, rows, of_background.data(), threads);
     add_that_of_background();
-    add_gradients_of_background(plan.geometry.volume(), args, of_background.data(), result);
+    weight_gradients<T>(plan, args, nullptr, of_background.data(), &pool, result, threads);
 }
 
 #define S3D_INSTANTIATE(T)                                                                                                    \

@@ -95,7 +95,8 @@ void winograd_multiply(const Plan& plan, const ConvolutionTask<float>& direct, i
     parallel_for(task_count(task), threads, [&](std::int64_t index, int worker) { k.winograd_convolution(task, index, scratch.of(worker)); });
 }
 
-void winograd_weight_gradients(const Plan& plan, const Convolution<float>& args, const float* grad, float* weight, int threads) {
+void winograd_weight_gradients(const Plan& plan, const Convolution<float>& args, const float* grad, const float* grad_background, float* weight,
+                               int threads) {
     const Kernels& k = kernels();
     WinogradTask task = block_task(plan, args.c_in, args.c_out, threads);
     task.features = args.features;
@@ -123,7 +124,11 @@ void winograd_weight_gradients(const Plan& plan, const Convolution<float>& args,
                                    scratch.of(worker));
     });
     parallel_for(args.c_out, threads, [&](std::int64_t o, int) {
-        k.winograd_weights_back(task.window, sums.as<float>(), each, chunks, all, int(o), args.c_in, weight + o * volume * args.c_in);
+        float* const row = weight + o * volume * args.c_in;
+        k.winograd_weights_back(task.window, sums.as<float>(), each, chunks, all, int(o), args.c_in, row);
+        if (grad_background == nullptr || args.background == nullptr) return;
+        for (int offset = 0; offset < volume; ++offset)
+            for (int c = 0; c < args.c_in; ++c) row[offset * args.c_in + c] += grad_background[o] * args.background[c];
     });
 }
 

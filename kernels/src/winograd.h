@@ -16,8 +16,10 @@ bool winograd_pays(const Plan& plan, int c_in, int c_out, bool gradient, bool bf
 // task.result <- the convolution with the weights `packed` (volume, c_in * width), one matrix an offset.
 void winograd_multiply(const Plan& plan, const ConvolutionTask<float>& direct, int threads);
 
-// weight (c_out, volume, c_in) <- gradient, with missing inputs as background.
-void winograd_weight_gradients(const Plan& plan, const Convolution<float>& args, const float* grad, float* weight, int threads);
+// weight (c_out, volume, c_in) <- gradient, with missing inputs as background; grad_background (c_out), if not null, is that of
+// the output's background.
+void winograd_weight_gradients(const Plan& plan, const Convolution<float>& args, const float* grad, const float* grad_background, float* weight,
+                               int threads);
 // sums (volume, c_out) <- gradient rows where the input of an offset is missing, for plans of stride 1.
 void missing_rows(const Plan& plan, const float* grad, int c_out, double* sums, int threads);
 
