@@ -38,7 +38,7 @@ void pause_a_little() {
 // the pool busy and works alone.
 class Pool {
 public:
-    void run(std::int64_t tasks, int threads, Body body, void* context) {
+    void run(std::int64_t tasks, int threads, Order order, Body body, void* context) {
         const std::unique_lock<std::mutex> only_round(round_mutex_, std::try_to_lock);
         threads = int(std::min<std::int64_t>(threads, tasks));
         if (!only_round.owns_lock() || threads <= 1) {
@@ -47,7 +47,8 @@ public:
         }
         for (; workers_ < threads - 1; ++workers_)
             std::thread([this, worker = workers_ + 1, seen = gate_.load()] { work(worker, seen); }).detach();
-        share_out(tasks, threads);
+        threads_ = threads;
+        share_out(tasks, order == Order::by_number ? 1 : threads);
         body_ = body;
         context_ = context;
         {
@@ -72,18 +73,18 @@ private:
         std::int64_t end = 0;
     };
 
-    void share_out(std::int64_t tasks, int threads) {
-        if (std::size_t(threads) > shares_.size()) shares_ = std::vector<Share>(std::size_t(threads));
-        threads_ = threads;
-        for (int worker = 0; worker < threads; ++worker) {
-            shares_[std::size_t(worker)].next.store(tasks * worker / threads, std::memory_order_relaxed);
-            shares_[std::size_t(worker)].end = tasks * (worker + 1) / threads;
+    void share_out(std::int64_t tasks, int shares) {
+        if (std::size_t(shares) > shares_.size()) shares_ = std::vector<Share>(std::size_t(shares));
+        share_count_ = shares;
+        for (int i = 0; i < shares; ++i) {
+            shares_[std::size_t(i)].next.store(tasks * i / shares, std::memory_order_relaxed);
+            shares_[std::size_t(i)].end = tasks * (i + 1) / shares;
         }
     }
 
     void take_tasks(int worker) {
-        for (int turn = 0; turn < threads_; ++turn) {
-            Share& share = shares_[std::size_t((worker + turn) % threads_)];
+        for (int turn = 0; turn < share_count_; ++turn) {
+            Share& share = shares_[std::size_t((worker + turn) % share_count_)];
             for (std::int64_t task; (task = share.next.fetch_add(1, std::memory_order_relaxed)) < share.end;) body_(context_, task, worker);
         }
     }
@@ -113,7 +114,7 @@ private:
     std::atomic<std::uint64_t> gate_{0};
     std::atomic<int> asleep_{0};
     std::vector<Share> shares_;
-    int threads_ = 0;
+    int share_count_ = 0, threads_ = 0;
     Body body_ = nullptr;
     void* context_ = nullptr;
 };
@@ -157,13 +158,13 @@ void relax(int turn) {
         std::this_thread::yield();
 }
 
-void run_parallel(std::int64_t tasks, int threads, Body body, void* context) {
+void run_parallel(std::int64_t tasks, int threads, Order order, Body body, void* context) {
     if (tasks <= 0) return;
     if (threads <= 1 || tasks == 1) {
         for (std::int64_t task = 0; task < tasks; ++task) body(context, task, 0);
         return;
     }
-    pool().run(tasks, threads, body, context);
+    pool().run(tasks, threads, order, body, context);
 }
 
 Scratchpad::Scratchpad(std::size_t bytes) : block_(nullptr), bytes_(0) {

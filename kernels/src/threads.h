@@ -11,12 +11,21 @@ namespace sparse3d {
 // below `threads` and no two bodies with the same worker run at once. Which worker takes which task varies; results must
 // not depend on it. Bodies must not throw.
 using Body = void (*)(void* context, std::int64_t task, int worker);
-void run_parallel(std::int64_t tasks, int threads, Body body, void* context);
+enum class Order {
+    by_share,   // each worker first takes a stretch of neighbours, which read the same rows
+    by_number,  // a task is begun only after all before it, for which it may therefore wait
+};
+void run_parallel(std::int64_t tasks, int threads, Order order, Body body, void* context);
 
 template <class F>
 void parallel_for(std::int64_t tasks, int threads, F&& f) {
     run_parallel(
-        tasks, threads, [](void* context, std::int64_t task, int worker) { (*static_cast<F*>(context))(task, worker); }, &f);
+        tasks, threads, Order::by_share, [](void* context, std::int64_t task, int worker) { (*static_cast<F*>(context))(task, worker); }, &f);
+}
+template <class F>
+void parallel_in_order(std::int64_t tasks, int threads, F&& f) {
+    run_parallel(
+        tasks, threads, Order::by_number, [](void* context, std::int64_t task, int worker) { (*static_cast<F*>(context))(task, worker); }, &f);
 }
 
 // A turn of waiting for another thread that is about to finish: a moment, and after some turns the processor is given up,

@@ -90,7 +90,7 @@ std::int64_t find_voxels(const VolumeView<T>& volume, double low, double high, s
     const std::int64_t lines = volume.shape[0] * volume.shape[1], per_task = lines_per_task(volume), words = (volume.shape[2] + 63) / 64;
     const std::int64_t tasks = (lines + per_task - 1) / per_task;
     // first[t]: row of task t's first voxel, -1 until the task before has counted its own. Tasks are begun in order, so
-    // the one waited for is always under way.
+    // the one waited for is under way.
     const std::unique_ptr<std::atomic<std::int64_t>[]> first(new std::atomic<std::int64_t>[std::size_t(tasks) + 1]);
     for (std::int64_t t = 0; t <= tasks; ++t) first[std::size_t(t)].store(t == 0 ? 0 : -1, std::memory_order_relaxed);
     const bool large = capacity * 16 > kLarge;
@@ -103,7 +103,7 @@ std::int64_t find_voxels(const VolumeView<T>& volume, double low, double high, s
     // A task's voxels are gathered before it is known where they go; the volume is read once, and so is the result written.
     const std::int64_t cells = words * 64 + 16, rows = per_task * volume.shape[2] + 64;
     const WorkerScratch scratch(std::size_t(cells + 4 * rows) * 4, threads);
-    parallel_for(tasks, threads, [&](std::int64_t task, int worker) {
+    parallel_in_order(tasks, threads, [&](std::int64_t task, int worker) {
         std::int32_t* const positions = static_cast<std::int32_t*>(scratch.of(worker));
         std::int32_t* const own_indices = positions + cells;
         float* const own_values = reinterpret_cast<float*>(own_indices + 3 * rows);
