@@ -126,16 +126,23 @@ Prepared<T> prepare(const Plan& plan, const Product<T>& p, T* result, bool pays,
         }
 
     const bool counts_missing = p.background != nullptr && !task.few_channels && !pays;
+    const int vectors = task.width / k.lanes;
     if (task.few_channels) {
-        k.pack_weight(p.weight, p.weight_stride_out, 1, p.c_out, volume * p.c_in, packed);
+        k.pack_weight(p.weight, p.weight_stride_out, 1, p.c_out, volume * p.c_in, 0, vectors, packed);
     } else {
-        parallel_for(volume, packed_size > 20000 ? threads : 1, [&](std::int64_t offset, int) {
+        const auto pack = [&](std::int64_t offset, int first, int last) {
             T* block = packed + std::size_t(offset) * std::size_t(p.c_in) * width;
-            k.pack_weight(p.weight + offset * p.weight_stride_offset, p.weight_stride_out, p.weight_stride_in, p.c_out, p.c_in, block);
+            k.pack_weight(p.weight + offset * p.weight_stride_offset, p.weight_stride_out, p.weight_stride_in, p.c_out, p.c_in, first, last, block);
             if constexpr (std::is_same_v<T, float>)
                 if (rounds) kernels().bf16->round_packed(block, p.c_in, task.width, packed_halves + std::size_t(offset) * pairs * width);
             if (counts_missing)
-                k.packed_times_vector(block, background, p.c_in, task.width, missing + std::size_t(offset) * width);
+                k.packed_times_vector(block, background, p.c_in, task.width, first, last, missing + std::size_t(offset) * width);
+        };
+        // All weights of an output channel lie together, and are best read in one go; rounding takes an offset as a whole.
+        const bool by_output = p.weight_stride_in == 1 && !rounds;
+        parallel_for(by_output ? vectors : volume, packed_size > 20000 ? threads : 1, [&](std::int64_t part, int) {
+            if (!by_output) pack(part, 0, vectors);
+            for (int offset = 0; by_output && offset < volume; ++offset) pack(offset, int(part), int(part) + 1);
         });
     }
     if (counts_missing)

@@ -76,7 +76,7 @@ namespace {
 void reach_in_grid(const SiteView& from, const Window& window, SiteIndex& out, int threads) {
     const Kernels& k = kernels();
     const SiteView to = out.view();
-    constexpr int kPlanes = 8;
+    constexpr int kPlanes = 4;
     const int per_volume = (to.z + kPlanes - 1) / kPlanes;
     const std::int64_t words = out.word_count(), plane = std::int64_t(to.y) * to.words_x;
     struct Piece {

@@ -48,61 +48,63 @@ S3D_INLINE void transpose(Vec<T>* square) {
     }
 }
 
-// A block of n output channels, `first` on: rows of c_in.
+// Of a block of n output channels, `first` on, those in [from, to): columns of its c_in rows.
 template <class T>
-void pack_block(const T* source, int64_t stride_out, int64_t stride_in, int first, int n, int c_out, int c_in, T* packed) {
-    const int there = first + n <= c_out ? n : c_out - first;
+void pack_columns(const T* source, int64_t stride_out, int64_t stride_in, int first, int n, int from, int to, int c_out, int c_in, T* packed) {
+    const int there = min(c_out - first, to);
     if (stride_out == 1) {
         for (int c = 0; c < c_in; ++c)
-            for (int o = 0; o < n; ++o) packed[int64_t(c) * n + o] = o < there ? source[first + o + c * stride_in] : T(0);
+            for (int o = from; o < to; ++o) packed[int64_t(c) * n + o] = o < there ? source[first + o + c * stride_in] : T(0);
         return;
     }
     constexpr int L = kLanes<T>;
-    int o = 0;
+    int o = from;
     for (; o + L <= there; o += L) {
-        const T* from = source + (first + o) * stride_out;
+        const T* rows = source + (first + o) * stride_out;
         int c = 0;
         for (; c + L <= c_in && stride_in == 1; c += L) {
             Vec<T> square[L];
-            for (int i = 0; i < L; ++i) {
-                square[i] = load(from + i * stride_out + c);
-                __builtin_prefetch(from + (L + i) * stride_out + c, 0, 2);  // of the next rows: a processor does not follow so many
-            }
+            for (int i = 0; i < L; ++i) square[i] = load(rows + i * stride_out + c);
             transpose<T>(square);
             for (int j = 0; j < L; ++j) store(packed + int64_t(c + j) * n + o, square[j]);
         }
         for (; c < c_in; ++c)
-            for (int i = 0; i < L; ++i) packed[int64_t(c) * n + o + i] = from[i * stride_out + c * stride_in];
+            for (int i = 0; i < L; ++i) packed[int64_t(c) * n + o + i] = rows[i * stride_out + c * stride_in];
     }
-    for (; o < n; ++o)
+    for (; o < to; ++o)
         for (int c = 0; c < c_in; ++c) packed[int64_t(c) * n + o] = o < there ? source[(first + o) * stride_out + c * stride_in] : T(0);
+}
+
+// Call f(block, its first vector to take, the one after the last, where it begins) for what [first, last) has of each block.
+template <class T, class Packed, class F>
+S3D_INLINE void over_vectors(int width, int c_in, int first, int last, Packed* packed, F&& f) {
+    for (int b = 0; b < block_count<T>(width); ++b) {
+        const Block block = block_at<T>(width, b);
+        const int from = first > block.vector ? first : block.vector, to = min(last, block.vector + block.vectors);
+        if (from < to) f(block, from, to, packed);
+        packed += int64_t(block.vectors) * kLanes<T> * c_in;
+    }
 }
 
 }  // namespace
 
 template <class T>
-void pack_weight(const T* source, int64_t stride_out, int64_t stride_in, int c_out, int c_in, T* packed) {
-    const int width = whole<T>(c_out), blocks = block_count<T>(width);
-    for (int b = 0; b < blocks; ++b) {
-        const Block block = block_at<T>(width, b);
-        const int first = block.vector * kLanes<T>, n = block.vectors * kLanes<T>;
-        pack_block(source, stride_out, stride_in, first, n, c_out, c_in, packed);
-        packed += int64_t(n) * c_in;
-    }
+void pack_weight(const T* source, int64_t stride_out, int64_t stride_in, int c_out, int c_in, int first, int last, T* packed) {
+    constexpr int L = kLanes<T>;
+    over_vectors<T>(whole<T>(c_out), c_in, first, last, packed, [&](Block block, int from, int to, T* there) {
+        pack_columns(source, stride_out, stride_in, block.vector * L, block.vectors * L, (from - block.vector) * L, (to - block.vector) * L, c_out, c_in, there);
+    });
 }
 
 template <class T>
-void packed_times_vector(const T* packed, const T* vector, int c_in, int width, T* result) {
-    const int blocks = block_count<T>(width);
-    for (int b = 0; b < blocks; ++b) {
-        const Block block = block_at<T>(width, b);
-        for (int v = 0; v < block.vectors; ++v) {
+void packed_times_vector(const T* packed, const T* vector, int c_in, int width, int first, int last, T* result) {
+    over_vectors<T>(width, c_in, first, last, packed, [&](Block block, int from, int to, const T* there) {
+        for (int v = from; v < to; ++v) {
             Vec<T> sum = {};
-            for (int c = 0; c < c_in; ++c) sum += vector[c] * load(packed + (int64_t(c) * block.vectors + v) * kLanes<T>);
-            store(result + (block.vector + v) * kLanes<T>, sum);
+            for (int c = 0; c < c_in; ++c) sum += vector[c] * load(there + (int64_t(c) * block.vectors + v - block.vector) * kLanes<T>);
+            store(result + v * kLanes<T>, sum);
         }
-        packed += int64_t(c_in) * block.vectors * kLanes<T>;
-    }
+    });
 }
 
 // The sum of products of two lines of n.
@@ -124,8 +126,8 @@ T dot_product(const T* a, const T* b, int64_t n) {
 #define S3D_INSTANTIATE(T)                                                        \
     template size_t convolution_scratch<T>(const ConvolutionTask<T>&);            \
     template void convolution_tile<T>(const ConvolutionTask<T>&, int64_t, void*); \
-    template void pack_weight<T>(const T*, int64_t, int64_t, int, int, T*);       \
-    template void packed_times_vector<T>(const T*, const T*, int, int, T*);       \
+    template void pack_weight<T>(const T*, int64_t, int64_t, int, int, int, int, T*); \
+    template void packed_times_vector<T>(const T*, const T*, int, int, int, int, T*); \
     template T dot_product<T>(const T*, const T*, int64_t);
 S3D_INSTANTIATE(float)
 S3D_INSTANTIATE(double)

@@ -152,9 +152,15 @@ void mark_planes(const SiteView& in, const Window& w, const SiteView& out, int b
     int low, high;
     met_planes(in, w, z0, z1, low, high);
     const int64_t plane = int64_t(in.y) * in.words_x, begin = (int64_t(b) * in.z + low) * plane, count = (high - low) * plane;
+    const uint32_t first = slot_of_word(in, begin), last = slot_of_word(in, begin + count);
+    if (first == last) {
+        uint64_t* const to = grid + first_word(out, b, z0, 0);
+        for (int64_t i = 0; i < int64_t(z1 - z0) * out.y * out.words_x; ++i) to[i] = 0;
+        return;
+    }
     uint64_t* cells = scratch.take<uint64_t>(size_t(count));
     for (int64_t i = 0; i < count; ++i) cells[i] = 0;
-    for (uint32_t slot = slot_of_word(in, begin), last = slot_of_word(in, begin + count); slot < last; ++slot) cells[in.word[slot] - begin] = in.bits[slot];
+    for (uint32_t slot = first; slot < last; ++slot) cells[in.word[slot] - begin] = in.bits[slot];
 
     uint64_t* together = scratch.take<uint64_t>(size_t(plane));
     uint64_t* padded = scratch.take<uint64_t>(size_t(padded_words(in, out, w)));

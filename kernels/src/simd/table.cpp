@@ -33,9 +33,9 @@ size_t convolution_scratch(const ConvolutionTask<T>&);
 template <class T>
 void convolution_tile(const ConvolutionTask<T>&, int64_t, void*);
 template <class T>
-void pack_weight(const T*, int64_t, int64_t, int, int, T*);
+void pack_weight(const T*, int64_t, int64_t, int, int, int, int, T*);
 template <class T>
-void packed_times_vector(const T*, const T*, int, int, T*);
+void packed_times_vector(const T*, const T*, int, int, int, int, T*);
 template <class T>
 T dot_product(const T*, const T*, int64_t);
 template <class T>

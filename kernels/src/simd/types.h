@@ -140,10 +140,10 @@ struct TypedKernels {
     int lanes;
     size_t (*convolution_scratch)(const ConvolutionTask<T>&);
     void (*convolution_tile)(const ConvolutionTask<T>&, int64_t task, void* scratch);
-    // packed <- source[out * stride_out + in * stride_in]
-    void (*pack_weight)(const T* source, int64_t stride_out, int64_t stride_in, int c_out, int c_in, T* packed);
-    // result (width) <- sum over c_in of packed * vector
-    void (*packed_times_vector)(const T* packed, const T* vector, int c_in, int width, T* result);
+    // packed <- source[out * stride_out + in * stride_in], of the output channels the vectors [first, last)
+    void (*pack_weight)(const T* source, int64_t stride_out, int64_t stride_in, int c_out, int c_in, int first, int last, T* packed);
+    // result (width) <- sum over c_in of packed * vector, of the same
+    void (*packed_times_vector)(const T* packed, const T* vector, int c_in, int width, int first, int last, T* result);
     T (*dot_product)(const T* a, const T* b, int64_t n);
     size_t (*weight_gradient_scratch)(const WeightGradientTask<T>&);
     void (*weight_gradient_chunk)(const WeightGradientTask<T>&, int64_t chunk, int first_offset, int last_offset, void* scratch);
