@@ -64,7 +64,10 @@ void pack_columns(const T* source, int64_t stride_out, int64_t stride_in, int fi
         int c = 0;
         for (; c + L <= c_in && stride_in == 1; c += L) {
             Vec<T> square[L];
-            for (int i = 0; i < L; ++i) square[i] = load(rows + i * stride_out + c);
+            for (int i = 0; i < L; ++i) {
+                square[i] = load(rows + i * stride_out + c);
+                __builtin_prefetch(rows + i * stride_out + c + 8 * L, 0, 2);
+            }
             transpose<T>(square);
             for (int j = 0; j < L; ++j) store(packed + int64_t(c + j) * n + o, square[j]);
         }
