@@ -262,7 +262,7 @@ S3D_INLINE Words words_of(const SiteView& sites, int b, int z, int y0, int y1) {
 template <class F>
 S3D_INLINE void over_planes(const SiteView& convolution, const Window& w, const Band& band, F&& f) {
     const Stretch planes = met_by(w, 0, band.z0, band.z1, convolution.z), lines = met_by(w, 1, band.y0, band.y1, convolution.y);
-    for (int z = planes.first; z < planes.last && lines.first < lines.last; ++z) f(z, words_of(convolution, band.b, z, lines.first, lines.last));
+    for (int z = planes.first; z < planes.last; ++z) f(z, words_of(convolution, band.b, z, lines.first, lines.last));
 }
 
 }  // namespace
@@ -298,7 +298,7 @@ void pooled_convolution_band(const ConvolutionTask<T>& convolution, const PoolTa
     for (int z = band.z0; z < band.z1; ++z) {
         for (int kz = 0; kz < w.kernel[0]; ++kz) {
             const int from = input_coordinate(w, 0, z, kz, convolution.out.z);
-            met[kz] = from < 0 ? nullptr : plane[from];  // then no pair is found
+            met[kz] = from < 0 ? kept : plane[from];  // outside, where no pair is found, any will do
         }
         const Words words = words_of(pool.out, band.b, z, band.y0, band.y1);
         for (uint32_t word = words.first, end; word < words.last; word = end) {
