@@ -140,7 +140,7 @@ Prepared<T> prepare(const Plan& plan, const Product<T>& p, T* result, bool pays,
         };
         // All weights of an output channel lie together, and are best read in one go; rounding takes an offset as a whole.
         const bool by_output = p.weight_stride_in == 1 && !rounds;
-        parallel_for(by_output ? vectors : volume, packed_size > 20000 ? threads : 1, [&](std::int64_t part, int) {
+        parallel_for(by_output ? vectors : volume, packed_size > 8000 ? threads : 1, [&](std::int64_t part, int) {
             if (!by_output) pack(part, 0, vectors);
             for (int offset = 0; by_output && offset < volume; ++offset) pack(offset, int(part), int(part) + 1);
         });

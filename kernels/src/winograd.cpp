@@ -60,7 +60,7 @@ bool winograd_pays(const Plan& plan, int c_in, int c_out, bool gradient, bool bf
     const double even = (forced != nullptr ? std::atof(forced) : window == 3 ? 150 : 40) * (bfloat16 ? 1.75 : 1);
     const SiteView in = plan.in->view(), out = plan.out->view();
     std::int64_t pairs = 0, outputs = 0, twos = 0;
-    kernels().count_pairs(in, out, window_of(g), int(std::max<std::int64_t>(1, out.n_words / 128)), &pairs, &outputs, &twos);
+    kernels().count_pairs(in, out, window_of(g), int(std::max<std::int64_t>(1, out.n_words / 64)), &pairs, &outputs, &twos);
     // Blocks are counted only where it may pay: if they are as full along the other axes as two cells along x.
     const int out_x = winograd_outputs_x(window);
     const double along_x = double(outputs) / double(std::max<std::int64_t>(twos, 1));
@@ -87,7 +87,7 @@ void winograd_multiply(const Plan& plan, const ConvolutionTask<float>& direct, i
     task.background = direct.background != nullptr ? direct.background : zeros;
     const float* offset[27];
     for (int i = 0; i < volume; ++i) offset[i] = direct.packed + (plan.geometry.transposed ? volume - 1 - i : i) * each;
-    constexpr std::int64_t kPart = 2048;
+    constexpr std::int64_t kPart = 512;
     parallel_for((each + kPart - 1) / kPart, threads, [&](std::int64_t part, int) {
         k.winograd_weights(task.window, offset, transformed, each, part * kPart, std::min(each, (part + 1) * kPart));
     });
