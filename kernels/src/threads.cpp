@@ -41,7 +41,7 @@ public:
     void run(std::int64_t tasks, int threads, Order order, Body body, void* context) {
         const std::unique_lock<std::mutex> only_round(round_mutex_, std::try_to_lock);
         threads = int(std::min<std::int64_t>(threads, tasks));
-        if (!only_round.owns_lock() || threads <= 1) {
+        if (!only_round.owns_lock() || threads <= 1 || std::uint64_t(tasks) >= kHigh) {
             for (std::int64_t task = 0; task < tasks; ++task) body(context, task, 0);
             return;
         }
@@ -67,25 +67,38 @@ private:
     static bool is_new(std::uint64_t gate, std::uint64_t seen) { return (gate & kOpen) != 0 && gate / kRound != seen / kRound; }
 
     // Tasks that no one has begun yet. Each worker has its own, as neighbours read the same rows, and what one layer wrote
-    // the next one reads: they are in that processor's cache. Who is through with its own takes from the others.
+    // the next one reads: they are in that processor's cache. It takes them from the front; who is through with its own takes
+    // the others' from the back, which leaves both with a stretch.
     struct alignas(64) Share {
-        std::atomic<std::int64_t> next{0};
-        std::int64_t end = 0;
+        std::int64_t first = 0;
+        std::atomic<std::uint64_t> left{0};  // counted from `first`: the next in the low half, behind the last in the high one
     };
+    static constexpr std::uint64_t kHigh = std::uint64_t(1) << 32;
 
     void share_out(std::int64_t tasks, int shares) {
         if (std::size_t(shares) > shares_.size()) shares_ = std::vector<Share>(std::size_t(shares));
         share_count_ = shares;
         for (int i = 0; i < shares; ++i) {
-            shares_[std::size_t(i)].next.store(tasks * i / shares, std::memory_order_relaxed);
-            shares_[std::size_t(i)].end = tasks * (i + 1) / shares;
+            Share& share = shares_[std::size_t(i)];
+            share.first = tasks * i / shares;
+            share.left.store(std::uint64_t(tasks * (i + 1) / shares - share.first) * kHigh, std::memory_order_relaxed);
         }
+    }
+
+    // The next of a share, or its last; -1 if none is left.
+    static std::int64_t take(Share& share, bool last) {
+        std::uint64_t left = share.left.load(std::memory_order_relaxed);
+        while (left % kHigh < left / kHigh) {
+            if (share.left.compare_exchange_weak(left, last ? left - kHigh : left + 1, std::memory_order_relaxed))
+                return share.first + std::int64_t(last ? left / kHigh - 1 : left % kHigh);
+        }
+        return -1;
     }
 
     void take_tasks(int worker) {
         for (int turn = 0; turn < share_count_; ++turn) {
             Share& share = shares_[std::size_t((worker + turn) % share_count_)];
-            for (std::int64_t task; (task = share.next.fetch_add(1, std::memory_order_relaxed)) < share.end;) body_(context_, task, worker);
+            for (std::int64_t task; (task = take(share, turn > 0)) >= 0;) body_(context_, task, worker);
         }
     }
 
