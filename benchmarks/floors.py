@@ -1,6 +1,6 @@
 """deepC2 on the packaged head MRI: ours against this machine's floor, and one thread against two.
 
-    python benchmarks/floors.py [--rounds 9]
+    python benchmarks/floors.py [--rounds 41]
 
 The floor is operations / measured GEMM rate + bytes / measured copy rate, of the pairs that are there: every layer's
 input read once and its output written once, three times of both where gradients are taken. Rates are measured before
@@ -40,7 +40,7 @@ def passes(workload: NetworkWorkload) -> dict[str, Run]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--rounds", type=int, default=41)
     given = parser.parse_args()
     workload = mri110()
     least = workload.work()
