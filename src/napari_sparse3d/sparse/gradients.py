@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from napari_sparse3d.sparse.engine import Engine, Fused, FusedChain, Layer
+from napari_sparse3d.sparse.engine import Engine, FusedChain, Layer
 from napari_sparse3d.sparse.execution import EXECUTED
 from napari_sparse3d.sparse.window import Geometry
 
