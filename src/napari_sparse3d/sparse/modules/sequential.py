@@ -61,7 +61,7 @@ def takes_sparse(module: nn.Module) -> bool:
 
 
 def _convolutions(modules: list[nn.Module], first: int, x: SparseTensor) -> tuple[list[Layer], int]:
-    """The convolutions that follow each other from ``first`` on, each with what runs in one pass with it; what is next."""
+    """The convolutions that follow each other from ``first`` on, each with what joins its pass; and what comes next."""
     layers: list[Layer] = []
     shape, channels = x.spatial_shape, x.features.shape[1]
     at = first
