@@ -214,7 +214,7 @@ bool multiply(const Plan& plan, const Product<T>& p, T* result, T* start, int th
 template <class T>
 void background_gradient(const Convolution<T>& args, int volume, const double* unpaired, T* background, int threads) {
     const std::int64_t rows = std::int64_t(args.c_out) * volume;
-    const std::vector<double> sums = sum_stretches(rows, std::size_t(args.c_in), rows > kStretchRows ? threads : 1, [&](std::int64_t first, std::int64_t n, double* sum) {
+    const std::vector<double> sums = sum_stretches(rows, std::size_t(args.c_in), threads, [&](std::int64_t first, std::int64_t n, double* sum) {
         for (std::int64_t row = first; row < first + n; ++row) {
             const double g = unpaired[row % volume * args.c_out + row / volume];
             for (int c = 0; c < args.c_in; ++c) sum[c] += g * double(args.weight[row * args.c_in + c]);

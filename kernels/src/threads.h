@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <type_traits>
 #include <utility>
 
 namespace sparse3d {
@@ -18,14 +19,13 @@ enum class Order {
 void run_parallel(std::int64_t tasks, int threads, Order order, Body body, void* context);
 
 template <class F>
-void parallel_for(std::int64_t tasks, int threads, F&& f) {
+void parallel_for(Order order, std::int64_t tasks, int threads, F&& f) {
     run_parallel(
-        tasks, threads, Order::by_share, [](void* context, std::int64_t task, int worker) { (*static_cast<F*>(context))(task, worker); }, &f);
+        tasks, threads, order, [](void* context, std::int64_t task, int worker) { (*static_cast<std::remove_reference_t<F>*>(context))(task, worker); }, &f);
 }
 template <class F>
-void parallel_in_order(std::int64_t tasks, int threads, F&& f) {
-    run_parallel(
-        tasks, threads, Order::by_number, [](void* context, std::int64_t task, int worker) { (*static_cast<F*>(context))(task, worker); }, &f);
+void parallel_for(std::int64_t tasks, int threads, F&& f) {
+    parallel_for(Order::by_share, tasks, threads, f);
 }
 
 // A turn of waiting for another thread that is about to finish: a moment, and after some turns the processor is given up,

@@ -103,7 +103,7 @@ std::int64_t find_voxels(const VolumeView<T>& volume, double low, double high, s
     // A task's voxels are gathered before it is known where they go; the volume is read once, and so is the result written.
     const std::int64_t cells = words * 64 + 16, rows = per_task * volume.shape[2] + 64;
     const WorkerScratch scratch(std::size_t(cells + 4 * rows) * 4, threads);
-    parallel_in_order(tasks, threads, [&](std::int64_t task, int worker) {
+    parallel_for(Order::by_number, tasks, threads, [&](std::int64_t task, int worker) {
         std::int32_t* const positions = static_cast<std::int32_t*>(scratch.of(worker));
         std::int32_t* const own_indices = positions + cells;
         float* const own_values = reinterpret_cast<float*>(own_indices + 3 * rows);
