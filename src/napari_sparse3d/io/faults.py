@@ -46,6 +46,9 @@ class FaultKind(str, Enum):
     FORMS_DISAGREE = "sform and qform disagree"
     UNKNOWN_UNIT = "unknown unit"
     NOT_CALIBRATED = "not calibrated"
+    PADDING = "padding"
+    ORDER_IN_TIME = "order in time"
+    VALUES = "values"
 
 
 SEVERITY: dict[FaultKind, Severity] = {
@@ -73,6 +76,9 @@ SEVERITY: dict[FaultKind, Severity] = {
     FaultKind.FORMS_DISAGREE: Severity.NOTE,
     FaultKind.UNKNOWN_UNIT: Severity.NOTE,
     FaultKind.NOT_CALIBRATED: Severity.NOTE,
+    FaultKind.PADDING: Severity.NOTE,
+    FaultKind.ORDER_IN_TIME: Severity.NOTE,
+    FaultKind.VALUES: Severity.NOTE,
 }
 
 

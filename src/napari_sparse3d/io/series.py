@@ -33,6 +33,8 @@ class VolumeSequence:
         (4, 4), index (s, a, r, 1) to world mm in the order (S, A, R).
     unit, modality, name, meta
         As in ``Volume``.
+    times_s : tuple of float, optional
+        (T,) when each volume begins, in seconds from whatever zero the file has; ``None`` where no header says.
     """
 
     data: NDArray[Any]
@@ -41,9 +43,23 @@ class VolumeSequence:
     modality: str = ""
     name: str = "volume"
     meta: Mapping[str, Any] = field(default_factory=dict)
+    times_s: tuple[float, ...] | None = None
+
+    def __post_init__(self) -> None:
+        if self.times_s is not None and len(self.times_s) != len(self.data):
+            raise InputError(f"times_s must name {len(self.data)} volumes, got {len(self.times_s)} times")
 
     def __len__(self) -> int:
         return int(self.data.shape[0])
+
+    @property
+    def step_s(self) -> float | None:
+        """Seconds from one volume to the next; ``None`` where they are unknown or uneven (by over 1 % or 1 ms)."""
+        if self.times_s is None or len(self.times_s) < 2:
+            return None
+        steps = np.diff(self.times_s)
+        step = float((self.times_s[-1] - self.times_s[0]) / len(steps))
+        return step if step > 0 and float(np.abs(steps - step).max()) <= max(0.01 * step, 1e-3) else None
 
     def volume(self, frame: int) -> Volume:
         """One of the volumes, as a view."""
