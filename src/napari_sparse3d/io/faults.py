@@ -48,6 +48,7 @@ class FaultKind(str, Enum):
     NOT_CALIBRATED = "not calibrated"
     PADDING = "padding"
     ORDER_IN_TIME = "order in time"
+    MOVED = "moved"
     VALUES = "values"
 
 
@@ -78,6 +79,7 @@ SEVERITY: dict[FaultKind, Severity] = {
     FaultKind.NOT_CALIBRATED: Severity.NOTE,
     FaultKind.PADDING: Severity.NOTE,
     FaultKind.ORDER_IN_TIME: Severity.NOTE,
+    FaultKind.MOVED: Severity.NOTE,
     FaultKind.VALUES: Severity.NOTE,
 }
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections import defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from napari_sparse3d.errors import ReadError
 from napari_sparse3d.io.dicom import segmentation
 from napari_sparse3d.io.dicom.header import IDENTIFYING, FileHeader, NotDicom, damage_as_read_error, read_header
 from napari_sparse3d.io.dicom.pixels import same_pixels
-from napari_sparse3d.io.dicom.plane import Interner, Plane, planes_of
+from napari_sparse3d.io.dicom.plane import Interner, Origin, Plane, planes_of
 from napari_sparse3d.io.dicom.series import Described, safe_meta, series_info
 from napari_sparse3d.io.dicom.stack import stacks_of
 from napari_sparse3d.io.faults import Fault, FaultKind
@@ -34,7 +35,7 @@ class Gatherer:
 
     _planes: list[Plane] = field(default_factory=list)
     _intern: Interner = field(default_factory=Interner)
-    _series: dict[str, _SeriesNotes] = field(default_factory=lambda: defaultdict(_SeriesNotes))
+    _series: dict[Origin, _SeriesNotes] = field(default_factory=lambda: defaultdict(_SeriesNotes))
     _empty: dict[str, _SeriesNotes] = field(default_factory=lambda: defaultdict(_SeriesNotes))
     """Series without an image: reports, plans, structures."""
     _segmentations: list[SeriesInfo] = field(default_factory=list)
@@ -68,10 +69,11 @@ class Gatherer:
             self._segmentations.append(segmentation.scan_segmentation(header, described.description, described.patient))
             return True
         found = planes_of(header, self._intern)
-        group = self._series if found.planes else self._empty
+        key: Origin | str = found.planes[0].kind.origin if found.planes else uid
+        group: dict[Any, _SeriesNotes] = self._series if found.planes else self._empty
         # described before it is entered: a damaged header must leave nothing half-entered behind
-        first = group[uid].first if uid in group else _describe(header)
-        notes = group[uid]
+        first = group[key].first if key in group else _describe(header)
+        notes = group[key]
         notes.first = first
         notes.broken += found.truncated
         if found.problem and found.problem not in notes.problems:
@@ -83,14 +85,17 @@ class Gatherer:
         """The series of all files added, each with its faults; ``alone`` where the scan found nothing else."""
         series = []
         for stack in stacks_of(self._planes, same_pixels):
-            notes = self._series[stack.kind.series_uid]
-            assert notes.first is not None  # set when the series' first plane was added
-            described = notes.first.with_notes(notes.broken, tuple(notes.problems))
+            origins = dict.fromkeys(plane.kind.origin for plane in stack.planes)
+            notes = [self._series[origin] for origin in origins]
+            first = notes[0].first
+            assert first is not None  # set when the series' first plane was added
+            problems = dict.fromkeys(problem for note in notes for problem in note.problems)
+            described = first.with_notes(sum(note.broken for note in notes), tuple(problems))
             series.append(series_info(stack, described, source))
-        for notes in self._empty.values():
-            assert notes.first is not None
-            fault = Fault.of(FaultKind.NOT_A_VOLUME, "; ".join(notes.problems))
-            series.append(_no_image(notes.first, fault, source))
+        for empty in self._empty.values():
+            assert empty.first is not None
+            fault = Fault.of(FaultKind.NOT_A_VOLUME, "; ".join(empty.problems))
+            series.append(_no_image(empty.first, fault, source))
         if self._damaged and (series or self._segmentations or not alone):
             reason = "they begin like DICOM but cannot be parsed, and may be slices of a series here"
             fault = Fault.of(FaultKind.UNREADABLE, reason)

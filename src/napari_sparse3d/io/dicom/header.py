@@ -44,6 +44,9 @@ _WANTED = (
     "WindowWidth", "RescaleIntercept", "RescaleSlope", "RescaleType", "ModalityLUTSequence", "Units",
     "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence", "GridFrameOffsetVector", "DoseGridScaling",
     "DoseUnits", "DetectorInformationSequence", "SliceVector", "TimeSlotVector", "SpecificCharacterSet",
+    "StudyInstanceUID", "AcquisitionDate", "AcquisitionDateTime", "ContentDate", "FrameReferenceTime",
+    "NumberOfTemporalPositions", "TemporalResolution", "MRAcquisitionType", "DiffusionGradientOrientation",
+    "DiffusionDirectionality", "ASLContext",
 )  # fmt: skip
 PHILIPS_SCALE_SLOPE = 0x2005100E
 SIEMENS_CSA_IMAGE = 0x00291010

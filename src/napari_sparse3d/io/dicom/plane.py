@@ -6,7 +6,7 @@ A classic file holds one plane, an enhanced or nuclear one a frame, a mosaic one
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,18 +16,32 @@ from pydicom.dataset import Dataset
 
 from napari_sparse3d.errors import ReadError
 from napari_sparse3d.io.dicom.header import PHILIPS_SCALE_SLOPE, FileHeader, as_number, as_numbers, private_value
+from napari_sparse3d.io.dicom.marks import Marks, Vector, marks_of, marks_of_frame
 from napari_sparse3d.io.dicom.mosaic import mosaic_layout
+from napari_sparse3d.io.identity import patient_hash
 from napari_sparse3d.io.limits import MAX_DEFLATE_RATIO
 
-Vector = tuple[float, float, float]
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """The series that an image says it belongs to: more than its identifier, which anonymisers and senders reuse.
+
+    PS3.3 C.7.1.1 (patient), C.7.2.1 (study), C.7.3.1 (series), C.7.4.1 (frame of reference). ``""`` where it is absent.
+    """
+
+    series_uid: str
+    series_number: int
+    study_uid: str
+    frame_of_reference: str
+    patient: str
+    """Salted hash of the patient's identifier."""
 
 
 @dataclass(frozen=True, slots=True)
 class Kind:
     """What planes of one volume have in common. Interned: ten thousand planes share one."""
 
-    series_uid: str
-    series_number: int
+    origin: Origin
     sop_class: str
     modality: str
     manufacturer: str
@@ -50,6 +64,21 @@ class Kind:
     slice_step: float | None
     """SpacingBetweenSlices, else SliceThickness: only ever used where a single slice leaves no other word."""
     echo_time: float | None
+    echo_number: int | None
+    flip_angle: float | None
+    inversion_time: float | None
+    kvp: float | None
+    kernel: str
+    """ConvolutionKernel (0018,1210)."""
+    stack: str
+    """StackID (0020,9056) of an enhanced frame."""
+    n_temporal: int
+    """NumberOfTemporalPositions (0020,0105), 0 where it is absent."""
+    repetition_ms: float | None
+    step_ms: float | None
+    """TemporalResolution (0020,0110): from one volume to the next."""
+    volumetric: bool
+    """MRAcquisitionType 3D: the repetition time is not that of a volume."""
     calibrated: bool
     """Whether a rescale slope or a modality table is there at all."""
     lookup: bool
@@ -74,13 +103,16 @@ class Plane:
     intercept: float
     sop_uid: str
     instance: int | None
-    temporal: int | None
-    acquisition: int | None
-    trigger: float | None
-    b_value: float | None
-    time: float | None
+    marks: Marks
+    several: bool = False
+    """Whether its file holds several planes: that file may then be a volume."""
     order: tuple[int, ...] = ()
     """DimensionIndexValues of an enhanced frame: its place in the order that its maker meant (PS3.3 C.7.6.17)."""
+
+    @property
+    def file_mark(self) -> str | None:
+        """The file as what its planes have in common; ``None`` where it holds one alone."""
+        return str(self.path) if self.several else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,8 +183,15 @@ def planes_of(header: FileHeader, intern: Interner) -> FilePlanes:
 def _kind(header: FileHeader, intern: Interner, **changes: Any) -> Kind:
     spacing = as_numbers(header.get("PixelSpacing"), 2)
     values: dict[str, Any] = {
-        "series_uid": header.text("SeriesInstanceUID"),
-        "series_number": header.integer("SeriesNumber"),
+        "origin": intern(
+            Origin(
+                header.text("SeriesInstanceUID"),
+                header.integer("SeriesNumber"),
+                header.text("StudyInstanceUID"),
+                header.text("FrameOfReferenceUID"),
+                patient_hash(header.text("PatientID")),
+            )
+        ),
         "sop_class": header.text("SOPClassUID"),
         "modality": header.text("Modality"),
         "manufacturer": header.text("Manufacturer"),
@@ -171,6 +210,16 @@ def _kind(header: FileHeader, intern: Interner, **changes: Any) -> Kind:
         "pixel_spacing": spacing,
         "slice_step": _slice_step(header.number("SpacingBetweenSlices"), header.number("SliceThickness")),
         "echo_time": header.number("EchoTime"),
+        "echo_number": _integer(header.number("EchoNumbers")),
+        "flip_angle": header.number("FlipAngle"),
+        "inversion_time": header.number("InversionTime"),
+        "kvp": header.number("KVP"),
+        "kernel": "\\".join(header.texts("ConvolutionKernel")),
+        "stack": "",
+        "n_temporal": header.integer("NumberOfTemporalPositions"),
+        "repetition_ms": header.number("RepetitionTime"),
+        "step_ms": header.number("TemporalResolution"),
+        "volumetric": header.text("MRAcquisitionType") == "3D",
         "calibrated": header.number("RescaleSlope") is not None or bool(header.get("ModalityLUTSequence")),
         "lookup": bool(header.get("ModalityLUTSequence")),
     }
@@ -185,7 +234,7 @@ def _slice_step(between: float | None, thickness: float | None) -> float | None:
     return step if step and step > 0 else None
 
 
-def _common(header: FileHeader) -> dict[str, Any]:
+def _common(header: FileHeader, intern: Interner) -> dict[str, Any]:
     slope, intercept = header.number("RescaleSlope"), header.number("RescaleIntercept")
     slope, intercept = 1.0 if slope is None else slope, 0.0 if intercept is None else intercept
     slope, intercept = _philips(
@@ -197,11 +246,7 @@ def _common(header: FileHeader) -> dict[str, Any]:
         "intercept": intercept,
         "sop_uid": header.text("SOPInstanceUID"),
         "instance": _integer(header.number("InstanceNumber")),
-        "temporal": _integer(header.number("TemporalPositionIdentifier")),
-        "acquisition": _integer(header.number("AcquisitionNumber")),
-        "trigger": header.number("TriggerTime"),
-        "b_value": header.number("DiffusionBValue"),
-        "time": _seconds(header.text("AcquisitionTime")) or _seconds(header.text("ContentTime")),
+        "marks": intern(marks_of(header)),
     }
 
 
@@ -217,7 +262,7 @@ def _philips(slope: float, intercept: float, scale: float | None, manufacturer: 
 
 
 def _classic(header: FileHeader, intern: Interner, n_frames: int) -> Iterator[Plane]:
-    kind, common = _kind(header, intern), _common(header)
+    kind, common = _kind(header, intern), _common(header, intern)
     position = as_numbers(header.get("ImagePositionPatient"), 3) if n_frames == 1 else None
     for frame in range(n_frames):
         # frames of a classic multi-frame file have no position of their own: nothing says how far apart they are
@@ -226,16 +271,17 @@ def _classic(header: FileHeader, intern: Interner, n_frames: int) -> Iterator[Pl
 
 def _mosaic(header: FileHeader, intern: Interner, layout: Any) -> Iterator[Plane]:
     kind = _kind(header, intern, rows=layout.rows, columns=layout.columns, orientation=layout.orientation)
-    common = _common(header)
+    common = _common(header, intern)
+    n = len(layout.positions)
     for tile, position in enumerate(layout.positions):
-        yield Plane(kind=kind, frame=0, tile=tile, tiles=len(layout.positions), position=position, **common)
+        yield Plane(kind=kind, frame=0, tile=tile, tiles=n, position=position, several=n > 1, **common)
 
 
 def _dose(header: FileHeader, intern: Interner, n_frames: int) -> Iterator[Plane]:
     """Planes of a dose grid (PS3.3 C.8.8.3): stored integers times the scaling, in Gy."""
     scaling = header.number("DoseGridScaling")
     kind = _kind(header, intern, calibrated=scaling is not None, unit=header.text("DoseUnits"))
-    common = _common(header)
+    common = _common(header, intern)
     common["slope"], common["intercept"] = (1.0 if scaling is None else scaling), 0.0
     origin = as_numbers(header.get("ImagePositionPatient"), 3)
     offsets = (0.0,) if n_frames == 1 else as_numbers(header.get("GridFrameOffsetVector"), n_frames)
@@ -275,7 +321,7 @@ def _nuclear(header: FileHeader, intern: Interner, n_frames: int) -> Iterator[Pl
 
     origin, orientation = tag("ImagePositionPatient", 3), tag("ImageOrientationPatient", 6)
     step = header.number("SpacingBetweenSlices")
-    kind, common = _kind(header, intern, orientation=orientation), _common(header)
+    kind, common = _kind(header, intern, orientation=orientation), _common(header, intern)
     slices = as_numbers(header.get("SliceVector"), n_frames) or ((1.0,) if n_frames == 1 else None)
     slots = as_numbers(header.get("TimeSlotVector"), n_frames)
     for frame in range(n_frames):
@@ -284,13 +330,13 @@ def _nuclear(header: FileHeader, intern: Interner, n_frames: int) -> Iterator[Pl
             along = (slices[frame] - 1) * (step or 0.0)
             position = _vector(tuple(np.asarray(origin) + along * normal_of(orientation)))
         if slots is not None:
-            common["temporal"] = int(slots[frame])
+            common["marks"] = intern(replace(common["marks"], temporal=int(slots[frame])))
         yield Plane(kind=kind, frame=frame, tile=None, tiles=0, position=position, **common)
 
 
 def _enhanced(header: FileHeader, intern: Interner, n_frames: int) -> Iterator[Plane]:
     shared = _first(header.get("SharedFunctionalGroupsSequence")) or Dataset()
-    base, manufacturer = _common(header), header.text("Manufacturer")
+    base, manufacturer = _common(header, intern), header.text("Manufacturer")
     image_type = header.texts("ImageType")
     frames = header.get("PerFrameFunctionalGroupsSequence") or []
     for number, frame in enumerate(frames[:n_frames]):
@@ -300,7 +346,7 @@ def _enhanced(header: FileHeader, intern: Interner, n_frames: int) -> Iterator[P
             return _first(frame.get(name)) or _first(shared.get(name)) or Dataset()
 
         measures, content = group("PixelMeasuresSequence"), group("FrameContentSequence")
-        transform, diffusion = group("PixelValueTransformationSequence"), group("MRDiffusionSequence")
+        transform, timing = group("PixelValueTransformationSequence"), group("MRTimingAndRelatedParametersSequence")
         slope, intercept = as_number(transform.get("RescaleSlope")), as_number(transform.get("RescaleIntercept"))
         frame_type = next(
             (group(name).get("FrameType") for name in _FRAME_TYPE_GROUPS if group(name).get("FrameType")), None
@@ -315,6 +361,12 @@ def _enhanced(header: FileHeader, intern: Interner, n_frames: int) -> Iterator[P
                 as_number(measures.get("SliceThickness")),
             ),
             echo_time=as_number(group("MREchoSequence").get("EffectiveEchoTime")),
+            flip_angle=as_number(timing.get("FlipAngle")),
+            repetition_ms=as_number(timing.get("RepetitionTime")),
+            inversion_time=as_number(group("MRModifierSequence").get("InversionTimes")),
+            kvp=as_number(group("CTXRayDetailsSequence").get("KVP")),
+            kernel=_text(group("CTReconstructionSequence").get("ConvolutionKernel")),
+            stack=_text(content.get("StackID")),
             image_type=tuple(str(item) for item in frame_type) if frame_type is not None else image_type,
             rescale_type=str(transform.get("RescaleType", "")),
             calibrated=slope is not None,
@@ -323,14 +375,7 @@ def _enhanced(header: FileHeader, intern: Interner, n_frames: int) -> Iterator[P
         intercept = 0.0 if intercept is None else intercept
         slope, intercept = _philips(slope, intercept, _philips_frame_scale(frame, shared), manufacturer)
         own = dict(base)
-        own.update(
-            slope=slope,
-            intercept=intercept,
-            temporal=_integer(as_number(content.get("TemporalPositionIndex"))),
-            acquisition=_integer(as_number(content.get("FrameAcquisitionNumber"))),
-            trigger=as_number(group("CardiacSynchronizationSequence").get("NominalCardiacTriggerDelayTime")),
-            b_value=as_number(diffusion.get("DiffusionBValue")),
-        )
+        own.update(slope=slope, intercept=intercept, marks=intern(marks_of_frame(base["marks"], group)))
         order = content.get("DimensionIndexValues")
         yield Plane(
             kind=kind,
@@ -338,6 +383,7 @@ def _enhanced(header: FileHeader, intern: Interner, n_frames: int) -> Iterator[P
             tile=None,
             tiles=0,
             position=_vector(as_numbers(group("PlanePositionSequence").get("ImagePositionPatient"), 3)),
+            several=n_frames > 1,
             order=() if order is None else tuple(int(i) for i in (order if hasattr(order, "__iter__") else [order])),
             **own,
         )
@@ -361,17 +407,12 @@ def _integer(number: float | None) -> int | None:
     return None if number is None else int(number)
 
 
+def _text(value: Any) -> str:
+    return "" if value is None else str(value).strip()
+
+
 def _vector(numbers: tuple[float, ...] | None) -> Vector | None:
     return None if numbers is None else (float(numbers[0]), float(numbers[1]), float(numbers[2]))
-
-
-def _seconds(text: str) -> float | None:
-    """A DICOM time (HHMMSS.ffffff) in seconds since midnight."""
-    digits = text.replace(":", "")
-    try:
-        return int(digits[0:2]) * 3600 + int(digits[2:4] or 0) * 60 + float(digits[4:] or 0)
-    except ValueError:
-        return None
 
 
 def normal_of(orientation: tuple[float, ...]) -> NDArray[np.float64]:

@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_sparse3d.io.dicom.grid import TILT_DEGREES, Grid
 from napari_sparse3d.io.dicom.pixels import decode, dtype_of
 from napari_sparse3d.io.dicom.plane import Kind, Plane, normal_of
-from napari_sparse3d.io.dicom.stack import TILT_DEGREES, Grid, Stack
+from napari_sparse3d.io.dicom.stack import Stack
 from napari_sparse3d.io.limits import check_memory
 from napari_sparse3d.io.orientation import canonical
 

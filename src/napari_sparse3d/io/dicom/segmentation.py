@@ -160,7 +160,7 @@ def write_segmentation(
             segmentation_type=highdicom.seg.SegmentationTypeValues.BINARY,
             segment_descriptions=segments,
             series_instance_uid=highdicom.UID(),
-            series_number=1000 + max(0, loader.stack.kind.series_number) % 100000,
+            series_number=1000 + max(0, loader.stack.kind.origin.series_number) % 100000,
             sop_instance_uid=highdicom.UID(),
             instance_number=1,
             manufacturer=_MAKER,

@@ -13,10 +13,11 @@ from numpy.typing import NDArray
 
 from napari_sparse3d.errors import ReadError
 from napari_sparse3d.io.dicom.header import FileHeader, can_decode
+from napari_sparse3d.io.dicom.parts import SECONDARY_CAPTURE, is_localizer, no_volume
 from napari_sparse3d.io.dicom.pixels import decode, dtype_of
 from napari_sparse3d.io.dicom.plane import Kind, Plane
 from napari_sparse3d.io.dicom.resample import plan_repair, resampled_stack
-from napari_sparse3d.io.dicom.stack import SECONDARY_CAPTURE, Stack, is_localizer, no_volume
+from napari_sparse3d.io.dicom.stack import Stack
 from napari_sparse3d.io.faults import Fault, FaultKind, Severity
 from napari_sparse3d.io.intensity import refuse_all_nan
 from napari_sparse3d.io.limits import check_memory
@@ -73,7 +74,7 @@ def series_info(stack: Stack, described: Described, source: Path) -> SeriesInfo:
         unit=unit_of(kind),
         n_files=len({plane.path for plane in stack.planes}),
         faults=tuple(faults),
-        patient=described.patient,
+        patient=kind.origin.patient,
         localizer=is_localizer(kind),
         auxiliary=auxiliary,
         source=source,
@@ -204,8 +205,11 @@ class DicomStack:
         else:
             data, affine = self._as_stored(list(chosen))
         refuse_all_nan(data)
-        name = self.described.description or f"{modality_of(kind) or 'image'} series {kind.series_number}".strip()
-        return VolumeSequence(data, affine, unit_of(kind), modality_of(kind), name, meta)
+        name = (
+            self.described.description or f"{modality_of(kind) or 'image'} series {kind.origin.series_number}".strip()
+        )
+        times = None if stack.times_s is None else tuple(stack.times_s[t] for t in chosen)
+        return VolumeSequence(data, affine, unit_of(kind), modality_of(kind), name, meta, times)
 
     def _as_stored(self, chosen: list[int]) -> tuple[NDArray[Any], NDArray[np.float64]]:
         grid = self.stack.grid
