@@ -15,8 +15,17 @@ from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 
 from napari_sparse3d.errors import ReadError
-from napari_sparse3d.io.dicom.header import PHILIPS_SCALE_SLOPE, FileHeader, as_number, as_numbers, private_value
+from napari_sparse3d.io.dicom.header import FileHeader, as_number, as_numbers, first_item, value_of
 from napari_sparse3d.io.dicom.mosaic import mosaic_layout
+from napari_sparse3d.io.dicom.values import (
+    NO_VALUES,
+    FrameValues,
+    classic_values,
+    frame_values,
+    linear,
+    philips,
+    philips_frame_scale,
+)
 from napari_sparse3d.io.limits import MAX_DEFLATE_RATIO
 
 Vector = tuple[float, float, float]
@@ -54,6 +63,8 @@ class Kind:
     """Whether a rescale slope or a modality table is there at all."""
     lookup: bool
     """Whether stored values go through a modality lookup table."""
+    real_world_unit: str | None = None
+    """The unit of the real world value mapping that is applied; ``None`` where none is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +92,8 @@ class Plane:
     time: float | None
     order: tuple[int, ...] = ()
     """DimensionIndexValues of an enhanced frame: its place in the order that its maker meant (PS3.3 C.7.6.17)."""
+    values: FrameValues = NO_VALUES
+    """Padding and real world values."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,16 +198,21 @@ def _slice_step(between: float | None, thickness: float | None) -> float | None:
     return step if step and step > 0 else None
 
 
-def _common(header: FileHeader) -> dict[str, Any]:
-    slope, intercept = header.number("RescaleSlope"), header.number("RescaleIntercept")
-    slope, intercept = 1.0 if slope is None else slope, 0.0 if intercept is None else intercept
-    slope, intercept = _philips(
-        slope, intercept, as_number(header.private(PHILIPS_SCALE_SLOPE)), header.text("Manufacturer")
-    )
+def _mapped(slope: float, intercept: float, values: FrameValues) -> dict[str, Any]:
+    """The value fields of a plane."""
+    if len(values.applied) == 1 and not values.applied[0].table:
+        slope, intercept = values.applied[0].slope, values.applied[0].intercept
+    return {"slope": slope, "intercept": intercept, "values": values}
+
+
+def _real_world_unit(values: FrameValues) -> str | None:
+    return values.applied[0].unit if values.applied else None
+
+
+def _common(header: FileHeader, intern: Interner) -> dict[str, Any]:
     return {
         "path": header.path,
-        "slope": slope,
-        "intercept": intercept,
+        **_mapped(*linear(header), intern(classic_values(header))),
         "sop_uid": header.text("SOPInstanceUID"),
         "instance": _integer(header.number("InstanceNumber")),
         "temporal": _integer(header.number("TemporalPositionIdentifier")),
@@ -205,19 +223,9 @@ def _common(header: FileHeader) -> dict[str, Any]:
     }
 
 
-def _philips(slope: float, intercept: float, scale: float | None, manufacturer: str) -> tuple[float, float]:
-    """Philips stores displayed values; (2005,100E) gives back the floating point values of the reconstruction.
-
-    Chenevert et al. 2014 (Transl Oncol 7:65), equation 1: FP = (PV * RS + RI) / (RS * SS). Displayed values are not
-    comparable between images; these are.
-    """
-    if not scale or not slope or "philips" not in manufacturer.lower():
-        return slope, intercept
-    return 1.0 / scale, intercept / (slope * scale)
-
-
 def _classic(header: FileHeader, intern: Interner, n_frames: int) -> Iterator[Plane]:
-    kind, common = _kind(header, intern), _common(header)
+    common = _common(header, intern)
+    kind = _kind(header, intern, real_world_unit=_real_world_unit(common["values"]))
     position = as_numbers(header.get("ImagePositionPatient"), 3) if n_frames == 1 else None
     for frame in range(n_frames):
         # frames of a classic multi-frame file have no position of their own: nothing says how far apart they are
@@ -225,8 +233,15 @@ def _classic(header: FileHeader, intern: Interner, n_frames: int) -> Iterator[Pl
 
 
 def _mosaic(header: FileHeader, intern: Interner, layout: Any) -> Iterator[Plane]:
-    kind = _kind(header, intern, rows=layout.rows, columns=layout.columns, orientation=layout.orientation)
-    common = _common(header)
+    common = _common(header, intern)
+    kind = _kind(
+        header,
+        intern,
+        rows=layout.rows,
+        columns=layout.columns,
+        orientation=layout.orientation,
+        real_world_unit=_real_world_unit(common["values"]),
+    )
     for tile, position in enumerate(layout.positions):
         yield Plane(kind=kind, frame=0, tile=tile, tiles=len(layout.positions), position=position, **common)
 
@@ -235,7 +250,7 @@ def _dose(header: FileHeader, intern: Interner, n_frames: int) -> Iterator[Plane
     """Planes of a dose grid (PS3.3 C.8.8.3): stored integers times the scaling, in Gy."""
     scaling = header.number("DoseGridScaling")
     kind = _kind(header, intern, calibrated=scaling is not None, unit=header.text("DoseUnits"))
-    common = _common(header)
+    common = _common(header, intern)
     common["slope"], common["intercept"] = (1.0 if scaling is None else scaling), 0.0
     origin = as_numbers(header.get("ImagePositionPatient"), 3)
     offsets = (0.0,) if n_frames == 1 else as_numbers(header.get("GridFrameOffsetVector"), n_frames)
@@ -271,11 +286,12 @@ def _nuclear(header: FileHeader, intern: Interner, n_frames: int) -> Iterator[Pl
 
     def tag(keyword: str, length: int) -> tuple[float, ...] | None:
         # older files have them beside the sequence
-        return as_numbers(detector.get(keyword), length) or as_numbers(header.get(keyword), length)
+        return as_numbers(value_of(detector, keyword), length) or as_numbers(header.get(keyword), length)
 
     origin, orientation = tag("ImagePositionPatient", 3), tag("ImageOrientationPatient", 6)
     step = header.number("SpacingBetweenSlices")
-    kind, common = _kind(header, intern, orientation=orientation), _common(header)
+    common = _common(header, intern)
+    kind = _kind(header, intern, orientation=orientation, real_world_unit=_real_world_unit(common["values"]))
     slices = as_numbers(header.get("SliceVector"), n_frames) or ((1.0,) if n_frames == 1 else None)
     slots = as_numbers(header.get("TimeSlotVector"), n_frames)
     for frame in range(n_frames):
@@ -290,18 +306,19 @@ def _nuclear(header: FileHeader, intern: Interner, n_frames: int) -> Iterator[Pl
 
 def _enhanced(header: FileHeader, intern: Interner, n_frames: int) -> Iterator[Plane]:
     shared = _first(header.get("SharedFunctionalGroupsSequence")) or Dataset()
-    base, manufacturer = _common(header), header.text("Manufacturer")
+    base, manufacturer = _common(header, intern), header.text("Manufacturer")
     image_type = header.texts("ImageType")
     frames = header.get("PerFrameFunctionalGroupsSequence") or []
     for number, frame in enumerate(frames[:n_frames]):
 
         def group(name: str, frame: Dataset = frame) -> Dataset:
             # an attribute group stands either in the frame or in the shared part (PS3.3 C.7.6.16)
-            return _first(frame.get(name)) or _first(shared.get(name)) or Dataset()
+            return first_item(frame, name) or first_item(shared, name) or Dataset()
 
         measures, content = group("PixelMeasuresSequence"), group("FrameContentSequence")
         transform, diffusion = group("PixelValueTransformationSequence"), group("MRDiffusionSequence")
         slope, intercept = as_number(transform.get("RescaleSlope")), as_number(transform.get("RescaleIntercept"))
+        values = intern(frame_values(header, frame, shared, rescaled=slope is not None))
         frame_type = next(
             (group(name).get("FrameType") for name in _FRAME_TYPE_GROUPS if group(name).get("FrameType")), None
         )
@@ -318,14 +335,14 @@ def _enhanced(header: FileHeader, intern: Interner, n_frames: int) -> Iterator[P
             image_type=tuple(str(item) for item in frame_type) if frame_type is not None else image_type,
             rescale_type=str(transform.get("RescaleType", "")),
             calibrated=slope is not None,
+            real_world_unit=_real_world_unit(values),
         )
         slope = 1.0 if slope is None else slope
         intercept = 0.0 if intercept is None else intercept
-        slope, intercept = _philips(slope, intercept, _philips_frame_scale(frame, shared), manufacturer)
+        slope, intercept = philips(slope, intercept, philips_frame_scale(frame, shared), manufacturer)
         own = dict(base)
+        own.update(_mapped(slope, intercept, values))
         own.update(
-            slope=slope,
-            intercept=intercept,
             temporal=_integer(as_number(content.get("TemporalPositionIndex"))),
             acquisition=_integer(as_number(content.get("FrameAcquisitionNumber"))),
             trigger=as_number(group("CardiacSynchronizationSequence").get("NominalCardiacTriggerDelayTime")),
@@ -341,16 +358,6 @@ def _enhanced(header: FileHeader, intern: Interner, n_frames: int) -> Iterator[P
             order=() if order is None else tuple(int(i) for i in (order if hasattr(order, "__iter__") else [order])),
             **own,
         )
-
-
-def _philips_frame_scale(frame: Dataset, shared: Dataset) -> float | None:
-    """Philips keeps the classic header of each frame in a private sequence."""
-    for dataset in (frame, shared):
-        private = dataset.get((0x2005, 0x140F))
-        item = _first(private.value) if private is not None else None
-        if item is not None and PHILIPS_SCALE_SLOPE in item:
-            return as_number(private_value(item, PHILIPS_SCALE_SLOPE))
-    return None
 
 
 def _first(sequence: Any) -> Dataset | None:
