@@ -9,19 +9,29 @@ import warnings
 import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import pydicom
 from pydicom.datadict import dictionary_VR, tag_for_keyword
 from pydicom.dataset import Dataset, FileDataset
 from pydicom.errors import BytesLengthException, InvalidDicomError
 from pydicom.pixels.decoders.base import get_decoder
+from pydicom.tag import BaseTag
 from pydicom.uid import UID
+from pydicom.values import convert_SQ
 
 from napari_sparse3d.errors import ReadError
-from napari_sparse3d.io.dicom.quick import quick_header
+from napari_sparse3d.io.dicom.private import (
+    BY_CREATOR,
+    WANTED,
+    PrivateTag,
+    find_private,
+    known_value,
+    private_value,
+)
+from napari_sparse3d.io.dicom.quick import PrivateKey, Unparsed, quick_header
 from napari_sparse3d.io.limits import memory_limit_bytes
 
 IDENTIFYING = (
@@ -40,33 +50,25 @@ _WANTED = (
     "BodyPartExamined", "PatientPosition", "DiffusionBValue", "SeriesInstanceUID", "SeriesNumber", "AcquisitionNumber",
     "InstanceNumber", "ImagePositionPatient", "ImageOrientationPatient", "FrameOfReferenceUID",
     "TemporalPositionIdentifier", "SamplesPerPixel", "PhotometricInterpretation", "NumberOfFrames", "Rows", "Columns",
-    "PixelSpacing", "BitsAllocated", "BitsStored", "PixelRepresentation", "PixelPaddingValue", "WindowCenter",
-    "WindowWidth", "RescaleIntercept", "RescaleSlope", "RescaleType", "ModalityLUTSequence", "Units",
+    "PixelSpacing", "BitsAllocated", "BitsStored", "PixelRepresentation", "PixelPaddingValue", "PixelPaddingRangeLimit",
+    "FloatPixelPaddingValue", "FloatPixelPaddingRangeLimit", "DoubleFloatPixelPaddingValue",
+    "DoubleFloatPixelPaddingRangeLimit", "RealWorldValueMappingSequence", "WindowCenter", "WindowWidth",
+    "RescaleIntercept", "RescaleSlope", "RescaleType", "ModalityLUTSequence", "Units",
     "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence", "GridFrameOffsetVector", "DoseGridScaling",
     "DoseUnits", "DetectorInformationSequence", "SliceVector", "TimeSlotVector", "SpecificCharacterSet",
     "StudyInstanceUID", "AcquisitionDate", "AcquisitionDateTime", "ContentDate", "FrameReferenceTime",
     "NumberOfTemporalPositions", "TemporalResolution", "MRAcquisitionType", "DiffusionGradientOrientation",
     "DiffusionDirectionality", "ASLContext",
 )  # fmt: skip
-PHILIPS_SCALE_SLOPE = 0x2005100E
-SIEMENS_CSA_IMAGE = 0x00291010
-SIEMENS_MOSAIC_COUNT = 0x0019100A
-UIH_GRID_COUNT = 0x00651050
-UIH_GRID_SLICES = 0x00651051
-_PRIVATE_VR = {
-    PHILIPS_SCALE_SLOPE: b"FL", SIEMENS_CSA_IMAGE: b"OB", SIEMENS_MOSAIC_COUNT: b"US", UIH_GRID_COUNT: b"DS",
-    UIH_GRID_SLICES: b"SQ",
-}  # fmt: skip
-"""Value representations by the vendors' conformance statements: in implicit files nothing else tells them."""
-TAGS: list[Any] = [
-    *sorted(tag for tag in map(tag_for_keyword, (*_WANTED, *IDENTIFYING)) if tag is not None),
-    *_PRIVATE_VR,
-]
-"""All that is read of a header; nothing else of it is ever looked at."""
+TAGS: list[Any] = sorted(tag for tag in map(tag_for_keyword, (*_WANTED, *IDENTIFYING)) if tag is not None)
+"""All that is read of a header beside the private elements of ``private.WANTED``; nothing else of it is looked at."""
 _TAG_OF = {keyword: tag for keyword in (*_WANTED, *IDENTIFYING) if (tag := tag_for_keyword(keyword)) is not None}
 _WANTED_VR = {tag: dictionary_VR(tag)[:2].encode() for tag in _TAG_OF.values()}
-_WANTED_VR.update(_PRIVATE_VR)
 """Tag to value representation."""
+_WANTED_TAGS = frozenset(TAGS)
+_PRIVATE_VR = {
+    block: {last: tag.vr.encode() for last, tag in elements.items()} for block, elements in BY_CREATOR.items()
+}
 
 PARSE_ERRORS = (
     InvalidDicomError, BytesLengthException, OSError, EOFError, ValueError, TypeError, AttributeError, RuntimeError,
@@ -74,6 +76,8 @@ PARSE_ERRORS = (
 )  # fmt: skip
 """What pydicom raises on damaged files (found by mutating real ones)."""
 
+FLOAT_PIXELS, DOUBLE_PIXELS = 0x7FE00008, 0x7FE00009
+_BIG_ENDIAN = "1.2.840.10008.1.2.2"
 _DEFLATED = b"1.2.840.10008.1.2.1.99"
 _FIRST_GROUPS = (b"\x02\x00", b"\x08\x00", b"\x00\x02", b"\x00\x08")
 
@@ -94,11 +98,17 @@ class FileHeader:
     bytes_after: int
     """Bytes of the file behind the header: what the pixels can take."""
 
+    own: Mapping[PrivateKey, Any] = field(default_factory=dict)
+    """Wanted private values, where the header is plain."""
+    pixels_tag: int = 0
+    """Which pixels follow: :data:`FLOAT_PIXELS`, :data:`DOUBLE_PIXELS` or others; 0 where it is not known."""
+
     def get(self, keyword: str) -> Any:
         """The value of a tag, ``None`` where it is absent: numbers may be text, several values a sequence."""
         if self.dataset is not None:
-            return self.dataset.get(keyword)
-        return self.values.get(_TAG_OF[keyword])
+            return value_of(self.dataset, keyword)
+        value = self.values.get(_TAG_OF[keyword])
+        return convert_SQ(value.content, value.implicit, True) if isinstance(value, Unparsed) else value
 
     def text(self, keyword: str) -> str:
         """A tag as text, ``""`` where it is absent."""
@@ -121,11 +131,11 @@ class FileHeader:
         value = self.number(keyword)
         return default if value is None else int(value)
 
-    def private(self, tag: int) -> Any:
-        """The value of a private element, ``None`` where it is absent."""
+    def private(self, tag: PrivateTag) -> Any:
+        """The value of a private element, ``None`` where it, or its creator's block, is absent."""
         if self.dataset is not None:
             return private_value(self.dataset, tag)
-        return _of_unknown_vr(tag, self.values.get(tag), little=True)
+        return self.own.get((tag.creator, tag.group, tag.element))
 
 
 def read_header(path: Path) -> FileHeader:
@@ -148,17 +158,40 @@ def read_header(path: Path) -> FileHeader:
             if _DEFLATED in head:
                 _check_inflated(path, size)
             file.seek(0)
-            quick = quick_header(file, size, _WANTED_VR)
+            quick = quick_header(file, size, _WANTED_VR, _PRIVATE_VR)
             if quick is not None:
-                return FileHeader(path, quick.values, None, quick.transfer_syntax, size - quick.pixels_at)
+                return FileHeader(
+                    path, quick.values, None, quick.transfer_syntax, size - quick.pixels_at, quick.private,
+                    quick.pixels_tag,
+                )  # fmt: skip
             file.seek(0)
-            dataset = pydicom.dcmread(file, stop_before_pixels=True, force=True, specific_tags=TAGS)
+            dataset = pydicom.dcmread(file, stop_before_pixels=True, force=True)
             syntax = _transfer_syntax(dataset)
+            _forget_unwanted(dataset)
             if not marked and not {"SOPClassUID", "Rows", "SeriesInstanceUID"} & {e.keyword for e in dataset}:
                 raise NotDicom
             # deflated: the data set was inflated as a whole, so the file's end says nothing about the pixels
             bytes_after = size if _DEFLATED in head else size - file.tell()
-    return FileHeader(path, {}, dataset, str(syntax), bytes_after)
+            pixels_tag = 0 if _DEFLATED in head else _tag_at(file, big=str(syntax) == _BIG_ENDIAN)
+    return FileHeader(path, {}, dataset, str(syntax), bytes_after, pixels_tag=pixels_tag)
+
+
+def _forget_unwanted(dataset: Dataset) -> None:
+    """Keep what is wanted: which private elements are, only shows once their creators were read."""
+    private = {find_private(dataset, tag) for tag in WANTED}
+    tags = list(dataset.keys())
+    for tag in tags:
+        creator = tag.is_private and tag.element < 0x100
+        if not (tag in _WANTED_TAGS or tag in private or creator):
+            del dataset[tag]
+
+
+def _tag_at(file: BinaryIO, *, big: bool) -> int:
+    word = file.read(4)
+    if len(word) < 4:
+        return 0
+    group, element = struct.unpack(">HH" if big else "<HH", word)
+    return int(group << 16 | element)
 
 
 _logger = logging.getLogger("pydicom")
@@ -236,20 +269,28 @@ def can_decode(transfer_syntax: str) -> bool:
         return False
 
 
-def private_value(dataset: Dataset, tag: int) -> Any:
-    """The value of a private element of a data set, ``None`` where it is absent."""
+def value_of(dataset: Dataset, keyword: str) -> Any:
+    """The value of a public element, also where the file says that it does not know its representation (VR UN)."""
+    tag = _TAGS_ASKED.get(keyword)
+    if tag is None:
+        number = tag_for_keyword(keyword)
+        assert number is not None  # keywords are written in this package
+        tag = _TAGS_ASKED[keyword] = BaseTag(number)
     if tag not in dataset:
         return None
-    _, little = dataset.original_encoding
-    return _of_unknown_vr(tag, dataset[tag].value, little=little is not False)
+    item = dataset.get_item(tag)
+    if item is not None and item.VR == "UN":
+        return known_value(dataset, tag, dictionary_VR(tag)[:2])
+    return dataset[tag].value
 
 
-def _of_unknown_vr(tag: int, value: Any, *, little: bool) -> Any:
-    """A number that came as bytes, since its file or an archive did not know the private element (VR UN)."""
-    if not isinstance(value, bytes) or tag not in (PHILIPS_SCALE_SLOPE, SIEMENS_MOSAIC_COUNT):
-        return value
-    code, order = "f" if tag == PHILIPS_SCALE_SLOPE else "H", "<" if little else ">"
-    return struct.unpack(order + code, value)[0] if len(value) == struct.calcsize(code) else None
+def first_item(dataset: Dataset, keyword: str) -> Dataset | None:
+    """The first item of a sequence, ``None`` where it is absent or empty."""
+    sequence = value_of(dataset, keyword)
+    return sequence[0] if sequence and isinstance(sequence[0], Dataset) else None
+
+
+_TAGS_ASKED: dict[str, BaseTag] = {}
 
 
 def as_number(value: Any) -> float | None:

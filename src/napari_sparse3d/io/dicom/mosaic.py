@@ -11,16 +11,8 @@ import numpy as np
 from pydicom.dataset import Dataset
 
 from napari_sparse3d.errors import ReadError
-from napari_sparse3d.io.dicom.header import (
-    PARSE_ERRORS,
-    SIEMENS_CSA_IMAGE,
-    SIEMENS_MOSAIC_COUNT,
-    UIH_GRID_COUNT,
-    UIH_GRID_SLICES,
-    FileHeader,
-    as_number,
-    as_numbers,
-)
+from napari_sparse3d.io.dicom.header import PARSE_ERRORS, FileHeader, as_number, as_numbers, value_of
+from napari_sparse3d.io.dicom.private import SIEMENS_CSA_IMAGE, SIEMENS_MOSAIC_COUNT, UIH_GRID_COUNT, UIH_GRID_SLICES
 
 MAX_TILES = 4096
 """No image holds more slices than this."""
@@ -60,7 +52,7 @@ def _united_imaging(header: FileHeader) -> MosaicLayout:
     slices = header.private(UIH_GRID_SLICES)
     items = list(slices) if slices is not None and not isinstance(slices, (str, bytes)) else []
     places = [
-        as_numbers(item.get("ImagePositionPatient"), 3) if isinstance(item, Dataset) else None
+        as_numbers(value_of(item, "ImagePositionPatient"), 3) if isinstance(item, Dataset) else None
         for item in items[: MAX_TILES + 1]
     ]
     orientation = as_numbers(header.get("ImageOrientationPatient"), 6)

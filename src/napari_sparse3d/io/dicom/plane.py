@@ -15,9 +15,18 @@ from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 
 from napari_sparse3d.errors import ReadError
-from napari_sparse3d.io.dicom.header import PHILIPS_SCALE_SLOPE, FileHeader, as_number, as_numbers, private_value
+from napari_sparse3d.io.dicom.header import FileHeader, as_number, as_numbers, first_item, value_of
 from napari_sparse3d.io.dicom.marks import Marks, Vector, marks_of, marks_of_frame
 from napari_sparse3d.io.dicom.mosaic import mosaic_layout
+from napari_sparse3d.io.dicom.values import (
+    NO_VALUES,
+    FrameValues,
+    classic_values,
+    frame_values,
+    linear,
+    philips,
+    philips_frame_scale,
+)
 from napari_sparse3d.io.identity import patient_hash
 from napari_sparse3d.io.limits import MAX_DEFLATE_RATIO
 
@@ -83,6 +92,8 @@ class Kind:
     """Whether a rescale slope or a modality table is there at all."""
     lookup: bool
     """Whether stored values go through a modality lookup table."""
+    real_world_unit: str | None = None
+    """The unit of the real world value mapping that is applied; ``None`` where none is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +119,8 @@ class Plane:
     """Whether its file holds several planes: that file may then be a volume."""
     order: tuple[int, ...] = ()
     """DimensionIndexValues of an enhanced frame: its place in the order that its maker meant (PS3.3 C.7.6.17)."""
+    values: FrameValues = NO_VALUES
+    """Padding and real world values."""
 
     @property
     def file_mark(self) -> str | None:
@@ -234,35 +247,30 @@ def _slice_step(between: float | None, thickness: float | None) -> float | None:
     return step if step and step > 0 else None
 
 
+def _mapped(slope: float, intercept: float, values: FrameValues) -> dict[str, Any]:
+    """The value fields of a plane."""
+    if len(values.applied) == 1 and not values.applied[0].table:
+        slope, intercept = values.applied[0].slope, values.applied[0].intercept
+    return {"slope": slope, "intercept": intercept, "values": values}
+
+
+def _real_world_unit(values: FrameValues) -> str | None:
+    return values.applied[0].unit if values.applied else None
+
+
 def _common(header: FileHeader, intern: Interner) -> dict[str, Any]:
-    slope, intercept = header.number("RescaleSlope"), header.number("RescaleIntercept")
-    slope, intercept = 1.0 if slope is None else slope, 0.0 if intercept is None else intercept
-    slope, intercept = _philips(
-        slope, intercept, as_number(header.private(PHILIPS_SCALE_SLOPE)), header.text("Manufacturer")
-    )
     return {
         "path": header.path,
-        "slope": slope,
-        "intercept": intercept,
+        **_mapped(*linear(header), intern(classic_values(header))),
         "sop_uid": header.text("SOPInstanceUID"),
         "instance": _integer(header.number("InstanceNumber")),
         "marks": intern(marks_of(header)),
     }
 
 
-def _philips(slope: float, intercept: float, scale: float | None, manufacturer: str) -> tuple[float, float]:
-    """Philips stores displayed values; (2005,100E) gives back the floating point values of the reconstruction.
-
-    Chenevert et al. 2014 (Transl Oncol 7:65), equation 1: FP = (PV * RS + RI) / (RS * SS). Displayed values are not
-    comparable between images; these are.
-    """
-    if not scale or not slope or "philips" not in manufacturer.lower():
-        return slope, intercept
-    return 1.0 / scale, intercept / (slope * scale)
-
-
 def _classic(header: FileHeader, intern: Interner, n_frames: int) -> Iterator[Plane]:
-    kind, common = _kind(header, intern), _common(header, intern)
+    common = _common(header, intern)
+    kind = _kind(header, intern, real_world_unit=_real_world_unit(common["values"]))
     position = as_numbers(header.get("ImagePositionPatient"), 3) if n_frames == 1 else None
     for frame in range(n_frames):
         # frames of a classic multi-frame file have no position of their own: nothing says how far apart they are
@@ -270,8 +278,15 @@ def _classic(header: FileHeader, intern: Interner, n_frames: int) -> Iterator[Pl
 
 
 def _mosaic(header: FileHeader, intern: Interner, layout: Any) -> Iterator[Plane]:
-    kind = _kind(header, intern, rows=layout.rows, columns=layout.columns, orientation=layout.orientation)
     common = _common(header, intern)
+    kind = _kind(
+        header,
+        intern,
+        rows=layout.rows,
+        columns=layout.columns,
+        orientation=layout.orientation,
+        real_world_unit=_real_world_unit(common["values"]),
+    )
     n = len(layout.positions)
     for tile, position in enumerate(layout.positions):
         yield Plane(kind=kind, frame=0, tile=tile, tiles=n, position=position, several=n > 1, **common)
@@ -317,11 +332,12 @@ def _nuclear(header: FileHeader, intern: Interner, n_frames: int) -> Iterator[Pl
 
     def tag(keyword: str, length: int) -> tuple[float, ...] | None:
         # older files have them beside the sequence
-        return as_numbers(detector.get(keyword), length) or as_numbers(header.get(keyword), length)
+        return as_numbers(value_of(detector, keyword), length) or as_numbers(header.get(keyword), length)
 
     origin, orientation = tag("ImagePositionPatient", 3), tag("ImageOrientationPatient", 6)
     step = header.number("SpacingBetweenSlices")
-    kind, common = _kind(header, intern, orientation=orientation), _common(header, intern)
+    common = _common(header, intern)
+    kind = _kind(header, intern, orientation=orientation, real_world_unit=_real_world_unit(common["values"]))
     slices = as_numbers(header.get("SliceVector"), n_frames) or ((1.0,) if n_frames == 1 else None)
     slots = as_numbers(header.get("TimeSlotVector"), n_frames)
     for frame in range(n_frames):
@@ -343,11 +359,12 @@ def _enhanced(header: FileHeader, intern: Interner, n_frames: int) -> Iterator[P
 
         def group(name: str, frame: Dataset = frame) -> Dataset:
             # an attribute group stands either in the frame or in the shared part (PS3.3 C.7.6.16)
-            return _first(frame.get(name)) or _first(shared.get(name)) or Dataset()
+            return first_item(frame, name) or first_item(shared, name) or Dataset()
 
         measures, content = group("PixelMeasuresSequence"), group("FrameContentSequence")
         transform, timing = group("PixelValueTransformationSequence"), group("MRTimingAndRelatedParametersSequence")
         slope, intercept = as_number(transform.get("RescaleSlope")), as_number(transform.get("RescaleIntercept"))
+        values = intern(frame_values(header, frame, shared, rescaled=slope is not None))
         frame_type = next(
             (group(name).get("FrameType") for name in _FRAME_TYPE_GROUPS if group(name).get("FrameType")), None
         )
@@ -370,12 +387,13 @@ def _enhanced(header: FileHeader, intern: Interner, n_frames: int) -> Iterator[P
             image_type=tuple(str(item) for item in frame_type) if frame_type is not None else image_type,
             rescale_type=str(transform.get("RescaleType", "")),
             calibrated=slope is not None,
+            real_world_unit=_real_world_unit(values),
         )
         slope = 1.0 if slope is None else slope
         intercept = 0.0 if intercept is None else intercept
-        slope, intercept = _philips(slope, intercept, _philips_frame_scale(frame, shared), manufacturer)
+        slope, intercept = philips(slope, intercept, philips_frame_scale(frame, shared), manufacturer)
         own = dict(base)
-        own.update(slope=slope, intercept=intercept, marks=intern(marks_of_frame(base["marks"], group)))
+        own.update(_mapped(slope, intercept, values), marks=intern(marks_of_frame(base["marks"], group)))
         order = content.get("DimensionIndexValues")
         yield Plane(
             kind=kind,
@@ -387,16 +405,6 @@ def _enhanced(header: FileHeader, intern: Interner, n_frames: int) -> Iterator[P
             order=() if order is None else tuple(int(i) for i in (order if hasattr(order, "__iter__") else [order])),
             **own,
         )
-
-
-def _philips_frame_scale(frame: Dataset, shared: Dataset) -> float | None:
-    """Philips keeps the classic header of each frame in a private sequence."""
-    for dataset in (frame, shared):
-        private = dataset.get((0x2005, 0x140F))
-        item = _first(private.value) if private is not None else None
-        if item is not None and PHILIPS_SCALE_SLOPE in item:
-            return as_number(private_value(item, PHILIPS_SCALE_SLOPE))
-    return None
 
 
 def _first(sequence: Any) -> Dataset | None:

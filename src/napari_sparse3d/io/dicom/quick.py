@@ -23,7 +23,9 @@ _NUMBERS = {b"US": "H", b"SS": "h", b"UL": "I", b"SL": "i", b"FL": "f", b"FD": "
 _ONE_TEXT = (b"LT", b"ST", b"UT")
 _CHARSETS = {"": "latin-1", "ISO_IR 6": "latin-1", "ISO_IR 100": "latin-1", "ISO_IR 192": "utf-8"}
 _CHARSET_TAG, _SYNTAX_TAG = 0x00080005, 0x00020010
-_PADDING, _REPRESENTATION = 0x00280120, 0x00280103
+_SIGN_OF_PIXELS = (0x00280120, 0x00280121)  # "US or SS": pixel padding value and the other end of its range
+_REPRESENTATION = 0x00280103
+_KEPT_UNPARSED = 0x00409096  # real world value mapping: Philips writes one into every classic image
 _IMPLICIT = "1.2.840.10008.1.2"
 _NOT_PLAIN = (
     "1.2.840.10008.1.2.2",
@@ -32,20 +34,39 @@ _NOT_PLAIN = (
 )  # big endian, deflated, deflated frames
 
 
+PrivateKey = tuple[str, int, int]
+"""Creator, group and the last two digits of the element."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unparsed:
+    """The items of a sequence as they stand in the file."""
+
+    content: bytes
+    implicit: bool
+
+
 @dataclass(frozen=True, slots=True)
 class QuickHeader:
     """Wanted values by tag, and where the pixels begin."""
 
     values: Mapping[int, Any]
+    private: Mapping[PrivateKey, Any]
     transfer_syntax: str
     pixels_at: int
+    pixels_tag: int
+    """Which kind of pixels begins there: integers, floats or doubles."""
 
 
 class _Unknown(Exception):
     """Something that pydicom should see."""
 
 
-def quick_header(file: BinaryIO, size: int, wanted: Mapping[int, bytes]) -> QuickHeader | None:
+Blocks = Mapping[tuple[int, str], Mapping[int, bytes]]
+"""Group and creator to the wanted elements of the creator's block (last two digits) and their representation."""
+
+
+def quick_header(file: BinaryIO, size: int, wanted: Mapping[int, bytes], blocks: Blocks) -> QuickHeader | None:
     """Read the wanted tags of a file that has a preamble; ``None`` where pydicom has to.
 
     Parameters
@@ -56,18 +77,23 @@ def quick_header(file: BinaryIO, size: int, wanted: Mapping[int, bytes]) -> Quic
         Its size in bytes.
     wanted : mapping of int to bytes
         Tag to its value representation.
+    blocks : mapping
+        The wanted private elements, by group and creator.
     """
     try:
-        return _walk(file, size, wanted)
+        return _walk(file, size, wanted, blocks)
     except (_Unknown, struct.error, UnicodeDecodeError, ValueError):
         return None
 
 
-def _walk(file: BinaryIO, size: int, wanted: Mapping[int, bytes]) -> QuickHeader:
+def _walk(file: BinaryIO, size: int, wanted: Mapping[int, bytes], blocks: Blocks) -> QuickHeader:
     buffer, base = file.read(_READ), 0
     if buffer[128:132] != b"DICM" or buffer[132:134] != b"\x02\x00":
         raise _Unknown
     raw: dict[int, tuple[bytes, bytes]] = {}
+    private: dict[int, PrivateKey] = {}
+    """Wanted private elements of this file, as soon as their creator has shown in which block they are."""
+    unparsed_from = -1
     position, depth, explicit, syntax = 132, 0, True, ""
     tag_and_length, just_length = struct.Struct("<HH2sH").unpack_from, struct.Struct("<I").unpack_from
     while base + position < size:
@@ -91,6 +117,11 @@ def _walk(file: BinaryIO, size: int, wanted: Mapping[int, bytes]) -> QuickHeader
             position += 8
             if tag == _SEQUENCE_END:
                 depth -= 1
+                if depth == 0 and unparsed_from >= 0:
+                    end = base + position - 8
+                    file.seek(unparsed_from)
+                    raw[_KEPT_UNPARSED] = (b"SQ", file.read(end - unparsed_from))
+                    unparsed_from = -1
             elif tag == _ITEM and length != _UNDEFINED:
                 position += length
             elif tag not in (_ITEM, _ITEM_END):
@@ -111,8 +142,10 @@ def _walk(file: BinaryIO, size: int, wanted: Mapping[int, bytes]) -> QuickHeader
             raise _Unknown
         if length == _UNDEFINED:
             # explicit UN of undefined length holds implicit elements (PS3.5, 6.2.2); leave that to pydicom
-            if tag in wanted or (explicit and vr != b"SQ"):
+            if (tag in wanted and tag != _KEPT_UNPARSED) or (explicit and vr != b"SQ"):
                 raise _Unknown
+            if tag == _KEPT_UNPARSED and depth == 0:
+                unparsed_from = base + position
             depth += 1
             continue
         if base + position + length > size:
@@ -123,14 +156,39 @@ def _walk(file: BinaryIO, size: int, wanted: Mapping[int, bytes]) -> QuickHeader
                 raw[tag] = (vr, file.read(length))
             else:
                 raw[tag] = (vr, buffer[position : position + length])
+        elif element < 0x100 and group & 1 and element >= 0x10 and depth == 0:
+            if position + length > len(buffer):
+                raise _Unknown
+            creator = buffer[position : position + length].decode("latin-1").strip("\0 ")
+            block = blocks.get((group, creator))
+            if block is not None:
+                wanted = dict(wanted)
+                for last, its_vr in block.items():
+                    wanted[group << 16 | element << 8 | last] = its_vr
+                    private[group << 16 | element << 8 | last] = (creator, group, last)
         position += length
     if not syntax or depth:
         raise _Unknown
-    if not explicit and _PADDING in raw and raw.get(_REPRESENTATION, (b"", b""))[1][:1] == b"\1":
-        raw[_PADDING] = (b"SS", raw[_PADDING][1])  # "US or SS": as the pixels are
+    pixels_tag = tag if base + position < size else 0
+    signed = raw.get(_REPRESENTATION, (b"", b""))[1][:1] == b"\1"
     encoding = _encoding(raw)
-    values = {tag: _value(vr, content, encoding) for tag, (vr, content) in raw.items()}
-    return QuickHeader(values, syntax, base + position)
+    values: dict[int, Any] = {}
+    own: dict[PrivateKey, Any] = {}
+    for tag, (vr, content) in raw.items():
+        if vr == b"UN" or (tag in private and vr in (b"OB", b"OW")):
+            # an archive or a converter did not know the element (PS3.5, 6.2.2); its name does
+            vr = wanted.get(tag, vr)
+        if tag in _SIGN_OF_PIXELS and (not explicit or raw[tag][0] == b"UN"):
+            vr = b"SS" if signed else b"US"
+        if tag == _KEPT_UNPARSED and content:
+            values[tag] = Unparsed(content, implicit=not explicit or raw[tag][0] == b"UN")
+            continue
+        value = _value(vr, content, encoding)
+        if tag in private:
+            own.setdefault(private[tag], value)
+        else:
+            values[tag] = value
+    return QuickHeader(values, own, syntax, base + position, pixels_tag)
 
 
 def _syntax(raw: Mapping[int, tuple[bytes, bytes]]) -> str:

@@ -6,7 +6,7 @@ value is interpolated linearly inside each plane and then along the normal betwe
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_sparse3d.io.dicom.grid import TILT_DEGREES, Grid
+from napari_sparse3d.io.dicom.padding import Padding
 from napari_sparse3d.io.dicom.pixels import decode, dtype_of
 from napari_sparse3d.io.dicom.plane import Kind, Plane, normal_of
 from napari_sparse3d.io.dicom.stack import Stack
@@ -78,7 +79,9 @@ def plan_repair(kind: Kind, planes: tuple[Plane, ...]) -> Repair:
     return Repair(Grid((n, rows, columns), affine), depths, shifts, said)
 
 
-def resampled_stack(stack: Stack, frames: Iterable[int]) -> tuple[NDArray[Any], NDArray[np.float64], str]:
+def resampled_stack(
+    stack: Stack, frames: Iterable[int]
+) -> tuple[NDArray[Any], NDArray[np.float64], str, Padding, int | None]:
     """Decode the frames and resample each.
 
     Returns
@@ -89,6 +92,11 @@ def resampled_stack(stack: Stack, frames: Iterable[int]) -> tuple[NDArray[Any], 
         (4, 4), as ``Volume.affine``.
     said : str
         What was done.
+    padding : Padding
+        The voxels that are no image data: nothing is interpolated from padded pixels, and where they make up more than
+        half of what a voxel would be made of, it is padding itself.
+    value : int or None
+        What those voxels hold, see :meth:`Padding.settle`.
     """
     kind = stack.kind
     chosen = list(frames)
@@ -97,41 +105,83 @@ def resampled_stack(stack: Stack, frames: Iterable[int]) -> tuple[NDArray[Any], 
     order = canonical((columns, rows, n), repair.grid.affine_ras)
     dtype = dtype_of(plane for t in chosen for plane in stack.frames[t])
     check_memory(dtype.itemsize * n * rows * columns * len(chosen), what="the resampled series")
-    volumes = []
+    volumes: list[NDArray[Any]] = []
+    padding = Padding()
     for t in chosen:
-        slices = decode(stack.frames[t], np.empty((len(stack.frames[t]), kind.rows, kind.columns), dtype=dtype))
-        fill = FILL_HU if kind.modality == "CT" and np.issubdtype(slices.dtype, np.signedinteger) else slices.min()
-        out = resample_slices(slices, repair, fill=float(min(fill, slices.min())))
+        stored = Padding()
+        slices = np.empty((len(stack.frames[t]), kind.rows, kind.columns), dtype=dtype)
+        slices = decode(stack.frames[t], slices, stored)
+        fill = FILL_HU if kind.modality == "CT" and np.issubdtype(slices.dtype, np.signedinteger) else np.inf
+        masks = [stored.mask((0, k), (kind.rows, kind.columns)) for k in range(len(slices))]
+        lowest = float(slices.min() if not stored.masks or slices.dtype.kind != "f" else np.nanmin(slices))
+        out, empty = resample_image_data(slices, masks, repair, fill=min(float(fill), lowest))
+        if stored.masks:
+            for k, mask in enumerate(empty):
+                padding.add((len(volumes), k), mask, stored.declared)
         volumes.append(order.apply(out.transpose(2, 1, 0)))
-    return np.ascontiguousarray(np.stack(volumes)), order.affine, repair.said
+    data = np.ascontiguousarray(np.stack(volumes))
+    data, value = padding.settle(data, lambda whole, t: order.stored_view(whole[t]).transpose(2, 1, 0))
+    return data, order.affine, repair.said, padding, value
 
 
-def resample_slices(slices: NDArray[Any], repair: Repair, *, fill: float) -> NDArray[Any]:
-    """(N, rows, columns) onto the repair's grid; where neither neighbouring slice reaches, ``fill``."""
+def resample_image_data(
+    slices: NDArray[Any], padded: Sequence[NDArray[np.bool_] | None], repair: Repair, *, fill: float
+) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+    """(N, rows, columns) onto the repair's grid, from those pixels alone that are image data.
+
+    Parameters
+    ----------
+    slices : ndarray
+        (N, rows, columns).
+    padded : sequence
+        For each slice (rows, columns) bool, which pixels are no image data; ``None`` where all are.
+    repair : Repair
+    fill : float
+        What voxels hold that no image data makes up.
+
+    Returns
+    -------
+    data : ndarray
+        (N', rows', columns'), of the type of ``slices``.
+    padded : ndarray
+        (N', rows', columns') bool: voxels of which padding makes up more than half, or that no slice reaches.
+    """
     n, rows, columns = repair.grid.shape
     out = np.empty((n, rows, columns), dtype=slices.dtype)
+    empty = np.empty((n, rows, columns), dtype=bool)
     depths = repair.depths
     for index, depth in enumerate(np.linspace(0.0, depths[-1], n)):
         above = int(np.clip(np.searchsorted(depths, depth, side="right"), 1, len(depths) - 1))
         weight = float((depth - depths[above - 1]) / (depths[above] - depths[above - 1]))
         total = np.zeros((rows, columns))
         covered = np.zeros((rows, columns))
+        lost = np.zeros((rows, columns))
         for k, part in ((above - 1, 1.0 - weight), (above, weight)):
             if part > 1e-6:
-                _add_shifted(slices[k], repair.shifts[k], part, total, covered)
-        value = np.where(covered > 1e-6, total / np.maximum(covered, 1e-6), fill)
+                mask = padded[k]
+                if mask is None:
+                    _add_shifted(slices[k], None, repair.shifts[k], part, total, covered)
+                else:
+                    _add_shifted(np.where(mask, 0, slices[k]), ~mask, repair.shifts[k], part, total, covered)
+                    _add_shifted(mask, mask, repair.shifts[k], part, np.zeros((rows, columns)), lost)
+        empty[index] = (covered <= 1e-6) | (lost > covered)
+        value = np.where(empty[index], fill, total / np.maximum(covered, 1e-6))
         out[index] = np.rint(value) if out.dtype.kind in "iu" else value
-    return out
+    return out, empty
 
 
 def _add_shifted(
     image: NDArray[Any],
+    counts: NDArray[np.bool_] | None,
     shift: NDArray[np.float64],
     part: float,
     total: NDArray[np.float64],
     covered: NDArray[np.float64],
 ) -> None:
-    """Add ``part`` of an image, moved by a fraction of pixels, to ``total``, and its weight to ``covered``."""
+    """Add ``part`` of an image, moved by a fraction of pixels, to ``total``, and its weight to ``covered``.
+
+    ``counts`` are the pixels that have a weight, ``None`` where all have.
+    """
     rows, columns = image.shape
     (down, right), (fraction_down, fraction_right) = shift.astype(int), shift - shift.astype(int)
     for step_down, weight_down in ((0, 1 - fraction_down), (1, fraction_down)):
@@ -142,7 +192,7 @@ def _add_shifted(
                     down + step_down : down + step_down + rows, right + step_right : right + step_right + columns
                 ]
                 total[place] += weight * image
-                covered[place] += weight
+                covered[place] += weight if counts is None else weight * counts
 
 
 def _finest_step(steps: NDArray[np.float64]) -> float:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from napari_sparse3d.errors import ReadError
 from napari_sparse3d.io.dicom.header import FileHeader, can_decode
+from napari_sparse3d.io.dicom.padding import Padding
 from napari_sparse3d.io.dicom.parts import SECONDARY_CAPTURE, is_localizer, no_volume
 from napari_sparse3d.io.dicom.pixels import decode, dtype_of
 from napari_sparse3d.io.dicom.plane import Kind, Plane
@@ -48,7 +49,7 @@ class Described:
 def series_info(stack: Stack, described: Described, source: Path) -> SeriesInfo:
     """One stack as the scan lists it."""
     kind = stack.kind
-    faults = [*_class_faults(stack), *_kind_faults(kind, stack, described), *stack.faults]
+    faults = [*_class_faults(stack), *_kind_faults(kind, stack, described), *stack.faults, *_value_notes(stack.planes)]
     shape = spacing = None
     orientation = ""
     if stack.grid is not None:
@@ -146,6 +147,35 @@ def _kind_faults(kind: Kind, stack: Stack, described: Described) -> list[Fault]:
     return faults
 
 
+def _value_notes(planes: Sequence[Plane]) -> list[Fault]:
+    """What the headers say of values beside the mapping that is applied."""
+    pairs = sorted({plane.values.padding for plane in planes if plane.values.padding is not None})
+    notes = _mapping_notes(planes)
+    if pairs:
+        low, high = pairs[0]
+        which = f"{low:g}" if low == high else f"{low:g} to {high:g}"
+        more = f" (and {len(pairs) - 1} more)" if len(pairs) > 1 else ""
+        detail = f"pixels that hold the stored padding value {which}{more} are no image data and never active"
+        notes.append(Fault.of(FaultKind.PADDING, detail))
+    return notes
+
+
+def _mapping_notes(planes: Sequence[Plane]) -> list[Fault]:
+    units = sorted({item.unit for plane in planes for item in plane.values.beside})
+    applied = sorted({plane.values.applied[0].unit for plane in planes if plane.values.applied})
+    notes = []
+    if applied:
+        detail = f"values are those of the real world value mapping ({', '.join(applied)})"
+        notes.append(Fault.of(FaultKind.VALUES, detail))
+    if units:
+        detail = (
+            f"a real world value mapping ({', '.join(units)}) is there beside the mapping that is applied; "
+            'it is kept in meta["real_world_values"]'
+        )
+        notes.append(Fault.of(FaultKind.VALUES, detail))
+    return notes
+
+
 def _uid_text(uid: str) -> str:
     return uid[:64] if re.fullmatch(r"[0-9.]+", uid) else "(not a UID)"
 
@@ -163,6 +193,8 @@ def modality_of(kind: Kind) -> str:
 
 def unit_of(kind: Kind) -> str:
     """The intensity unit after rescaling: HU for a calibrated CT, the PET unit, Gy for a dose, else arbitrary units."""
+    if kind.real_world_unit is not None:
+        return kind.real_world_unit
     if kind.modality == "CT":
         # C.11.1.1.2: without a rescale type a CT image is in HU, unless it is a derived map
         hounsfield = kind.rescale_type.upper() == "HU" or not (
@@ -200,18 +232,24 @@ class DicomStack:
             meta["frames_by"] = stack.frame_label
         needs_repair = any(fault.severity is Severity.REPAIR for fault in stack.faults)
         if needs_repair and repair == "resample":
-            data, affine, said = resampled_stack(stack, chosen)
+            data, affine, said, padding, value = resampled_stack(stack, chosen)
             meta["repairs"] = [said]
         else:
-            data, affine = self._as_stored(list(chosen))
+            data, affine, padding, value = self._as_stored(list(chosen))
         refuse_all_nan(data)
-        name = (
-            self.described.description or f"{modality_of(kind) or 'image'} series {kind.origin.series_number}".strip()
-        )
+        notes = [*padding.faults(data.size, value), *_mapping_notes(stack.planes)]
+        meta["faults"] += [fault.as_dict() for fault in notes]
+        if value is not None:
+            meta["padding"] = value
+        beside = {item for plane in stack.planes for item in plane.values.beside}
+        if beside:
+            meta["real_world_values"] = [item.as_dict() for item in sorted(beside, key=repr)]
+        number = kind.origin.series_number
+        name = self.described.description or f"{modality_of(kind) or 'image'} series {number}".strip()
         times = None if stack.times_s is None else tuple(stack.times_s[t] for t in chosen)
         return VolumeSequence(data, affine, unit_of(kind), modality_of(kind), name, meta, times)
 
-    def _as_stored(self, chosen: list[int]) -> tuple[NDArray[Any], NDArray[np.float64]]:
+    def _as_stored(self, chosen: list[int]) -> tuple[NDArray[Any], NDArray[np.float64], Padding, int | None]:
         grid = self.stack.grid
         assert grid is not None
         n, rows, columns = grid.shape
@@ -220,14 +258,20 @@ class DicomStack:
         dtype = dtype_of(planes)
         check_memory(dtype.itemsize * n * rows * columns * len(chosen), what="the series")
         data = np.empty((len(chosen), *order.shape), dtype=dtype)
-        for t, frame in enumerate(chosen):
+        padding = Padding()
+
+        def slices_of(data: NDArray[Any], t: int) -> NDArray[Any]:
             # the canonical array seen as (slice, row, column), so that each image goes straight to its place
-            view = order.stored_view(data[t]).transpose(2, 1, 0)
-            filled = decode(self.stack.frames[frame], view)
+            return order.stored_view(data[t]).transpose(2, 1, 0)
+
+        for t, frame in enumerate(chosen):
+            view = slices_of(data, t)
+            filled = decode(self.stack.frames[frame], view, padding, t)
             if filled is not view:  # a value was outside what the headers promised: widen the whole
                 data = data.astype(np.result_type(data.dtype, filled.dtype))
-                order.stored_view(data[t]).transpose(2, 1, 0)[...] = filled
-        return data, order.affine
+                slices_of(data, t)[...] = filled
+        data, value = padding.settle(data, slices_of)
+        return data, order.affine, padding, value
 
 
 def safe_meta(header: FileHeader) -> dict[str, Any]:
