@@ -10,6 +10,7 @@ import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -52,8 +53,8 @@ _WANTED = (
     "TemporalPositionIdentifier", "SamplesPerPixel", "PhotometricInterpretation", "NumberOfFrames", "Rows", "Columns",
     "PixelSpacing", "BitsAllocated", "BitsStored", "PixelRepresentation", "PixelPaddingValue", "PixelPaddingRangeLimit",
     "FloatPixelPaddingValue", "FloatPixelPaddingRangeLimit", "DoubleFloatPixelPaddingValue",
-    "DoubleFloatPixelPaddingRangeLimit", "RealWorldValueMappingSequence", "WindowCenter", "WindowWidth",
-    "RescaleIntercept", "RescaleSlope", "RescaleType", "ModalityLUTSequence", "Units",
+    "DoubleFloatPixelPaddingRangeLimit", "LossyImageCompression", "RealWorldValueMappingSequence",
+    "WindowCenter", "WindowWidth", "RescaleIntercept", "RescaleSlope", "RescaleType", "ModalityLUTSequence", "Units",
     "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence", "GridFrameOffsetVector", "DoseGridScaling",
     "DoseUnits", "DetectorInformationSequence", "SliceVector", "TimeSlotVector", "SpecificCharacterSet",
 )  # fmt: skip
@@ -256,10 +257,16 @@ def _check_inflated(path: Path, size: int) -> None:
             block = inflater.unconsumed_tail or file.read(65536)
 
 
-def can_decode(transfer_syntax: str) -> bool:
-    """Whether an installed codec decodes the pixels."""
+JPEG_EXTENDED = "1.2.840.10008.1.2.4.51"
+
+
+def can_decode(transfer_syntax: str, bits_stored: int) -> bool:
+    """Whether an installed codec decodes pixels of so many bits."""
     if re.fullmatch(r"[0-9.]{1,64}", transfer_syntax) is None:
         return False
+    if transfer_syntax == JPEG_EXTENDED and bits_stored > 8:
+        # pydicom's codecs for it decode 8 bits only; GDCM is asked by ourselves (see pixels.py)
+        return bits_stored <= 12 and find_spec("gdcm") is not None
     try:
         return bool(get_decoder(UID(transfer_syntax)).is_available)
     except (NotImplementedError, ValueError):

@@ -123,13 +123,15 @@ def _kind_faults(kind: Kind, stack: Stack, described: Described) -> list[Fault]:
             f"the header says {kind.bits_stored} bits stored of {kind.bits_allocated} allocated: no such pixel exists"
         )
         faults.append(Fault.of(FaultKind.UNREADABLE, detail))
+    coded = {(plane.kind.transfer_syntax, plane.kind.bits_stored) for plane in stack.planes}
     faults.extend(
         Fault.of(
             FaultKind.UNSUPPORTED_CODEC,
-            f"no codec decodes transfer syntax {_uid_text(syntax)}; store it uncompressed or lossless first",
+            f"no codec here decodes transfer syntax {_uid_text(syntax)} with {bits} bits; "
+            "store it uncompressed or lossless first",
         )
-        for syntax in sorted({plane.kind.transfer_syntax for plane in stack.planes})
-        if not can_decode(syntax)
+        for syntax, bits in sorted(coded)
+        if not can_decode(syntax, bits)
     )
     if described.broken:
         faults.append(
