@@ -10,9 +10,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pydicom.dataset import Dataset
 
 from napari_sparse3d.errors import ReadError
-from napari_sparse3d.io.dicom.header import FileHeader, can_decode
+from napari_sparse3d.io.dicom.header import FileHeader, as_number, can_decode, first_item, value_of
 from napari_sparse3d.io.dicom.padding import Padding
 from napari_sparse3d.io.dicom.pixels import decode, dtype_of
 from napari_sparse3d.io.dicom.plane import Kind, Plane
@@ -281,6 +282,8 @@ def safe_meta(header: FileHeader) -> dict[str, Any]:
         "PixelPaddingValue", "WindowCenter", "WindowWidth",
     ):  # fmt: skip
         value = header.number(keyword)
+        if value is None and keyword in _IN_GROUPS:
+            value = _group_number(header, *_IN_GROUPS[keyword])
         if value is not None:
             meta[keyword] = value
     vendor = next((name for name in _VENDORS if name.lower() in header.text("Manufacturer").lower()), "")
@@ -289,6 +292,30 @@ def safe_meta(header: FileHeader) -> dict[str, Any]:
     if header.text("PatientPosition") in _PATIENT_POSITIONS:
         meta["PatientPosition"] = header.text("PatientPosition")
     return meta
+
+
+_IN_GROUPS = {
+    "SliceThickness": ("PixelMeasuresSequence", "SliceThickness"),
+    "RepetitionTime": ("MRTimingAndRelatedParametersSequence", "RepetitionTime"),
+    "FlipAngle": ("MRTimingAndRelatedParametersSequence", "FlipAngle"),
+    "EchoTime": ("MREchoSequence", "EffectiveEchoTime"),
+    "InversionTime": ("MRModifierSequence", "InversionTimes"),
+    "KVP": ("CTXRayDetailsSequence", "KVP"),
+    "WindowCenter": ("FrameVOILUTSequence", "WindowCenter"),
+    "WindowWidth": ("FrameVOILUTSequence", "WindowWidth"),
+}
+"""Where enhanced images have what classic ones have at the top level (PS3.3, C.7.6.16, C.8.13 and C.8.15)."""
+
+
+def _group_number(header: FileHeader, sequence: str, keyword: str) -> float | None:
+    """A number of the functional groups: the first frame's own, else the shared one."""
+    for parts in ("PerFrameFunctionalGroupsSequence", "SharedFunctionalGroupsSequence"):
+        items = header.get(parts)
+        group = first_item(items[0], sequence) if items and isinstance(items[0], Dataset) else None
+        number = None if group is None else as_number(value_of(group, keyword))
+        if number is not None:
+            return number
+    return None
 
 
 _VENDORS = (
