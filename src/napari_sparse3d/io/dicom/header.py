@@ -108,6 +108,10 @@ class FileHeader:
         value = self.values.get(_TAG_OF[keyword])
         return convert_SQ(value.content, value.implicit, True) if isinstance(value, Unparsed) else value
 
+    def says_none_of(self, keywords: tuple[str, ...]) -> bool:
+        """Whether a plain header has none of these tags."""
+        return self.dataset is None and self.values.keys().isdisjoint([_TAG_OF[keyword] for keyword in keywords])
+
     def text(self, keyword: str) -> str:
         """A tag as text, ``""`` where it is absent."""
         value = self.get(keyword)

@@ -102,6 +102,12 @@ class FrameValues:
     """Whether compression may have changed padded pixels too, so that some of them hold other numbers."""
 
 
+_SAID = (
+    "PixelPaddingValue",
+    "FloatPixelPaddingValue",
+    "DoubleFloatPixelPaddingValue",
+    "RealWorldValueMappingSequence",
+)
 _ALWAYS_LOSSY = ("1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.4.51")
 NO_VALUES = FrameValues()
 
@@ -137,6 +143,8 @@ def philips_frame_scale(frame: Dataset, shared: Dataset) -> float | None:
 
 def classic_values(header: FileHeader) -> FrameValues:
     """What beside slope and intercept the top level of a header says."""
+    if header.says_none_of(_SAID) and header.pixels_tag not in (FLOAT_PIXELS, DOUBLE_PIXELS):
+        return NO_VALUES  # as nearly every header of a scan of ten thousand
     found = mappings_of(header.get("RealWorldValueMappingSequence"), header)
     mapped = header.number("RescaleSlope") is not None or bool(header.get("ModalityLUTSequence"))
     mapped |= header.text("Modality") == "RTDOSE" and header.number("DoseGridScaling") is not None
