@@ -59,25 +59,27 @@ class Histogram:
         return max(0, round(float(inside) * self.step))
 
 
-def histogram(data: NDArray[Any]) -> Histogram:
+def histogram(data: NDArray[Any], padding: float | None = None) -> Histogram:
     """Count the values of an array, see :func:`histogram_by_slab`."""
     found: list[Histogram] = []
 
     def finish() -> Generator[float, None, None]:
-        found.append((yield from histogram_by_slab(data)))
+        found.append((yield from histogram_by_slab(data, padding)))
 
     for _ in finish():
         pass
     return found[0]
 
 
-def histogram_by_slab(data: NDArray[Any]) -> Generator[float, None, Histogram]:
+def histogram_by_slab(data: NDArray[Any], padding: float | None = None) -> Generator[float, None, Histogram]:
     """Count the values of an array, one slab after the other.
 
     Parameters
     ----------
     data : ndarray
         (Z, ...) of any real type.
+    padding : float, optional
+        Whole numbers at or below it are no image data (``meta["padding"]`` of a volume) and not counted.
 
     Yields
     ------
@@ -92,7 +94,7 @@ def histogram_by_slab(data: NDArray[Any]) -> Generator[float, None, Histogram]:
     Raises
     ------
     InputError
-        If no value is finite.
+        If no value is finite, or all are padding.
     """
     integer = data.dtype.kind in "iub"
     step = 1 if integer else max(1, data.size // SAMPLED_VALUES)
@@ -104,15 +106,19 @@ def histogram_by_slab(data: NDArray[Any]) -> Generator[float, None, Histogram]:
             finite = values[np.isfinite(values)]
             bad += values.size - finite.size
             values = finite
+        elif padding is not None:
+            values = values[values > padding]
         if values.size:
             low, high = min(low, float(values.min())), max(high, float(values.max()))
         yield 0.3 * (number + 1) / slabs
     if low > high:
-        raise InputError(f"none of the {data.size:,} values is a finite number; the scan is damaged")
+        raise InputError(f"none of the {data.size:,} values is a finite number of image data; the scan is damaged")
     edges = _edges(low, high, integer)
     counts = np.zeros(len(edges) - 1, dtype=np.int64)
     for number, slab in enumerate(data):
         values = slab.ravel()[::step]
+        if integer and padding is not None:
+            values = values[values > padding]
         place = _whole_bins(values, edges) if integer else _bins(values[np.isfinite(values)], edges)
         counts += np.bincount(place, minlength=len(counts))
         yield 0.3 + 0.7 * (number + 1) / slabs

@@ -27,7 +27,8 @@ from napari_sparse3d.sparse.window import Triple
 from napari_sparse3d.volume import Volume
 from napari_sparse3d.voxels.features import intensity_scale
 from napari_sparse3d.voxels.field import offset_within
-from napari_sparse3d.voxels.from_volume import say_not_finite, voxelize
+from napari_sparse3d.voxels.from_volume import voxelize
+from napari_sparse3d.voxels.image_data import image_data, padding_of, say_not_finite
 from napari_sparse3d.voxels.recipe import (
     PRESETS,
     FeatureName,
@@ -38,7 +39,7 @@ from napari_sparse3d.voxels.recipe import (
     Recipe,
     Threshold,
 )
-from napari_sparse3d.voxels.resample import neighbours, new_grid
+from napari_sparse3d.voxels.resample import LEAST_SHARE, NewGrid, neighbours, new_grid, resample_image_data
 from napari_sparse3d.voxels.threshold import bounds, next_above, otsu, otsu_of
 from napari_sparse3d.voxels.voxel_set import VoxelSet
 
@@ -152,10 +153,12 @@ def voxelize_on(device: str | torch.device, volume: Volume, recipe: Recipe) -> T
             f"recipe {recipe.name!r} cannot be followed on a device: {reason}; use voxelize(volume, recipe)"
         )
     with use_engine("auto"):  # no operator runs here, but a card without memory is told in the same words
-        data, affine = _resampled(_finite(_upload(volume.data, device), volume), volume, recipe)
-        low, high = _bounds(recipe.threshold, data, volume.unit)
-        indices = _between(data, low, high).nonzero()
-        features = _features(indices, data, affine, volume.unit, recipe.features)
+        stored = _upload(volume.data, device)
+        data, affine, inside = _resampled(stored, _inside(stored, volume), volume, recipe)
+        low, high = _bounds(recipe.threshold, data if inside is None else data[inside], volume.unit)
+        active = _between(data, low, high)
+        indices = (active if inside is None else active & inside).nonzero()
+        features = _features(indices, data, affine, volume.unit, recipe.features, inside)
         z, y, x = data.shape
         return TensorVoxels(indices.int().contiguous(), features, (z, y, x), affine)
 
@@ -207,21 +210,39 @@ def _upload(data: NDArray[Any], device: str | torch.device) -> Tensor:
     return there
 
 
-def _finite(data: Tensor, volume: Volume) -> Tensor:
-    if not data.is_floating_point():
-        return data
-    finite = torch.isfinite(data)
-    n_bad = data.numel() - int(torch.count_nonzero(finite))
-    if n_bad == 0:
-        return data
-    say_not_finite(volume, n_bad)
-    return torch.where(finite, data, torch.where(finite, data, math.inf).min())
+def _inside(data: Tensor, volume: Volume) -> Tensor | None:
+    """As :func:`napari_sparse3d.voxels.image_data.image_data`."""
+    if data.is_floating_point():
+        inside = torch.isfinite(data)
+        n_bad = data.numel() - int(torch.count_nonzero(inside))
+        if n_bad == 0:
+            return None
+        say_not_finite(volume, n_bad)
+        return inside
+    if padding_of(volume) is None:
+        return None
+    there = image_data(volume)
+    return None if there is None else torch.from_numpy(there).to(data.device)
 
 
-def _resampled(data: Tensor, volume: Volume, recipe: Recipe) -> tuple[Tensor, NDArray[np.float64]]:
+def _resampled(
+    data: Tensor, inside: Tensor | None, volume: Volume, recipe: Recipe
+) -> tuple[Tensor, NDArray[np.float64], Tensor | None]:
     if isinstance(recipe.resample, NoResampling):
-        return data, volume.affine
+        return data, volume.affine, inside
     grid = new_grid(volume, recipe.resample)
+    if inside is None:
+        return _interpolated(data, grid), grid.affine, None
+    data = _interpolated(torch.where(inside, data, torch.zeros_like(data)), grid)
+    share = _interpolated(inside, grid)
+    inside = share >= LEAST_SHARE
+    if not bool(inside.any()):
+        # says what is wrong
+        resample_image_data(volume, recipe.resample, image_data(volume))
+    return torch.where(inside, data / share, math.nan), grid.affine, inside
+
+
+def _interpolated(data: Tensor, grid: NewGrid) -> Tensor:
     for axis in grid.order:
         below, above, weight = (
             torch.from_numpy(one).to(data.device) for one in neighbours(grid.centres[axis], data.shape[axis])
@@ -233,7 +254,7 @@ def _resampled(data: Tensor, volume: Volume, recipe: Recipe) -> tuple[Tensor, ND
         made = data.index_select(axis, below).float() * (1 - weight)
         made += data.index_select(axis, above).float() * weight
         data = made
-    return data, grid.affine
+    return data
 
 
 def _plain(threshold: Threshold) -> Threshold:
@@ -281,12 +302,17 @@ def _between(data: Tensor, low: float, high: float) -> Tensor:
 
 
 def _features(
-    indices: Tensor, data: Tensor, affine: NDArray[np.float64], unit: str, names: tuple[FeatureName, ...]
+    indices: Tensor,
+    data: Tensor,
+    affine: NDArray[np.float64],
+    unit: str,
+    names: tuple[FeatureName, ...],
+    inside: Tensor | None,
 ) -> Tensor:
     """(N, C) float32; see :func:`napari_sparse3d.voxels.features.features_at`."""
     columns = []
     if set(names) != {"occupancy"}:
-        lowest, highest = (float(one) for one in data.aminmax())
+        lowest, highest = (float(one) for one in (data if inside is None else data[inside]).aminmax())
         scale = intensity_scale(unit, lowest, highest)
         # as a tensor: torch turns a division by a number into a product with its reciprocal on a card
         spacing_mm = torch.from_numpy(np.linalg.norm(affine[:3, :3], axis=0)).to(data.device)
@@ -296,7 +322,7 @@ def _features(
         elif name == "intensity":
             columns.append(_value(data, indices) * scale)
         else:  # gradient; depth needs the CPU
-            columns += [_difference(data, indices, axis) * scale / spacing_mm[axis] for axis in range(3)]
+            columns += [_difference(data, indices, axis, inside) * scale / spacing_mm[axis] for axis in range(3)]
     return torch.stack(columns, 1).float()
 
 
@@ -304,9 +330,13 @@ def _value(data: Tensor, indices: Tensor) -> Tensor:
     return data[tuple(indices.unbind(1))].double()
 
 
-def _difference(data: Tensor, indices: Tensor, axis: int) -> Tensor:
+def _difference(data: Tensor, indices: Tensor, axis: int, inside: Tensor | None) -> Tensor:
     above, below = indices.clone(), indices.clone()
     above[:, axis] = (indices[:, axis] + 1).clamp(max=data.shape[axis] - 1)
     below[:, axis] = (indices[:, axis] - 1).clamp(min=0)
+    if inside is not None:
+        for neighbour in (above, below):
+            there = inside[tuple(neighbour.unbind(1))]
+            neighbour[:, axis] = torch.where(there, neighbour[:, axis], indices[:, axis])
     steps = (above[:, axis] - below[:, axis]).clamp(min=1)
     return (_value(data, above) - _value(data, below)) / steps

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_sparse3d.voxels.image_data import values_inside
 from napari_sparse3d.voxels.recipe import FeatureName
 
 HU_UNIT = 1000.0
@@ -23,6 +24,7 @@ def features_at(
     unit: str,
     names: tuple[FeatureName, ...],
     values: NDArray[np.float32] | None = None,
+    inside: NDArray[np.bool_] | None = None,
 ) -> NDArray[np.float32]:
     """The feature rows of the active voxels.
 
@@ -31,14 +33,14 @@ def features_at(
     * ``depth``: how far the voxel lies below the surface of the active set, in units of 10 mm: the distance from its
       centre to the nearest centre of an inactive voxel (outside the grid nothing is active), Euclidean.
     * ``gradient``: three channels, the derivative of the intensity along z, y and x per millimetre, by central
-      differences over the whole volume (one-sided on the border), not over the active voxels alone.
+      differences over the whole volume (one-sided on the border of the image data), not over the active voxels alone.
 
     Parameters
     ----------
     indices : ndarray
         (N, 3) int32 [z, y, x].
     data : ndarray
-        (Z, Y, X), finite, after resampling.
+        (Z, Y, X), after resampling.
     affine : ndarray
         (4, 4) float64 of the grid, for its spacing.
     unit : str
@@ -47,6 +49,8 @@ def features_at(
         Which features, in the order of the channels.
     values : ndarray, optional
         (N,) float32: ``data`` at the voxels, where it is already at hand and float32 holds it exactly.
+    inside : ndarray, optional
+        (Z, Y, X) bool: which voxels are image data; all unless given.
 
     Returns
     -------
@@ -54,7 +58,8 @@ def features_at(
         (N, C) float32.
     """
     looks_at_range = unit != "HU" and not {"intensity", "gradient"}.isdisjoint(names)
-    scale = intensity_scale(unit, *((float(data.min()), float(data.max())) if looks_at_range else (0.0, 0.0)))
+    seen = values_inside(data, inside) if looks_at_range else data
+    scale = intensity_scale(unit, *((float(seen.min()), float(seen.max())) if looks_at_range else (0.0, 0.0)))
     spacing_mm = np.linalg.norm(affine[:3, :3], axis=0)
     columns: list[NDArray[Any]] = []
     for name in names:
@@ -65,7 +70,7 @@ def features_at(
         elif name == "depth":
             columns.append(_depth_mm(indices, spacing_mm) / DEPTH_MM)
         else:
-            columns += [_difference(data, indices, axis) * scale / spacing_mm[axis] for axis in range(3)]
+            columns += [_difference(data, indices, axis, inside) * scale / spacing_mm[axis] for axis in range(3)]
     rows = np.empty((len(indices), len(columns)), dtype=np.float32)
     for channel, column in enumerate(columns):
         rows[:, channel] = column
@@ -83,11 +88,17 @@ def _value(data: NDArray[Any], indices: NDArray[np.int32]) -> NDArray[np.float64
     return values
 
 
-def _difference(data: NDArray[Any], indices: NDArray[np.int32], axis: int) -> NDArray[np.float64]:
-    """Per voxel: (next - previous) / 2; on the border one-sided; 0 where the axis has a single voxel."""
+def _difference(
+    data: NDArray[Any], indices: NDArray[np.int32], axis: int, inside: NDArray[np.bool_] | None
+) -> NDArray[np.float64]:
+    """Per voxel: (next - previous) / 2; on the border one-sided; 0 where no neighbour on the axis is image data."""
     above, below = indices.copy(), indices.copy()
     above[:, axis] = np.minimum(indices[:, axis] + 1, data.shape[axis] - 1)
     below[:, axis] = np.maximum(indices[:, axis] - 1, 0)
+    if inside is not None:
+        for neighbour in (above, below):
+            outside = ~inside[tuple(neighbour.T)]
+            neighbour[outside, axis] = indices[outside, axis]
     steps = np.maximum(above[:, axis] - below[:, axis], 1)
     slope: NDArray[np.float64] = (_value(data, above) - _value(data, below)) / steps
     return slope

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import warnings
-from dataclasses import replace
+import math
 from typing import Protocol, TypeVar
 
 import numpy as np
@@ -12,9 +11,10 @@ from napari_sparse3d.errors import InputError
 from napari_sparse3d.volume import Volume
 from napari_sparse3d.voxels.components import keep_largest
 from napari_sparse3d.voxels.features import features_at
+from napari_sparse3d.voxels.image_data import image_data, padding_of, values_inside
 from napari_sparse3d.voxels.native_threshold import find_voxels
 from napari_sparse3d.voxels.recipe import Recipe
-from napari_sparse3d.voxels.resample import resample
+from napari_sparse3d.voxels.resample import resample_image_data
 from napari_sparse3d.voxels.threshold import bounds, indices_of
 from napari_sparse3d.voxels.voxel_set import VoxelSet
 
@@ -28,7 +28,9 @@ def voxelize(volume: Volume, recipe: Recipe) -> VoxelSet:
     Parameters
     ----------
     volume : Volume
-        ``data`` (Z, Y, X). Values that are not finite count as the lowest finite value, with a warning.
+        ``data`` (Z, Y, X). Values that are not finite (with a warning) and padding are no image data: never active,
+        part of no histogram and no scale, and nothing is interpolated from them; see
+        :mod:`napari_sparse3d.voxels.image_data`.
     recipe : Recipe
 
     Returns
@@ -39,20 +41,23 @@ def voxelize(volume: Volume, recipe: Recipe) -> VoxelSet:
     Raises
     ------
     InputError
-        If no value of the volume is finite, the threshold is in another unit than the volume, or its rule means nothing
-        for these values (Otsu of a constant, a fraction of a maximum that is not positive).
+        If no value of the volume is image data, the threshold is in another unit than the volume, or its rule means
+        nothing for these values (Otsu of a constant, a fraction of a maximum that is not positive).
     """
-    volume = _finite(volume)
-    data, affine = resample(volume, recipe.resample)
+    inside = image_data(volume)
+    data, affine, inside = resample_image_data(volume, recipe.resample, inside)
     z, y, x = data.shape
-    low, high = bounds(recipe.threshold, data, volume.unit)
+    low, high = bounds(recipe.threshold, values_inside(data, inside), volume.unit)
+    padding = padding_of(volume)
+    if inside is not None and data.dtype.kind != "f" and padding is not None:
+        low = max(low, math.floor(padding) + 1)  # all else that is no image data is NaN, which lies in no range
     indices, found = find_voxels(data, low, high)
     values = found if np.can_cast(data.dtype, np.float32) else None
     if recipe.components.keep != "all":
         mask = np.zeros(data.shape, dtype=bool)
         mask[tuple(indices.T)] = True
         indices, values = indices_of(keep_largest(mask, recipe.components)), None
-    features = features_at(indices, data, affine, volume.unit, recipe.features, values)
+    features = features_at(indices, data, affine, volume.unit, recipe.features, values, inside)
     return VoxelSet.of_found(indices, features, (z, y, x), affine)
 
 
@@ -74,38 +79,12 @@ def require_voxels(voxels: _Voxels, volume: Volume, recipe: Recipe) -> _Voxels:
     """
     if voxels.n_active == 0:
         threshold = " ".join(f"{key} {value}" for key, value in recipe.threshold.model_dump(exclude_none=True).items())
+        inside = volume.data[np.isfinite(volume.data)] if volume.data.dtype.kind == "f" else volume.data
+        padding = padding_of(volume)
+        inside = inside if padding is None else inside[inside > padding]
         raise InputError(
             f"the threshold of recipe {recipe.name!r} ({threshold.removeprefix('kind ')}) leaves no voxel of "
-            f"{volume.name!r}, whose values go from {np.nanmin(volume.data):g} to {np.nanmax(volume.data):g} "
+            f"{volume.name!r}, whose values go from {inside.min():g} to {inside.max():g} "
             f"{volume.unit}; choose a threshold inside that range"
         )
     return voxels
-
-
-def _finite(volume: Volume) -> Volume:
-    if volume.data.dtype.kind != "f":
-        return volume
-    finite = np.isfinite(volume.data)
-    n_bad = finite.size - int(np.count_nonzero(finite))
-    if n_bad == 0:
-        return volume
-    say_not_finite(volume, n_bad)
-    lowest = volume.data[finite].min()
-    return replace(volume, data=np.where(finite, volume.data, lowest))
-
-
-def say_not_finite(volume: Volume, n_bad: int) -> None:
-    """Warn that ``n_bad`` values are taken as the lowest finite one.
-
-    Raises
-    ------
-    InputError
-        If that is all of them.
-    """
-    size = volume.data.size
-    if n_bad == size:
-        raise InputError(f"none of the {size:,} values of {volume.name!r} is a finite number; the scan is damaged")
-    warnings.warn(
-        f"{n_bad:,} of {size:,} values of {volume.name!r} are not finite; they count as the lowest finite value",
-        stacklevel=4,
-    )

@@ -16,6 +16,10 @@ MAX_VOXELS = 2**31
 """A grid above this is a mistyped spacing, not a wish."""
 
 
+LEAST_SHARE = 0.5
+"""A new voxel of which less than this is image data is none itself."""
+
+
 @dataclass(frozen=True, eq=False)
 class NewGrid:
     """Where the voxels of a new grid over the same physical box lie.
@@ -70,6 +74,56 @@ def resample(volume: Volume, how: Resample) -> tuple[NDArray[Any], NDArray[np.fl
     for axis in grid.order:
         data = _interpolate(data, axis, grid.centres[axis])
     return np.ascontiguousarray(data), grid.affine
+
+
+def resample_image_data(
+    volume: Volume, how: Resample, inside: NDArray[np.bool_] | None
+) -> tuple[NDArray[Any], NDArray[np.float64], NDArray[np.bool_] | None]:
+    """As :func:`resample`, from those voxels alone that are image data.
+
+    A new voxel is the mean of the image data among the old ones that :func:`resample` would take, with the same weights
+    (normalised convolution: Knutsson and Westin 1993); where they make up less than half of the weight, it is none.
+
+    Parameters
+    ----------
+    volume : Volume
+        ``data`` (Z, Y, X).
+    how : NoResampling, ToSpacing or ToLongestSide
+    inside : ndarray or None
+        (Z, Y, X) bool: which voxels are image data; ``None``: all, and ``data`` is as :func:`resample` has it.
+
+    Returns
+    -------
+    data : ndarray
+        (Z', Y', X'). Floats that are no image data are NaN.
+    affine : ndarray
+        (4, 4) float64 of the new grid.
+    inside : ndarray or None
+        (Z', Y', X') bool of the new grid.
+
+    Raises
+    ------
+    InputError
+        As :func:`resample`; or if no new voxel is made of image data.
+    """
+    if inside is None:
+        return *resample(volume, how), None
+    data: NDArray[Any] = volume.data
+    if isinstance(how, NoResampling):
+        # a volume of integers stays as it is: its padding lies below all else
+        return (np.where(inside, data, np.nan) if data.dtype.kind == "f" else data), volume.affine, inside
+    grid = new_grid(volume, how)
+    data, share = np.where(inside, data, data.dtype.type(0)), inside.astype(np.float32)
+    for axis in grid.order:
+        data = _interpolate(data, axis, grid.centres[axis])
+        share = _interpolate(share, axis, grid.centres[axis])
+    inside = share >= LEAST_SHARE
+    if not inside.any():
+        raise InputError(
+            f"no voxel of the new grid is made of image data: most of {volume.name!r} is padding; choose a finer grid"
+        )
+    data = np.divide(data, share, out=np.full_like(data, np.nan), where=inside)
+    return np.ascontiguousarray(data), grid.affine, np.ascontiguousarray(inside)
 
 
 def new_grid(volume: Volume, how: ToSpacing | ToLongestSide) -> NewGrid:

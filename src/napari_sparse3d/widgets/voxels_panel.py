@@ -17,6 +17,7 @@ from napari_sparse3d.analysis.histogram import Histogram, histogram_by_slab
 from napari_sparse3d.errors import InputError
 from napari_sparse3d.volume import Volume
 from napari_sparse3d.voxels import Preset, Recipe, require_voxels, voxelize
+from napari_sparse3d.voxels.image_data import padding_of
 from napari_sparse3d.widgets import repeat
 from napari_sparse3d.widgets.opening import open_folder, open_sample
 from napari_sparse3d.widgets.preview import SlicePreview
@@ -240,9 +241,7 @@ class VoxelsPanel(Panel):
         self.form.set_histogram(histogram)
         self.next_button.show()
         if histogram.not_finite:
-            self.say(
-                f"{histogram.not_finite:,} values are not finite numbers; they count as the lowest one.", warning=True
-            )
+            self.say(f"{histogram.not_finite:,} values are not finite numbers; they are never active.", warning=True)
         self._recipe_changed()
 
     # -- the preview ---------------------------------------------------------------------------------------------------
@@ -459,7 +458,7 @@ def _make_ready(
 
 
 def _count(volume: Volume) -> Generator[Step, None, Histogram]:
-    counting = histogram_by_slab(volume.data)
+    counting = histogram_by_slab(volume.data, padding_of(volume))
     try:
         while True:
             done = next(counting)

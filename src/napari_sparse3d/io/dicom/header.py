@@ -10,6 +10,7 @@ import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -52,8 +53,8 @@ _WANTED = (
     "TemporalPositionIdentifier", "SamplesPerPixel", "PhotometricInterpretation", "NumberOfFrames", "Rows", "Columns",
     "PixelSpacing", "BitsAllocated", "BitsStored", "PixelRepresentation", "PixelPaddingValue", "PixelPaddingRangeLimit",
     "FloatPixelPaddingValue", "FloatPixelPaddingRangeLimit", "DoubleFloatPixelPaddingValue",
-    "DoubleFloatPixelPaddingRangeLimit", "RealWorldValueMappingSequence", "WindowCenter", "WindowWidth",
-    "RescaleIntercept", "RescaleSlope", "RescaleType", "ModalityLUTSequence", "Units",
+    "DoubleFloatPixelPaddingRangeLimit", "LossyImageCompression", "RealWorldValueMappingSequence",
+    "WindowCenter", "WindowWidth", "RescaleIntercept", "RescaleSlope", "RescaleType", "ModalityLUTSequence", "Units",
     "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence", "GridFrameOffsetVector", "DoseGridScaling",
     "DoseUnits", "DetectorInformationSequence", "SliceVector", "TimeSlotVector", "SpecificCharacterSet",
     "StudyInstanceUID", "AcquisitionDate", "AcquisitionDateTime", "ContentDate", "FrameReferenceTime",
@@ -109,6 +110,10 @@ class FileHeader:
             return value_of(self.dataset, keyword)
         value = self.values.get(_TAG_OF[keyword])
         return convert_SQ(value.content, value.implicit, True) if isinstance(value, Unparsed) else value
+
+    def says_none_of(self, keywords: tuple[str, ...]) -> bool:
+        """Whether a plain header has none of these tags."""
+        return self.dataset is None and self.values.keys().isdisjoint([_TAG_OF[keyword] for keyword in keywords])
 
     def text(self, keyword: str) -> str:
         """A tag as text, ``""`` where it is absent."""
@@ -259,10 +264,16 @@ def _check_inflated(path: Path, size: int) -> None:
             block = inflater.unconsumed_tail or file.read(65536)
 
 
-def can_decode(transfer_syntax: str) -> bool:
-    """Whether an installed codec decodes the pixels."""
+JPEG_EXTENDED = "1.2.840.10008.1.2.4.51"
+
+
+def can_decode(transfer_syntax: str, bits_stored: int) -> bool:
+    """Whether an installed codec decodes pixels of so many bits."""
     if re.fullmatch(r"[0-9.]{1,64}", transfer_syntax) is None:
         return False
+    if transfer_syntax == JPEG_EXTENDED and bits_stored > 8:
+        # pydicom's codecs for it decode 8 bits only; GDCM is asked by ourselves (see pixels.py)
+        return bits_stored <= 12 and find_spec("gdcm") is not None
     try:
         return bool(get_decoder(UID(transfer_syntax)).is_available)
     except (NotImplementedError, ValueError):

@@ -2,7 +2,10 @@
 
 A volume of floats holds NaN. One of integers has no such number, so it holds one below every real value: what the
 header's padding value is mapped to where that lies below them, else one less than the lowest of them; in a wider type
-only where the volume's own has no room for it. ``meta["padding"]`` names it.
+only where the volume's own has no room for it. ``meta["padding"]`` names it: no voxel at or below it is image data.
+
+Lossy compression scatters padded pixels around their value. Where that is a low one, it stays as it is and bounds the
+image data from below; only a range in the header could tell all of them.
 """
 
 from __future__ import annotations
@@ -36,8 +39,9 @@ class Padding:
     declared: float = np.inf
     """The lowest value that the header's padding is mapped to."""
     count: int = 0
+    lossy: bool = False
 
-    def add(self, place: Place, mask: NDArray[np.bool_], value: float = np.inf) -> None:
+    def add(self, place: Place, mask: NDArray[np.bool_], value: float = np.inf, *, lossy: bool = False) -> None:
         """Note the padded pixels (rows, columns) of one slice, and the value that they were mapped to."""
         n = int(np.count_nonzero(mask))
         if n == 0:
@@ -45,6 +49,7 @@ class Padding:
         self.masks[place] = np.packbits(mask)
         self.count += n
         self.declared = min(self.declared, value)
+        self.lossy |= lossy
         if n == mask.size:
             self.empty.add(place)
 
@@ -93,7 +98,8 @@ class Padding:
             if (t, k) not in self.empty
         )
         value = lowest - 1
-        if self.declared < lowest and self.declared >= np.iinfo(data.dtype).min:
+        low_end = self.declared < lowest or (self.lossy and self.declared < float(data.mean()))
+        if low_end and self.declared >= np.iinfo(data.dtype).min:
             value = int(self.declared)
         if value < np.iinfo(data.dtype).min:
             data = data.astype(exact_integer(value, int(data.max())) or np.float64)

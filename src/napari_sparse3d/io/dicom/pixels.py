@@ -20,17 +20,18 @@ from pydicom.pixels.utils import pixel_array
 from pydicom.uid import UID
 
 from napari_sparse3d.errors import ReadError
-from napari_sparse3d.io.dicom.header import PARSE_ERRORS, quiet
+from napari_sparse3d.io.dicom.header import JPEG_EXTENDED, PARSE_ERRORS, quiet
 from napari_sparse3d.io.dicom.padding import Padding
 from napari_sparse3d.io.dicom.plane import Plane
 from napari_sparse3d.io.dicom.values import (
     EXACT_FLOAT32,
     NO_VALUES,
+    Span,
     common_type,
     exact_integer,
     no_image_data,
     piecewise,
-    values_dtype,
+    span_of,
 )
 
 
@@ -80,7 +81,7 @@ def dtype_of(planes: Iterable[Plane]) -> np.dtype[Any]:
         for plane in planes
     }
     return common_type(
-        np.dtype(np.float32) if lookup else values_dtype(bits, signed, slope, intercept, values)
+        Span(0.0, 0.0, whole=False) if lookup else span_of(bits, signed, slope, intercept, values)
         for bits, signed, slope, intercept, values, lookup in seen
     )
 
@@ -104,7 +105,7 @@ def _decoded_into(
                 values.padding[0] * plane.slope + plane.intercept, values.padding[1] * plane.slope + plane.intercept
             )
         image = np.where(mask, neutral, image)
-        padding.add((t, index), mask, declared)
+        padding.add((t, index), mask, declared, lossy=values.lossy)
     if len(values.applied) > 1 or (values.applied and values.applied[0].table):
         out = _place_values(piecewise(image, values.applied), index, out)
     else:
@@ -269,7 +270,7 @@ def _long_jpeg_frames(dataset: Dataset, plane: Plane) -> list[bytes]:
     file has tells nothing.
     """
     kind = plane.kind
-    if kind.transfer_syntax != _JPEG_EXTENDED or kind.bits_stored <= 8:
+    if kind.transfer_syntax != JPEG_EXTENDED or kind.bits_stored <= 8:
         return []
     buffer, n_frames = dataset.PixelData, int(dataset.get("NumberOfFrames") or 1)
     table = dataset.get("ExtendedOffsetTable"), dataset.get("ExtendedOffsetTableLengths")
@@ -279,9 +280,6 @@ def _long_jpeg_frames(dataset: Dataset, plane: Plane) -> list[bytes]:
     if length not in (0, 4 * n_frames):
         buffer = buffer[:4] + bytes(4) + buffer[8 + length :]
     return list(islice(generate_frames(buffer, number_of_frames=n_frames), n_frames))
-
-
-_JPEG_EXTENDED = "1.2.840.10008.1.2.4.51"
 
 
 def _by_gdcm(content: bytes, plane: Plane) -> NDArray[Any]:
@@ -304,7 +302,7 @@ def _by_gdcm(content: bytes, plane: Plane) -> NDArray[Any]:
     image.SetDataElement(element)
     grey = gdcm.PhotometricInterpretation.GetPIType("MONOCHROME2")
     image.SetPhotometricInterpretation(gdcm.PhotometricInterpretation(grey))
-    image.SetTransferSyntax(gdcm.TransferSyntax(gdcm.TransferSyntax.GetTSType(_JPEG_EXTENDED)))
+    image.SetTransferSyntax(gdcm.TransferSyntax(gdcm.TransferSyntax.GetTSType(JPEG_EXTENDED)))
     image.SetPixelFormat(gdcm.PixelFormat(1, 16, kind.bits_stored, kind.bits_stored - 1, int(kind.signed)))
     buffer = image.GetBuffer().encode("utf-8", errors="surrogateescape")
     frame = np.frombuffer(buffer, dtype=np.int16 if kind.signed else np.uint16)

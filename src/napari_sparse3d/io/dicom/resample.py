@@ -117,7 +117,7 @@ def resampled_stack(
         out, empty = resample_image_data(slices, masks, repair, fill=min(float(fill), lowest))
         if stored.masks:
             for k, mask in enumerate(empty):
-                padding.add((len(volumes), k), mask, stored.declared)
+                padding.add((len(volumes), k), mask, stored.declared, lossy=stored.lossy)
         volumes.append(order.apply(out.transpose(2, 1, 0)))
     data = np.ascontiguousarray(np.stack(volumes))
     data, value = padding.settle(data, lambda whole, t: order.stored_view(whole[t]).transpose(2, 1, 0))

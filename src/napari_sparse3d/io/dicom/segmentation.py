@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 import pydicom
 from numpy.typing import NDArray
+from pydicom.filereader import read_file_meta_info
+from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian
 
 from napari_sparse3d.errors import InputError, ReadError
 from napari_sparse3d.files import replacing
@@ -256,7 +258,24 @@ def _version() -> str:
 def _open(path: Path) -> Any:
     import highdicom
 
+    if read_file_meta_info(path).get("TransferSyntaxUID") == ExplicitVRBigEndian:
+        return highdicom.seg.Segmentation.from_dataset(_little_endian(pydicom.dcmread(path)), copy=False)
     return highdicom.seg.segread(path)
+
+
+def _little_endian(dataset: pydicom.Dataset) -> pydicom.Dataset:
+    """A big-endian data set as one that highdicom takes: it refuses any other byte order (PS3.5, 7.3).
+
+    pydicom converts every number as it is asked for; the pixels alone are bytes, in words where they are OW.
+    """
+    pixels = dataset["PixelData"]
+    if pixels.VR == "OW":
+        pixels.value = np.frombuffer(pixels.value, dtype=np.uint16).byteswap().tobytes()
+    for element in dataset.iterall():
+        element.value  # noqa: B018 - converted while its byte order is known
+    dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    dataset.set_original_encoding(False, True, dataset.original_character_set)
+    return dataset
 
 
 def _is_fractional(seg: Any) -> bool:

@@ -10,9 +10,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pydicom.dataset import Dataset
 
 from napari_sparse3d.errors import ReadError
-from napari_sparse3d.io.dicom.header import FileHeader, can_decode
+from napari_sparse3d.io.dicom.header import FileHeader, as_number, can_decode, first_item, value_of
 from napari_sparse3d.io.dicom.padding import Padding
 from napari_sparse3d.io.dicom.parts import SECONDARY_CAPTURE, is_localizer, no_volume
 from napari_sparse3d.io.dicom.pixels import decode, dtype_of
@@ -124,13 +125,15 @@ def _kind_faults(kind: Kind, stack: Stack, described: Described) -> list[Fault]:
             f"the header says {kind.bits_stored} bits stored of {kind.bits_allocated} allocated: no such pixel exists"
         )
         faults.append(Fault.of(FaultKind.UNREADABLE, detail))
+    coded = {(plane.kind.transfer_syntax, plane.kind.bits_stored) for plane in stack.planes}
     faults.extend(
         Fault.of(
             FaultKind.UNSUPPORTED_CODEC,
-            f"no codec decodes transfer syntax {_uid_text(syntax)}; store it uncompressed or lossless first",
+            f"no codec here decodes transfer syntax {_uid_text(syntax)} with {bits} bits; "
+            "store it uncompressed or lossless first",
         )
-        for syntax in sorted({plane.kind.transfer_syntax for plane in stack.planes})
-        if not can_decode(syntax)
+        for syntax, bits in sorted(coded)
+        if not can_decode(syntax, bits)
     )
     if described.broken:
         faults.append(
@@ -282,6 +285,8 @@ def safe_meta(header: FileHeader) -> dict[str, Any]:
         "PixelPaddingValue", "WindowCenter", "WindowWidth",
     ):  # fmt: skip
         value = header.number(keyword)
+        if value is None and keyword in _IN_GROUPS:
+            value = _group_number(header, *_IN_GROUPS[keyword])
         if value is not None:
             meta[keyword] = value
     vendor = next((name for name in _VENDORS if name.lower() in header.text("Manufacturer").lower()), "")
@@ -290,6 +295,30 @@ def safe_meta(header: FileHeader) -> dict[str, Any]:
     if header.text("PatientPosition") in _PATIENT_POSITIONS:
         meta["PatientPosition"] = header.text("PatientPosition")
     return meta
+
+
+_IN_GROUPS = {
+    "SliceThickness": ("PixelMeasuresSequence", "SliceThickness"),
+    "RepetitionTime": ("MRTimingAndRelatedParametersSequence", "RepetitionTime"),
+    "FlipAngle": ("MRTimingAndRelatedParametersSequence", "FlipAngle"),
+    "EchoTime": ("MREchoSequence", "EffectiveEchoTime"),
+    "InversionTime": ("MRModifierSequence", "InversionTimes"),
+    "KVP": ("CTXRayDetailsSequence", "KVP"),
+    "WindowCenter": ("FrameVOILUTSequence", "WindowCenter"),
+    "WindowWidth": ("FrameVOILUTSequence", "WindowWidth"),
+}
+"""Where enhanced images have what classic ones have at the top level (PS3.3, C.7.6.16, C.8.13 and C.8.15)."""
+
+
+def _group_number(header: FileHeader, sequence: str, keyword: str) -> float | None:
+    """A number of the functional groups: the first frame's own, else the shared one."""
+    for parts in ("PerFrameFunctionalGroupsSequence", "SharedFunctionalGroupsSequence"):
+        items = header.get(parts)
+        group = first_item(items[0], sequence) if items and isinstance(items[0], Dataset) else None
+        number = None if group is None else as_number(value_of(group, keyword))
+        if number is not None:
+            return number
+    return None
 
 
 _VENDORS = (

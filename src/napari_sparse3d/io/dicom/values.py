@@ -98,8 +98,17 @@ class FrameValues:
     """Mappings that are there and not applied."""
     float_bits: int = 0
     """32 or 64 where the pixels are stored as floats, 0 for integers."""
+    lossy: bool = False
+    """Whether compression may have changed padded pixels too, so that some of them hold other numbers."""
 
 
+_SAID = (
+    "PixelPaddingValue",
+    "FloatPixelPaddingValue",
+    "DoubleFloatPixelPaddingValue",
+    "RealWorldValueMappingSequence",
+)
+_ALWAYS_LOSSY = ("1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.4.51")
 NO_VALUES = FrameValues()
 
 
@@ -134,6 +143,8 @@ def philips_frame_scale(frame: Dataset, shared: Dataset) -> float | None:
 
 def classic_values(header: FileHeader) -> FrameValues:
     """What beside slope and intercept the top level of a header says."""
+    if header.says_none_of(_SAID) and header.pixels_tag not in (FLOAT_PIXELS, DOUBLE_PIXELS):
+        return NO_VALUES  # as nearly every header of a scan of ten thousand
     found = mappings_of(header.get("RealWorldValueMappingSequence"), header)
     mapped = header.number("RescaleSlope") is not None or bool(header.get("ModalityLUTSequence"))
     mapped |= header.text("Modality") == "RTDOSE" and header.number("DoseGridScaling") is not None
@@ -159,6 +170,7 @@ def _values(header: FileHeader, found: tuple[RealWorldMapping, ...], *, mapped: 
         applied=tuple(applied),
         beside=tuple(item for item in found if item not in applied),
         float_bits=_float_bits(header),
+        lossy=header.text("LossyImageCompression") == "01" or header.transfer_syntax in _ALWAYS_LOSSY,
     )
 
 
@@ -284,34 +296,46 @@ def exact_integer(low: float, high: float) -> np.dtype[Any] | None:
     return None
 
 
-def values_dtype(bits: int, signed: bool, slope: float, intercept: float, values: FrameValues) -> np.dtype[Any]:
-    """The type that holds the values of a frame, going by its header.
+@dataclass(frozen=True, slots=True)
+class Span:
+    """From where to where the values of a frame can go, by its header."""
 
-    Whole numbers stay whole numbers, of whatever size; fractions are float32, but float64 where the stored numbers have
-    more than 24 bits and reach beyond 2^24 once mapped, which float32 would round to other whole numbers.
-    """
+    low: float
+    high: float
+    whole: bool
+    """Whether they are whole numbers."""
+    fine: bool = False
+    """Whether float32 would round what was stored: fractions of numbers of more than 24 bits, beyond 2^24."""
+
+
+def span_of(bits: int, signed: bool, slope: float, intercept: float, values: FrameValues) -> Span:
+    """The values that stored numbers of ``bits`` can have."""
     if values.float_bits:
-        return np.dtype(np.float32)  # pixels.py widens where a double does not fit
+        return Span(0.0, 0.0, whole=False)  # pixels.py widens where a double does not fit
     low, high = (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1) if signed else (0, 2**bits - 1)
     if values.applied:
-        first, last = (max(low, min(i.first for i in values.applied)), min(high, max(i.last for i in values.applied)))
-        if len(values.applied) > 1 or values.applied[0].table or last < first:
-            return np.dtype(np.float32)
-        low, high = int(first), int(last)
+        if len(values.applied) > 1 or values.applied[0].table:
+            ends = [end for item in values.applied for end in item.ends()]
+            return Span(min(ends), max(ends), whole=False)
+        (item,) = values.applied
+        low, high = (int(min(max(end, low), high)) for end in (item.first, item.last))
     if slope == int(slope) and intercept == int(intercept):
-        ends = sorted((low * int(slope) + int(intercept), high * int(slope) + int(intercept)))
-        return exact_integer(*ends) or np.dtype(np.float64)
-    reach = max(abs(low), abs(high)) * abs(slope) + abs(intercept)
-    return np.dtype(np.float64 if bits > 24 and reach > EXACT_FLOAT32 else np.float32)
+        first, last = sorted((low * int(slope) + int(intercept), high * int(slope) + int(intercept)))
+        return Span(first, last, whole=True)
+    first, last = sorted((low * slope + intercept, high * slope + intercept))
+    return Span(first, last, whole=False, fine=bits > 24 and max(-first, last) > EXACT_FLOAT32)
 
 
-def common_type(dtypes: Iterable[np.dtype[Any]]) -> np.dtype[Any]:
-    """The smallest type that holds the values of all: frames of a series may be mapped differently."""
-    types = set(dtypes)
-    floats = [dtype for dtype in types if dtype.kind == "f"]
-    integers = [np.iinfo(dtype) for dtype in types if dtype.kind != "f"]
-    low, high = min((int(i.min) for i in integers), default=0), max((int(i.max) for i in integers), default=0)
-    if floats:
-        wide = any(dtype == np.float64 for dtype in floats) or max(-low, high) > EXACT_FLOAT32
-        return np.dtype(np.float64 if wide else np.float32)
-    return exact_integer(low, high) or np.dtype(np.float64)
+def common_type(spans: Iterable[Span]) -> np.dtype[Any]:
+    """The smallest type that holds the values of all frames: those of a series may be mapped differently.
+
+    Whole numbers stay whole numbers, of whatever size; fractions are float32, but float64 where that would round whole
+    numbers or what was stored.
+    """
+    every = list(spans)
+    whole = [span for span in every if span.whole]
+    low, high = min((span.low for span in whole), default=0), max((span.high for span in whole), default=0)
+    if len(whole) == len(every):
+        return exact_integer(low, high) or np.dtype(np.float64)
+    fine = any(span.fine for span in every) or max(-low, high) > EXACT_FLOAT32
+    return np.dtype(np.float64 if fine else np.float32)
