@@ -14,6 +14,18 @@ from typing import TYPE_CHECKING, Any
 from pydicom.dataset import Dataset
 
 from napari_sparse3d.io.dicom.header import FileHeader, as_number, as_numbers
+from napari_sparse3d.io.dicom.private import (
+    GE_B_VALUE,
+    GE_GRADIENT,
+    PHILIPS_B_VALUE,
+    PHILIPS_GRADIENT,
+    PHILIPS_GRADIENT_KIND,
+    PHILIPS_LABEL,
+    SIEMENS_B_VALUE,
+    SIEMENS_GRADIENT,
+    UIH_B_VALUE,
+    UIH_GRADIENT,
+)
 
 if TYPE_CHECKING:
     from napari_sparse3d.io.dicom.plane import Plane
@@ -116,10 +128,11 @@ def marks_of(header: FileHeader) -> Marks:
         acquired_s=acquired,
         dated=dated,
         trigger_ms=header.number("TriggerTime"),
-        b_value=header.number("DiffusionBValue"),
-        direction=_direction(header.get("DiffusionGradientOrientation")),
-        isotropic=header.text("DiffusionDirectionality").upper() == "ISOTROPIC",
-        label=header.text("ASLContext").upper(),
+        b_value=_or(header.number("DiffusionBValue"), _private_b_value(header)),
+        direction=_direction(header.get("DiffusionGradientOrientation")) or _private_direction(header),
+        isotropic=header.text("DiffusionDirectionality").upper() == "ISOTROPIC"
+        or _text(header.private(PHILIPS_GRADIENT_KIND)) == "I",
+        label=header.text("ASLContext").upper() or _text(header.private(PHILIPS_LABEL)),
         content_s=content,
         acquisition=_integer(header.number("AcquisitionNumber")),
     )
@@ -161,6 +174,21 @@ def marks_of_frame(of_file: Marks, group: Callable[[str], Dataset]) -> Marks:
         content_s=of_file.content_s,
         acquisition=_or(_integer(as_number(content.get("FrameAcquisitionNumber"))), of_file.acquisition),
     )
+
+
+def _private_b_value(header: FileHeader) -> float | None:
+    values = (as_number(header.private(tag)) for tag in (SIEMENS_B_VALUE, PHILIPS_B_VALUE, GE_B_VALUE, UIH_B_VALUE))
+    return next((value for value in values if value is not None), None)
+
+
+def _private_direction(header: FileHeader) -> Vector | None:
+    whole = (_direction(header.private(tag)) for tag in (SIEMENS_GRADIENT, UIH_GRADIENT))
+    by_axis = (_direction([header.private(tag) for tag in tags]) for tags in (PHILIPS_GRADIENT, GE_GRADIENT))
+    return next((value for value in (*whole, *by_axis) if value is not None), None)
+
+
+def _text(value: Any) -> str:
+    return "" if value is None else str(value).strip().upper()
 
 
 def _or(value: Any, other: Any) -> Any:

@@ -68,7 +68,7 @@ def decode(planes: Sequence[Plane], out: NDArray[Any], padding: Padding | None =
                     f"image {index + 1} of {len(planes)} decodes to {image.shape}, its header says {out.shape[1:]}: "
                     "the file is damaged"
                 )
-            out = _decoded_into(out, index, image, dataset, plane, noted, t)
+            out = _decoded_into(out, index, image[::-1] if plane.reversed_rows else image, dataset, plane, noted, t)
     if padding is None and noted.masks:
         out = noted.settle(out[None], lambda data, _: data[0])[0][0]
     return out

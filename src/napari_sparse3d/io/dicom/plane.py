@@ -18,6 +18,8 @@ from napari_sparse3d.errors import ReadError
 from napari_sparse3d.io.dicom.header import FileHeader, as_number, as_numbers, first_item, value_of
 from napari_sparse3d.io.dicom.marks import Marks, Vector, marks_of, marks_of_frame
 from napari_sparse3d.io.dicom.mosaic import mosaic_layout
+from napari_sparse3d.io.dicom.no_image import no_image
+from napari_sparse3d.io.dicom.polarity import rows_reversed
 from napari_sparse3d.io.dicom.values import (
     NO_VALUES,
     FrameValues,
@@ -121,6 +123,8 @@ class Plane:
     """DimensionIndexValues of an enhanced frame: its place in the order that its maker meant (PS3.3 C.7.6.17)."""
     values: FrameValues = NO_VALUES
     """Padding and real world values."""
+    reversed_rows: bool = False
+    """Stored with its last row first, against its header."""
 
     @property
     def file_mark(self) -> str | None:
@@ -158,6 +162,9 @@ _NATIVE = frozenset({"1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.
 
 def planes_of(header: FileHeader, intern: Interner) -> FilePlanes:
     """All planes of a file; none, with the reason, where it holds no image."""
+    other = no_image(header.text("SOPClassUID"), has_pixels=header.bytes_after > 0)
+    if other:
+        return FilePlanes((), f"holds {other}, no image")
     rows, columns = header.integer("Rows"), header.integer("Columns")
     if rows < 1 or columns < 1:
         return FilePlanes((), "holds no image")
@@ -184,12 +191,12 @@ def planes_of(header: FileHeader, intern: Interner) -> FilePlanes:
     else:
         try:
             layout = mosaic_layout(header) if n_frames == 1 else None
+            if layout is not None:
+                found = tuple(_mosaic(header, intern, layout))
+            else:
+                found = tuple(_classic(header, intern, n_frames))
         except ReadError as error:
             return FilePlanes((), str(error))
-        if layout is not None:
-            found = tuple(_mosaic(header, intern, layout))
-        else:
-            found = tuple(_classic(header, intern, n_frames))
     return FilePlanes(found, truncated=truncated)
 
 
@@ -270,6 +277,7 @@ def _common(header: FileHeader, intern: Interner) -> dict[str, Any]:
 
 def _classic(header: FileHeader, intern: Interner, n_frames: int) -> Iterator[Plane]:
     common = _common(header, intern)
+    common["reversed_rows"] = rows_reversed(header, common["marks"].temporal)
     kind = _kind(header, intern, real_world_unit=_real_world_unit(common["values"]))
     position = as_numbers(header.get("ImagePositionPatient"), 3) if n_frames == 1 else None
     for frame in range(n_frames):

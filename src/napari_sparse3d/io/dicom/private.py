@@ -52,6 +52,18 @@ SIEMENS_CSA_IMAGE = PrivateTag("SIEMENS CSA HEADER", 0x0029, 0x10, "OB")
 SIEMENS_MOSAIC_COUNT = PrivateTag("SIEMENS MR HEADER", 0x0019, 0x0A, "US")
 SIEMENS_B_VALUE = PrivateTag("SIEMENS MR HEADER", 0x0019, 0x0C, "IS")
 SIEMENS_GRADIENT = PrivateTag("SIEMENS MR HEADER", 0x0019, 0x0E, "FD")
+PHILIPS_B_VALUE = PrivateTag("Philips Imaging DD 001", 0x2001, 0x03, "FL")
+PHILIPS_GRADIENT_KIND = PrivateTag("Philips Imaging DD 001", 0x2001, 0x04, "CS")
+"""``I`` for an isotropic map."""
+PHILIPS_GRADIENT = tuple(
+    PrivateTag("Philips MR Imaging DD 001", 0x2005, element, "FL") for element in (0xB0, 0xB1, 0xB2)
+)
+PHILIPS_LABEL = PrivateTag("Philips MR Imaging DD 005", 0x2005, 0x29, "CS")
+"""Label or control of arterial spin labelling."""
+GE_GRADIENT = tuple(PrivateTag("GEMS_ACQU_01", 0x0019, element, "DS") for element in (0xBB, 0xBC, 0xBD))
+GE_SEQUENCE = PrivateTag("GEMS_ACQU_01", 0x0019, 0x9C, "LO")
+GE_POLARITY = PrivateTag("GEMS_ACQU_01", 0x0019, 0xB3, "DS")
+"""UserData12: of the sequence epi_pepolar, which volumes are stored with their rows reversed."""
 GE_B_VALUE = PrivateTag("GEMS_PARM_01", 0x0043, 0x39, "IS")
 UIH_B_VALUE = PrivateTag("Image Private Header", 0x0065, 0x09, "FD")
 UIH_GRADIENT = PrivateTag("Image Private Header", 0x0065, 0x37, "FD")
@@ -59,7 +71,8 @@ UIH_GRID_COUNT = PrivateTag("Image Private Header", 0x0065, 0x50, "DS")
 UIH_GRID_SLICES = PrivateTag("Image Private Header", 0x0065, 0x51, "SQ")
 
 WANTED = (
-    PHILIPS_SCALE_SLOPE, SIEMENS_CSA_IMAGE, SIEMENS_MOSAIC_COUNT, SIEMENS_B_VALUE, SIEMENS_GRADIENT, GE_B_VALUE,
+    PHILIPS_SCALE_SLOPE, PHILIPS_B_VALUE, PHILIPS_GRADIENT_KIND, *PHILIPS_GRADIENT, PHILIPS_LABEL, GE_SEQUENCE,
+    GE_POLARITY, *GE_GRADIENT, SIEMENS_CSA_IMAGE, SIEMENS_MOSAIC_COUNT, SIEMENS_B_VALUE, SIEMENS_GRADIENT, GE_B_VALUE,
     UIH_B_VALUE, UIH_GRADIENT, UIH_GRID_COUNT, UIH_GRID_SLICES,
 )  # fmt: skip
 """The private elements that are read of a header: all of them harmless, numbers and the geometry of mosaics."""

@@ -146,6 +146,10 @@ def _arranged(part: Part, dropped: int, differing: int, same: Same) -> Stack:
     if n > 1:
         detail = f"{n} volumes (by {label}); choose one with frame=0 to {n - 1}"
         faults = [*faults, Fault.of(FaultKind.FOUR_D, detail), *volumes.notes]
+    turned = sum(frame[0].reversed_rows for frame in volumes.frames)
+    if turned:
+        detail = f"{turned} of {n} volumes are stored upside down by their sequence (GE epi_pepolar) and are turned"
+        faults = [*faults, Fault.of(FaultKind.VALUES, detail)]
     said = (*faults, *_copies(dropped, differing), *part.faults)
     return Stack(kind, volumes.frames, grid, said, label if n > 1 else "", volumes.times_s)
 
