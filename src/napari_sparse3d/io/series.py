@@ -176,7 +176,8 @@ class SeriesInfo:
         return self.loader.load(frames, repair)
 
     def _check(self, repair: str | None) -> None:
-        for fault in self.faults:
+        # what no repair mends comes first: a repair that would not help is not advised
+        for fault in sorted(self.faults, key=lambda fault: fault.severity is not Severity.REFUSE):
             if fault.severity is Severity.REFUSE:
                 raise ReadError(f"series {self.index} is refused: {fault.kind.value}: {fault.detail}")
             if fault.severity is Severity.REPAIR:
