@@ -86,7 +86,7 @@ def _unpack(path: Path, folder: Path) -> None:
             _check(members, path)
             members.sort(key=lambda member: member.filename)
             folders: dict[str, Path] = {}
-            stems: dict[tuple[str, str], int] = {}
+            stems: dict[tuple[str, str], str] = {}  # one for both halves of a pair, in whatever capitals
             outs: dict[str, Path] = {}
             total = 0
             for member in members:
@@ -98,10 +98,10 @@ def _unpack(path: Path, folder: Path) -> None:
                 inside.mkdir(exist_ok=True)
                 name = unpacked_name(place.name)
                 stem, dot, ending = name.partition(".")
-                number = stems.setdefault((parent, stem), len(stems))
-                out_path = inside / f"{number:06d}_{stem}{dot}{ending}"
+                stem = stems.setdefault((parent, stem.rpartition("_")[2]), f"{len(stems):06d}_{stem}")
+                out_path = inside / f"{stem}{dot}{ending}"
                 if out_path.exists() and member.filename not in outs:  # their names differ in capitals alone
-                    out_path = inside / f"{len(stems) + len(outs):06d}_{stem}{dot}{ending}"
+                    out_path = inside / f"{len(outs):06d}_{stem}{dot}{ending}"
                 outs[member.filename] = out_path  # of two members of one name the later one counts, as in any zip
                 with archive.open(member) as packed, out_path.open("wb") as out:
                     total += _copy(packed, out, MAX_UNPACKED_BYTES - total)

@@ -85,7 +85,7 @@ def named_format(path: Path) -> Content | None:
 
 
 def other_half(path: Path, ending: str) -> Path | None:
-    """The file beside one half of a pair that is its other half (``"hdr"`` or ``"img"``), gzipped or not, in any case."""
+    """The other half (``"hdr"`` or ``"img"``) of a pair, beside the one at ``path``; gzipped or not, in any case."""
     stem = re.sub(r"\.(hdr|img)(\.gz)?$", "", path.name, flags=re.IGNORECASE)
     for name in (f"{stem}.{ending}", f"{stem}.{ending}.gz"):
         if (path.parent / name).is_file():

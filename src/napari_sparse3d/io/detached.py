@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_sparse3d.errors import ReadError
-from napari_sparse3d.io.limits import check_claim
+from napari_sparse3d.io.limits import MAX_DEFLATE_RATIO, check_claim
 from napari_sparse3d.io.naming import safe_file_name
 
 _BLOCK = 1 << 20
@@ -103,13 +103,14 @@ class VoxelFiles:
                     raise _too_long()
         elif self.encoding is Encoding.GZIP and self.byte_skip >= 0:
             for path, size in zip(self.files, sizes, strict=True):
-                # a gzip file ends with the unpacked size of its last member, modulo 2^32 (RFC 1952)
+                # a gzip file ends with the unpacked size of its last member, modulo 2^32 (RFC 1952); one that was cut
+                # off ends with anything, mostly more than it could unpack to
                 with path.open("rb") as file:
                     file.seek(self._start(file))
                     is_gzip = file.read(2) == b"\x1f\x8b"
                     file.seek(max(0, size - 4))
                     ends = int.from_bytes(file.read(4), "little")
-                if is_gzip and ends > each + self.byte_skip:
+                if is_gzip and each + self.byte_skip < ends <= size * MAX_DEFLATE_RATIO:
                     raise _too_long()
 
     def read(self, n_items: int, dtype: np.dtype[Any]) -> NDArray[Any]:
@@ -133,7 +134,7 @@ class VoxelFiles:
                     file.seek(self._start(file) + max(self.byte_skip, 0))
                     share[:] = _from_text(file.read(), each, dtype)
                 else:
-                    self._fill(file, memoryview(share.view(np.uint8)))
+                    self._fill(file, memoryview(share.view(np.uint8).data))
         return values
 
     def _start(self, file: BinaryIO) -> int:
@@ -164,7 +165,7 @@ class VoxelFiles:
 
 
 _MAX_BZIP2_RATIO = 60_000_000
-"""A block of bzip2 holds 900,000 bytes after runs of up to 255 were shortened to five, and takes at least a few bytes."""
+"""A block of bzip2 holds 900,000 bytes, after runs of 255 were shortened to five, and takes at least a few bytes."""
 
 
 def beside(header: Path, name: str) -> Path:
@@ -181,8 +182,9 @@ def beside(header: Path, name: str) -> Path:
     cleaned = name.strip().replace("\\", "/")
     if not cleaned or "\0" in cleaned or re.match(r"[A-Za-z]:", cleaned):
         raise ReadError(_OUTSIDE)
-    folder = Path(os.path.abspath(header.parent))
-    target = Path(os.path.abspath(os.path.join(folder, cleaned)))
+    # by words first, so that nothing elsewhere is even looked at
+    folder = Path(os.path.abspath(header.parent))  # noqa: PTH100 - resolve() would follow links
+    target = Path(os.path.abspath(folder / cleaned))  # noqa: PTH100
     if target.parent != folder:
         raise ReadError(_OUTSIDE)
     try:
@@ -201,7 +203,8 @@ def _named_alike(folder: Path, name: str) -> Path:
     alike = [
         file
         for file in folder.iterdir()
-        if (file.name.lower() == name.lower() or file.name.endswith(unpacked[unpacked.rindex("_") :])) and file.is_file()
+        if (file.name.lower() == name.lower() or file.name.endswith(unpacked[unpacked.rindex("_") :]))
+        and file.is_file()
     ]
     if len(alike) != 1:
         raise ReadError(_MISSING)

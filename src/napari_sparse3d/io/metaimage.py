@@ -61,8 +61,9 @@ def read_header(path: Path) -> Raster:
         raise ReadError(f"the header's {n_items} values do not fit evenly into the {len(files)} data files it names")
     voxels = _voxel_files(header, files, local)
     affine, said = _geometry(header, dimension)
-    slope, intercept = header.number("elementtointensityfunctionslope", 1.0), header.number(
-        "elementtointensityfunctionoffset", 0.0
+    slope, intercept = (
+        header.number("elementtointensityfunctionslope", 1.0),
+        header.number("elementtointensityfunctionoffset", 0.0),
     )
     if not np.isfinite([slope, intercept]).all() or slope == 0:
         raise ReadError(
@@ -154,7 +155,9 @@ def _refuse(path: Path, fields: Mapping[str, str]) -> None:
 def _dtype(header: _Header) -> tuple[np.dtype[Any], list[Fault]]:
     name = header.required("elementtype").upper().removeprefix("MET_").removesuffix("_ARRAY")
     if name not in _TYPES:
-        raise ReadError("the MetaImage header's ElementType is not one of a number (MET_CHAR to MET_DOUBLE); convert it")
+        raise ReadError(
+            "the MetaImage header's ElementType is not one of a number (MET_CHAR to MET_DOUBLE); convert it"
+        )
     dtype = np.dtype(_TYPES[name])
     if dtype.itemsize == 1 or not header.true("binarydata", True):
         return dtype, []
@@ -237,7 +240,8 @@ def _geometry(header: _Header, dimension: int) -> tuple[NDArray[np.float64] | No
     faults += _named_directions(header, directions[:3, :3])
     unit = header.get("distanceunits", "")
     affine[:3] *= 1.0 if unit in ("", "?") else mm_per_unit(unit.removeprefix("MET_DISTANCE_UNITS_"))
-    return LPS_TO_RAS @ affine, faults
+    with np.errstate(invalid="ignore"):  # infinities are refused where the volume is described
+        return LPS_TO_RAS @ affine, faults
 
 
 def _named_directions(header: _Header, directions: NDArray[np.float64]) -> list[Fault]:

@@ -150,35 +150,35 @@ class _Quaternions:
 _QUATERNION_TOLERANCE = 1e-3
 
 
-class _Nifti1Header(_Quaternions, nibabel.Nifti1Header):  # type: ignore[misc]
+class _Nifti1Header(_Quaternions, nibabel.Nifti1Header):
     pass
 
 
-class _Nifti1PairHeader(_Quaternions, nibabel.nifti1.Nifti1PairHeader):  # type: ignore[misc]
+class _Nifti1PairHeader(_Quaternions, nibabel.nifti1.Nifti1PairHeader):
     pass
 
 
-class _Nifti2Header(_Quaternions, nibabel.Nifti2Header):  # type: ignore[misc]
+class _Nifti2Header(_Quaternions, nibabel.Nifti2Header):
     pass
 
 
-class _Nifti2PairHeader(_Quaternions, nibabel.nifti2.Nifti2PairHeader):  # type: ignore[misc]
+class _Nifti2PairHeader(_Quaternions, nibabel.nifti2.Nifti2PairHeader):
     pass
 
 
-class _Nifti1Image(nibabel.Nifti1Image):  # type: ignore[misc]
+class _Nifti1Image(nibabel.Nifti1Image):
     header_class = _Nifti1Header
 
 
-class _Nifti1Pair(nibabel.Nifti1Pair):  # type: ignore[misc]
+class _Nifti1Pair(nibabel.Nifti1Pair):
     header_class = _Nifti1PairHeader
 
 
-class _Nifti2Image(nibabel.Nifti2Image):  # type: ignore[misc]
+class _Nifti2Image(nibabel.Nifti2Image):
     header_class = _Nifti2Header
 
 
-class _Nifti2Pair(nibabel.Nifti2Pair):  # type: ignore[misc]
+class _Nifti2Pair(nibabel.Nifti2Pair):
     header_class = _Nifti2PairHeader
 
 
@@ -200,14 +200,15 @@ def _open(path: Path, files: ExitStack) -> Any:
         kind: Any = nibabel.MGHImage
         _check_orientation_flag(head)
     else:
-        kind = _nifti_class(head, compressed)
+        kind = _nifti_class(head, compressed, header_path)
         if kind not in (_Nifti1Image, _Nifti2Image):
             image_path = _image_half(header_path, path)
             _, compressed = first_bytes(image_path, 4)
     names = kind.filespec_to_file_map(str(header_path)) if kind in _ANALYZE else {}
-    names |= {"header": _holder(header_path, files), "image": _holder(image_path, files)}
-    if kind is nibabel.MGHImage:
-        names = {"image": names["image"]}
+    if kind is nibabel.MGHImage:  # which leaves a file that it opens itself open where its header is damaged
+        names = {"image": _opened(image_path, compressed, files)}
+    else:
+        names |= {"header": _holder(header_path, files), "image": _holder(image_path, files)}
     image = kind.from_file_map(names)
     check_claim(
         _n_bytes(image, image.shape), image_path.stat().st_size, what="the header", compressed=compressed,
@@ -224,11 +225,15 @@ def _image_half(header: Path, named: Path) -> Path:
 
 
 def _holder(path: Path, files: ExitStack) -> FileHolder:
-    """How nibabel opens a file: by its name, which tells it whether to unpack, or opened here where that would be wrong."""
+    """A file for nibabel: by its name, which tells it whether to unpack; opened here where that would be wrong."""
     _, packed = first_bytes(path, 4)
     if packed == path.name.lower().endswith((".gz", ".mgz")) and not path.name.lower().endswith((".bz2", ".zst")):
         return FileHolder(filename=str(path))
-    opened: Any = gzip.open(path, "rb") if packed else path.open("rb")
+    return _opened(path, packed, files)
+
+
+def _opened(path: Path, packed: bool, files: ExitStack) -> FileHolder:
+    opened: Any = gzip.open(path, "rb") if packed else path.open("rb")  # noqa: SIM115 - closed by the stack
     return FileHolder(filename=str(path), fileobj=files.enter_context(opened))
 
 
@@ -248,13 +253,11 @@ def _check_orientation_flag(head: bytes) -> None:
         )
 
 
-def _nifti_class(head: bytes, packed: bool) -> Any:
+def _nifti_class(head: bytes, packed: bool, path: Path) -> Any:
     """By the first bytes; with bounds that nibabel does not check: it reads extensions up to where voxels begin."""
     if not head:
         if packed:
-            raise ReadError(
-                "the file's contents begin like gzip and are damaged; copy it again from its source"
-            )
+            raise ReadError("the file's contents begin like gzip and are damaged; copy it again from its source")
         raise ReadError("the file is empty; copy it again from its source")
     if len(head) < 348:
         raise ReadError(
@@ -278,6 +281,11 @@ def _nifti_class(head: bytes, packed: bool) -> Any:
         if size == 540:
             raise ReadError("the file begins like NIfTI-2 but lacks its mark: the header is damaged")
         return next(kind for kind in _ANALYZE if kind.header_class.may_contain_header(head))
+    if path.suffix.lower() == ".gz" and not packed:
+        raise ReadError(
+            f"the file is named .gz but its contents are not gzip: they begin {what_begins(head)}; copy it again from "
+            "its source"
+        )
     raise ReadError(
         f"the file does not begin with a NIfTI or Analyze header, but {what_begins(head)}: it is not what its name says"
     )
@@ -429,7 +437,7 @@ def _times_s(image: Any, n_frames: int) -> tuple[float, ...] | None:
     if n_frames < 2:
         return None
     if isinstance(image, nibabel.MGHImage):
-        step, first = float(image.header.get("tr", 0.0)) * 1e-3, 0.0  # milliseconds (FreeSurfer's mghformat)
+        step, first = float(image.header["tr"]) * 1e-3, 0.0  # milliseconds (FreeSurfer's mghformat)
     elif isinstance(image, nibabel.Nifti1Pair):
         per_unit = _SECONDS_PER_UNIT.get(int(image.header["xyzt_units"]) & 0x38)
         if per_unit is None:

@@ -51,12 +51,10 @@ _TO_RAS = {
     "right-anterior-superior": np.eye(4), "ras": np.eye(4),
     "left-anterior-superior": np.diag([-1.0, 1.0, 1.0, 1.0]), "las": np.diag([-1.0, 1.0, 1.0, 1.0]),
 }  # fmt: skip
-_DIMENSION_OF_SPACE = {
-    "scanner-xyz": 3, "3d-right-handed": 3, "3d-left-handed": 3, "scanner-xyz-time": 4, "3d-right-handed-time": 4,
-    "3d-left-handed-time": 4,
-}  # fmt: skip
 _COLOURS = ("rgb-color", "rgba-color", "hsv-color", "xyz-color", "3-color", "4-color")
-_FRAMES = ("list", "time", "domain", "space", "stub", "scalar")
+_SPATIAL = ("domain", "space")
+_FRAMES = ("list", "time", *_SPATIAL, "stub", "scalar")
+"""Kinds of an axis without a direction in space whose places are volumes."""
 _HU = ("hu", "hounsfield", "hounsfield unit", "hounsfield units", "[hnsf'u]")
 _TIMES = ("acquisitiontime", "triggertime", "contenttime", "seriestime", "temporalpositiontimeoffset")
 """DICOM tags by which 3D Slicer's multi-volumes can be ordered, and which are times between volumes."""
@@ -275,7 +273,9 @@ def numbered(pattern: str, first: int, last: int, step: int) -> list[str]:
         raise ReadError("the header names its data files by a pattern that is not one number with a step; list them")
     count = (last - first) // step + 1
     if not 1 <= count <= _MAX_FILES:
-        raise ReadError(f"the header's pattern of data files, from {first} to {last} by {step}, names none, or too many")
+        raise ReadError(
+            f"the header's pattern of data files, from {first} to {last} by {step}, names none, or too many"
+        )
     before, after = parts[1].replace("%%", "%"), parts[3].replace("%%", "%")
     return [f"{before}{f'%{parts[2]}d' % (first + step * n)}{after}" for n in range(count)]
 
@@ -314,7 +314,9 @@ class _Geometry:
         elif space not in _TO_RAS:
             words = "the header's space is not one of the patient: left and right are assumed, not known"
             faults.append(Fault.of(FaultKind.UNKNOWN_ORIENTATION, words))
-        return cls(axes, _TO_RAS.get(space or "", LPS_TO_RAS) @ affine, times, tuple(faults))
+        with np.errstate(invalid="ignore"):  # infinities are refused where the volume is described
+            affine = _TO_RAS.get(space or "", LPS_TO_RAS) @ affine
+        return cls(axes, affine, times, tuple(faults))
 
 
 def _space(header: _Header) -> tuple[str | None, int]:
@@ -322,9 +324,9 @@ def _space(header: _Header) -> tuple[str | None, int]:
     value = header.get("space")
     if value is not None:
         name = value.lower()
-        timeless = name.removesuffix("-time") if name.endswith("-time") else {"rast": "ras", "last": "las", "lpst": "lps"}.get(name, name)
-        dimension = 4 if timeless != name else _DIMENSION_OF_SPACE.get(name, 3)
-        return timeless, dimension
+        short = {"rast": "ras", "last": "las", "lpst": "lps"}
+        timeless = short.get(name, name.removesuffix("-time"))
+        return timeless, 3 if timeless == name else 4
     if header.get("space dimension") is not None:
         return "unnamed", header.integer("space dimension")
     return None, 3
@@ -371,24 +373,22 @@ def _axes(
             if vector is not None and len(vector) == 4 and not vector[:3].any() and vector[3]:
                 in_time, spatial[axis] = axis, False
         if sum(spatial) > 3:  # more directions than space has: the kinds decide
-            spatial = [is_one and kind in ("", "domain", "space") for is_one, kind in zip(spatial, kinds, strict=True)]
-    elif any(kinds):
-        spatial = [kind in ("domain", "space") or (kind == "" and "domain" not in kinds and "space" not in kinds) for kind in kinds]
-        if sum(spatial) == 4 and dimension == 4:
-            spatial[3] = False  # four axes of one kind: as ITK writes volumes in time
-    elif dimension <= 3:
-        spatial = [True] * dimension
+            spatial = [has and kind in ("", *_SPATIAL) for has, kind in zip(spatial, kinds, strict=True)]
+    elif any(kind in _SPATIAL for kind in kinds):
+        spatial = [kind in _SPATIAL for kind in kinds]
+    elif dimension <= 3 or any(kinds):
+        spatial = [kind == "" for kind in kinds]
     else:
-        measured = ~np.isnan(header.per_axis("spacings", dimension))
-        spatial = list(map(bool, measured))
-        if measured.sum() == 4 and dimension == 4 and not (sizes[0] in (3, 4) and dtype.itemsize == 1):
-            spatial[3] = False
-    colours = 3 if "rgb" in "".join(kinds) else 4
+        spatial = [bool(np.isfinite(spacing)) for spacing in header.per_axis("spacings", dimension)]
+        if sizes[0] in (3, 4) and dtype.itemsize == 1:
+            spatial[0] = False  # more likely colours than anything else
+    if directions is None and sum(spatial) == 4 == dimension:
+        spatial[3] = False  # four axes of one kind, as ITK writes volumes in time
     axes = []
     for size, kind, is_space in zip(sizes, kinds, spatial, strict=True):
         if is_space:
             axes.append(Axis.SPACE)
-        elif kind in _COLOURS or (kind == "" and size in (3, 4) and dtype == np.uint8 and colours):
+        elif kind in _COLOURS or (kind == "" and size in (3, 4) and dtype == np.uint8):
             axes.append(Axis.COLOUR)
         elif kind == "complex" and size == 2:
             axes.append(Axis.COMPLEX)
@@ -467,7 +467,7 @@ def _by_spacings(
         # a minimum is where the first cell begins, or where the first node lies
         affine[:3, 3] = low + np.where(centred == "node", 0.0, spacings / 2)
         if not np.isin(centred, ("cell", "node")).all():
-            words = "the header does not say whether axis mins are of cells or nodes: the position is right to half a voxel"
+            words = "axis mins may be of cells or of nodes: the position is right to half a voxel"
             faults.append(Fault.of(FaultKind.UNKNOWN_ORIENTATION, words))
     if per_axis is None:
         words = "the header names no unit of length; millimetres are assumed, as everywhere"

@@ -146,9 +146,7 @@ class RasterFile:
         check_memory(len(chosen) * int(np.prod(order.shape)) * raster.dtype.itemsize, what="the header")
         data, repairs = _volumes(raster, order, chosen)
         refuse_all_nan(data)
-        unit, modality, source = raster.unit or unit_and_modality(
-            raster.free_text, data, guess=not raster.as_stored
-        )
+        unit, modality, source = raster.unit or unit_and_modality(raster.free_text, data, guess=not raster.as_stored)
         meta: dict[str, Any] = {
             "format": raster.format,
             "stored_orientation": info.orientation,

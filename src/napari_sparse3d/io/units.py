@@ -6,30 +6,31 @@ from collections.abc import Iterable
 
 from napari_sparse3d.errors import ReadError
 
-_MM_PER: dict[str, float] = {
+_MM_PER = {
     name: factor
     for factor, names in (
-        (1000.0, ("m", "meter", "meters", "metre", "metres")),
-        (100.0, ("dm", "decimeter", "decimeters", "decimetre", "decimetres")),
-        (10.0, ("cm", "centimeter", "centimeters", "centimetre", "centimetres")),
-        (1.0, ("mm", "millimeter", "millimeters", "millimetre", "millimetres")),
-        (1e-3, ("um", "\u00b5m", "\u03bcm", "micron", "microns", "micrometer", "micrometers", "micrometre", "micrometres")),
-        (1e-6, ("nm", "nanometer", "nanometers", "nanometre", "nanometres")),
-        (25.4, ("in", "inch", "inches")),
+        (1000.0, "m meter meters metre metres"),
+        (100.0, "dm decimeter decimeters decimetre decimetres"),
+        (10.0, "cm centimeter centimeters centimetre centimetres"),
+        (1.0, "mm millimeter millimeters millimetre millimetres"),
+        # the two characters for micro that Unicode has
+        (1e-3, "um \u00b5m \u03bcm micron microns micrometer micrometers micrometre micrometres"),
+        (1e-6, "nm nanometer nanometers nanometre nanometres"),
+        (25.4, "in inch inches"),
     )
-    for name in names
+    for name in names.split()
 }
-_SECONDS_PER: dict[str, float] = {
+_SECONDS_PER = {
     name: factor
     for factor, names in (
-        (3600.0, ("h", "hr", "hour", "hours")),
-        (60.0, ("min", "minute", "minutes")),
-        (1.0, ("s", "sec", "secs", "second", "seconds")),
-        (1e-3, ("ms", "msec", "msecs", "millisecond", "milliseconds")),
-        (1e-6, ("us", "\u00b5s", "\u03bcs", "usec", "microsecond", "microseconds")),
-        (1e-9, ("ns", "nanosecond", "nanoseconds")),
+        (3600.0, "h hr hour hours"),
+        (60.0, "min minute minutes"),
+        (1.0, "s sec secs second seconds"),
+        (1e-3, "ms msec msecs millisecond milliseconds"),
+        (1e-6, "us \u00b5s \u03bcs usec microsecond microseconds"),
+        (1e-9, "ns nanosecond nanoseconds"),
     )
-    for name in names
+    for name in names.split()
 }
 
 
