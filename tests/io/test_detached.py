@@ -161,7 +161,9 @@ def test_names_that_differ_in_capitals_alone_are_two_members(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("klass", [nibabel.Nifti1Pair, nibabel.Nifti2Pair, nibabel.AnalyzeImage])
-@pytest.mark.parametrize("names", [("a.hdr", "a.img"), ("A.HDR", "A.IMG"), ("a.hdr", "A.IMG"), ("a.hdr.gz", "a.img.gz")])
+@pytest.mark.parametrize(
+    "names", [("a.hdr", "a.img"), ("A.HDR", "A.IMG"), ("a.hdr", "A.IMG"), ("a.hdr.gz", "a.img.gz")]
+)
 @pytest.mark.parametrize("zipped", [False, True])
 def test_pairs(klass: type, names: tuple[str, str], zipped: bool, tmp_path: Path) -> None:
     made = tmp_path / "made"

@@ -39,7 +39,20 @@ def check(path: Path) -> None:
     np.testing.assert_allclose(volume.affine, AFFINE, atol=1e-5)
 
 
-NAMES = ["a.nii", "a.nii.gz", "a.NII.GZ", "a.Nii", "a.dat", "a", "a.nrrd", "a.mha", "a.dcm", "a.img", "a.hdr", "1.2.840.5"]
+NAMES = [
+    "a.nii",
+    "a.nii.gz",
+    "a.NII.GZ",
+    "a.Nii",
+    "a.dat",
+    "a",
+    "a.nrrd",
+    "a.mha",
+    "a.dcm",
+    "a.img",
+    "a.hdr",
+    "1.2.840.5",
+]
 
 
 @pytest.mark.parametrize("content", ["nifti1", "nifti2", "nifti1 gz", "nifti2 gz", "nrrd", "metaimage"])
@@ -89,7 +102,9 @@ def test_dicom_without_its_mark_under_other_names(tmp_path: Path) -> None:
     for number, path in enumerate(series_of(tmp_path / "in")):
         dataset = pydicom.dcmread(path)
         bare = pydicom.Dataset({tag: dataset[tag] for tag in dataset.keys()})  # noqa: SIM118 - tags, not elements
-        bare.save_as(tmp_path / "in" / f"im{number}.img", implicit_vr=True, little_endian=True, enforce_file_format=False)
+        bare.save_as(
+            tmp_path / "in" / f"im{number}.img", implicit_vr=True, little_endian=True, enforce_file_format=False
+        )
         path.unlink()
         assert (tmp_path / "in" / f"im{number}.img").read_bytes()[128:132] != b"DICM"
     check_world_code(read_volume(tmp_path / "in"))

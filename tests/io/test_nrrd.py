@@ -83,7 +83,8 @@ def test_damaged_compression(encoding: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("encoding", "data"), [("hex", b"zz" * 120), ("ascii", b"1.5 " * 60), ("ascii", b"70000 " * 60), ("hex", b"0" * 241)]
+    ("encoding", "data"),
+    [("hex", b"zz" * 120), ("ascii", b"1.5 " * 60), ("ascii", b"70000 " * 60), ("hex", b"0" * 241)],
 )
 def test_text_that_is_no_number(encoding: str, data: bytes, tmp_path: Path) -> None:
     with pytest.raises(ReadError):
@@ -102,7 +103,9 @@ def test_a_bomb_is_not_unpacked(tmp_path: Path) -> None:
         tracemalloc.stop()
         assert peak < 16e6
     for encoding in ("bzip2", "gzip"):
-        huge = write_nrrd(tmp_path / "b.nrrd", {"encoding": encoding, "sizes": "4000 4000 4000"}, data=ENCODED[encoding])
+        huge = write_nrrd(
+            tmp_path / "b.nrrd", {"encoding": encoding, "sizes": "4000 4000 4000"}, data=ENCODED[encoding]
+        )
         with pytest.raises(ReadError, match="claims"):
             scan(huge)
 
@@ -461,7 +464,8 @@ def test_one_nan_does_not_take_the_unit_away(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("line", "byte", "before"), [(0, 3, b"abc"), (2, 0, b"x\ny\n"), (2, 3, b"one\ntwo\nabc"), (0, -1, b"anything"), (1, -1, b"q\nz")]
+    ("line", "byte", "before"),
+    [(0, 3, b"abc"), (2, 0, b"x\ny\n"), (2, 3, b"one\ntwo\nabc"), (0, -1, b"anything"), (1, -1, b"q\nz")],
 )
 @pytest.mark.parametrize("detached", [False, True])
 def test_skips(line: int, byte: int, before: bytes, detached: bool, tmp_path: Path) -> None:
@@ -488,8 +492,8 @@ def test_skips_before_compressed_data(pack: object, tmp_path: Path) -> None:
         {"sizes": "5 4"}, {"sizes": "5 4 -3"}, {"sizes": "5 4 x"}, {"sizes": None}, {"type": None}, {"dimension": "x"},
         {"dimension": None}, {"encoding": None}, {"space directions": "(1,0,0) (0,2,0)"}, {"space origin": "(1,2)"},
         {"space directions": "(1,0,0) (0,2,0) (0,0,x)"}, {"space directions": "(1,0,0) (1,0,0) (0,0,1)"},
-        {"space directions": "(inf,0,0) (0,2,0) (0,0,1)"}, {"byte skip": "-2"}, {"line skip": "-1"}, {"kinds": "domain"},
-        {"line skip": "9999"}, {"sizes": "0 4 3"},
+        {"space directions": "(inf,0,0) (0,2,0) (0,0,1)"}, {"byte skip": "-2"}, {"line skip": "-1"},
+        {"kinds": "domain"},        {"line skip": "9999"}, {"sizes": "0 4 3"},
     ],
 )  # fmt: skip
 def test_damaged_headers(changes: dict[str, str | None], tmp_path: Path) -> None:

@@ -210,6 +210,8 @@ def _open(path: Path, files: ExitStack) -> Any:
     else:
         names |= {"header": _holder(header_path, files), "image": _holder(image_path, files)}
     image = kind.from_file_map(names)
+    if kind is not nibabel.MGHImage:
+        _check_spacing(head, image)
     check_claim(
         _n_bytes(image, image.shape), image_path.stat().st_size, what="the header", compressed=compressed,
         least_bytes=_n_bytes(image, image.shape[:3]),
@@ -251,6 +253,24 @@ def _check_orientation_flag(head: bytes) -> None:
             "the MGH header's flag for spacing and orientation (goodRASFlag) is not set: neither the voxels' size nor "
             "their directions are known; set them with the program that wrote it (mri_convert)"
         )
+
+
+def _check_spacing(head: bytes, image: Any) -> None:
+    """The voxel sizes as they are in the file: nibabel writes 1 over a 0, and takes the amount of a negative one."""
+    if "sform_code" in image.header and int(image.header["sform_code"]) > 0:
+        return  # which has them itself
+    end = image.header.endianness
+    sizes = struct.unpack_from(end + "3d", head, 112) if _is_nifti2(image) else struct.unpack_from(end + "3f", head, 80)
+    if not (np.isfinite(sizes) & (np.array(sizes) != 0)).all():
+        told = ", ".join(f"{size:g}" for size in sizes)
+        raise ReadError(
+            f"the header gives no distance between the voxels (pixdim {told}, and no sform); set it with the program "
+            "that wrote the file"
+        )
+
+
+def _is_nifti2(image: Any) -> bool:
+    return isinstance(image, nibabel.Nifti1Pair) and int(image.header["sizeof_hdr"]) == 540
 
 
 def _nifti_class(head: bytes, packed: bool, path: Path) -> Any:
@@ -387,7 +407,7 @@ def _format_name(image: Any) -> str:
         return "MGH"
     if not isinstance(image, nibabel.Nifti1Pair):
         return "Analyze"
-    return "NIfTI-2" if int(image.header["sizeof_hdr"]) == 540 else "NIfTI-1"
+    return "NIfTI-2" if _is_nifti2(image) else "NIfTI-1"
 
 
 def _spatial_shape(image: Any) -> tuple[int, int, int]:
