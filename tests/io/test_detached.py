@@ -313,3 +313,15 @@ def test_volumes_in_a_list_of_files(tmp_path: Path) -> None:
     found = read_sequence(tmp_path / "a.nhdr")
     np.testing.assert_array_equal(found.data, np.stack([DATA, DATA + 1]))
     assert found.step_s == 0.25
+
+
+@pytest.mark.parametrize("value", [8, 2, 0x0800])
+def test_data_that_begins_like_dicom(value: int, tmp_path: Path) -> None:
+    """Group 0008 is how a data set without the mark of DICOM begins: so may any image of small numbers."""
+    stored = np.full(STORED.shape, value, "<i2")
+    (tmp_path / "a.raw").write_bytes(stored.tobytes())
+    (tmp_path / "a.mhd").write_bytes(metaimage_text(None, "a.raw"))
+    nibabel.save(nibabel.Nifti1Pair(stored, np.eye(4)), tmp_path / "b.img")
+    assert [info.description for info in scan(tmp_path)] == ["a", "b"]
+    for name in ("a.mhd", "b.img", "b.hdr"):
+        assert (read_volume(tmp_path / name).data == value).all()

@@ -20,6 +20,7 @@ from nibabel.filebasedimages import ImageFileError
 from nibabel.fileholders import FileHolder
 from nibabel.freesurfer.mghformat import MGHError
 from nibabel.spatialimages import HeaderDataError
+from nibabel.wrapstruct import WrapStructError
 from numpy.typing import NDArray
 
 from napari_sparse3d.errors import ReadError
@@ -37,6 +38,7 @@ _SECONDS_PER_UNIT = {8: 1.0, 16: 1e-3, 24: 1e-6}  # and its bits of time; Hz, pp
 _LIBRARY_ERRORS = (
     ImageFileError, HeaderDataError, MGHError, OSError, EOFError, zlib.error, ValueError, TypeError, KeyError,
     IndexError, OverflowError, struct.error, AttributeError, MemoryError, np.linalg.LinAlgError, ZeroDivisionError,
+    WrapStructError, StopIteration,
 )  # fmt: skip
 """What nibabel raises on damaged files (found by mutating real ones)."""
 
@@ -287,7 +289,9 @@ def _nifti_class(head: bytes, packed: bool, path: Path) -> Any:
         size = struct.unpack(endian + "i", head[:4])[0]
         if size == 348:
             offset, magic = struct.unpack(endian + "f", head[108:112])[0], head[344:348]
-        elif size == 540 and len(head) >= 176:
+        elif size == 540 and len(head) < 540:
+            raise ReadError(f"the file holds {len(head)} bytes, less than a NIfTI-2 header of 540: it is truncated")
+        elif size == 540:
             offset, magic = struct.unpack(endian + "q", head[168:176])[0], head[4:8]
         else:
             continue

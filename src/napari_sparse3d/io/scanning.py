@@ -131,6 +131,8 @@ def _look_at(file: Path, found: _Found, *, named: bool) -> None:
         return
     claimed = named_format(file)
     try:
+        if file.name.lower().endswith(_DATA_ENDINGS) and not named and content_of(file) is None:
+            return  # what a header names; values in it may look like the beginning of anything
         if claimed in (None, Content.DICOM):
             if _is_dicom(file, found) or _add_image(file, content_of(file), found):
                 return
@@ -143,7 +145,9 @@ def _look_at(file: Path, found: _Found, *, named: bool) -> None:
                 found.failures.append(_NO_IMAGES)
             return
         if content is None:
-            if not named and _header_beside(file):
+            if _header_beside(file):
+                if named:
+                    _add_image(file, claimed, found)
                 return  # listed once, by its header
             if _is_dicom(file, found):
                 return  # without the mark of a DICOM file: a bare data set
@@ -185,6 +189,7 @@ def _add_image(file: Path, content: Content | None, found: _Found) -> bool:
     return True
 
 
+_DATA_ENDINGS = (".raw", ".zraw", ".raw.gz", ".raw.bz2")
 _NOT_A_SCAN = "the file is not DICOM, NIfTI, NRRD, MetaImage, MGH or a zip of them; convert it to NIfTI first"
 _NO_IMAGES = "a DICOMDIR is an index and holds no images; name its folder"
 
