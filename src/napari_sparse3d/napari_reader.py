@@ -9,15 +9,12 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from napari_sparse3d.io.content import content_of, is_clutter, named_format
 from napari_sparse3d.io.layers import LayerData, layer_of
 from napari_sparse3d.io.samples import sample_layers
 
 PathOrPaths = str | os.PathLike[str] | Sequence[str]
 
-_ENDINGS = (
-    ".nii", ".nii.gz", ".hdr", ".img", ".hdr.gz", ".img.gz", ".mgz", ".mgh", ".nrrd", ".nhdr", ".mha", ".mhd", ".dcm",
-    ".dicom", ".ima", ".zip",
-)  # fmt: skip
 _LOOK_AT_FILES = 200
 
 
@@ -100,17 +97,19 @@ def _may_be_a_scan(path: Path) -> bool:
 
 
 def _looks_like_one(file: Path) -> bool:
-    return file.name.lower().endswith(_ENDINGS) or _dicom_marker(file)
+    if is_clutter(file.name):
+        return False
+    if file.name.lower().endswith(".zip") or named_format(file) is not None:
+        return True
+    return file.is_file() and (_bare_dicom(file) or content_of(file) is not None)
 
 
 def _files_below(folder: Path) -> Sequence[Path] | islice[Path]:
     return islice((Path(root, name) for root, _, names in os.walk(folder) for name in sorted(names)), _LOOK_AT_FILES)
 
 
-def _dicom_marker(file: Path) -> bool:
-    if not file.is_file():
-        return False
+def _bare_dicom(file: Path) -> bool:
+    """Whether a file without the mark of DICOM may be a data set alone, which begins with group 0008."""
     with file.open("rb") as stream:
         head = stream.read(132)
-    # with the preamble, or a bare data set that begins with group 0008
-    return head[128:132] == b"DICM" or (len(head) == 132 and head[:2] in (b"\x08\x00", b"\x00\x08"))
+    return len(head) == 132 and head[:2] in (b"\x08\x00", b"\x00\x08")

@@ -11,7 +11,7 @@ from typer.testing import CliRunner, Result
 
 from dicom_files import check_world_code, series_of
 from napari_sparse3d.cli import app
-from napari_sparse3d.io import read_volume, write_volume
+from napari_sparse3d.io import VolumeSequence, read_sequence, read_volume, write_volume
 from napari_sparse3d.io.phantom import chest_phantom
 
 
@@ -90,3 +90,48 @@ def test_convert_to_an_unknown_format_is_a_wrong_call(out: str, tmp_path: Path) 
     assert call("convert", tmp_path / "a", "-o", tmp_path / out).exit_code == 2
     assert call("convert", tmp_path / "a", "-o", tmp_path / "folder", "--to", "png").exit_code == 2
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a"]
+
+
+def test_convert_that_wrote_nothing_fails(tmp_path: Path) -> None:
+    """Also where the only series is none of images: a picture of the screen, a report, a broken file."""
+    series_of(tmp_path / "screen", 1, SOPClassUID="1.2.840.10008.5.1.4.1.1.7", ImagePositionPatient=None)
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken" / "a.nrrd").write_bytes(b"NRRD0005\ntype: short\n\n")
+    for name in ("screen", "broken"):
+        for out in ("out", "out.nii.gz"):
+            result = call("convert", tmp_path / name, "-o", tmp_path / out)
+            assert result.exit_code == 1, result.output
+            assert "error:" in result.stderr
+            assert not (tmp_path / out).exists()
+
+
+def test_convert_passes_over_pictures_and_names_broken_files(tmp_path: Path) -> None:
+    series_of(tmp_path / "in" / "a")
+    series_of(
+        tmp_path / "in" / "b", 1, series="1.9", SOPClassUID="1.2.840.10008.5.1.4.1.1.7", ImagePositionPatient=None
+    )
+    assert call("convert", tmp_path / "in", "-o", tmp_path / "out").exit_code == 0
+    (tmp_path / "in" / "c.nrrd").write_bytes(b"NRRD0005\ntype: short\n\n")
+    result = call("convert", tmp_path / "in", "-o", tmp_path / "out")
+    assert result.exit_code == 1
+    assert "damaged" in result.stderr
+    assert len(list((tmp_path / "out").iterdir())) == 1
+
+
+@pytest.mark.parametrize(
+    ("times", "said"), [((0.0, 2.0, 4.0), ""), ((0.0, 1.0, 9.0), "unevenly in time"), (None, "is not known")]
+)
+def test_convert_says_what_a_file_cannot_hold_of_time(times: tuple | None, said: str, tmp_path: Path) -> None:
+    data = np.zeros((3, 4, 4, 4), np.int16)
+    write_volume(VolumeSequence(data, np.eye(4), times_s=times), tmp_path / "a.nrrd")
+    result = call("convert", tmp_path / "a.nrrd", "-o", tmp_path / "b.nii.gz", "--json")
+    (item,) = json.loads(result.stdout)["series"]
+    assert result.exit_code == 0
+    assert said in " ".join(item["notes"])
+    assert bool(item["notes"]) == bool(said)
+    assert said in result.stderr
+    step = read_sequence(tmp_path / "b.nii.gz").step_s
+    assert step == (2.0 if not said else None)
+    again = call("convert", tmp_path / "a.nrrd", "-o", tmp_path / "c.nrrd")
+    assert again.exit_code == 0
+    assert read_sequence(tmp_path / "c.nrrd").times_s == times

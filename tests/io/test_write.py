@@ -22,7 +22,9 @@ from napari_sparse3d.io.phantom import NODULES_MM, chest_phantom, nodule_labels,
 from napari_sparse3d.volume import Volume
 
 OBLIQUE = np.array([[2.9, 0.2, 0.1, -30.0], [-0.3, 1.9, 0.05, 44.5], [0.1, -0.2, 0.8, 7.25], [0, 0, 0, 1]])
-TYPES = [np.uint8, np.int8, np.int16, np.uint16, np.int32, np.uint32, np.float32, np.float64, bool]
+TYPES = [
+    np.uint8, np.int8, np.int16, np.uint16, np.int32, np.uint32, np.int64, np.uint64, np.float32, np.float64, bool,
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("ending", [".nii", ".nii.gz", ".nrrd"])
@@ -63,6 +65,83 @@ def test_other_programs_see_the_same_geometry(ending: str, tmp_path: Path) -> No
     x, y, z = image.TransformIndexToPhysicalPoint((3, 1, 2))
     s, a, r = (rotation @ [2, 1, 3, 1])[:3]
     np.testing.assert_allclose((-x, -y, z), (r, a, s), atol=1e-5)
+
+
+def time_fields(path: Path) -> tuple[float, int, float]:
+    """pixdim[4], the bits of the unit of time, and toffset, from the bytes (nifti1.h)."""
+    import gzip
+    import struct
+
+    raw = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+    assert struct.unpack("<i", raw[:4]) == (348,)
+    return struct.unpack("<f", raw[92:96])[0], raw[123] & 0x38, struct.unpack("<f", raw[136:140])[0]
+
+
+@pytest.mark.parametrize(
+    ("times", "step"),
+    [((0.0, 2.5, 5.0), 2.5), ((3.0, 3.71, 4.42), 0.71), (None, None), ((0.0, 1.0, 5.0), None), ((0.0, 0.0, 0.0), None)],
+)
+def test_the_times_of_a_sequence(times: tuple[float, ...] | None, step: float | None, tmp_path: Path) -> None:
+    data = np.arange(3 * 24, dtype=np.int16).reshape(3, 2, 3, 4)
+    sequence = VolumeSequence(data, OBLIQUE, "a.u.", "MR", "x", {}, times)
+    for name in ("a.nii", "a.nii.gz"):
+        write_volume(sequence, tmp_path / name)
+        written, unit, first = time_fields(tmp_path / name)
+        back = read_sequence(tmp_path / name)
+        if step is None:
+            assert (written, unit) == (0.0, 0), "nothing is claimed of what is not known"
+            assert back.times_s is None
+        else:
+            assert times is not None
+            assert (written, unit, first) == (pytest.approx(step), 8, pytest.approx(times[0]))
+            assert back.step_s == pytest.approx(step)
+            assert back.times_s == pytest.approx(times)
+    write_volume(sequence, tmp_path / "a.nrrd")
+    back = read_sequence(tmp_path / "a.nrrd")
+    np.testing.assert_array_equal(back.data, data)
+    # NRRD names each time, so that uneven ones come back too, as long as they are in order
+    assert back.times_s == (times if times is not None and times[-1] > 0 else None)
+
+
+def test_the_sequence_in_nrrd_is_what_others_read(tmp_path: Path) -> None:
+    import SimpleITK as sitk
+
+    nrrd = pytest.importorskip("nrrd")
+    data = np.arange(3 * 24, dtype=np.int16).reshape(3, 2, 3, 4)
+    write_volume(VolumeSequence(data, OBLIQUE, "a.u.", "MR", "x", {}, (0.0, 2.5, 5.0)), tmp_path / "a.nrrd")
+    stored, header = nrrd.read(str(tmp_path / "a.nrrd"))
+    np.testing.assert_array_equal(stored, data.transpose(0, 3, 2, 1))
+    assert header["kinds"] == ["list", "domain", "domain", "domain"]
+    assert header["units"][0] == "s"
+    assert header["spacings"][0] == 2.5
+    image = sitk.ReadImage(str(tmp_path / "a.nrrd"))
+    assert image.GetNumberOfComponentsPerPixel() == 3
+    np.testing.assert_array_equal(sitk.GetArrayFromImage(image), np.moveaxis(data, 0, -1))
+
+
+def test_a_single_volume_claims_no_time(tmp_path: Path) -> None:
+    write_volume(Volume(np.ones((2, 3, 4), np.int16), OBLIQUE), tmp_path / "a.nii")
+    assert time_fields(tmp_path / "a.nii")[1] == 0
+    one = VolumeSequence(np.ones((1, 2, 3, 4), np.int16), OBLIQUE, times_s=(4.0,))
+    write_volume(one, tmp_path / "b.nii")
+    assert read_sequence(tmp_path / "b.nii").times_s is None
+
+
+@pytest.mark.parametrize("ending", [".nii", ".nii.gz", ".nrrd"])
+@pytest.mark.parametrize("unit", ["a.u.", "label"])
+def test_labels_stay_labels(ending: str, unit: str, tmp_path: Path) -> None:
+    """NIfTI-1 intent_code 1002 (NIFTI_INTENT_LABEL); NRRD has no field for it."""
+    meta = {} if unit == "label" else {"labels": True}
+    labels = Volume(np.arange(24, dtype=np.uint8).reshape(2, 3, 4), OBLIQUE, unit, "", "x", meta)
+    write_volume(labels, tmp_path / f"scan{ending}")
+    back = read_volume(tmp_path / f"scan{ending}")
+    assert back.meta["labels"]
+    assert back.unit == unit
+    write_volume(Volume(labels.data, OBLIQUE), tmp_path / f"other{ending}")
+    assert "labels" not in read_volume(tmp_path / f"other{ending}").meta
+    if ending == ".nii":
+        raw = (tmp_path / "scan.nii").read_bytes()
+        assert int.from_bytes(raw[68:70], "little") == 1002
 
 
 def test_dicom_to_nifti_and_back(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from napari_sparse3d.cli.options import (
 from napari_sparse3d.errors import InputError
 
 if TYPE_CHECKING:
-    from napari_sparse3d.io import SeriesInfo
+    from napari_sparse3d.io import SeriesInfo, VolumeSequence
     from napari_sparse3d.voxels import Recipe
 
 ENDINGS = (".nii.gz", ".nii", ".nrrd", ".npz")
@@ -52,7 +52,7 @@ def convert(
     A series in time is written as one 4D file, unless --frame chooses a volume. A series with a fault that would
     falsify its geometry is refused, with the reason; the others are written.
 
-    Exit code 1 if a series of images was refused.
+    Exit code 1 if a series of images was refused, a file is damaged, or nothing was written.
 
     Example: napari-sparse3d convert dicom-folder -o converted/
     """
@@ -79,9 +79,15 @@ def convert(
     for result in results:
         if result["status"] == "read":
             say(f"series {result['index']}: written to {result['out']}")
-        elif not as_json and result["auxiliary"]:
+            for note in result["notes"]:
+                say(f"series {result['index']}: {note}")
+    refused = [result for result in results if result["status"] == "refused"]
+    # reports, screenshots and the like are passed over beside what was written; alone they are all that was asked for
+    passed_over = [result for result in refused if result["auxiliary"]] if len(refused) < len(results) else []
+    if not as_json:
+        for result in passed_over:
             say(f"series {result['index']}: passed over, {result['error']}")
-    finish(result["error"] for result in results if result["status"] == "refused" and not result["auxiliary"])
+    finish(result["error"] for result in refused if result not in passed_over)
 
 
 def _ending(output: Path) -> str:
@@ -96,7 +102,7 @@ def _file_stem(info: SeriesInfo) -> str:
 def _convert_one(
     info: SeriesInfo, target: Path, recipe: Recipe | None, frame: int | None, repair: str | None
 ) -> dict[str, Any]:
-    from napari_sparse3d.io import read_volume, write_volume
+    from napari_sparse3d.io import FaultKind, read_volume, write_volume
 
     result: dict[str, Any] = {
         "index": info.index,
@@ -105,7 +111,9 @@ def _convert_one(
         "faults": [fault.as_dict() for fault in info.faults],
         "error": None,
         "out": None,
-        "auxiliary": info.auxiliary,
+        # a damaged file may be a part of any series here: it is not passed over
+        "auxiliary": info.auxiliary and not any(fault.kind is FaultKind.UNREADABLE for fault in info.faults),
+        "notes": [],
     }
     try:
         if recipe is not None:
@@ -113,8 +121,21 @@ def _convert_one(
         elif frame is not None:
             write_volume(read_volume(info, frame=frame, repair=repair), target)
         else:
-            write_volume(info.load(None, repair), target)
+            sequence = info.load(None, repair)
+            write_volume(sequence, target)
+            result["notes"] = _of_time(sequence, target)
         result["out"] = target
     except InputError as error:
         result["status"], result["error"] = "refused", str(error)
     return result
+
+
+def _of_time(sequence: VolumeSequence, target: Path) -> list[str]:
+    """What the file that was written cannot say of the times of its volumes."""
+    if len(sequence) < 2 or sequence.step_s is not None:
+        return []
+    if sequence.times_s is None:
+        return ["the time between its volumes is not known: the file claims none"]
+    if target.name.lower().endswith(".nrrd"):
+        return []  # which names each time
+    return ["its volumes lie unevenly in time, which NIfTI has no field for: the file claims no time between them"]

@@ -12,11 +12,12 @@ from pathlib import Path, PurePosixPath
 from typing import IO
 
 from napari_sparse3d.errors import ReadError
+from napari_sparse3d.io.content import is_clutter
+from napari_sparse3d.io.detached import unpacked_name
 from napari_sparse3d.io.series import SeriesInfo, VolumeSequence
 
 MAX_MEMBERS = 200_000
 MAX_UNPACKED_BYTES = 32 * 1024**3
-_ENDINGS = (".nii.gz", ".hdr.gz", ".img.gz", ".nii", ".hdr", ".img", ".nrrd", ".mha", ".mgz", ".mgh")
 _ZIP_ERRORS = (
     zipfile.BadZipFile,
     zlib.error,
@@ -74,22 +75,35 @@ class ZippedSeries:
 
 
 def _unpack(path: Path, folder: Path) -> None:
-    """Write each member as a numbered file: names inside a zip may climb out of the folder, or hold an identity."""
+    """Write each member under a name of our own: those inside a zip may climb out of the folder, or hold an identity.
+
+    Folders are numbered. A file's name is a number and :func:`~napari_sparse3d.io.detached.unpacked_name`, by which
+    the two halves of a pair keep one stem, and a header finds the data that it names.
+    """
     try:
         with zipfile.ZipFile(path) as archive:
             members = [member for member in archive.infolist() if not member.is_dir() and member.file_size > 0]
             _check(members, path)
-            stems: dict[str, int] = {}
+            members.sort(key=lambda member: member.filename)
+            folders: dict[str, Path] = {}
+            stems: dict[tuple[str, str], str] = {}  # one for both halves of a pair, in whatever capitals
+            outs: dict[str, Path] = {}
             total = 0
             for member in members:
-                name = PurePosixPath(member.filename.replace("\\", "/")).name.lower()
-                if name.startswith(".") or "__MACOSX" in member.filename:
+                place = PurePosixPath(member.filename.replace("\\", "/"))
+                if is_clutter(place.name) or place.name.startswith(".") or "__MACOSX" in place.parts:
                     continue
-                ending = next((ending for ending in _ENDINGS if name.endswith(ending)), "")
-                # the two files of a pair keep one stem
-                stem = str(PurePosixPath(member.filename)).lower().removesuffix(ending) if ending else member.filename
-                number = stems.setdefault(stem, len(stems))
-                with archive.open(member) as packed, (folder / f"{number:06d}{ending}").open("wb") as out:
+                parent = str(place.parent)
+                inside = folders.setdefault(parent, folder / f"{len(folders):06d}")
+                inside.mkdir(exist_ok=True)
+                name = unpacked_name(place.name)
+                stem, dot, ending = name.partition(".")
+                stem = stems.setdefault((parent, stem.rpartition("_")[2]), f"{len(stems):06d}_{stem}")
+                out_path = inside / f"{stem}{dot}{ending}"
+                if out_path.exists() and member.filename not in outs:  # their names differ in capitals alone
+                    out_path = inside / f"{len(outs):06d}_{stem}{dot}{ending}"
+                outs[member.filename] = out_path  # of two members of one name the later one counts, as in any zip
+                with archive.open(member) as packed, out_path.open("wb") as out:
                     total += _copy(packed, out, MAX_UNPACKED_BYTES - total)
     except ReadError:
         raise

@@ -10,7 +10,9 @@ from numpy.typing import DTypeLike, NDArray
 from napari_sparse3d.errors import ReadError
 from napari_sparse3d.io.provenance import read_stamp
 
-_INTEGERS = (np.uint8, np.int16, np.uint16, np.int32)
+_INTEGERS = (np.uint8, np.int16, np.uint16, np.int32, np.int64, np.uint64)
+_EXACT_FLOAT32 = 2**24
+"""Up to here every whole number is a float32."""
 _AIR_HU = (-1100.0, -900.0)
 _LOWEST_HU = -3100.0
 
@@ -18,37 +20,57 @@ _LOWEST_HU = -3100.0
 def scaled_dtype(low: float, high: float, slope: float, intercept: float) -> np.dtype[Any]:
     """The smallest type that holds ``stored * slope + intercept`` exactly, for integers stored in ``low`` to ``high``.
 
-    An integer type where slope and intercept are whole numbers, float32 otherwise.
+    An integer type where slope and intercept are whole numbers and one is large enough; else float32, or float64 where
+    float32 would round integers that are stored (beyond 2^24).
     """
-    if slope == int(slope) and intercept == int(intercept):
-        ends = sorted((low * slope + intercept, high * slope + intercept))
+    if np.isfinite([slope, intercept]).all() and slope == int(slope) and intercept == int(intercept):
+        # Python's integers: a float64 would round the ends of 64-bit types
+        ends = sorted((int(low) * int(slope) + int(intercept), int(high) * int(slope) + int(intercept)))
         for dtype in _INTEGERS:
             if ends[0] >= np.iinfo(dtype).min and ends[1] <= np.iinfo(dtype).max:
                 return np.dtype(dtype)
-    return np.dtype(np.float32)
+        return np.dtype(np.float64)
+    return np.dtype(np.float64 if max(abs(low), abs(high)) > _EXACT_FLOAT32 else np.float32)
 
 
 def rescaled(stored: NDArray[Any], slope: float, intercept: float) -> NDArray[Any]:
-    """``stored * slope + intercept``: integers where exact, else computed in float64 and rounded once to float32."""
+    """``stored * slope + intercept``: integers where exact, else computed in float64 and rounded once.
+
+    Float32 where it holds every stored number, else float64.
+    """
     native = stored.dtype.newbyteorder("=")
     if slope == 1 and intercept == 0:
         return stored.astype(native, copy=False)
     if stored.dtype.kind in "iu":
-        limits = np.iinfo(stored.dtype)
-        dtype = scaled_dtype(float(limits.min), float(limits.max), slope, intercept)
-        if dtype.kind in "iu":
-            return (stored.astype(np.int64) * int(slope) + int(intercept)).astype(dtype)
-    scaled: NDArray[Any] = np.empty_like(stored, dtype=np.float64 if stored.dtype.itemsize == 8 else np.float32)
+        low, high = _range(stored)
+        target = scaled_dtype(low, high, slope, intercept)
+        if target.kind in "iu":
+            # modulo 2^64, as numpy multiplies: right wherever the result fits, which was just asked
+            wide = np.dtype(np.uint64 if target == np.uint64 else np.int64)
+            with np.errstate(over="ignore"):
+                factor, shift = (np.array(int(number) % 2**64, np.uint64).astype(wide) for number in (slope, intercept))
+                return (stored.astype(wide) * factor + shift).astype(target, copy=False)
+    else:
+        target = np.dtype(np.float64 if stored.dtype.itemsize == 8 else np.float32)
+    scaled: NDArray[Any] = np.empty_like(stored, dtype=target)
     # one slab at a time, so that the float64 intermediate never has the size of the volume
     for index in range(stored.shape[-1]):
         scaled[..., index] = stored[..., index].astype(np.float64) * slope + intercept
     return scaled
 
 
+def _range(stored: NDArray[Any]) -> tuple[int, int]:
+    """What the stored integers can be: the limits of a small type, so that equal files get equal types; else they."""
+    if stored.dtype.itemsize <= 2 or not stored.size:
+        limits = np.iinfo(stored.dtype)
+        return int(limits.min), int(limits.max)
+    return int(stored.min()), int(stored.max())
+
+
 def common_dtype(dtypes: list[np.dtype[Any]]) -> DTypeLike:
     """The smallest of our types that holds all of ``dtypes``."""
     if any(dtype.kind == "f" for dtype in dtypes):
-        return np.float32
+        return np.float64 if any(dtype.kind == "f" and dtype.itemsize == 8 for dtype in dtypes) else np.float32
     low = min(int(np.iinfo(dtype).min) for dtype in dtypes)
     high = max(int(np.iinfo(dtype).max) for dtype in dtypes)
     return scaled_dtype(low, high, 1, 0)
@@ -60,20 +82,30 @@ def refuse_all_nan(data: NDArray[Any]) -> None:
         raise ReadError("every voxel is NaN or infinite: there is nothing to see; check how the file was written")
 
 
-def unit_and_modality(free_text: str, data: NDArray[Any]) -> tuple[str, str, str]:
-    """Unit and modality of a file in a format that has no field for them, and where they come from."""
+def unit_and_modality(free_text: str, data: NDArray[Any], *, guess: bool = True) -> tuple[str, str, str]:
+    """Unit and modality of a file in a format that has no field for them, and where they come from.
+
+    Without ``guess`` the values themselves tell nothing.
+    """
     stamped = read_stamp(free_text)
     if stamped is not None:
         return (*stamped, "the file's own note")
-    if looks_like_hounsfield(data):
+    if guess and looks_like_hounsfield(data):
         return "HU", "CT", "values: the air around the patient is near -1000"
     return "a.u.", "", ""
 
 
 def looks_like_hounsfield(data: NDArray[Any]) -> bool:
-    """Whether values of a file that names no unit are Hounsfield units: much of the volume is air near -1000."""
+    """Whether values of a file that names no unit are Hounsfield units: much of the volume is air near -1000.
+
+    NaN and infinity are no values (outside of the field of view): they count neither as air nor against it.
+    """
     sample = data[..., ::4, ::4, ::4]
-    if sample.dtype.kind == "u" or not np.isfinite(sample).all():
+    if sample.dtype.kind == "u":
+        return False
+    if sample.dtype.kind == "f":
+        sample = sample[np.isfinite(sample)]
+    if not sample.size:
         return False
     low, high = float(sample.min()), float(sample.max())
     if not (_LOWEST_HU <= low <= _AIR_HU[1] and high > 100):

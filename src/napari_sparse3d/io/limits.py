@@ -44,7 +44,13 @@ _BOMB_BYTES, _BOMB_RATIO = 2 * 1024**3, 500
 
 
 def check_claim(
-    n_bytes: int, stored_bytes: int, *, what: str, compressed: bool, least_bytes: int | None = None
+    n_bytes: int,
+    stored_bytes: int,
+    *,
+    what: str,
+    compressed: bool,
+    least_bytes: int | None = None,
+    max_ratio: int | None = None,
 ) -> None:
     """Refuse a header that claims more voxels than the file can hold or than this machine can.
 
@@ -60,13 +66,15 @@ def check_claim(
         Whether the stored bytes are deflated.
     least_bytes : int, optional
         The least that is read at a time (one volume of a series in time); all of it unless told.
+    max_ratio : int, optional
+        How far the compression can expand, where it is another than deflate.
 
     Raises
     ------
     ReadError
         With both figures.
     """
-    most = stored_bytes * MAX_DEFLATE_RATIO if compressed else stored_bytes
+    most = stored_bytes * (max_ratio or MAX_DEFLATE_RATIO) if compressed else stored_bytes
     if n_bytes > most:
         raise ReadError(
             f"{what} claims {_size(n_bytes)} of voxels but the file holds {_size(stored_bytes)}"

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from napari_sparse3d.errors import InputError, ReadError
 from napari_sparse3d.io.archive import is_zip, scan_zip
+from napari_sparse3d.io.content import Content, content_of, is_clutter, named_format, other_half
 from napari_sparse3d.io.faults import Fault, FaultKind
 from napari_sparse3d.io.naming import safe_file_name
 from napari_sparse3d.io.series import SeriesInfo
@@ -22,8 +23,6 @@ Progress = Callable[[int], None]
 """Called with the number of files looked at so far. It may raise, to cancel the scan."""
 
 MAX_FILES = 2_000_000
-_NIFTI_SUFFIXES = (".nii", ".nii.gz", ".hdr", ".img", ".hdr.gz", ".img.gz", ".mgz", ".mgh")
-_ITK_SUFFIXES = (".nrrd", ".nhdr", ".mha", ".mhd")
 
 
 def scan(path: PathLike | Sequence[PathLike], *, progress: Progress | None = None) -> list[SeriesInfo]:
@@ -125,42 +124,79 @@ def _refuse_folder(error: OSError) -> None:
 def _look_at(file: Path, found: _Found, *, named: bool) -> None:
     """Add what one file holds; ``named`` when the user named it, so that what it is not is worth an error.
 
-    The libraries of each format are imported with its first file: they are large, and most folders need one of them.
+    A file is what its first bytes say. Where its name is DICOM's, or none of ours, the DICOM reader looks first: it
+    has to open the file anyway, and archives hold thousands of them.
     """
-    lower = file.name.lower()
+    if is_clutter(file.name) and not named:
+        return
+    claimed = named_format(file)
     try:
-        if lower.endswith(_NIFTI_SUFFIXES):
-            if lower.endswith((".img", ".img.gz")) and not named and _header_beside(file):
+        if file.name.lower().endswith(_DATA_ENDINGS) and not named and content_of(file) is None:
+            return  # what a header names; values in it may look like the beginning of anything
+        if claimed in (None, Content.DICOM):
+            if _is_dicom(file, found) or _add_image(file, content_of(file), found):
+                return
+            if named:
+                found.failures.append(_NOT_A_SCAN if file.name.lower() != "dicomdir" else _NO_IMAGES)
+            return
+        content = content_of(file)
+        if content is Content.DICOM:
+            if not _is_dicom(file, found) and named:
+                found.failures.append(_NO_IMAGES)
+            return
+        if content is None:
+            if _header_beside(file):
+                if named:
+                    _add_image(file, claimed, found)
                 return  # listed once, by its header
-            from napari_sparse3d.io import nifti
-
-            found.other.append(nifti.scan_nifti(file))
-        elif lower.endswith(_ITK_SUFFIXES):
-            from napari_sparse3d.io import itk
-
-            found.other.append(itk.scan_itk(file))
-        else:
-            if found.dicom is None:
-                from napari_sparse3d.io.dicom.gather import Gatherer
-
-                found.dicom = Gatherer()
-            if not found.dicom.add(file) and named:
-                found.failures.append(_NOT_A_SCAN if lower != "dicomdir" else _NO_IMAGES)
+            if _is_dicom(file, found):
+                return  # without the mark of a DICOM file: a bare data set
+        _add_image(file, content or claimed, found)
     except ReadError as error:
         found.failures.append(str(error))
-        if lower.endswith((*_NIFTI_SUFFIXES, *_ITK_SUFFIXES)) and not named:
+        if claimed not in (None, Content.DICOM) and not named:
             found.other.append(_unreadable(file, str(error)))
     except OSError as error:
         found.failures.append(f"a file cannot be opened ({type(error).__name__}); check its permissions")
 
 
+def _is_dicom(file: Path, found: _Found) -> bool:
+    if found.dicom is None:
+        from napari_sparse3d.io.dicom.gather import Gatherer
+
+        found.dicom = Gatherer()
+    return found.dicom.add(file)
+
+
+def _add_image(file: Path, content: Content | None, found: _Found) -> bool:
+    """Add a file of one volume, or of one series; the libraries of each format are imported with its first file."""
+    if content in (Content.NIFTI, Content.MGH):
+        from napari_sparse3d.io import nifti
+
+        found.other.append(nifti.scan_nifti(file))
+    elif content is Content.NRRD:
+        from napari_sparse3d.io import nrrd
+        from napari_sparse3d.io.raster import RasterFile
+
+        found.other.append(RasterFile(file, nrrd.read_header).scan())
+    elif content is Content.METAIMAGE:
+        from napari_sparse3d.io import metaimage
+        from napari_sparse3d.io.raster import RasterFile
+
+        found.other.append(RasterFile(file, metaimage.read_header).scan())
+    else:
+        return False
+    return True
+
+
+_DATA_ENDINGS = (".raw", ".zraw", ".raw.gz", ".raw.bz2")
 _NOT_A_SCAN = "the file is not DICOM, NIfTI, NRRD, MetaImage, MGH or a zip of them; convert it to NIfTI first"
 _NO_IMAGES = "a DICOMDIR is an index and holds no images; name its folder"
 
 
-def _header_beside(image: Path) -> bool:
-    stem = image.name[: image.name.lower().rindex(".img")]
-    return any((image.parent / (stem + suffix)).is_file() for suffix in (".hdr", ".hdr.gz"))
+def _header_beside(file: Path) -> bool:
+    """Whether the file is the image half of a pair."""
+    return file.name.lower().endswith((".img", ".img.gz")) and other_half(file, "hdr") is not None
 
 
 def _unreadable(file: Path, reason: str) -> SeriesInfo:

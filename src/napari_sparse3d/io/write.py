@@ -29,7 +29,10 @@ _NRRD_TYPES = {
 
 
 def write_volume(scan: Volume | VolumeSequence, path: str | os.PathLike[str]) -> None:
-    """Write a volume, or all volumes of a sequence into one 4D file, with its geometry and unit.
+    """Write a volume, or all volumes of a sequence into one 4D file, with its geometry, unit and times.
+
+    The time from one volume to the next is written where it is known and even, NRRD takes uneven times too; else the
+    file claims none. Labels are written as such (NIfTI's intent code; the free text of NRRD).
 
     Parameters
     ----------
@@ -57,10 +60,7 @@ def write_volume(scan: Volume | VolumeSequence, path: str | os.PathLike[str]) ->
             _write_nifti(data, scan, temporary)
     elif lower.endswith(NRRD_ENDINGS):
         with replacing(target) as temporary:
-            if data.ndim == 4:
-                _write_nrrd_list(data, scan, temporary)
-            else:
-                _write_nrrd(data, scan, temporary)
+            _write_nrrd(data, scan, temporary)
     else:
         raise InputError(f"a volume is written as .nii.gz, .nii or .nrrd, got {target.name!r}")
 
@@ -75,56 +75,72 @@ def _write_nifti(data: NDArray[Any], scan: Volume | VolumeSequence, path: Path) 
     # NIfTI-1 counts voxels along an axis in 16 bits
     image_class: Any = nibabel.Nifti1Image if max(stored.shape) < 32768 else nibabel.Nifti2Image
     image: Any = image_class(stored, affine, dtype=data.dtype)
-    image.header.set_xyzt_units("mm", "sec" if data.ndim == 4 else None)
+    step = scan.step_s if isinstance(scan, VolumeSequence) and data.ndim == 4 else None
+    image.header.set_xyzt_units("mm", None if step is None else "sec")
+    if data.ndim == 4:
+        image.header["pixdim"][4] = 0.0 if step is None else step  # nibabel begins with 1
+    if step is not None and isinstance(scan, VolumeSequence) and scan.times_s is not None:
+        image.header["toffset"] = scan.times_s[0]
+    if _holds_labels(scan, data):
+        image.header.set_intent("label")
     image.set_sform(affine, code="scanner")
     # a qform can hold no shear; one that disagreed with the sform would be worse than none
     image.set_qform(affine, code="scanner", strip_shears=True)
     if not np.allclose(image.get_qform(), affine, atol=1e-3):
         image.set_qform(None, code=0)
-    image.header["descrip"] = stamp(scan.unit, scan.modality).encode()
+    image.header["descrip"] = _stamped(scan, data).encode()
     nibabel.save(image, path)
 
 
+def _holds_labels(scan: Volume | VolumeSequence, data: NDArray[Any]) -> bool:
+    return data.dtype.kind in "iu" and (bool(scan.meta.get("labels")) or scan.unit == "label")
+
+
+def _stamped(scan: Volume | VolumeSequence, data: NDArray[Any]) -> str:
+    return stamp(scan.unit, scan.modality, labels=_holds_labels(scan, data))
+
+
 def _write_nrrd(data: NDArray[Any], scan: Volume | VolumeSequence, path: Path) -> None:
-    import SimpleITK as sitk
+    """One volume; or a sequence as 3D Slicer writes it: the volumes as the fastest axis, of kind ``list``.
 
-    image: Any = sitk.GetImageFromArray(np.ascontiguousarray(data))
-    lps = np.diag([-1.0, -1.0, 1.0, 1.0]) @ ras_from_sar(scan.affine)
-    spacing = np.linalg.norm(lps[:3, :3], axis=0)
-    image.SetSpacing(spacing.tolist())
-    image.SetDirection((lps[:3, :3] / spacing).ravel().tolist())
-    image.SetOrigin(lps[:3, 3].tolist())
-    image.SetMetaData("content", stamp(scan.unit, scan.modality))
-    sitk.WriteImage(image, str(path), useCompression=True)
-
-
-def _write_nrrd_list(data: NDArray[Any], scan: VolumeSequence | Volume, path: Path) -> None:
-    """A sequence as 3D Slicer writes it: the volumes as the fastest axis, of kind ``list``.
-
-    ITK can only write four spatial axes, which have no orientation in the patient. Format: teem.sourceforge.net/nrrd.
+    Format: teem.sourceforge.net/nrrd. ITK can only write four axes of space, which have no orientation in the patient.
     """
     affine = ras_from_sar(scan.affine)
     columns = " ".join(_nrrd_vector(affine[:3, axis]) for axis in range(3))
-    listed = np.ascontiguousarray(np.moveaxis(data, 0, -1))
+    in_time = data.ndim == 4
+    stored = np.ascontiguousarray(np.moveaxis(data, 0, -1) if in_time else data)
     header = "\n".join(
         [
             "NRRD0005",
-            f"content: {stamp(scan.unit, scan.modality)}",
-            f"type: {_NRRD_TYPES[str(data.dtype)]}",
-            "dimension: 4",
+            f"content: {_stamped(scan, data)}",
+            f"type: {_NRRD_TYPES[str(data.dtype.newbyteorder('='))]}",
+            f"dimension: {data.ndim}",
             "space: right-anterior-superior",
-            f"sizes: {' '.join(str(n) for n in reversed(listed.shape))}",
-            f"space directions: none {columns}",
-            "kinds: list domain domain domain",
+            f"sizes: {' '.join(str(n) for n in reversed(stored.shape))}",
+            f"space directions: {'none ' if in_time else ''}{columns}",
+            f"kinds: {'list ' if in_time else ''}domain domain domain",
             "endian: little",
             "encoding: gzip",
             f"space origin: {_nrrd_vector(affine[:3, 3])}",
+            'space units: "mm" "mm" "mm"',
+            *(_nrrd_times(scan) if in_time and isinstance(scan, VolumeSequence) else ()),
         ]
     )
     with path.open("wb") as file:
         file.write(header.encode() + b"\n\n")
         with gzip.GzipFile(fileobj=file, mode="wb", compresslevel=6, mtime=0, filename="") as packed:
-            packed.write(listed.astype(listed.dtype.newbyteorder("<"), copy=False).data)
+            packed.write(stored.astype(stored.dtype.newbyteorder("<"), copy=False).data)
+
+
+def _nrrd_times(scan: VolumeSequence) -> list[str]:
+    """The times of the volumes: each by the key of 3D Slicer's sequences, and the step where it is even."""
+    if scan.times_s is None:
+        return []
+    lines = ['labels: "time" "" "" ""', 'units: "s" "" "" ""']
+    if scan.step_s is not None:
+        lines.append(f"spacings: {scan.step_s!r} NaN NaN NaN")
+    values = " ".join(repr(float(time)) for time in scan.times_s)
+    return [*lines, "axis 0 index type:=numeric", f"axis 0 index values:={values}"]
 
 
 def _nrrd_vector(vector: NDArray[np.float64]) -> str:
