@@ -1,0 +1,74 @@
+"""A copy of a set that means the same: files renamed, spread over folders, and numbered at random."""
+
+from __future__ import annotations
+
+import random
+import shutil
+from pathlib import Path
+
+import pydicom
+from pydicom.errors import InvalidDicomError
+
+from scoreboard.compare import same
+from scoreboard.sources import Answer
+
+_FOLDERS = 5
+
+
+def shuffled_copy(dicom: Path, copy: Path, *, renumber: bool, seed: int = 0) -> None:
+    """Copy DICOM files under random names into random sub-folders.
+
+    Parameters
+    ----------
+    dicom, copy : Path
+        From where, and to where.
+    renumber : bool
+        Whether each file gets a random InstanceNumber (0020,0013) too. It is a Type 2 "number that identifies this
+        image" (PS3.3, C.7.6.1): it may be empty, and nothing makes it follow space or time.
+    seed : int
+        The same seed makes the same copy.
+    """
+    chance = random.Random(seed)
+    files = [path for path in sorted(dicom.rglob("*")) if path.is_file() and _is_dicom(path)]
+    places = chance.sample(range(10 * len(files)), len(files))
+    numbers = chance.sample(range(1, 20 * len(files)), len(files))
+    for path, place, number in zip(files, places, numbers, strict=True):
+        target = copy / f"part{place % _FOLDERS}" / f"{place:08d}"
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path, target)
+        if renumber:
+            _renumber(target, number)
+
+
+def changes(before: Answer, after: Answer) -> list[str]:
+    """In what the second reading differs from the first: images that no other equals, refusals that came or went."""
+    left = list(after.images)
+    said = []
+    for image in before.images:
+        match = next((other for other in left if same(other, image)), None)
+        if match is None:
+            said.append(f"{image.name} ({image.size}) is gone")
+        else:
+            left.remove(match)
+    said += [f"{image.name} ({image.size}) is new" for image in left]
+    came = sorted(after.refused.values())
+    for why in before.refused.values():
+        if why in came:
+            came.remove(why)
+        else:
+            said.append(f"no longer refused: {why}")
+    return said + [f"now refused: {why}" for why in came]
+
+
+def _is_dicom(path: Path) -> bool:
+    try:
+        pydicom.dcmread(path, specific_tags=["InstanceNumber"], stop_before_pixels=True)
+    except (InvalidDicomError, OSError, ValueError):
+        return False
+    return True
+
+
+def _renumber(path: Path, number: int) -> None:
+    dataset = pydicom.dcmread(path)
+    dataset.InstanceNumber = number
+    dataset.save_as(path, enforce_file_format=False)
