@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from scoreboard.compare import Difference, differences, matching_volumes, same, same_grid
 from scoreboard.images import Image
+from scoreboard.reviewed import review_of
 from scoreboard.sources import Answer
 
 # how far apart two images are by what differs: what is nearest is named
@@ -46,6 +47,11 @@ class Verdict:
     refused: dict[str, str] = field(default_factory=dict)
     wrong: dict[str, str] = field(default_factory=dict)
     only_ours: dict[str, str] = field(default_factory=dict)
+    """What no reference holds: neither right nor wrong until somebody has looked."""
+    ours_right: dict[str, str] = field(default_factory=dict)
+    """What differed and was found to be right, by review."""
+    refused_rightly: dict[str, str] = field(default_factory=dict)
+    """What the references make of a set and should not, by review."""
     notes: list[str] = field(default_factory=list)
 
 
@@ -62,7 +68,22 @@ def judge(name: str, ours: Answer, dcm2niix: Answer | None, published: Answer) -
         left = _explain(image, left, expected, verdict)
     for item in left:
         _not_read(item, ours, verdict)
+    _review(verdict)
     return verdict
+
+
+def _review(verdict: Verdict) -> None:
+    """Take out what a person has looked at and found to speak for us."""
+    for causes, kept in (
+        (verdict.wrong, verdict.ours_right),
+        (verdict.only_ours, verdict.ours_right),
+        (verdict.refused, verdict.refused_rightly),
+    ):
+        for image, cause in list(causes.items()):
+            why = review_of(verdict.name, image, cause)
+            if why:
+                del causes[image]
+                kept[image] = f"{cause} ({why})"
 
 
 def _expected(published: Sequence[Image], dcm2niix: Sequence[Image], verdict: Verdict) -> list[Expected]:

@@ -6,16 +6,16 @@ from collections.abc import Sequence
 
 from scoreboard.judge import Verdict
 
+HEAD = ("set", "ours / dcm2niix / published", "right", "refused", "wrong", "what differs")
+
 
 def markdown(verdicts: Sequence[Verdict]) -> str:
     """A row a set, then totals."""
-    head = ["set", "images: ours / dcm2niix / published", "right", "refused", "wrong", "what differs"]
-    lines = [head, ["---"] * len(head)]
+    lines = [HEAD, ("---",) * len(HEAD)]
     for verdict in verdicts:
         counts = " / ".join(map(str, verdict.counts))
-        right, refused, wrong = len(verdict.right), len(verdict.refused), len(verdict.wrong)
         told = "<br>".join(text.replace("|", "\\|") for text in differing(verdict))
-        lines.append([verdict.name, counts, str(right), str(refused), str(wrong), told])
+        lines.append((verdict.name, counts, *map(str, score(verdict)), told))
     return "\n".join(["| " + " | ".join(line) + " |" for line in lines] + ["", totals(verdicts)])
 
 
@@ -24,26 +24,49 @@ def plain(verdicts: Sequence[Verdict]) -> str:
     lines = []
     for verdict in verdicts:
         ours, dcm2niix, published = verdict.counts
-        score = f"{len(verdict.right)} right, {len(verdict.refused)} refused, {len(verdict.wrong)} wrong"
-        lines.append(f"{verdict.name}: {score} (ours {ours}, dcm2niix {dcm2niix}, published {published})")
+        right, refused, wrong = score(verdict)
+        of = f"ours {ours}, dcm2niix {dcm2niix}, published {published}"
+        lines.append(f"{verdict.name}: {right} right, {refused} refused, {wrong} wrong ({of})")
         lines += [f"    {text}" for text in differing(verdict)]
     return "\n".join([*lines, totals(verdicts)])
 
 
+def score(verdict: Verdict) -> tuple[int, int, int]:
+    """How many images were read right, refused, and read wrongly."""
+    return (
+        len(verdict.right) + len(verdict.ours_right),
+        len(verdict.refused) + len(verdict.refused_rightly),
+        len(verdict.wrong),
+    )
+
+
 def differing(verdict: Verdict) -> list[str]:
     """Everything but plain agreement, in words."""
-    return [
-        *(f"wrong {name}: {why}" for name, why in verdict.wrong.items()),
-        *(f"we refuse {name}: {why}" for name, why in verdict.refused.items()),
-        *(f"only ours {name}: {why}" for name, why in verdict.only_ours.items()),
-        *verdict.notes,
-    ]
+    groups = {
+        "wrong": verdict.wrong,
+        "we refuse": verdict.refused,
+        "rightly refused": verdict.refused_rightly,
+        "ours is right": verdict.ours_right,
+        "only ours": verdict.only_ours,
+    }
+    said = [f"{what} {names}: {why}" for what, group in groups.items() for why, names in _by_cause(group).items()]
+    return said + verdict.notes
+
+
+def _by_cause(group: dict[str, str]) -> dict[str, str]:
+    names: dict[str, list[str]] = {}
+    for name, why in group.items():
+        names.setdefault(why, []).append(name)
+    return {why: ", ".join(alike) for why, alike in names.items()}
 
 
 def totals(verdicts: Sequence[Verdict]) -> str:
-    """``"12 right, 3 refused, 0 wrong, 1 only ours"``."""
-    right = sum(len(verdict.right) for verdict in verdicts)
-    refused = sum(len(verdict.refused) for verdict in verdicts)
-    wrong = sum(len(verdict.wrong) for verdict in verdicts)
+    """``"12 right (1 against or beyond the references), 3 refused (2 rightly), 0 wrong, 1 only ours and not looked at; sets: 8"``."""
+    right, refused, wrong = (sum(counts) for counts in zip(*map(score, verdicts))) if verdicts else (0, 0, 0)
+    against = sum(len(verdict.ours_right) for verdict in verdicts)
+    rightly = sum(len(verdict.refused_rightly) for verdict in verdicts)
     only = sum(len(verdict.only_ours) for verdict in verdicts)
-    return f"{right} right, {refused} refused, {wrong} wrong, {only} only ours; {len(verdicts)} sets"
+    return (
+        f"{right} right ({against} against or beyond the references), {refused} refused ({rightly} rightly), "
+        f"{wrong} wrong, {only} only ours and not looked at; sets: {len(verdicts)}"
+    )

@@ -20,9 +20,10 @@ sys.path.append(str(BENCHMARKS))
 from scoreboard.compare import differences, same  # noqa: E402
 from scoreboard.images import Image, from_nifti  # noqa: E402
 from scoreboard.judge import judge  # noqa: E402
+from scoreboard.reviewed import review_of  # noqa: E402
 from scoreboard.shuffle import changes, shuffled_copy  # noqa: E402
 from scoreboard.sources import Answer, dicom_of, ours, published  # noqa: E402
-from scoreboard.table import markdown, totals  # noqa: E402
+from scoreboard.table import markdown, score, totals  # noqa: E402
 
 AFFINE = np.array([[2.0, 0.1, 0, -30], [-0.1, 2.0, 0, 7], [0, 0, 3.5, 100], [0, 0, 0, 1]])
 SHAPE = (9, 8, 5, 4)
@@ -175,7 +176,7 @@ def test_published_and_dcm2niix_agree() -> None:
     assert sorted(verdict.right) == ["a", "b"]
     assert not verdict.wrong
     assert not verdict.notes
-    assert totals([verdict]).startswith("2 right, 0 refused, 0 wrong")
+    assert score(verdict) == (2, 0, 0)
 
 
 def test_what_is_not_read_is_refused_or_wrong() -> None:
@@ -281,3 +282,24 @@ def test_a_set_from_its_files(dicom_set: Path) -> None:
     verdict = judge("set", read, None, reference)
     assert verdict.right == ["1"]
     assert verdict.counts == (1, 0, 1)
+
+
+# -- what was reviewed
+
+
+def test_a_review_covers_its_cause_alone() -> None:
+    folder = "dcm_qa_frag"
+    assert review_of(folder, "0: anat-T1w_acq-tfl", "against x: place: corners up to 0.01004 mm off")
+    assert not review_of(folder, "0: anat-T1w_acq-tfl", "against x: place: corners up to 80 mm off")
+    assert not review_of(folder, "0: anat-T1w_acq-tfl", "against x: mirrored: the volume along L-R")
+    assert not review_of("another", "0: anat-T1w_acq-tfl", "against x: place: corners up to 0.01004 mm off")
+
+
+def test_a_reviewed_refusal_is_counted_apart() -> None:
+    reference = Answer([named("2_", data_of(1))])
+    verdict = judge("dicom2nifti__failing_sliceincrement_001", Answer(refused={"0": "gap: one"}), reference, Answer())
+    assert not verdict.refused
+    assert list(verdict.refused_rightly) == ["2_"]
+    assert "1 refused (1 rightly)" in totals([verdict])
+    other = judge("dicom2nifti__failing_sliceincrement_001", Answer(refused={"0": "damaged"}), reference, Answer())
+    assert list(other.refused) == ["2_"]
