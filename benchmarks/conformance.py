@@ -1,6 +1,6 @@
 """What we read of public DICOM sets, beside dcm2niix and the sets' published references: the public scoreboard.
 
-    python benchmarks/conformance.py FOLDER... [--markdown] [--shuffle] [--dcm2niix PROGRAM]
+    python benchmarks/conformance.py FOLDER... [--shuffle] [--markdown] [--page PAGE.md] [--dcm2niix PROGRAM]
 
 A FOLDER is a set: DICOM files in its ``In`` (``in``, ``in.tar.xz``) or anywhere below it, and the reference, where
 there is one, as NIfTI in ``Ref`` (``ref``). dcm2niix comes from PyPI: ``python -m pip install dcm2niix==1.0.20260724``.
@@ -27,22 +27,21 @@ from scoreboard.sources import (
     published,
     version_of,
 )
-from scoreboard.table import markdown, plain
+from scoreboard.table import markdown, plain, put_into, versions
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folders", nargs="+", type=Path, metavar="FOLDER")
     parser.add_argument("--markdown", action="store_true", help="the table as in docs/conformance.md")
+    parser.add_argument("--page", type=Path, help="put that table into a page, between its marks")
     parser.add_argument("--shuffle", action="store_true", help="read each set again, renamed, spread and renumbered")
     parser.add_argument("--dcm2niix", type=Path, metavar="PROGRAM", help="unless it lies on PATH")
     options = parser.parse_args()
     program = find_dcm2niix(options.dcm2niix)
-    if program is None:
-        said = f"dcm2niix is missing, so only published references count; python -m pip install dcm2niix=={DCM2NIIX}"
-    else:
-        said = f"dcm2niix {version_of(program)}"
-    print(said, file=sys.stderr)
+    dcm2niix = None if program is None else version_of(program)
+    missing = f"dcm2niix is missing, only published references count; python -m pip install dcm2niix=={DCM2NIIX}"
+    print(missing if dcm2niix is None else f"dcm2niix {dcm2niix}", file=sys.stderr)
     verdicts = []
     for folder in options.folders:
         if not folder.is_dir():
@@ -55,7 +54,10 @@ def main() -> int:
             if options.shuffle:
                 verdict.notes += _shuffled(dicom, found)
         verdicts.append(verdict)
-    print(markdown(verdicts) if options.markdown else plain(verdicts))
+    text = f"{markdown(verdicts)}\n\n{versions(dcm2niix)}"
+    if options.page is not None:
+        put_into(options.page, text)
+    print(text if options.markdown else plain(verdicts))
     return int(any(verdict.wrong for verdict in verdicts))
 
 

@@ -92,5 +92,8 @@ def _about(path: Path) -> str:
     sidecar = path.with_name(stem(path) + ".json")
     if not sidecar.is_file():
         return ""
-    fields = json.loads(sidecar.read_text(errors="replace"), strict=False)  # control characters do occur
+    try:
+        fields = json.loads(sidecar.read_text(errors="replace"))
+    except json.JSONDecodeError:  # dcm2niix leaves backslashes as they are; the sidecar only names the series
+        return ""
     return str(fields.get("SeriesDescription", fields.get("ProtocolName", "")))

@@ -71,4 +71,6 @@ def _is_dicom(path: Path) -> bool:
 def _renumber(path: Path, number: int) -> None:
     dataset = pydicom.dcmread(path)
     dataset.InstanceNumber = number
+    for tag in [element.tag for element in dataset.group_dataset(0)]:
+        del dataset[tag]  # a command in a file, which pydicom reads and does not write
     dataset.save_as(path, enforce_file_format=False)

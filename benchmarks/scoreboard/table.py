@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import date
+from importlib.metadata import version
+from pathlib import Path
 
 from scoreboard.judge import Verdict
 
+_BEGIN, _END = "<!-- table: begin -->\n", "<!-- table: end -->"
 HEAD = ("set", "ours / dcm2niix / published", "right", "refused", "wrong", "what differs")
 
 
@@ -61,7 +65,7 @@ def _by_cause(group: dict[str, str]) -> dict[str, str]:
 
 
 def totals(verdicts: Sequence[Verdict]) -> str:
-    """``"12 right (1 against or beyond the references), 3 refused (2 rightly), 0 wrong, 1 only ours and not looked at; sets: 8"``."""
+    """All sets in one line; what reviews changed stands in brackets."""
     right, refused, wrong = (sum(counts) for counts in zip(*map(score, verdicts))) if verdicts else (0, 0, 0)
     against = sum(len(verdict.ours_right) for verdict in verdicts)
     rightly = sum(len(verdict.refused_rightly) for verdict in verdicts)
@@ -70,3 +74,20 @@ def totals(verdicts: Sequence[Verdict]) -> str:
         f"{right} right ({against} against or beyond the references), {refused} refused ({rightly} rightly), "
         f"{wrong} wrong, {only} only ours and not looked at; sets: {len(verdicts)}"
     )
+
+
+def versions(dcm2niix: str | None) -> str:
+    """When, and with what, a table was made."""
+    libraries = ", ".join(f"{name} {version(name)}" for name in ("napari-sparse3d", "pydicom", "nibabel"))
+    return f"Made on {date.today().isoformat()} with {libraries}, " + (
+        f"dcm2niix {dcm2niix}." if dcm2niix else "without dcm2niix."
+    )
+
+
+def put_into(page: Path, text: str) -> None:
+    """Replace what stands between the two marks of a page."""
+    before, _, rest = page.read_text(encoding="utf-8").partition(_BEGIN)
+    _, mark, after = rest.partition(_END)
+    if not mark:
+        raise SystemExit(f"{page.name} has no {_BEGIN.strip()} and {_END}: add both, on lines of their own")
+    page.write_text(f"{before}{_BEGIN}\n{text}\n\n{_END}{after}", encoding="utf-8")

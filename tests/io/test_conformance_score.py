@@ -23,7 +23,7 @@ from scoreboard.judge import judge  # noqa: E402
 from scoreboard.reviewed import review_of  # noqa: E402
 from scoreboard.shuffle import changes, shuffled_copy  # noqa: E402
 from scoreboard.sources import Answer, dicom_of, ours, published  # noqa: E402
-from scoreboard.table import markdown, score, totals  # noqa: E402
+from scoreboard.table import markdown, put_into, score, totals  # noqa: E402
 
 AFFINE = np.array([[2.0, 0.1, 0, -30], [-0.1, 2.0, 0, 7], [0, 0, 3.5, 100], [0, 0, 0, 1]])
 SHAPE = (9, 8, 5, 4)
@@ -303,3 +303,15 @@ def test_a_reviewed_refusal_is_counted_apart() -> None:
     assert "1 refused (1 rightly)" in totals([verdict])
     other = judge("dicom2nifti__failing_sliceincrement_001", Answer(refused={"0": "damaged"}), reference, Answer())
     assert list(other.refused) == ["2_"]
+
+
+def test_the_table_goes_between_the_marks_of_a_page(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text("before\n<!-- table: begin -->\nold\n<!-- table: end -->\nafter\n")
+    put_into(page, "new")
+    put_into(page, "newer")
+    assert page.read_text() == "before\n<!-- table: begin -->\n\nnewer\n\n<!-- table: end -->\nafter\n"
+    page.write_text("no marks")
+    with pytest.raises(SystemExit, match="add both"):
+        put_into(page, "new")
+    assert page.read_text() == "no marks"
