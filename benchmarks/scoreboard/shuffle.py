@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import random
 import shutil
+from collections import Counter
 from pathlib import Path
 
 import pydicom
 from pydicom.errors import InvalidDicomError
 
 from scoreboard.compare import same
+from scoreboard.judge import nearest
 from scoreboard.sources import Answer
 
 _FOLDERS = 5
@@ -41,23 +43,26 @@ def shuffled_copy(dicom: Path, copy: Path, *, renumber: bool, seed: int = 0) -> 
 
 
 def changes(before: Answer, after: Answer) -> list[str]:
-    """In what the second reading differs from the first: images that no other equals, refusals that came or went."""
-    left = list(after.images)
-    said = []
+    """In what the second reading differs from the first: images that changed, refusals that came or went."""
+    left, gone = list(after.images), []
     for image in before.images:
         match = next((other for other in left if same(other, image)), None)
         if match is None:
-            said.append(f"{image.name} ({image.size}) is gone")
+            gone.append(image)
         else:
             left.remove(match)
-    said += [f"{image.name} ({image.size}) is new" for image in left]
-    came = sorted(after.refused.values())
-    for why in before.refused.values():
-        if why in came:
-            came.remove(why)
+    said = []
+    for image in gone:
+        near, apart = nearest(image, left)
+        if near is None or apart[0].kind == "shape":
+            said.append(f"{image.name} ({image.size}) is gone")
         else:
-            said.append(f"no longer refused: {why}")
-    return said + [f"now refused: {why}" for why in came]
+            left.remove(near)
+            said.append(f"{image.name} changes in " + "; ".join(map(str, apart)))
+    said += [f"{image.name} ({image.size}) is new" for image in left]
+    came, went = Counter(after.refused.values()), Counter(before.refused.values())
+    said += [f"no longer refused: {why}" for why in (went - came).elements()]
+    return said + [f"now refused: {why}" for why in (came - went).elements()]
 
 
 def _is_dicom(path: Path) -> bool:

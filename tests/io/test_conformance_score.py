@@ -263,8 +263,13 @@ def test_shuffling_means_the_same(dicom_set: Path, tmp_path: Path) -> None:
 
 def test_changes_are_seen() -> None:
     before, after = Answer([image()], {"1": "gap"}), Answer([image(data_of()[..., ::-1])], {"1": "tilt"})
-    said = changes(before, after)
-    assert len(said) == 4
+    assert changes(before, after) == [
+        "series changes in order: the same volumes as 3 2 1 0",
+        "no longer refused: gap",
+        "now refused: tilt",
+    ]
+    assert changes(before, Answer([], {"1": "gap"})) == ["series (9 x 8 x 5, 4 volumes) is gone"]
+    assert changes(Answer([], {"1": "gap"}), before) == ["series (9 x 8 x 5, 4 volumes) is new"]
     assert changes(before, before) == []
 
 
