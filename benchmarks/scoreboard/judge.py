@@ -109,17 +109,20 @@ def _expected(published: Sequence[Image], dcm2niix: Sequence[Image], verdict: Ve
 def _alike(
     images: Sequence[Image], expected: Sequence[Expected], verdict: Verdict
 ) -> tuple[list[Image], list[Expected]]:
-    left, left_ours = list(expected), []
+    left, left_ours, unsaid = list(expected), [], 0
     for image in images:
         match = next((item for item in left if item.met_by(image)), None)
         if match is not None:
             left.remove(match)
             verdict.right.append(match.name)
+            unsaid += image.step_s is None and match.image.step_s is not None
             _say_which(image, match, verdict)
         elif any(item.met_by(image) for item in expected):
             verdict.notes.append(f"{image.name} is the same image again")
         else:
             left_ours.append(image)
+    if unsaid:
+        verdict.notes.append(f"no time step of ours where the reference has one: {unsaid}")
     return left_ours, left
 
 

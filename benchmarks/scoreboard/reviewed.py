@@ -40,7 +40,14 @@ _NO_PLACE = "has no Image Plane module (C.7.6.2): it lies nowhere in the patient
 _TILT = "the slices lean (C.7.6.2.1.1): no grid of right angles holds them unchanged; read on repair"
 _GAP = "a slice is missing: the reference closes the gap, so that what follows lies wrong; read on repair"
 
+_TRACE = (
+    "Acquisition DateTime and Frame Acquisition DateTime (C.7.6.16.2.2) are 9.0 s apart: a trace takes three "
+    "directions of TR 3 s, which is what dcm2niix writes"
+)
+
 REVIEWED = (
+    Review("dcm_qa_xa60", "PRODUCT__ep2d_diff__p2_sms1_TRACEW", "step: 9 s against 3 s", _TRACE),
+    Review("dcm_qa_xa60", "PRODUCT__ep2d_diff__p2_sms2_TRACEW", "step: 9 s against 3 s", _TRACE),
     Review(
         "dcm_qa_frag",
         "anat-T1w_acq-tfl",

@@ -225,6 +225,12 @@ def test_what_no_reference_holds() -> None:
     assert "| set | 1 / 1 / 0 | 0 | 0 | 1 |" in markdown([verdict])
 
 
+def test_a_step_that_we_do_not_say_is_noted() -> None:
+    verdict = judge("set", Answer([image(step=None)]), Answer([image()]), Answer())
+    assert verdict.right == ["series"]
+    assert verdict.notes == ["no time step of ours where the reference has one: 1"]
+
+
 # -- with files
 
 
