@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -160,8 +161,10 @@ def _holds(whole: Image, part: Image) -> bool:
 
 def _explain(image: Image, left: list[Expected], expected: Sequence[Expected], verdict: Verdict) -> list[Expected]:
     """Name what an image that equals none differs in, and take the one it was to be from those that are left."""
-    owner = {id(version): item for item in (left or expected) for version in item.versions.values()}
-    near, apart = nearest(image, [version for item in (left or expected) for version in item.versions.values()])
+    # an image of another series is no reference, however alike its grid
+    near_by = [item for item in (left or expected) if not item.series or any(_names(image, of) for of in item.series)]
+    owner = {id(version): item for item in near_by for version in item.versions.values()}
+    near, apart = nearest(image, [version for item in near_by for version in item.versions.values()])
     if near is None or apart[0].kind == "shape":
         verdict.only_ours[image.name] = f"{image.size}, which no reference holds"
         return left
@@ -180,7 +183,7 @@ def _explain(image: Image, left: list[Expected], expected: Sequence[Expected], v
 def nearest(image: Image, others: Sequence[Image]) -> tuple[Image | None, tuple[Difference, ...]]:
     """The image that differs least, those of the same series first, and in what."""
     alike = [other for other in others if other.data.shape[:3] == image.data.shape[:3]] or list(others)
-    named = [other for other in alike if other.series and other.series in image.name] or alike
+    named = [other for other in alike if _names(image, other.series)] or alike
     apart = {id(other): differences(image, other) for other in named}
 
     def distance(other: Image) -> tuple[int, int]:
@@ -188,6 +191,12 @@ def nearest(image: Image, others: Sequence[Image]) -> tuple[Image | None, tuple[
 
     best = min(named, key=distance, default=None)
     return best, apart[id(best)] if best is not None else ()
+
+
+def _names(image: Image, series: str) -> bool:
+    """Whether an image says that it is of a series; dcm2niix writes ``_`` for other characters."""
+    said, wanted = (re.sub(r"[\W_]+", "", text).lower() for text in (image.name, series))
+    return bool(wanted) and wanted in said
 
 
 def _not_read(item: Expected, ours: Answer, verdict: Verdict) -> None:

@@ -231,6 +231,15 @@ def test_a_step_that_we_do_not_say_is_noted() -> None:
     assert verdict.notes == ["no time step of ours where the reference has one: 1"]
 
 
+def test_another_series_is_no_reference() -> None:
+    reference = named("a", data_of(1), "T1 axial")
+    lone = judge("set", Answer([named("1: T2", data_of(2), "T2")]), Answer(), Answer([reference]))
+    assert list(lone.only_ours) == ["1: T2"]
+    assert list(lone.wrong) == ["a"], "not read, and nothing says why"
+    same_series = judge("set", Answer([named("1: T1_axial", data_of(2))]), Answer(), Answer([reference]))
+    assert list(same_series.wrong) == ["1: T1_axial"]
+
+
 # -- with files
 
 
