@@ -18,6 +18,7 @@ from pydicom.datadict import DicomDictionary, keyword_for_tag
 from dicom_files import save, series_of
 from napari_sparse3d.errors import InputError
 from napari_sparse3d.io import read_sequence, read_volume, scan, write_volume
+from napari_sparse3d.io.dicom.private import WANTED
 from napari_sparse3d.io.identity import patient_hash
 from napari_sparse3d.io.layers import layer_of
 from napari_sparse3d.io.naming import safe_file_name, without_identity
@@ -58,6 +59,16 @@ def plant(dataset: pydicom.Dataset) -> int:
     block = dataset.private_block(0x0029, f"{NAME} PRIVATE", create=True)
     block.add_new(0x10, "LO", NAME)
     dataset.add_new(0x00291010, "OB", f"SV10 {NAME}".encode())
+    for number, tag in enumerate(WANTED):  # each private element that is read, of a type that holds text
+        dataset.add_new((tag.group, 0x40 + number), "LO", tag.creator)
+        dataset.add_new((tag.group, 0x40 + number << 8 | tag.element), "LO", NAME)
+    mapping, code = pydicom.Dataset(), pydicom.Dataset()
+    mapping.LUTLabel = mapping.LUTExplanation = code.CodeValue = code.CodeMeaning = NAME
+    code.CodingSchemeDesignator = "UCUM"
+    mapping.MeasurementUnitsCodeSequence = [code]
+    mapping.RealWorldValueSlope, mapping.RealWorldValueIntercept = 1.0, 0.0
+    dataset.RealWorldValueMappingSequence = [mapping]
+    dataset.add_new(0x00280120, "US", 0)
     return count
 
 
