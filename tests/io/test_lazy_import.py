@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from detached_files import write_metaimage, write_nrrd
 from dicom_files import series_of
 from napari_sparse3d import io
 from napari_sparse3d.io import sample_head_mri_path
@@ -38,6 +39,14 @@ def test_a_dicom_series_loads_neither_highdicom_nor_simpleitk(tmp_path: Path) ->
     series_of(tmp_path)
     loaded = loaded_by(f"import napari_sparse3d as n; n.read_volume({str(tmp_path)!r})")
     assert "pydicom" in loaded
+    assert not loaded & {"highdicom", "SimpleITK"}
+
+
+@pytest.mark.parametrize("ending", [".nrrd", ".mha"])
+def test_nrrd_and_metaimage_load_no_simpleitk(ending: str, tmp_path: Path) -> None:
+    write = write_nrrd if ending == ".nrrd" else write_metaimage
+    path = write(tmp_path / f"a{ending}")
+    loaded = loaded_by(f"import napari_sparse3d as n; n.read_volume({str(path)!r})")
     assert not loaded & {"highdicom", "SimpleITK"}
 
 

@@ -52,6 +52,7 @@ NAMES = [
     "a.img",
     "a.hdr",
     "1.2.840.5",
+    "a.zip",
 ]
 
 
@@ -192,3 +193,19 @@ def test_what_it_is_not_is_said(name: str, content: bytes, match: str, tmp_path:
     with pytest.raises(ReadError, match=match) as caught:
         read_volume(tmp_path / name)
     assert name not in str(caught.value)
+
+
+@pytest.mark.parametrize("content", ["nrrd", "metaimage"])
+def test_formats_that_are_never_packed_as_a_whole(content: str, made: dict[str, bytes], tmp_path: Path) -> None:
+    for name in ("a.nrrd.gz", "a.nrrd", "a.mha"):
+        (tmp_path / name).write_bytes(gzip.compress(made[content]))
+        with pytest.raises(ReadError, match=r"not DICOM, NIfTI|like gzip"):
+            read_volume(tmp_path / name)
+
+
+def test_a_zip_under_another_name(made: dict[str, bytes], tmp_path: Path) -> None:
+    import zipfile
+
+    with zipfile.ZipFile(tmp_path / "a.dat", "w") as archive:
+        archive.writestr("a.nii", made["nifti1"])
+    check(tmp_path / "a.dat")

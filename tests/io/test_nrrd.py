@@ -521,3 +521,11 @@ def test_a_large_raw_file_is_read_in_one_copy(tmp_path: Path) -> None:
     assert volume.data.flags.c_contiguous
     assert not isinstance(volume.data.base, np.memmap)
     assert peak < 1.2 * volume.data.nbytes
+
+
+def test_spacings_beside_directions(tmp_path: Path) -> None:
+    same = write_nrrd(tmp_path / "a.nrrd", {"spacings": "1 2 2.5"})
+    assert scan(same)[0].status == "clean"
+    other = write_nrrd(tmp_path / "b.nrrd", {"spacings": "1 1 1"})
+    assert kinds_of(other) == ["unknown orientation"]
+    check(other)

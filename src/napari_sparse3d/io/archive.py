@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO
 
 from napari_sparse3d.errors import ReadError
-from napari_sparse3d.io.content import is_clutter
+from napari_sparse3d.io.content import content_of, is_clutter
 from napari_sparse3d.io.detached import unpacked_name
 from napari_sparse3d.io.series import SeriesInfo, VolumeSequence
 
@@ -33,13 +33,13 @@ Scan = Callable[[Path], list[SeriesInfo]]
 
 
 def is_zip(path: Path) -> bool:
-    """Whether the file is a zip, by its name or its first bytes."""
+    """Whether the file is a zip, by its first bytes; by its name where they are of no format that we know."""
     if not path.is_file():
         return False
-    if path.suffix.lower() == ".zip":
-        return True
     with path.open("rb") as file:
-        return file.read(4) == b"PK\x03\x04"
+        if file.read(4) == b"PK\x03\x04":
+            return True
+    return path.suffix.lower() == ".zip" and content_of(path) is None
 
 
 def scan_zip(path: Path, scan: Scan) -> list[SeriesInfo]:

@@ -55,16 +55,18 @@ def content_of(path: Path) -> Content | None:
     ``None`` where neither tells. A DICOM file without a preamble is told by its reader alone, and the image half of a
     pair by its header.
     """
-    head, _ = first_bytes(path)
+    head, packed = first_bytes(path)
     name = path.name.lower()
-    if head[128:132] == b"DICM":
-        return Content.DICOM
-    if head.startswith(b"NRRD"):
-        return Content.NRRD
     if _is_nifti(head, named_header=name.endswith((".hdr", ".hdr.gz"))):
         return Content.NIFTI
     if name.endswith(MGH_ENDINGS) and head[:4] == b"\0\0\0\1":
         return Content.MGH
+    if packed:
+        return None  # no other format is packed as a whole
+    if head[128:132] == b"DICM":
+        return Content.DICOM
+    if head.startswith(b"NRRD"):
+        return Content.NRRD
     if _METAIMAGE.match(head):
         return Content.METAIMAGE
     return None

@@ -16,7 +16,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_sparse3d.errors import ReadError
-from napari_sparse3d.io.content import first_bytes
 from napari_sparse3d.io.detached import Encoding, VoxelFiles, beside
 from napari_sparse3d.io.faults import Fault, FaultKind, Severity
 from napari_sparse3d.io.limits import what_begins
@@ -148,7 +147,8 @@ class _Header:
 def _refuse(path: Path, fields: Mapping[str, str]) -> None:
     if fields:
         raise ReadError("the MetaImage header ends before it names its data (ElementDataFile): it is damaged")
-    begins = what_begins(first_bytes(path)[0])
+    with path.open("rb") as file:
+        begins = what_begins(file.read(64))
     raise ReadError(f"the file does not begin with a MetaImage header but {begins}: it is not what its name says")
 
 

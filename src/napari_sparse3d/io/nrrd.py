@@ -16,7 +16,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_sparse3d.errors import ReadError
-from napari_sparse3d.io.content import first_bytes
 from napari_sparse3d.io.detached import Encoding, VoxelFiles, beside
 from napari_sparse3d.io.faults import Fault, FaultKind
 from napari_sparse3d.io.limits import what_begins
@@ -118,7 +117,7 @@ class _Header:
         with path.open("rb") as file:
             magic = file.readline(64)
             if not re.match(rb"NRRD000\d\s*$", magic):
-                begins = what_begins(first_bytes(path)[0])
+                begins = what_begins(magic + file.read(64))
                 raise ReadError(f"the file does not begin with NRRD000 but {begins}: it is not what its name says")
             while line := file.readline(_MAX_HEADER_BYTES):
                 if file.tell() > _MAX_HEADER_BYTES:
@@ -419,6 +418,11 @@ def _by_directions(
         affine[:3, 3] = origin[0][:3]
     else:
         words = "the header has no space origin: where the scan lies is assumed, not known"
+        faults.append(Fault.of(FaultKind.UNKNOWN_ORIENTATION, words))
+    spacings = np.array(header.per_axis("spacings", len(directions)))[list(spatial)]
+    lengths = np.linalg.norm(columns[:3], axis=0)
+    if (np.abs(np.abs(spacings) - lengths) > 0.01 * lengths).any():  # false for NaN, which says nothing
+        words = "the header's spacings and the lengths of its space directions differ; the directions are used"
         faults.append(Fault.of(FaultKind.UNKNOWN_ORIENTATION, words))
     stated = one_mm_per_unit(header.words("space units", space_dimension)[:3])
     per_axis = one_mm_per_unit(units)

@@ -73,4 +73,4 @@ def seconds_per_unit(name: str) -> float | None:
 
 def _shown(name: str) -> str:
     # a unit is a word; what is longer may be anybody's text
-    return repr(name) if len(name) <= 20 and name.replace(" ", "").isalnum() else "a unit that is no word"
+    return repr(name) if len(name) <= 20 and name.isalnum() else "a unit that is no word"
