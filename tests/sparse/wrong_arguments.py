@@ -23,8 +23,8 @@ from hypothesis import strategies as st
 import napari_sparse3d.sparse as sparse
 from napari_sparse3d.errors import InputError
 from napari_sparse3d.sparse import SparseTensor, operators
-from napari_sparse3d.sparse.engine import Fused, FusedChain, Layer, Normalized, Place, engine
-from napari_sparse3d.sparse.window import Geometry, Window
+from napari_sparse3d.sparse.engine import FusedChain, Layer, Place, engine
+from napari_sparse3d.sparse.window import Window
 
 # what torch itself says to arguments that are no tensors, or of a layout that it cannot read
 FOREIGN = (TypeError, RuntimeError, NotImplementedError, AttributeError)
@@ -198,7 +198,7 @@ def of_the_engine(s):
         return operators.chain(features, background, indices, layers_of(s, **weights))
 
     yield "chain", chain, {**given, "indices": s.sites}, {}
-    sites, plan = native.plan_chain(s.sites, [layer.place for layer in layers_of(s, **weights)])
+    _, plan = native.plan_chain(s.sites, [layer.place for layer in layers_of(s, **weights)])
 
     def run(features, background, **weights):
         return native.run_chain(features, background, layers_of(s, **weights), plan)
@@ -401,7 +401,8 @@ def check(name, function, given, free, *, types=True, memory=True):
                         continue
                     # where torch does the work, it takes other floating-point types as well
                     unless = None if memory or not wrong.is_floating_point() else expected
-                    refused(f"{label}, {what}", function, {**given, argument: wrong}, unless=unless)
+                    allowed = () if memory else FOREIGN
+                    refused(f"{label}, {what}", function, {**given, argument: wrong}, allowed, unless=unless)
             if types and memory:
                 for what, wrong in no_memory(value):
                     refused(f"{label}, {what}", function, {**given, argument: wrong})

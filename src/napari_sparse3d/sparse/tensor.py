@@ -62,7 +62,7 @@ class SparseTensor:
                 "prepend a column of zeros for a single volume"
             )
         check_indices(indices)
-        _check_rows(features, background, indices.shape[0])
+        _check_rows(features, background, indices)
         self.features = features
         self.indices = indices.contiguous()  # kernels read rows of four; torch.nonzero gives columns
         self.spatial_shape = triple(spatial_shape, "spatial_shape")
@@ -129,7 +129,7 @@ class SparseTensor:
         InputError
             If there is not one row a site, or the background is not like a row.
         """
-        _check_rows(features, background, self.indices.shape[0])
+        _check_rows(features, background, self.indices)
         return SparseTensor._at(features, self.indices, self.spatial_shape, self.batch_size, background)
 
     def dense(self) -> Tensor:
@@ -154,7 +154,7 @@ class SparseTensor:
         if torch.compiler.is_compiling():
             return
         check_indices(self.indices)
-        _check_rows(self.features, self.background, self.indices.shape[0])
+        _check_rows(self.features, self.background, self.indices)
 
     def to(self, *args: Any, **kwargs: Any) -> SparseTensor:
         """As ``Tensor.to``, for a device or a floating-point type; indices stay int32."""
@@ -166,6 +166,8 @@ class SparseTensor:
 
     def __add__(self, other: SparseTensor) -> SparseTensor:
         """Sum of two tensors with the same sites in the same order (a residual connection)."""
+        self.check()
+        other.check()
         if self.indices is not other.indices and not torch.equal(self.indices, other.indices):
             raise ValueError(
                 f"sparse tensors can be added only at the same sites, got {len(self.indices)} and "
@@ -193,7 +195,8 @@ class SparseTensor:
         )
 
 
-def _check_rows(features: Tensor, background: Tensor | None, sites: int) -> None:
+def _check_rows(features: Tensor, background: Tensor | None, indices: Tensor) -> None:
+    sites = indices.shape[0]
     if not isinstance(features, Tensor) or features.ndim != 2 or features.shape[0] != sites:
         raise InputError(
             f"features must be (N, C) with one row a site, got {_described(features)} for {sites} sites; a module at "
@@ -207,6 +210,10 @@ def _check_rows(features: Tensor, background: Tensor | None, sites: int) -> None
         raise InputError(
             f"features and background must be floating point, got {features.dtype}"
             + ("" if background is None else f" and {background.dtype}")
+        )
+    if features.device != indices.device or not (background is None or background.device == indices.device):
+        raise InputError(
+            f"features and background must lie where the indices do, on {indices.device}; use x.to(device)"
         )
 
 

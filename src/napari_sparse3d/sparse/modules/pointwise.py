@@ -43,9 +43,12 @@ class SparseBatchNorm(SparseLayer, nn.BatchNorm1d):
 
     def normalize(self, x: SparseTensor, *, slope: float = 1.0, other: SparseTensor | None = None) -> SparseTensor:
         """Then add ``other``, at the same sites, and apply a leaky ReLU of this slope (0: ReLU, 1: none)."""
-        if x.features.shape[1] != self.num_features:
+        for each in (x, other):
+            if isinstance(each, SparseTensor):
+                each.check()
+        if x.features.shape[-1] != self.num_features:
             raise InputError(
-                f"{type(self).__name__} expects {self.num_features} channels, got {x.features.shape[1]}; "
+                f"{type(self).__name__} expects {self.num_features} channels, got {x.features.shape[-1]}; "
                 "give it the channels of the layer before"
             )
         self._check_weights()
@@ -117,8 +120,8 @@ class SparseBatchNorm(SparseLayer, nn.BatchNorm1d):
             return
         self.num_batches_tracked.add_(1)
         momentum = 1.0 / float(self.num_batches_tracked) if self.momentum is None else self.momentum
-        self.running_mean.lerp_(mean.detach(), momentum)
-        self.running_var.lerp_(variance.detach() * (rows / (rows - 1)), momentum)
+        self.running_mean.lerp_(mean.detach().to(self.running_mean), momentum)
+        self.running_var.lerp_(variance.detach().to(self.running_var) * (rows / (rows - 1)), momentum)
 
 
 def _leaky(values: Tensor, slope: float) -> Tensor:
