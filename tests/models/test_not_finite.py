@@ -151,7 +151,7 @@ class Store:
 
 
 def cases(count, tmp_path):
-    return [Case(name=str(number), path=tmp_path / f"{number}.npz") for number in range(count)]
+    return [Case(str(number), tmp_path / f"{number}.npz", "voxels") for number in range(count)]
 
 
 def test_predictions_of_many_cases_are_finite_or_none(tmp_path):

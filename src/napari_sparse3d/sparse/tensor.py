@@ -61,6 +61,8 @@ class SparseTensor:
                 f"indices must be (N, 4) [b, z, y, x], got {tuple(indices.shape)}; "
                 "prepend a column of zeros for a single volume"
             )
+        if isinstance(indices, Tensor) and indices.dtype != torch.int32:
+            raise InputError(f"indices must be int32, got {indices.dtype}; use indices.int()")
         check_indices(indices)
         _check_rows(features, background, indices)
         self.features = features

@@ -73,6 +73,8 @@ class Window:
         for name in ("kernel", "stride", "dilation"):
             if min(getattr(self, name)) < 1:
                 raise ValueError(f"{name} must be at least 1 on every axis, got {getattr(self, name)}")
+        if min(self.padding) < 0:
+            raise InputError(f"padding must not be negative on any axis, got {self.padding}")
         for name in ("kernel", "stride", "padding", "dilation"):
             if max(getattr(self, name)) > _LARGEST_WINDOW:
                 raise InputError(f"{name} must be at most 2^30 on every axis, got {getattr(self, name)}")
