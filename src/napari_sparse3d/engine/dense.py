@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from napari_sparse3d.engine.rulebook import check_sites, raster_places
-from napari_sparse3d.sparse.arrays import channels_of, channels_of_weight, check_convolution, check_pool, check_sizes
+from napari_sparse3d.sparse.arrays import channels_of, check_convolution, check_pool, check_sizes
 from napari_sparse3d.sparse.engine import Engine
 from napari_sparse3d.sparse.window import Geometry, Triple, Window
 
@@ -99,7 +99,8 @@ class DenseEngine(Engine):
         of_features: bool = True,
     ) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
         """See :class:`Engine`."""
-        check_sizes([("grad", grad, (len(plan.wanted), channels_of_weight(weight)[0]))])
+        check_convolution(features, weight, None, background, len(plan.taken), plan.geometry.window.kernel)
+        check_sizes([("grad", grad, (len(plan.wanted), weight.shape[0]))])
         inputs = [t.detach().requires_grad_() for t in (features, weight, background) if t is not None]
         with torch.enable_grad():
             made = self.convolution(inputs[0], inputs[1], None, inputs[2] if background is not None else None, plan)
