@@ -54,6 +54,13 @@ test-sanitizers: setup ## the C++ tests under address, undefined-behaviour and t
 	$(call kernel-tests,address,-DSPARSE3D_SANITIZE=address$(comma)undefined -DSPARSE3D_TEST_SCENES=40)
 	$(call kernel-tests,thread,-DSPARSE3D_SANITIZE=thread -DSPARSE3D_TEST_SCENES=20)
 
+.PHONY: test-address
+test-address: setup ## the operators called with wrong arguments, the kernels under the address sanitizer
+	$(VENV)/bin/cmake -S kernels -B build/kernels-python-address -G Ninja -DCMAKE_MAKE_PROGRAM=$(CURDIR)/$(VENV)/bin/ninja -DSKBUILD=ON -DSKBUILD_PROJECT_NAME=napari_sparse3d -DPython_EXECUTABLE=$(CURDIR)/$(PY) -DSPARSE3D_SANITIZE=address
+	$(VENV)/bin/cmake --build build/kernels-python-address
+	SPARSE3D_KERNELS="$$(echo $(CURDIR)/build/kernels-python-address/_kernels*.so)" ASAN_OPTIONS=detect_leaks=0 \
+	  LD_PRELOAD="$$($(CXX) -print-file-name=libasan.so)" $(PY) tests/sparse/wrong_arguments.py 2 native
+
 .PHONY: test-neon
 test-neon: setup ## the C++ tests for 64-bit Arm, cross-compiled and emulated
 	$(call kernel-tests,neon,-DCMAKE_TOOLCHAIN_FILE=$(CURDIR)/kernels/cmake/aarch64-linux-gnu.cmake -DSPARSE3D_TEST_SCENES=40)

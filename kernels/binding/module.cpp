@@ -1,5 +1,5 @@
-// The Python face of sparse3d.h. Arrays come as addresses and sizes; whoever calls (engine/native.py) has checked dtype,
-// shape and contiguity, and keeps them alive. The GIL is released while kernels run.
+// The Python face of sparse3d.h. Arrays come as addresses; whoever calls has checked dtype, shape and contiguity against the
+// plan (_ready in engine/native.py, through which all pass), and keeps them alive. The GIL is released while kernels run.
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>
 #include <nanobind/stl/array.h>
@@ -35,6 +35,12 @@ struct PyIndex {
 struct PyChain {
     std::vector<LayerPlan> plans;
 };
+
+using Triple = std::tuple<int, int, int>;
+Triple kernel_of(const Plan& plan) {
+    const auto [z, y, x] = plan.geometry.kernel;
+    return {z, y, x};
+}
 // weight, bias, c_in, c_out, slope
 using Layer = std::tuple<Address, Address, int, int, double>;
 using PackedLayer = std::tuple<std::array<int, 20>, bool, std::optional<std::array<int, 20>>>;
@@ -204,6 +210,8 @@ NB_MODULE(_kernels, m) {
         .def_prop_ro("inputs", [](const Plan& self) { return site_count(self.in); })
         .def_prop_ro("outputs", [](const Plan& self) { return site_count(self.out); })
         .def_prop_ro("volume", [](const Plan& self) { return self.geometry.volume(); })
+        .def_prop_ro("kernel", &kernel_of)
+        .def("reads", [](const Plan& self, const Plan& before) { return same_sites(self.in, before.out); })
         .def("write_neighbours", [](const Plan& self, Address rows, int threads) { write_neighbours(self, at<std::int32_t>(rows), threads); }, Release());
 
     m.def("index_sites",
@@ -216,6 +224,13 @@ NB_MODULE(_kernels, m) {
     m.def("make_plan",
           [](const PyIndex& in, const PyIndex& out, std::array<int, 20> geometry) { return make_plan(in.sites, out.sites, unpack(geometry)); }, Release());
     nb::class_<PyChain>(m, "Chain", nb::is_weak_referenceable())
+        .def_prop_ro("inputs", [](const PyChain& self) { return site_count(self.plans.front().convolution.in); })
+        .def_prop_ro("kernels",
+                     [](const PyChain& self) {
+                         std::vector<Triple> kernels;
+                         for (const LayerPlan& plan : self.plans) kernels.push_back(kernel_of(plan.convolution));
+                         return kernels;
+                     })
         .def_prop_ro("outputs", [](const PyChain& self) { return site_count(self.plans.back().out()); })
         .def_prop_ro("sites", [](const PyChain& self) { return PyIndex{self.plans.back().out()}; });
     m.def("plan_chain",

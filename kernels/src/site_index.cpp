@@ -19,6 +19,9 @@ std::string text(const std::array<int, 3>& shape) {
     return "(" + std::to_string(shape[0]) + ", " + std::to_string(shape[1]) + ", " + std::to_string(shape[2]) + ")";
 }
 
+// A cell's coordinate, and what a window reaches from there, are ints.
+constexpr int kLargestSide = 1 << 30;
+
 int popcount(std::uint64_t bits) { return __builtin_popcountll(bits); }
 
 }  // namespace
@@ -27,6 +30,8 @@ SiteIndex::SiteIndex(int batch_size, std::array<int, 3> grid) : batch(batch_size
     if (batch < 0 || shape[0] < 1 || shape[1] < 1 || shape[2] < 1)
         throw std::invalid_argument("a grid needs at least one cell on every axis, got " + text(shape) + " and batch size " +
                                     std::to_string(batch));
+    if (std::max({shape[0], shape[1], shape[2]}) > kLargestSide)
+        throw std::invalid_argument("a grid of " + text(shape) + " is too large: at most 2^30 cells along an axis; use a smaller field");
     words_x = (shape[2] + 63) / 64;
     const double words = double(batch) * shape[0] * shape[1] * words_x;
     if (words >= 4294967296.0)
@@ -154,6 +159,11 @@ Window window_of(const Geometry& g) {
             throw std::invalid_argument("kernel, stride and dilation must be at least 1 and padding at least 0 on every axis");
         if (std::int64_t(g.kernel[axis] - 1) * g.dilation[axis] > 512 || g.stride[axis] > 512)
             throw std::invalid_argument("a window may reach over at most 512 cells, and strides are at most 512");
+        const std::int64_t side = g.transposed ? g.in_shape[axis] : g.out_shape[axis];
+        if (side * g.stride[axis] + 512 > kLargestSide * std::int64_t(2) - 1 - g.padding[axis] || g.padding[axis] > kLargestSide)
+            throw std::invalid_argument("a window with stride " + std::to_string(g.stride[axis]) + " and padding " +
+                                        std::to_string(g.padding[axis]) + " leads out of 32 bits in a grid of " +
+                                        std::to_string(side) + " cells along an axis");
         w.kernel[axis] = g.kernel[axis];
         w.stride[axis] = g.stride[axis];
         w.padding[axis] = g.padding[axis];
@@ -340,6 +350,10 @@ Sites output_sites(const Sites& in, const Geometry& geometry, int threads) {
 }
 
 std::int64_t site_count(const Sites& sites) { return sites->count(); }
+
+bool same_sites(const Sites& a, const Sites& b) {
+    return a == b || (a->batch == b->batch && a->shape == b->shape && a->word == b->word && a->bits == b->bits && a->rows == b->rows);
+}
 
 void write_sites(const Sites& sites, std::int32_t* indices, int threads) {
     const SiteView v = sites->view();

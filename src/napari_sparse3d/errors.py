@@ -11,6 +11,10 @@ class ReadError(InputError):
     """A file or folder cannot be read as what it claims to be."""
 
 
+class TensorTypeError(InputError, TypeError):
+    """A tensor is of a type, or on a device, that an engine does not compute with."""
+
+
 class EngineError(RuntimeError):
     """The requested engine or device is not available here. The message names the line that installs it."""
 

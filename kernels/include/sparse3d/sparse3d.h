@@ -43,11 +43,13 @@ struct Geometry {
 class SiteIndex;
 using Sites = std::shared_ptr<const SiteIndex>;
 
-// indices (n, 4) [b, z, y, x], in any order. Throws if a site lies outside the grid or the batch, or occurs twice.
+// indices (n, 4) [b, z, y, x], in any order. Throws if the grid has more than 2^30 cells along an axis or 2^32 words of 64 cells, a site lies outside the grid or the batch, or occurs twice.
 Sites index_sites(const std::int32_t* indices, std::int64_t n, int batch, std::array<int, 3> shape, int threads);
 // Every output site that has an input site in its window; raster order.
 Sites output_sites(const Sites& in, const Geometry& geometry, int threads);
 std::int64_t site_count(const Sites& sites);
+// Whether they are the same sites of the same grids, in the same rows.
+bool same_sites(const Sites& a, const Sites& b);
 // indices (site_count, 4) [b, z, y, x], raster order.
 void write_sites(const Sites& sites, std::int32_t* indices, int threads);
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor, nn
 
+from napari_sparse3d.models.trace import leaves
 from napari_sparse3d.sparse import SparseTensor
 from napari_sparse3d.sparse.modules import takes_sparse
+from napari_sparse3d.sparse.observers import Observer, observed_by
 from napari_sparse3d.sparse.window import Window
 
 Point = tuple[float, float, float]
@@ -43,47 +45,47 @@ class Grid:
 
 @contextmanager
 def recording_grids(network: nn.Module) -> Iterator[dict[str, Grid]]:
-    """Record the grid of each layer while the network runs inside the ``with`` block.
+    """Record the grid of each layer while the network runs inside the ``with`` block, called by this thread.
 
     Yields
     ------
     dict
         Layer name (as in the per-layer table) to grid; it fills while the network runs.
     """
-    grids: dict[str, Grid] = {}
-    known: list[tuple[Tensor, Grid]] = []
-    """Sites and their grid. The tensors are kept, so that none of their identities is given away again."""
+    recorder = _GridRecorder(network)
+    with observed_by(recorder):
+        yield recorder.grids
 
-    def grid_of(x: SparseTensor) -> Grid:
-        return next((grid for sites, grid in reversed(known) if sites is x.indices), Grid())
 
-    def hook_for(name: str) -> Any:
-        def record(module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
-            if not isinstance(output, SparseTensor) or not isinstance(inputs[0], SparseTensor):
-                return
-            paired = [x for x in inputs if isinstance(x, SparseTensor) and x.indices is output.indices]
-            window = getattr(module, "window", None)
-            if paired:  # the sites stay, or are those of an earlier layer
-                grid = grid_of(paired[0])
-            elif isinstance(window, Window):
-                grid = grid_of(inputs[0]).after(window, transposed="Transpose" in type(module).__name__)
-            else:
-                grid = grid_of(inputs[0])
-            known.append((output.indices, grid))
-            grids[name.removeprefix("layers.")] = grid
+class _GridRecorder(Observer):
+    def __init__(self, network: nn.Module) -> None:
+        self.grids: dict[str, Grid] = {}
+        self._names = {module: name.removeprefix("layers.") for name, module in leaves(network) if takes_sparse(module)}
+        self._known: list[tuple[Tensor, Grid]] = []
+        """Sites and their grid. The tensors are kept, so that none of their identities is given away again."""
 
-        return record
+    def sees(self, module: nn.Module) -> bool:
+        return module in self._names
 
-    hooks = [
-        module.register_forward_hook(hook_for(name))
-        for name, module in network.named_modules()
-        if next(module.children(), None) is None and takes_sparse(module)
-    ]
-    try:
-        yield grids
-    finally:
-        for hook in hooks:
-            hook.remove()
+    def around(self, module: nn.Module, inputs: tuple[Any, ...], run: Callable[[], Any]) -> Any:
+        output = run()
+        if isinstance(output, SparseTensor) and isinstance(inputs[0], SparseTensor):
+            grid = self._grid_after(module, [x for x in inputs if isinstance(x, SparseTensor)], output)
+            self._known.append((output.indices, grid))
+            self.grids[self._names[module]] = grid
+        return output
+
+    def _grid_after(self, module: nn.Module, inputs: list[SparseTensor], output: SparseTensor) -> Grid:
+        window = getattr(module, "window", None)
+        for x in inputs:
+            if x.indices is output.indices:  # the sites stay, or are those of an earlier layer
+                return self._grid_of(x)
+        if isinstance(window, Window):
+            return self._grid_of(inputs[0]).after(window, transposed="Transpose" in type(module).__name__)
+        return self._grid_of(inputs[0])
+
+    def _grid_of(self, x: SparseTensor) -> Grid:
+        return next((grid for sites, grid in reversed(self._known) if sites is x.indices), Grid())
 
 
 def _point(values: list[float]) -> Point:

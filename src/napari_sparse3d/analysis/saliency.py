@@ -16,6 +16,7 @@ from napari_sparse3d.analysis.grids import Grid, recording_grids
 from napari_sparse3d.errors import InputError
 from napari_sparse3d.models.trace import recording
 from napari_sparse3d.sparse import SparseTensor
+from napari_sparse3d.sparse.observers import Observer, observed_by
 
 METHODS = ("class-activation map", "integrated gradients", "gradient × input", "regions left out")
 
@@ -176,25 +177,32 @@ def _run(network: nn.Module, x: SparseTensor) -> tuple[dict[str, tuple[int, ...]
 
 def _gradient_at(network: nn.Module, x: SparseTensor, target: int, layer: str) -> tuple[SparseTensor, Tensor]:
     """What a layer gave, and the gradient of the logit with respect to it."""
-    kept: list[SparseTensor] = []
-
-    def keep(module: nn.Module, inputs: Any, output: SparseTensor) -> SparseTensor:
-        features = output.features.detach().requires_grad_()
-        kept.append(output.with_features(features, output.background))
-        return kept[-1]
-
     modules = dict(network.named_modules())
     module = modules.get(f"layers.{layer}", modules.get(layer))
     if module is None:
         raise InputError(f"there is no layer {layer!r}")
-    handle = module.register_forward_hook(keep)
-    try:
-        with torch.enable_grad():
-            logit = network(x)[0, target]
-            (gradient,) = torch.autograd.grad(logit, kept[-1].features)
-    finally:
-        handle.remove()
-    return kept[-1], gradient
+    keeper = _Keeper(module)
+    with observed_by(keeper), torch.enable_grad():
+        logit = network(x)[0, target]
+        (gradient,) = torch.autograd.grad(logit, keeper.kept[-1].features)
+    return keeper.kept[-1], gradient
+
+
+class _Keeper(Observer):
+    """Keeps what a layer gives, and makes the gradient stop there."""
+
+    def __init__(self, module: nn.Module) -> None:
+        self.kept: list[SparseTensor] = []
+        self._module = module
+
+    def sees(self, module: nn.Module) -> bool:
+        return module is self._module
+
+    def around(self, module: nn.Module, inputs: tuple[Any, ...], run: Callable[[], Any]) -> SparseTensor:
+        output: SparseTensor = run()
+        features = output.features.detach().requires_grad_()
+        self.kept.append(output.with_features(features, output.background))
+        return self.kept[-1]
 
 
 def _gradient(network: nn.Module, x: SparseTensor, features: Tensor, target: int) -> tuple[Tensor, float]:

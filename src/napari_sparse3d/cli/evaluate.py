@@ -140,8 +140,12 @@ def _readable(cases: list[Case], store: Any) -> tuple[list[Case], list[str]]:
 
 
 def _fault(case: Case, store: Any) -> str:
+    import torch
+
+    from napari_sparse3d.models.finite import check_features
+
     try:
-        store.get(case)
+        check_features(torch.from_numpy(store.get(case).features))
     except (InputError, OSError) as error:
         return f"{case.name}: {' '.join(str(error).split())}"
     return ""

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from napari_sparse3d.engine.rulebook import check_sites, raster_places
+from napari_sparse3d.sparse.arrays import channels_of, check_convolution, check_pool, check_sizes
 from napari_sparse3d.sparse.engine import Engine
 from napari_sparse3d.sparse.window import Geometry, Triple, Window
 
@@ -49,6 +50,8 @@ class DenseEngine(Engine):
 
     def plan(self, in_indices: Tensor, out_indices: Tensor, geometry: Geometry) -> DensePlan:
         """See :class:`Engine`."""
+        check_sites(in_indices, geometry.batch_size, geometry.in_shape)
+        check_sites(out_indices, geometry.batch_size, geometry.out_shape)
         w = geometry.window
         if geometry.transposed:
             before = after = _reach(w)
@@ -78,6 +81,7 @@ class DenseEngine(Engine):
         self, features: Tensor, weight: Tensor, bias: Tensor | None, background: Tensor | None, plan: DensePlan
     ) -> Tensor:
         """See :class:`Engine`."""
+        check_convolution(features, weight, bias, background, len(plan.taken), plan.geometry.window.kernel)
         grid = _scatter(features, background, plan)
         # torch wants (C_out, C_in, ...), or (C_in, C_out, ...) transposed
         order = (4, 0, 1, 2, 3) if plan.geometry.transposed else (0, 4, 1, 2, 3)
@@ -95,6 +99,8 @@ class DenseEngine(Engine):
         of_features: bool = True,
     ) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
         """See :class:`Engine`."""
+        check_convolution(features, weight, None, background, len(plan.taken), plan.geometry.window.kernel)
+        check_sizes([("grad", grad, (len(plan.wanted), weight.shape[0]))])
         inputs = [t.detach().requires_grad_() for t in (features, weight, background) if t is not None]
         with torch.enable_grad():
             made = self.convolution(inputs[0], inputs[1], None, inputs[2] if background is not None else None, plan)
@@ -103,6 +109,7 @@ class DenseEngine(Engine):
 
     def max_pool(self, features: Tensor, background: Tensor | None, plan: DensePlan) -> tuple[Tensor, Tensor]:
         """See :class:`Engine`."""
+        check_pool(features, background, len(plan.taken))
         w = plan.geometry.window
         channels = features.shape[1]
         lowest = features.new_full((channels,), -torch.inf) if background is None else background
@@ -117,6 +124,8 @@ class DenseEngine(Engine):
 
     def max_pool_backward(self, grad: Tensor, rows: Tensor, plan: DensePlan) -> tuple[Tensor, Tensor]:
         """See :class:`Engine`."""
+        shape = (len(plan.wanted), channels_of(grad, "grad"))
+        check_sizes([("grad", grad, shape), ("rows", rows, shape)])
         from_input = rows >= 0
         taken = grad.new_zeros(len(plan.taken) + 1, grad.shape[1])
         taken.scatter_add_(0, torch.where(from_input, rows, len(plan.taken)).long(), grad)
@@ -124,6 +133,7 @@ class DenseEngine(Engine):
 
     def avg_pool(self, features: Tensor, background: Tensor | None, plan: DensePlan) -> Tensor:
         """See :class:`Engine`."""
+        check_pool(features, background, len(plan.taken))
         total = _gather(_sum_windows(_scatter(features, background, plan), plan.geometry), plan)
         if background is not None:
             return total / plan.geometry.window.volume
@@ -131,7 +141,8 @@ class DenseEngine(Engine):
 
     def avg_pool_backward(self, grad: Tensor, plan: DensePlan, *, over_active: bool) -> tuple[Tensor, Tensor]:
         """See :class:`Engine`."""
-        channels = grad.shape[1]
+        channels = channels_of(grad, "grad")
+        check_sizes([("grad", grad, (len(plan.wanted), channels))])
         features = grad.new_zeros(len(plan.taken), channels).requires_grad_()
         background = grad.new_zeros(channels).requires_grad_()
         with torch.enable_grad():

@@ -8,17 +8,26 @@ stay float32.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
 from napari_sparse3d import _kernels
-from napari_sparse3d.errors import EngineError
+from napari_sparse3d.errors import EngineError, InputError, TensorTypeError
+from napari_sparse3d.sparse.arrays import (
+    Sized,
+    channels_of,
+    channels_of_weight,
+    check_eps,
+    check_indices,
+    check_sizes,
+    check_slope,
+)
 from napari_sparse3d.sparse.engine import Engine, Fused, FusedChain, Layer, Normalized, Place, scale_and_shift
 from napari_sparse3d.sparse.kept import kept, version
-from napari_sparse3d.sparse.window import Geometry, Triple
+from napari_sparse3d.sparse.window import Geometry, Triple, check_grid
 
 _INDEX = "native index"  # under which a tensor's is kept
 _NO_ACTIVATION = 1.0  # as the slope of a leaky ReLU
@@ -74,11 +83,13 @@ class NativeEngine(Engine):
 
     def output_sites(self, indices: Tensor, geometry: Geometry) -> Tensor:  # noqa: D102
         threads = torch.get_num_threads()
-        index = _kernels.output_sites(_index(indices, geometry.batch_size, geometry.in_shape), geometry.packed, threads)
+        sites = _index(indices, geometry.batch_size, geometry.in_shape)
+        index = _asked(_kernels.output_sites, sites, geometry.packed, threads)
         return _written(index, geometry.batch_size, geometry.out_shape)
 
     def plan(self, in_indices: Tensor, out_indices: Tensor, geometry: Geometry) -> Any:  # noqa: D102
-        return _kernels.make_plan(
+        return _asked(
+            _kernels.make_plan,
             _index(in_indices, geometry.batch_size, geometry.in_shape),
             _index(out_indices, geometry.batch_size, geometry.out_shape),
             geometry.packed,
@@ -122,8 +133,14 @@ class NativeEngine(Engine):
         pool_plan: Any = None,
         for_backward: bool = True,
     ) -> Fused:
-        features, weight, bias, background = _ready(features, weight, bias, background)
-        c_out, c_in = weight.shape[0], weight.shape[-1]
+        check_slope(slope)
+        c_out, c_in = channels_of_weight(weight)
+        if pool_plan is not None:
+            _check_pool(plan, pool_plan)
+        features, weight, bias, background = _ready(
+            [("features", features, (plan.inputs, c_in)), ("weight", weight, (c_out, *plan.kernel, c_in))],
+            [("bias", bias, (c_out,)), ("background", background, (c_in,))],
+        )
         rows = None
         made_background = None if background is None else features.new_empty(c_out)
         given = (
@@ -152,7 +169,7 @@ class NativeEngine(Engine):
     def plan_chain(self, indices: Tensor, places: Sequence[Place]) -> tuple[Tensor | None, Any]:  # noqa: D102
         first, threads = places[0].geometry, torch.get_num_threads()
         packed = [(each.packed, stays, None if pool is None else pool.packed) for each, stays, pool in places]
-        plan = _kernels.plan_chain(_index(indices, first.batch_size, first.in_shape), packed, threads)
+        plan = _asked(_kernels.plan_chain, _index(indices, first.batch_size, first.in_shape), packed, threads)
         if all(place.submanifold and place.pool is None for place in places):
             return None, plan
         return _written(plan.sites, first.batch_size, places[-1].out_shape), plan
@@ -160,7 +177,7 @@ class NativeEngine(Engine):
     def run_chain(  # noqa: D102
         self, features: Tensor, background: Tensor | None, layers: Sequence[Layer], plan: Any
     ) -> tuple[Tensor, Tensor | None]:
-        features, background, given, _held = _ready_chain(features, background, layers)
+        features, background, given, _held = _ready_chain(features, background, layers, plan)
         values, made_background = _result_of_chain(features, background, layers, plan)
         _KERNELS[features.dtype]["convolution_chain"](
             plan,
@@ -177,7 +194,7 @@ class NativeEngine(Engine):
     def run_chain_for_backward(  # noqa: D102
         self, features: Tensor, background: Tensor | None, layers: Sequence[Layer], plan: Any
     ) -> FusedChain:
-        features, background, given, _held = _ready_chain(features, background, layers)
+        features, background, given, _held = _ready_chain(features, background, layers, plan)
         kernels = _KERNELS[features.dtype]
         values, made_background = _result_of_chain(features, background, layers, plan)
         between = torch.from_numpy(_kernels.new_bytes(kernels["convolution_chain_kept_bytes"](plan, given)))
@@ -204,21 +221,31 @@ class NativeEngine(Engine):
         plan: Any,
         needed: Sequence[bool],
     ) -> list[Tensor | None]:
-        features, background, given, weights = _ready_chain(features, background, layers)
-        grad, grad_background = _ready(grad, grad_background)
+        features, background, given, weights = _ready_chain(features, background, layers, plan)
+        kernels = _KERNELS[features.dtype]
+        made_shape, c_out = (plan.outputs, layers[-1].weight.shape[0]), layers[-1].weight.shape[0]
+        has_background = [] if background is None else [("made.background", made.background, (c_out,))]
+        grad, values, *others = _ready(
+            [("grad", grad, made_shape), ("made.values", made.values, made_shape), *has_background],
+            [("grad_background", grad_background, (c_out,))],
+            dtype=features.dtype,
+        )
+        made_background, grad_background = (None, *others) if background is None else others
+        kept_bytes = kernels["convolution_chain_kept_bytes"](plan, given)
+        (between,) = _ready([("made.between", made.between, (kept_bytes,))], dtype=torch.uint8)
         found = [
             torch.empty_like(tensor) if asked and tensor is not None else None
             for tensor, asked in zip((features, background, *weights), needed, strict=True)
         ]
         g_features, g_background, *of_layers = map(_address, found)
-        _KERNELS[features.dtype]["convolution_chain_backward"](
+        kernels["convolution_chain_backward"](
             plan,
             given,
             features.data_ptr(),
             _address(background),
-            made.between.data_ptr(),
-            made.values.data_ptr(),
-            _address(made.background),
+            between.data_ptr(),
+            values.data_ptr(),
+            _address(made_background),
             grad.data_ptr(),
             _address(grad_background),
             g_features,
@@ -242,10 +269,18 @@ class NativeEngine(Engine):
         pool_plan: Any = None,
         of_features: bool = True,
     ) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
-        features, grad, grad_background, weight, background = _ready(
-            features, grad, grad_background, weight, background
-        )
-        c_out, c_in = weight.shape[0], weight.shape[-1]
+        check_slope(slope)
+        c_out, c_in = channels_of_weight(weight)
+        if (pool_plan is None) != (made.rows is None):
+            raise InputError("the rows of a max pool and its plan go together; give both or neither")
+        if pool_plan is not None:
+            _check_pool(plan, pool_plan)
+        shape = ((plan if pool_plan is None else pool_plan).outputs, c_out)
+        features, weight, grad, background, grad_background = _ready(
+            [("features", features, (plan.inputs, c_in)), ("weight", weight, (c_out, *plan.kernel, c_in)),
+             ("grad", grad, shape)],
+            [("background", background, (c_in,)), ("grad_background", grad_background, (c_out,))],
+        )  # fmt: skip
         grad, grad_background = self._before_activation(grad, grad_background, made, slope)
         g_features = torch.empty_like(features) if of_features else features.new_empty(0)
         g_weight = torch.empty_like(weight)
@@ -272,7 +307,7 @@ class NativeEngine(Engine):
         if made.rows is None:
             kernels["convolution_backward"](*given, *results)
         else:
-            rows = made.rows.contiguous()
+            (rows,) = _ready([("rows", made.rows, shape)], dtype=torch.int32)
             kernels["pooled_convolution_backward"](*given, pool_plan, rows.data_ptr(), *results)
         return g_features, g_weight, g_bias, g_background
 
@@ -286,7 +321,9 @@ class NativeEngine(Engine):
 
     def leaky_relu_backward(self, grad: Tensor, values: Tensor, slope: float) -> Tensor:  # noqa: D102
         # not torch's: its threads would wait, spinning, beside ours
-        grad, values = _ready(grad, values)
+        check_slope(slope)
+        shape = tuple(grad.shape)
+        grad, values = _ready([("grad", grad, shape), ("values", values, shape)])
         result = torch.empty_like(grad)
         _KERNELS[grad.dtype]["leaky_relu_backward"](
             grad.data_ptr(), values.data_ptr(), slope, grad.numel(), result.data_ptr(), torch.get_num_threads()
@@ -302,7 +339,12 @@ class NativeEngine(Engine):
         *,
         slope: float = _NO_ACTIVATION,
     ) -> Tensor:
-        features, scale, shift, other = _ready(features, scale, shift, other)
+        check_slope(slope)
+        channels = (channels_of(features),)
+        features, scale, shift, other = _ready(
+            [("features", features, features.shape), ("scale", scale, channels), ("shift", shift, channels)],
+            [("other", other, features.shape)],
+        )
         result = torch.empty_like(features)
         _KERNELS[features.dtype]["scale_rows"](
             features.data_ptr(),
@@ -326,7 +368,14 @@ class NativeEngine(Engine):
         eps: float,
         slope: float = _NO_ACTIVATION,
     ) -> Normalized:
-        features, weight, bias, other = _ready(features, weight, bias, other)
+        check_eps(eps)
+        channels = (channels_of(features),)
+        if not len(features):
+            raise InputError("the mean of no rows was asked for; batch normalisation needs at least one")
+        features, weight, bias, other = _ready(
+            [("features", features, features.shape)],
+            [("weight", weight, channels), ("bias", bias, channels), ("other", other, features.shape)],
+        )
         mean, variance = (features.new_empty(features.shape[1]) for _ in range(2))
         _KERNELS[features.dtype]["row_statistics"](
             features.data_ptr(), *features.shape, mean.data_ptr(), variance.data_ptr(), torch.get_num_threads()
@@ -345,7 +394,14 @@ class NativeEngine(Engine):
         slope: float = _NO_ACTIVATION,
         of_other: bool = False,
     ) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
-        features, grad, weight, values, mean, variance = _ready(features, grad, weight, *made)
+        check_slope(slope)
+        check_eps(eps)
+        channels, shape = (channels_of(features),), features.shape
+        features, grad, values, mean, variance, weight = _ready(
+            [("features", features, shape), ("grad", grad, shape), ("values", made.values, shape),
+             ("mean", made.mean, channels), ("variance", made.variance, channels)],
+            [("weight", weight, channels)],
+        )  # fmt: skip
         deviation = torch.sqrt(variance + eps)
         g_features = torch.empty_like(features)
         g_other = torch.empty_like(features) if of_other else None
@@ -368,8 +424,10 @@ class NativeEngine(Engine):
         return g_features, g_weight, g_bias, g_other
 
     def max_pool(self, features: Tensor, background: Tensor | None, plan: Any) -> tuple[Tensor, Tensor]:  # noqa: D102
-        features, background = _ready(features, background)
-        channels = features.shape[1]
+        channels = channels_of(features)
+        features, background = _ready(
+            [("features", features, (plan.inputs, channels))], [("background", background, (channels,))]
+        )
         values = features.new_empty((plan.outputs, channels))
         rows = torch.empty((plan.outputs, channels), dtype=torch.int32)
         _KERNELS[features.dtype]["max_pool"](
@@ -384,8 +442,9 @@ class NativeEngine(Engine):
         return values, rows
 
     def max_pool_backward(self, grad: Tensor, rows: Tensor, plan: Any) -> tuple[Tensor, Tensor]:  # noqa: D102
-        (grad,), rows = _ready(grad), rows.contiguous()
-        channels = grad.shape[1]
+        channels = channels_of(grad, "grad")
+        shape = (plan.outputs, channels)
+        (grad,), (rows,) = _ready([("grad", grad, shape)]), _ready([("rows", rows, shape)], dtype=torch.int32)
         features, background = grad.new_empty((plan.inputs, channels)), grad.new_empty(channels)
         _KERNELS[grad.dtype]["max_pool_backward"](
             plan,
@@ -399,8 +458,10 @@ class NativeEngine(Engine):
         return features, background
 
     def avg_pool(self, features: Tensor, background: Tensor | None, plan: Any) -> Tensor:  # noqa: D102
-        features, background = _ready(features, background)
-        channels = features.shape[1]
+        channels = channels_of(features)
+        features, background = _ready(
+            [("features", features, (plan.inputs, channels))], [("background", background, (channels,))]
+        )
         values = features.new_empty((plan.outputs, channels))
         _KERNELS[features.dtype]["avg_pool"](
             plan,
@@ -413,8 +474,8 @@ class NativeEngine(Engine):
         return values
 
     def avg_pool_backward(self, grad: Tensor, plan: Any, *, over_active: bool) -> tuple[Tensor, Tensor]:  # noqa: D102
-        (grad,) = _ready(grad)
-        channels = grad.shape[1]
+        channels = channels_of(grad, "grad")
+        (grad,) = _ready([("grad", grad, (plan.outputs, channels))])
         features, background = grad.new_empty((plan.inputs, channels)), grad.new_empty(channels)
         _KERNELS[grad.dtype]["avg_pool_backward"](
             plan,
@@ -442,45 +503,91 @@ def _result_of_chain(
 
 
 def _ready_chain(
-    features: Tensor, background: Tensor | None, layers: Sequence[Layer]
+    features: Tensor, background: Tensor | None, layers: Sequence[Layer], plan: Any
 ) -> tuple[Tensor, Tensor | None, list[tuple[int, int, int, int, float]], list[Tensor | None]]:
     """Features, background, the layers as the kernels take them, and their weights and biases, to be held meanwhile."""
-    features, background, *weights = _ready(
-        features, background, *(tensor for layer in layers for tensor in (layer.weight, layer.bias))
-    )
+    kernels = plan.kernels
+    if len(kernels) != len(layers):
+        raise InputError(f"the plan is one of {len(kernels)} layers, got {len(layers)}; plan the layers that are run")
+    channels = channels_of(features)
+    required: list[Sized] = [("features", features, (plan.inputs, channels))]
+    optional: list[Sized] = [("background", background, (channels,))]
+    for (_, weight, bias, slope), kernel in zip(layers, kernels, strict=True):
+        check_slope(slope)
+        c_out, _ = channels_of_weight(weight)
+        required.append(("weight", weight, (c_out, *kernel, channels)))
+        optional.append(("bias", bias, (c_out,)))
+        channels = c_out
+    ready = _ready(required, optional)
+    weights, biases = ready[1 : len(required)], ready[len(required) + 1 :]
     given = [
         (weight.data_ptr(), _address(bias), weight.shape[-1], weight.shape[0], layer.slope)
-        for layer, weight, bias in zip(layers, weights[::2], weights[1::2], strict=True)
+        for layer, weight, bias in zip(layers, weights, biases, strict=True)
     ]
-    return features, background, given, weights
+    return ready[0], ready[len(required)], given, [each for pair in zip(weights, biases, strict=True) for each in pair]
 
 
-def _ready(features: Tensor, *others: Tensor | None) -> tuple[Any, ...]:
-    """The tensors, contiguous; all must be CPU tensors of one supported dtype."""
-    if features.dtype not in _SUFFIX:
-        raise TypeError(f"the native engine computes in float32 or float64, got {features.dtype}; convert the features")
-    for tensor in (features, *others):
-        if tensor is not None and not (tensor.dtype is features.dtype and tensor.is_cpu):
-            raise TypeError(
-                f"the native engine needs CPU tensors of one dtype, got {features.dtype} on {features.device} "
-                f"and {tensor.dtype} on {tensor.device}; convert them, or choose another engine"
+def _ready(required: Sequence[Sized], optional: Sequence[Sized] = (), *, dtype: torch.dtype | None = None) -> list[Any]:
+    """The arrays of a call, contiguous and in order: what may be handed to the kernels as an address.
+
+    Every array that a caller gives passes here, before its address is taken.
+
+    Raises
+    ------
+    InputError
+        If one has another size than stated, its memory is gone, or its type is not ``dtype`` (if None: that of the
+        first, float32 or float64), or it does not lie in this machine's memory.
+    """
+    check_sizes(required, optional)
+    given: list[Any] = [array for _, array, _ in (*required, *optional)]
+    if dtype is None:
+        dtype = given[0].dtype
+        if dtype not in _SUFFIX:
+            raise TensorTypeError(
+                f"the native engine computes in float32 or float64, got {dtype}; convert the features"
             )
-    return tuple(None if tensor is None else tensor.contiguous() for tensor in (features, *others))
+    for number, array in enumerate(given):
+        if array is None:
+            continue
+        if not (array.dtype is dtype and array.is_cpu and array.layout is torch.strided):
+            raise TensorTypeError(
+                f"the native engine needs dense CPU tensors of one dtype, got {dtype} and {array.dtype} "
+                f"on {array.device}; convert them, or choose another engine"
+            )
+        if array.is_neg():  # a view whose sign is still to be turned
+            array = array.resolve_neg()
+        array = given[number] = array.contiguous()
+        if array.untyped_storage().nbytes() < (array.storage_offset() + array.numel()) * array.itemsize:
+            raise InputError("the memory of a tensor was given back or made smaller than the tensor; copy it before")
+    return given
+
+
+def _check_pool(plan: Any, pool_plan: Any) -> None:
+    if not pool_plan.reads(plan):
+        raise InputError(
+            f"the max pool reads {pool_plan.inputs} other sites than the {plan.outputs} that the convolution writes; "
+            "plan it from the convolution's own"
+        )
+
+
+def _asked(make: Callable[..., Any], *arguments: Any) -> Any:
+    """What the kernels make of sites; what they refuse is the caller's error."""
+    try:
+        return make(*arguments)
+    except ValueError as error:
+        raise InputError(str(error)) from None
 
 
 # Every layer that meets the same tensor finds its index.
 def _index(indices: Tensor, batch_size: int, shape: Triple) -> Any:
+    check_indices(indices)
     held = kept(indices).get(_INDEX)
     key = (version(indices), batch_size, shape)
     if held is not None and held[0] == key:
         return held[1]
-    if indices.dtype != torch.int32 or indices.ndim != 2 or indices.shape[1] != 4 or indices.device.type != "cpu":
-        raise ValueError(
-            f"indices must be a CPU tensor (N, 4) int32 [b, z, y, x], got {tuple(indices.shape)} {indices.dtype} "
-            f"on {indices.device}"
-        )
-    ready = indices.contiguous()
-    index = _kernels.index_sites(ready.data_ptr(), len(ready), batch_size, shape, torch.get_num_threads())
+    (ready,) = _ready([("indices", indices, indices.shape)], dtype=torch.int32)
+    check_grid(shape, batch_size)
+    index = _asked(_kernels.index_sites, ready.data_ptr(), len(ready), batch_size, shape, torch.get_num_threads())
     _remember(indices, index, batch_size, shape)
     return index
 

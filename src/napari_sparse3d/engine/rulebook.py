@@ -13,6 +13,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from napari_sparse3d.errors import InputError
 from napari_sparse3d.sparse.window import Geometry, Triple
 
 
@@ -73,17 +74,17 @@ class Rulebook:
 
 
 def check_sites(indices: Tensor, batch_size: int, shape: Triple) -> None:
-    """Raise ``ValueError`` if a site lies outside the grid or the batch, or occurs twice."""
+    """Raise ``InputError`` if a site lies outside the grid or the batch, or occurs twice."""
     limits = torch.tensor([batch_size, *shape], device=indices.device)
     outside = ((indices < 0) | (indices >= limits)).any(1)
     if outside.any():
         first = indices[outside][0].tolist()
-        raise ValueError(f"site [b, z, y, x] = {first} lies outside the batch of {batch_size} and grid {shape}")
+        raise InputError(f"site [b, z, y, x] = {first} lies outside the batch of {batch_size} and grid {shape}")
     places = raster_places(indices, shape).sort().values
     again = places[1:] == places[:-1]
     if again.any():
         first = sites_at(places[1:][again][:1], shape)[0].tolist()
-        raise ValueError(f"site [b, z, y, x] = {first} occurs twice; keep one row for each site")
+        raise InputError(f"site [b, z, y, x] = {first} occurs twice; keep one row for each site")
 
 
 def raster_places(indices: Tensor, shape: Triple) -> Tensor:

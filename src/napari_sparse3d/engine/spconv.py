@@ -20,6 +20,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
+from threading import Lock
 from typing import Any, ClassVar
 
 import numpy as np
@@ -29,6 +30,7 @@ from torch import Tensor
 from napari_sparse3d.engine.choice import spconv_install_line
 from napari_sparse3d.engine.rulebook import Rulebook, check_sites, output_sites, rulebook
 from napari_sparse3d.errors import EngineError
+from napari_sparse3d.sparse.arrays import channels_of, check_convolution, check_pool, check_sizes
 from napari_sparse3d.sparse.engine import Engine
 from napari_sparse3d.sparse.window import Geometry, Triple
 
@@ -42,6 +44,7 @@ class SpconvPlan:
     """The rulebook, and what spconv wants it as; each form is made when it is first needed."""
 
     rules: Rulebook
+    kernel: Triple
     reduced_masks: dict[torch.dtype, tuple[Tensor, int]] = field(default_factory=dict)
     """What spconv's forward pass leaves for the gradient of the weight, by the type that was multiplied."""
 
@@ -101,12 +104,13 @@ class SpconvEngine(Engine):
 
     def plan(self, in_indices: Tensor, out_indices: Tensor, geometry: Geometry) -> SpconvPlan:
         """See :class:`Engine`."""
-        return SpconvPlan(rulebook(in_indices, out_indices, geometry))
+        return SpconvPlan(rulebook(in_indices, out_indices, geometry), geometry.window.kernel)
 
     def convolution(
         self, features: Tensor, weight: Tensor, bias: Tensor | None, background: Tensor | None, plan: SpconvPlan
     ) -> Tensor:
         """See :class:`Engine`."""
+        check_convolution(features, weight, bias, background, plan.rules.inputs, plan.kernel)
         if plan.rules.outputs == 0 or plan.rules.inputs == 0:
             made = features.new_zeros(plan.rules.outputs, weight.shape[0])
         else:
@@ -128,6 +132,8 @@ class SpconvEngine(Engine):
         of_features: bool = True,
     ) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
         """See :class:`Engine`."""
+        check_convolution(features, weight, None, background, plan.rules.inputs, plan.kernel)
+        check_sizes([("grad", grad, (plan.rules.outputs, weight.shape[0]))])
         if plan.rules.outputs == 0 or plan.rules.inputs == 0:
             features_grad, of_weight = torch.zeros_like(features), torch.zeros_like(weight)
         else:
@@ -143,6 +149,7 @@ class SpconvEngine(Engine):
 
     def max_pool(self, features: Tensor, background: Tensor | None, plan: SpconvPlan) -> tuple[Tensor, Tensor]:
         """See :class:`Engine`."""
+        check_pool(features, background, plan.rules.inputs)
         lowest = features.new_full((features.shape[1],), -torch.inf) if background is None else background
         stored = torch.cat([features, lowest[None]])
         size = (plan.rules.outputs, features.shape[1])
@@ -157,6 +164,8 @@ class SpconvEngine(Engine):
 
     def max_pool_backward(self, grad: Tensor, rows: Tensor, plan: SpconvPlan) -> tuple[Tensor, Tensor]:
         """See :class:`Engine`."""
+        shape = (plan.rules.outputs, channels_of(grad, "grad"))
+        check_sizes([("grad", grad, shape), ("rows", rows, shape)])
         of_features = grad.new_zeros(plan.rules.inputs, grad.shape[1])
         for rows_in, rows_out in plan.rules.pairs:
             chosen = rows[rows_out] == rows_in[:, None]
@@ -165,6 +174,7 @@ class SpconvEngine(Engine):
 
     def avg_pool(self, features: Tensor, background: Tensor | None, plan: SpconvPlan) -> Tensor:
         """See :class:`Engine`."""
+        check_pool(features, background, plan.rules.inputs)
         absent = features.new_zeros(features.shape[1]) if background is None else background
         stored = torch.cat([features, absent[None]])
         total = features.new_zeros((plan.rules.outputs, features.shape[1]), dtype=wide(features.dtype))
@@ -174,6 +184,7 @@ class SpconvEngine(Engine):
 
     def avg_pool_backward(self, grad: Tensor, plan: SpconvPlan, *, over_active: bool) -> tuple[Tensor, Tensor]:
         """See :class:`Engine`."""
+        check_sizes([("grad", grad, (plan.rules.outputs, channels_of(grad, "grad")))])
         share = grad.to(wide(grad.dtype)) / self._summands(plan, over_active=over_active)
         of_features = share.new_zeros(plan.rules.inputs, grad.shape[1])
         for rows_in, rows_out in plan.rules.pairs:
@@ -305,14 +316,18 @@ def _new_tuner() -> Any:
     return algo.ConvTunerSimple([algo.algocore.get_conv_algo_desp_from_param(p) for p in algo.ALL_IMPGEMM_PARAMS])
 
 
+_alone = Lock()  # the number of threads is the process's: two that lower it at once would leave it lowered
+
+
 @contextmanager
 def _one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
+    with _alone:
+        before = torch.get_num_threads()
+        try:
+            torch.set_num_threads(1)
+            yield
+        finally:
+            torch.set_num_threads(before)
 
 
 def _import_spconv() -> Any:

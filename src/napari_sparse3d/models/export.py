@@ -18,6 +18,7 @@ from torch.export import Dim, ExportedProgram
 from napari_sparse3d.errors import EngineError, InputError
 from napari_sparse3d.files import replacing
 from napari_sparse3d.models.densify import DenseNetwork, densify
+from napari_sparse3d.models.finite import check_weights
 from napari_sparse3d.models.model import Model
 
 FORMATS = {"onnx": ".onnx", "torch": ".pt2"}
@@ -56,7 +57,8 @@ def export_model(model: Model, path: str | os.PathLike[str], *, format: str) -> 
     Raises
     ------
     InputError
-        If there is no such format, the ending of ``path`` is not that of the format, or a layer has no dense twin.
+        If there is no such format, the ending of ``path`` is not that of the format, a layer has no dense twin, or the
+        weights are not all finite.
     EngineError
         If a package that writes the format is missing; the message names the line that installs it.
     """
@@ -64,6 +66,7 @@ def export_model(model: Model, path: str | os.PathLike[str], *, format: str) -> 
         raise InputError(f"a model in format {format} ends in {ending_of(format)}, got {Path(path).name!r}")
     if format == "onnx":
         _need("onnx", "onnxscript")
+    check_weights(model.network)
     program = _program(model)
     card = model.card.model_dump_json()
     with replacing(path) as temporary:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextvars import copy_context
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
 from time import perf_counter
-from typing import Any, TypeAlias, cast
+from typing import Any, TypeAlias, TypeVar, cast
 
 import numpy as np
 import torch
@@ -25,6 +26,7 @@ from napari_sparse3d.errors import InputError
 from napari_sparse3d.files import replacing
 from napari_sparse3d.models.architectures import ARCHITECTURES, Network, build_network
 from napari_sparse3d.models.card import ModelCard
+from napari_sparse3d.models.finite import check_features, check_result, check_weights
 from napari_sparse3d.models.trace import recording
 from napari_sparse3d.sparse import SparseTensor, use_engine
 from napari_sparse3d.sparse.voxelize import TensorVoxels, batch_in_field
@@ -76,8 +78,13 @@ class Result:
         InputError
             If the network has no such layer.
         """
-        with torch.no_grad(), use_engine(self.choice.engine), recording(self.model.network, keep=layer) as (_, kept):
-            self.model.describer.describe(self.input)
+
+        def recorded() -> list[SparseTensor]:
+            with use_engine(self.choice.engine), recording(self.model.network, keep=layer) as (_, kept):
+                self.model.describer.describe(self.input)
+            return kept
+
+        kept = _apart(recorded)
         if not kept:
             raise InputError(f"there is no layer {layer!r}; choose {', '.join(row.name for row in self.layers)}")
         return kept[0]
@@ -139,30 +146,64 @@ class Model:
         Raises
         ------
         InputError
-            If the voxel set does not fit the network.
+            If the voxel set does not fit the network, or its features, the weights, what a layer gives or the result
+            are not all finite.
         EngineError
             If the engine or device is not available.
+
+        Notes
+        -----
+        Several threads may run one model at the same time, on one device; an interrupt leaves nothing behind.
         """
         choice = choose(engine, device)
-        with torch.no_grad(), use_engine(choice.engine):
-            self.network.eval().to(choice.device)
+        return _apart(lambda: self._run(voxels, choice))
+
+    def _run(self, voxels: Voxels, choice: Choice) -> Result:
+        with use_engine(choice.engine):
+            self._prepare(choice.device)
             x = self.batch(voxels, device=choice.device)
+            check_features(x.features)
+            check_weights(self.network)
             started = perf_counter()
             with recording(self.network) as (rows, _):
                 described = self.describer.describe(x)
             # numpy has no bfloat16, in which autocast may have left them
-            probabilities = torch.softmax(self.describer.logits(described).float(), 1)[0].cpu().numpy()
-            embedding = nn.functional.normalize(described.float())[0].cpu().numpy()
-        return Result(self, x, probabilities, embedding, tuple(rows), choice, perf_counter() - started)
+            probabilities = torch.softmax(self.describer.logits(described).float(), 1)[0]
+            embedding = nn.functional.normalize(described.float())[0]
+            check_result(probabilities, embedding, described)
+            seen = probabilities.cpu().numpy(), embedding.cpu().numpy()
+        return Result(self, x, *seen, tuple(rows), choice, perf_counter() - started)
+
+    def _prepare(self, device: str) -> None:
+        """To the device, for inference; not touched where it is so already: another thread may be running it."""
+        if any(module.training for module in self.network.modules()):
+            self.network.eval()
+        there = torch.empty(0, device=device).device
+        if any(weight.device != there for weight in (*self.network.parameters(), *self.network.buffers())):
+            self.network.to(there)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write weights and card as one ``.safetensors`` file; it appears whole or not at all."""
         if Path(path).suffix != SUFFIX:
             raise InputError(f"a model is written as {SUFFIX}, got {Path(path).name!r}")
+        check_weights(self.network)
         weights = {name: tensor.detach().cpu().contiguous() for name, tensor in self.network.state_dict().items()}
         with replacing(path) as temporary:
             # not save_file, which makes a file that nobody but its owner may read
             temporary.write_bytes(serialized(weights, metadata={"card": self.card.model_dump_json()}))
+
+
+_T = TypeVar("_T")
+
+
+def _apart(run: Callable[[], _T]) -> _T:
+    """Without gradients, and in a context of its own: what is set there goes with it, however it ends."""
+    before = torch.is_grad_enabled()
+    try:
+        with torch.no_grad():
+            return copy_context().run(run)
+    finally:
+        torch.set_grad_enabled(before)  # an interrupt may come between no_grad's steps
 
 
 def load_model(name: str | os.PathLike[str], *, seed: int = 0) -> Model:
@@ -220,6 +261,7 @@ def read_model(path: str | os.PathLike[str]) -> Model:
             f"the weights in {source.name} do not fit its own architecture {card.architecture!r}: "
             f"{' '.join(str(error).split())}"
         ) from error
+    check_weights(network)
     return Model(network.eval(), card)
 
 

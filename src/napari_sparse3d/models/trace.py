@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from time import perf_counter
@@ -12,21 +12,24 @@ import torch
 from torch import Tensor, nn
 
 from napari_sparse3d.activity import LayerActivity
+from napari_sparse3d.models.finite import check_layer
 from napari_sparse3d.sparse import SparseTensor
 from napari_sparse3d.sparse.modules import takes_sparse
 from napari_sparse3d.sparse.modules.convolution import _Convolution
+from napari_sparse3d.sparse.observers import Observer, observed_by
 
 
 @contextmanager
 def recording(
     network: nn.Module, *, keep: str | None = None
 ) -> Iterator[tuple[list[LayerActivity], list[SparseTensor]]]:
-    """Record each layer while the network runs inside the ``with`` block.
+    """Record each layer while the network runs inside the ``with`` block, called by this thread.
 
     Parameters
     ----------
     network : nn.Module
-        Any network of sparse layers.
+        Any network of sparse layers: those of this package, wherever they are called, and all that a
+        ``SparseSequential`` or ``pointwise`` calls.
     keep : str, optional
         Name of the layer whose output is kept.
 
@@ -34,44 +37,59 @@ def recording(
     ------
     (rows, kept)
         Lists that fill while the network runs: a row for each layer, and the output of the layer named by ``keep``.
+
+    Raises
+    ------
+    InputError
+        While the network runs: if a layer gives values that are not finite.
     """
-    rows: list[LayerActivity] = []
-    kept: list[SparseTensor] = []
-    started: dict[nn.Module, float] = {}
-    hooks = []
+    recorder = _Recorder(network, keep)
+    with observed_by(recorder):
+        yield recorder.rows, recorder.kept
 
-    def start(module: nn.Module, inputs: Any) -> None:
-        started[module] = _now(inputs)
 
-    def sparse_layer(name: str) -> Any:
-        def record(module: nn.Module, inputs: tuple[Any, ...], output: SparseTensor) -> None:
-            ms = (_now(inputs) - started[module]) * 1000
-            if not isinstance(output, SparseTensor):
-                return
-            rows.append(_row(name.removeprefix("layers."), module, output, ms))
-            if name.removeprefix("layers.") == keep:
-                kept[:] = [output]
+class _Recorder(Observer):
+    """The per-layer table of what one thread calls."""
 
-        return record
+    def __init__(self, network: nn.Module, keep: str | None) -> None:
+        self.rows: list[LayerActivity] = []
+        self.kept: list[SparseTensor] = []
+        self._keep = keep
+        self._names = {module: name.removeprefix("layers.") for name, module in leaves(network)}
 
-    def at_each_site(module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
-        # called for the background (one row) as well: only the call on the features of the last layer counts
-        if rows and isinstance(output, Tensor) and len(output) == rows[-1].active_sites:
-            ms = rows[-1].ms + (_now(inputs) - started[module]) * 1000
-            rows[-1] = replace(rows[-1], nonzero_percent=_nonzero_percent(output), ms=ms)
-            if kept and rows[-1].name == keep:
-                kept[:] = [kept[0].with_features(output, kept[0].background)]
+    def sees(self, module: nn.Module) -> bool:
+        return module in self._names
 
+    def around(self, module: nn.Module, inputs: tuple[Any, ...], run: Callable[[], Any]) -> Any:
+        started = _now(inputs)
+        output = run()
+        ms = (_now(inputs) - started) * 1000
+        if isinstance(output, SparseTensor):
+            self._layer(module, output, ms)
+        elif self.rows and not takes_sparse(module):
+            self._at_each_site(module, output, ms)
+        return output
+
+    def _layer(self, module: nn.Module, output: SparseTensor, ms: float) -> None:
+        name = self._names[module]
+        check_layer(name, module, output.features, output.background)
+        self.rows.append(_row(name, module, output, ms))
+        if name == self._keep:
+            self.kept[:] = [output]
+
+    def _at_each_site(self, module: nn.Module, output: Tensor, ms: float) -> None:
+        last = self.rows[-1]
+        check_layer(self._names[module], module, output)
+        self.rows[-1] = replace(last, nonzero_percent=_nonzero_percent(output), ms=last.ms + ms)
+        if self.kept and last.name == self._keep:
+            self.kept[:] = [self.kept[0].with_features(output, self.kept[0].background)]
+
+
+def leaves(network: nn.Module) -> Iterator[tuple[str, nn.Module]]:
+    """Names and modules that have none inside them."""
     for name, module in network.named_modules():
-        if next(module.children(), None) is not None:
-            continue
-        hooks.append(module.register_forward_pre_hook(start))
-        hooks.append(module.register_forward_hook(sparse_layer(name) if takes_sparse(module) else at_each_site))
-    try:
-        yield rows, kept
-    finally:
-        for hook in hooks:
-            hook.remove()
+        if next(module.children(), None) is None:
+            yield name, module
 
 
 def _row(name: str, module: nn.Module, output: SparseTensor, ms: float) -> LayerActivity:

@@ -27,6 +27,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from napari_sparse3d.errors import DeviceMemoryError, EngineError
+from napari_sparse3d.sparse.arrays import channels_of, channels_of_weight, check_sizes
 from napari_sparse3d.sparse.window import Geometry, Triple
 
 
@@ -143,6 +144,14 @@ class Engine(ABC):
 
         ``made``: what the forward pass gave; values and background are looked at where there is an activation.
         """
+        c_out, _ = channels_of_weight(weight)
+        channels_of(grad, "grad")
+        shape = (grad.shape[0], c_out)
+        values = [] if slope == 1 else [("values", made.values, shape)]
+        check_sizes(
+            [("grad", grad, shape), *values],
+            [("grad_background", grad_background, (c_out,)), ("made_background", made.background, (c_out,))],
+        )
         grad, grad_background = self._before_activation(grad, grad_background, made, slope)
         if made.rows is not None:
             grad, of_pool = self.max_pool_backward(grad, made.rows, pool_plan)

@@ -11,7 +11,9 @@ from typing import Any
 
 from torch import Tensor
 
+from napari_sparse3d.errors import InputError
 from napari_sparse3d.sparse import plans
+from napari_sparse3d.sparse.arrays import check_slope
 from napari_sparse3d.sparse.engine import Engine, Fused, Normalized, engine
 from napari_sparse3d.sparse.window import Geometry
 
@@ -42,6 +44,7 @@ def _convolution(
     in_indices: Tensor, out_indices: Tensor, geometry: Packed,
     slope: float, pool_indices: Tensor | None, pool_geometry: Packed, name: str,
 ) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
+    check_slope(slope)
     chosen, plan = _planned(name, in_indices, out_indices, geometry)
     made = chosen.fused_convolution(
         features, weight, bias, background, plan,
@@ -57,6 +60,9 @@ def _convolution_backward(
     in_indices: Tensor, out_indices: Tensor, geometry: Packed,
     slope: float, pool_indices: Tensor | None, pool_geometry: Packed, name: str,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
+    check_slope(slope)
+    if values is None and slope != 1:
+        raise InputError("the gradient through an activation needs the values that it gave, got None")
     chosen, plan = _planned(name, in_indices, out_indices, geometry)
     *known, of_background = chosen.fused_convolution_backward(
         grad, grad_background, Fused(grad if values is None else values, rows, made_background),

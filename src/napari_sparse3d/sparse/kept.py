@@ -5,13 +5,16 @@ Not on the tensor itself: it would be copied, pickled and sent to other processe
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from functools import partial
+from threading import RLock
 from typing import Any
 from weakref import ref
 
 from torch import Tensor
 
 _KEPT: dict[int, tuple[ref[Tensor], dict[Any, Any]]] = {}
+_CHANGE = RLock()  # for what is more than one step; a tensor may go, and be dropped, in the middle of any of them
 
 
 def kept(tensor: Tensor) -> dict[Any, Any]:
@@ -20,9 +23,13 @@ def kept(tensor: Tensor) -> dict[Any, Any]:
     held = _KEPT.get(number)
     if held is not None and held[0]() is tensor:
         return held[1]
-    made: dict[Any, Any] = {}
-    _KEPT[number] = ref(tensor, partial(_drop, _KEPT, number)), made
-    return made
+    with _CHANGE:
+        held = _KEPT.get(number)  # another thread may have been here
+        if held is not None and held[0]() is tensor:
+            return held[1]
+        made: dict[Any, Any] = {}
+        _KEPT[number] = ref(tensor, partial(_drop, _KEPT, _CHANGE, number)), made
+        return made
 
 
 def version(tensor: Tensor) -> int:
@@ -30,8 +37,12 @@ def version(tensor: Tensor) -> int:
     return 0 if tensor.is_inference() else tensor._version  # inference tensors cannot be written to outside that mode
 
 
-# (the dictionary is an argument, as at the interpreter's end a tensor may outlive this module's names)
-def _drop(places: dict[int, tuple[ref[Tensor], dict[Any, Any]]], number: int, gone: ref[Tensor]) -> None:
-    held = places.get(number)
-    if held is not None and held[0] is gone:  # else another tensor has taken over this number
-        del places[number]
+# (dictionary and lock are arguments, as at the interpreter's end a tensor may outlive this module's names)
+def _drop(
+    places: dict[int, tuple[ref[Tensor], dict[Any, Any]]], change: AbstractContextManager[Any], number: int,
+    gone: ref[Tensor],
+) -> None:  # fmt: skip
+    with change:
+        held = places.get(number)
+        if held is not None and held[0] is gone:  # else another tensor has taken over this number
+            del places[number]

@@ -12,6 +12,7 @@ from weakref import ref
 
 from torch import Tensor
 
+from napari_sparse3d.sparse.arrays import check_indices
 from napari_sparse3d.sparse.engine import Engine, Place
 from napari_sparse3d.sparse.kept import kept, version
 from napari_sparse3d.sparse.window import Geometry
@@ -25,6 +26,7 @@ def output_sites(engine: Engine, indices: Tensor, geometry: Geometry) -> Tensor:
 
 def plan(engine: Engine, in_indices: Tensor, out_indices: Tensor, geometry: Geometry) -> Any:
     """The engine's plan from ``in_indices`` to ``out_indices``."""
+    check_indices(out_indices)
     if out_indices is in_indices:
         return _once(in_indices, (engine.name, geometry, None), lambda: engine.plan(in_indices, in_indices, geometry))
     key = (engine.name, geometry, id(out_indices))
@@ -43,9 +45,10 @@ def chain(engine: Engine, indices: Tensor, places: Sequence[Place]) -> tuple[Ten
 
 
 def _once(indices: Tensor, key: tuple[Any, ...], make: Callable[[], Any]) -> Any:
+    check_indices(indices)
     made = kept(indices)
     versioned = key, version(indices)
     found = made.get(versioned)
     if found is None:
-        found = made[versioned] = make()
+        found = made.setdefault(versioned, make())  # of several threads, all get what the first of them made
     return found

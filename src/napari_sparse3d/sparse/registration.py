@@ -7,11 +7,13 @@ indices and packed geometries, and on which engine by name; an optional result t
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import wraps
 from typing import Any, Protocol, TypeVar, cast
 
 import torch
 from torch import Tensor
 
+from napari_sparse3d.errors import InputError
 from napari_sparse3d.sparse.execution import EXECUTED
 from napari_sparse3d.sparse.gradients import GRADIENTS
 
@@ -59,7 +61,18 @@ class _Decorator(Protocol):
 
 
 def _shape_rule(name: str) -> _Decorator:
-    return cast(_Decorator, torch.library.register_fake(f"sparse3d::{name}", lib=_library))
+    def register(function: Callable[..., Any]) -> Callable[..., Any]:
+        @wraps(function)
+        def checked(*given: Any) -> Any:
+            # one array on the meta device brings a call here, and what the others hold would be left out of the result
+            devices = {str(each.device) for each in given if isinstance(each, Tensor)}
+            if len(devices) > 1:
+                raise InputError(f"{name} takes tensors on one device, got {' and '.join(sorted(devices))}")
+            return function(*given)
+
+        return cast(Callable[..., Any], torch.library.register_fake(f"sparse3d::{name}", checked, lib=_library))
+
+    return cast(_Decorator, register)
 
 
 @_shape_rule("output_sites")

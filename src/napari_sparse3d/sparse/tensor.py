@@ -11,8 +11,9 @@ from torch import Tensor
 from torch.utils import _pytree
 
 from napari_sparse3d.errors import InputError
+from napari_sparse3d.sparse.arrays import check_indices
 from napari_sparse3d.sparse.engine import engine, engine_name
-from napari_sparse3d.sparse.window import Triple, triple
+from napari_sparse3d.sparse.window import Triple, check_grid, triple
 from napari_sparse3d.voxels.field import offset_within
 from napari_sparse3d.voxels.voxel_set import VoxelSet
 
@@ -55,29 +56,22 @@ class SparseTensor:
         batch_size: int = 1,
         background: Tensor | None = None,
     ) -> None:
-        if indices.ndim != 2 or indices.shape[1] != 4:
-            raise ValueError(
+        if isinstance(indices, Tensor) and (indices.ndim != 2 or indices.shape[1] != 4):
+            raise InputError(
                 f"indices must be (N, 4) [b, z, y, x], got {tuple(indices.shape)}; "
                 "prepend a column of zeros for a single volume"
             )
-        if indices.dtype != torch.int32:
-            raise ValueError(f"indices must be int32, got {indices.dtype}; use indices.int()")
-        if features.ndim != 2 or features.shape[0] != indices.shape[0]:
-            raise ValueError(
-                f"features must be (N, C) with one row a site, got {tuple(features.shape)} for {indices.shape[0]} sites"
-            )
-        if not features.is_floating_point():
-            raise ValueError(f"features must be floating point, got {features.dtype}; use features.float()")
-        if background is not None and background.shape != features.shape[1:]:
-            raise ValueError(
-                f"background must be ({features.shape[1]},) like a row of features, got {tuple(background.shape)}"
-            )
+        if isinstance(indices, Tensor) and indices.dtype != torch.int32:
+            raise InputError(f"indices must be int32, got {indices.dtype}; use indices.int()")
+        check_indices(indices)
+        _check_rows(features, background, indices)
         self.features = features
         self.indices = indices.contiguous()  # kernels read rows of four; torch.nonzero gives columns
         self.spatial_shape = triple(spatial_shape, "spatial_shape")
         self.batch_size = batch_size
         self.background = background
         if not torch.compiler.is_compiling():
+            check_grid(self.spatial_shape, batch_size)
             engine(engine_name(indices.device.type)).check_sites(self.indices, batch_size, self.spatial_shape)
 
     @classmethod
@@ -130,16 +124,39 @@ class SparseTensor:
         return cls(rows, _sent(torch.cat(indices), device), shape, len(sets), rows.new_zeros(rows.shape[1]))
 
     def with_features(self, features: Tensor, background: Tensor | None) -> SparseTensor:
-        """The same sites with other features (N, C') and background (C',) or None."""
+        """The same sites with other features (N, C') and background (C',) or None.
+
+        Raises
+        ------
+        InputError
+            If there is not one row a site, or the background is not like a row.
+        """
+        _check_rows(features, background, self.indices)
         return SparseTensor._at(features, self.indices, self.spatial_shape, self.batch_size, background)
 
     def dense(self) -> Tensor:
         """(B, C, D, H, W): the tensor that this one stands for; background None counts as 0."""
+        self.check()
         channels = self.features.shape[1]
         base = self.features.new_zeros(channels) if self.background is None else self.background
         grid = base.expand(self.batch_size, *self.spatial_shape, channels)
         grid = grid.index_put(tuple(self.indices.long().unbind(1)), self.features)
         return grid.permute(0, 4, 1, 2, 3).contiguous()
+
+    def check(self) -> None:
+        """Refuse parts that were put in the place of others and do not fit together.
+
+        torch would spread one row over all sites, or take the first of too many.
+
+        Raises
+        ------
+        InputError
+            If there is not one row a site, the background is not like a row, or they are of another kind.
+        """
+        if torch.compiler.is_compiling():
+            return
+        check_indices(self.indices)
+        _check_rows(self.features, self.background, self.indices)
 
     def to(self, *args: Any, **kwargs: Any) -> SparseTensor:
         """As ``Tensor.to``, for a device or a floating-point type; indices stay int32."""
@@ -151,6 +168,8 @@ class SparseTensor:
 
     def __add__(self, other: SparseTensor) -> SparseTensor:
         """Sum of two tensors with the same sites in the same order (a residual connection)."""
+        self.check()
+        other.check()
         if self.indices is not other.indices and not torch.equal(self.indices, other.indices):
             raise ValueError(
                 f"sparse tensors can be added only at the same sites, got {len(self.indices)} and "
@@ -158,6 +177,11 @@ class SparseTensor:
             )
         if (self.background is None) != (other.background is None):
             raise ValueError("one summand has a background and the other has none; give both a background or neither")
+        if self.features.shape != other.features.shape:  # torch would spread a single row or channel
+            raise InputError(
+                f"sparse tensors can be added only with the same channels, got {tuple(self.features.shape)} and "
+                f"{tuple(other.features.shape)}"
+            )
         background = None if self.background is None or other.background is None else self.background + other.background
         return self.with_features(self.features + other.features, background)
 
@@ -171,6 +195,32 @@ class SparseTensor:
             f"SparseTensor({len(self.indices)} sites, {self.features.shape[1]} channels, grid {self.spatial_shape}, "
             f"batch {self.batch_size}, {self.features.dtype}, {self.features.device})"
         )
+
+
+def _check_rows(features: Tensor, background: Tensor | None, indices: Tensor) -> None:
+    sites = indices.shape[0]
+    if not isinstance(features, Tensor) or features.ndim != 2 or features.shape[0] != sites:
+        raise InputError(
+            f"features must be (N, C) with one row a site, got {_described(features)} for {sites} sites; a module at "
+            "each site must keep the rows"
+        )
+    if background is not None and (not isinstance(background, Tensor) or background.shape != features.shape[1:]):
+        raise InputError(
+            f"background must be ({features.shape[1]},) like a row of features, got {_described(background)}"
+        )
+    if not features.is_floating_point() or not (background is None or background.is_floating_point()):
+        raise InputError(
+            f"features and background must be floating point, got {features.dtype}"
+            + ("" if background is None else f" and {background.dtype}")
+        )
+    if features.device != indices.device or not (background is None or background.device == indices.device):
+        raise InputError(
+            f"features and background must lie where the indices do, on {indices.device}; use x.to(device)"
+        )
+
+
+def _described(value: Any) -> str:
+    return str(tuple(value.shape)) if isinstance(value, Tensor) else type(value).__name__
 
 
 def _sent(tensor: Tensor, device: str | torch.device) -> Tensor:

@@ -8,7 +8,16 @@ from functools import cached_property
 from itertools import product
 from math import prod
 
+from napari_sparse3d.errors import InputError
+
 Triple = tuple[int, int, int]
+
+_LARGEST_SIDE = 2**30
+"""Of a grid: what a window reaches from its last site must still be a number of 32 bits."""
+_LARGEST_WINDOW = 2**30
+_LARGEST_COUNT = 2**63 - 1
+"""Of the sites of a batch: their places in raster order are numbers of 64 bits."""
+_PACKED = 20
 
 
 def triple(value: int | Sequence[int], name: str) -> Triple:
@@ -17,6 +26,31 @@ def triple(value: int | Sequence[int], name: str) -> Triple:
     if min(z, y, x) < 0:
         raise ValueError(f"{name} must not be negative, got {(z, y, x)}")
     return int(z), int(y), int(x)
+
+
+def check_grid(shape: Triple, batch_size: int) -> None:
+    """Refuse a batch of grids in which a site has no place.
+
+    Raises
+    ------
+    InputError
+        If an axis has more than 2^30 sites or none, or the batch more than 2^63 - 1 of them.
+    """
+    if min(shape) < 1 or batch_size < 0:
+        raise InputError(
+            f"a grid needs at least one site on every axis, and a batch no fewer than 0 grids, got {shape} times "
+            f"{batch_size}"
+        )
+    if max(shape) > _LARGEST_SIDE or batch_size > _LARGEST_SIDE:
+        raise InputError(
+            f"a grid of {shape} times {batch_size} is too large: at most 2^30 sites along an axis, and as many grids; "
+            "use a smaller field or batch"
+        )
+    if (sites := prod(shape) * batch_size) > _LARGEST_COUNT:
+        raise InputError(
+            f"a grid of {shape} times {batch_size} is too large: {sites} sites, at most 2^63 - 1; use a smaller field "
+            "or batch"
+        )
 
 
 @dataclass(frozen=True)
@@ -39,6 +73,11 @@ class Window:
         for name in ("kernel", "stride", "dilation"):
             if min(getattr(self, name)) < 1:
                 raise ValueError(f"{name} must be at least 1 on every axis, got {getattr(self, name)}")
+        if min(self.padding) < 0:
+            raise InputError(f"padding must not be negative on any axis, got {self.padding}")
+        for name in ("kernel", "stride", "padding", "dilation"):
+            if max(getattr(self, name)) > _LARGEST_WINDOW:
+                raise InputError(f"{name} must be at most 2^30 on every axis, got {getattr(self, name)}")
 
     def __hash__(self) -> int:
         return self._hash
@@ -106,6 +145,10 @@ class Geometry:
     out_shape: Triple
     transposed: bool = False
 
+    def __post_init__(self) -> None:
+        check_grid(self.in_shape, self.batch_size)
+        check_grid(self.out_shape, self.batch_size)
+
     def __hash__(self) -> int:
         return self._hash
 
@@ -126,7 +169,9 @@ class Geometry:
 
     @classmethod
     def unpack(cls, numbers: Sequence[int]) -> Geometry:
-        """The inverse of :meth:`pack`."""
+        """The inverse of :meth:`pack`; ``InputError`` if there are other than 20 numbers."""
+        if len(numbers) != _PACKED:
+            raise InputError(f"a packed geometry has {_PACKED} integers, got {len(numbers)}; use Geometry.pack()")
         kernel, stride, padding, dilation, in_shape, out_shape = (
             (numbers[3 * i], numbers[3 * i + 1], numbers[3 * i + 2]) for i in range(6)
         )

@@ -14,6 +14,8 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from napari_sparse3d.errors import InputError
+
 
 @dataclass(frozen=True)
 class Correction:
@@ -37,7 +39,15 @@ class Correction:
 
     @torch.no_grad()
     def fold_into(self, classifier: nn.Linear) -> None:
-        """Change a linear classifier so that its logits come out corrected."""
+        """Change a linear classifier so that its logits come out corrected.
+
+        Raises
+        ------
+        InputError
+            If the correction is not finite.
+        """
+        if not np.isfinite([self.scale, *self.bias]).all():
+            raise InputError(f"a correction by {self.scale} and {self.bias} is not finite; fit it on other cases")
         classifier.weight.mul_(self.scale)
         classifier.bias.mul_(self.scale).add_(torch.tensor(self.bias).to(classifier.bias))
 
@@ -51,6 +61,11 @@ def fit(probabilities: NDArray[np.floating], labels: NDArray[np.int64]) -> Corre
         (n, classes), as they are.
     labels : ndarray
         (n,) class numbers.
+
+    Raises
+    ------
+    InputError
+        If the probabilities are not all finite.
 
     Notes
     -----
@@ -91,10 +106,15 @@ def to_frequencies(counts: NDArray[np.int64]) -> Correction:
     Saerens, Latinne, Decaestecker. Adjusting the Outputs of a Classifier to New a Priori Probabilities. Neural
     Computation 2002, equation 2.4.
     """
+    if not counts.sum() > 0:
+        raise InputError(f"the frequencies of {len(counts)} classes are those of no case; give counts above 0")
     share = counts / counts.sum() * (counts > 0).sum()
     return Correction(1.0, tuple(np.log(np.maximum(share, 1e-6)).tolist()))
 
 
 def _logits(probabilities: NDArray[np.floating]) -> torch.Tensor:
     """Logits up to a constant for each case, which no probability depends on."""
-    return torch.from_numpy(np.asarray(probabilities, dtype=np.float64)).clamp_min(1e-12).log()
+    values = np.asarray(probabilities, dtype=np.float64)
+    if bad := values.size - int(np.isfinite(values).sum()):
+        raise InputError(f"probabilities are not finite ({bad} of {values.size}), so nothing can be calibrated on them")
+    return torch.from_numpy(values).clamp_min(1e-12).log()

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from napari_sparse3d.models.architectures import Network
+from napari_sparse3d.models.finite import check_features, check_result, check_weights
 from napari_sparse3d.sparse import SparseTensor
 from napari_sparse3d.training.augment import Rows, turn, turns
 from napari_sparse3d.training.cases import Case
@@ -58,8 +59,14 @@ def predict(
     view_kind : str
         Which symmetries: see :func:`augment.turns`.
     device : str
+
+    Raises
+    ------
+    InputError
+        If the features of a case, the weights or the result are not all finite.
     """
     described = cast(Network, network)
+    check_weights(network)
     chosen = spread(len(turns(view_kind)), views)
     was_training = network.training
     network.eval()
@@ -68,6 +75,7 @@ def predict(
         for start in range(0, len(cases), batch_size):
             sets = [store.get(case) for case in cases[start : start + batch_size]]
             x = SparseTensor.from_voxels(sets, described.field, device=device)
+            check_features(x.features, f"the features of one of cases {start + 1} to {start + len(sets)}")
             logits: list[Tensor] = []
             vectors: list[Tensor] = []
             for number in chosen:
@@ -77,6 +85,7 @@ def predict(
             probabilities.append(torch.softmax(torch.stack(logits).mean(0), 1).cpu())
             embeddings.append(nn.functional.normalize(torch.stack(vectors).mean(0)).cpu())
     network.train(was_training)
+    check_result(*probabilities, *embeddings)
     return Predictions(torch.cat(probabilities).numpy(), torch.cat(embeddings).numpy())
 
 

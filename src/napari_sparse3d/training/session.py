@@ -29,7 +29,7 @@ from napari_sparse3d.training.predict import Predictions, predict
 from napari_sparse3d.training.runs import RunStore
 from napari_sparse3d.training.sources import cases_of
 from napari_sparse3d.training.store import VoxelStore
-from napari_sparse3d.training.team import join
+from napari_sparse3d.training.team import join, leaving_together
 from napari_sparse3d.voxels import ToLongestSide
 
 CHECKPOINT, BEST, MODEL, SETTINGS, STOP = (
@@ -134,6 +134,7 @@ def look(data: Data, config: Training, cache: Path | None = None) -> tuple[Prepa
     return prepared, store
 
 
+@leaving_together
 def train(
     data: Data,
     config: Training,

@@ -12,9 +12,11 @@ of their own process.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from datetime import timedelta
+from functools import wraps
+from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
 import torch
@@ -23,6 +25,10 @@ from torch import Tensor, nn
 from torch import distributed as dist
 
 T = TypeVar("T")
+P = ParamSpec("P")
+
+_LONGEST_WAIT = timedelta(days=1)
+"""For each other: the first process validates and writes alone, which may take longer than torch's half hour."""
 
 
 @dataclass(frozen=True)
@@ -89,10 +95,34 @@ def join() -> Team:
     if size == 1:
         return Team()
     if not dist.is_initialized():
-        dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+        backend = "nccl" if torch.cuda.is_available() else "gloo"
+        dist.init_process_group(backend, timeout=_LONGEST_WAIT)
         if torch.cuda.is_available():
             torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
     return Team(dist.get_rank(), dist.get_world_size())
+
+
+def leaving_together(run: Callable[P, T]) -> Callable[P, T]:
+    """Where ``run`` joins a team, all its processes leave it at the end, when the last has come so far.
+
+    A process that ends while it is still connected is torn down in the middle of what torch's own threads do: now and
+    then it aborts, after all its work is done. And one that leaves early cuts off the others. A process that fails
+    waits for nobody.
+    """
+
+    @wraps(run)
+    def joined(*args: P.args, **kwargs: P.kwargs) -> T:
+        was_in = dist.is_available() and dist.is_initialized()
+        try:
+            made = run(*args, **kwargs)
+            if dist.is_available() and dist.is_initialized() and not was_in:
+                dist.barrier()
+            return made
+        finally:
+            if dist.is_available() and dist.is_initialized() and not was_in:
+                dist.destroy_process_group()
+
+    return joined
 
 
 def _device() -> str:

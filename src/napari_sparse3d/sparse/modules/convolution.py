@@ -10,15 +10,17 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
+from napari_sparse3d.errors import InputError
 from napari_sparse3d.sparse import operators
 from napari_sparse3d.sparse.engine import Layer, Place
+from napari_sparse3d.sparse.observers import SparseLayer
 from napari_sparse3d.sparse.tensor import SparseTensor
 from napari_sparse3d.sparse.window import Geometry, Triple, Window, triple
 
 Size = int | Sequence[int]
 
 
-class _Convolution(nn.Module):
+class _Convolution(SparseLayer):
     """Weights and window; subclasses say where the output sites are."""
 
     def __init__(self, in_channels: int, out_channels: int, window: Window, *, bias: bool) -> None:
@@ -43,9 +45,9 @@ class _Convolution(nn.Module):
         )
 
     def check_channels(self, channels: int) -> None:
-        """Raise ``ValueError`` if the input has other channels than the weights."""
+        """Raise ``InputError`` if the input has other channels than the weights."""
         if channels != self.in_channels:
-            raise ValueError(f"{type(self).__name__} expects {self.in_channels} channels, got {channels}")
+            raise InputError(f"{type(self).__name__} expects {self.in_channels} channels, got {channels}")
 
 
 class _Forward(_Convolution):

@@ -6,8 +6,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from napari_sparse3d.errors import InputError
 from napari_sparse3d.sparse import operators
+from napari_sparse3d.sparse.arrays import check_sizes
 from napari_sparse3d.sparse.engine import scale_and_shift
+from napari_sparse3d.sparse.observers import SparseLayer, observed
 from napari_sparse3d.sparse.tensor import SparseTensor
 
 _NEEDS_ALL_SITES = (nn.modules.batchnorm._BatchNorm, nn.modules.instancenorm._InstanceNorm, nn.Dropout)
@@ -24,10 +27,10 @@ def pointwise(module: nn.Module, x: SparseTensor) -> SparseTensor:
     if isinstance(module, _NEEDS_ALL_SITES):
         raise TypeError(f"{type(module).__name__} does not act on each site alone; use SparseBatchNorm, SparseDropout")
     background = None if x.background is None else module(x.background[None])[0]
-    return x.with_features(module(x.features), background)
+    return x.with_features(observed(module, x.features), background)
 
 
-class SparseBatchNorm(nn.BatchNorm1d):
+class SparseBatchNorm(SparseLayer, nn.BatchNorm1d):
     """Batch normalisation with the statistics of the active sites; the background gets the same affine map.
 
     In training, statistics are those of the active sites of the batch (not of the dense grid). With fewer than two
@@ -40,6 +43,15 @@ class SparseBatchNorm(nn.BatchNorm1d):
 
     def normalize(self, x: SparseTensor, *, slope: float = 1.0, other: SparseTensor | None = None) -> SparseTensor:
         """Then add ``other``, at the same sites, and apply a leaky ReLU of this slope (0: ReLU, 1: none)."""
+        for each in (x, other):
+            if isinstance(each, SparseTensor):
+                each.check()
+        if x.features.shape[-1] != self.num_features:
+            raise InputError(
+                f"{type(self).__name__} expects {self.num_features} channels, got {x.features.shape[-1]}; "
+                "give it the channels of the layer before"
+            )
+        self._check_weights()
         features = self._in_one_pass(x, slope, other)
         if features is not None:
             return x.with_features(features, None)
@@ -52,6 +64,17 @@ class SparseBatchNorm(nn.BatchNorm1d):
             return y
         background = None if y.background is None else _leaky(y.background, slope)
         return y.with_features(_leaky(y.features, slope), background)
+
+    def _check_weights(self) -> None:
+        weights = [
+            (name, value, (self.num_features,))
+            for name in ("running_mean", "running_var", "weight", "bias")
+            if (value := getattr(self, name)) is not None
+        ]
+        check_sizes(weights)
+        for name, value, _ in weights:
+            if not value.is_floating_point():
+                raise InputError(f"{name} must be floating point, got {value.dtype}")
 
     def _in_one_pass(self, x: SparseTensor, slope: float, other: SparseTensor | None) -> Tensor | None:
         """(N, C) by the engine, None where it cannot. A background would take part in the gradient: not here."""
@@ -97,15 +120,15 @@ class SparseBatchNorm(nn.BatchNorm1d):
             return
         self.num_batches_tracked.add_(1)
         momentum = 1.0 / float(self.num_batches_tracked) if self.momentum is None else self.momentum
-        self.running_mean.lerp_(mean.detach(), momentum)
-        self.running_var.lerp_(variance.detach() * (rows / (rows - 1)), momentum)
+        self.running_mean.lerp_(mean.detach().to(self.running_mean), momentum)
+        self.running_var.lerp_(variance.detach().to(self.running_var) * (rows / (rows - 1)), momentum)
 
 
 def _leaky(values: Tensor, slope: float) -> Tensor:
     return functional.relu(values) if slope == 0 else functional.leaky_relu(values, slope)
 
 
-class SparseDropout(nn.Dropout):
+class SparseDropout(SparseLayer, nn.Dropout):
     """Dropout of feature values; the background, one vector for millions of sites, keeps its expected value."""
 
     def forward(self, x: SparseTensor) -> SparseTensor:  # type: ignore[override]

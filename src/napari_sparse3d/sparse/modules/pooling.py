@@ -5,15 +5,16 @@ from __future__ import annotations
 from math import prod
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from napari_sparse3d.sparse import operators
 from napari_sparse3d.sparse.modules.convolution import Size, _window
+from napari_sparse3d.sparse.observers import SparseLayer
 from napari_sparse3d.sparse.tensor import SparseTensor
 from napari_sparse3d.sparse.window import Geometry
 
 
-class _Pool(nn.Module):
+class _Pool(SparseLayer):
     """A window that slides over the grid; an output site is active where any input in it is active."""
 
     def __init__(self, kernel_size: Size, stride: Size | None = None, padding: Size = 0, dilation: Size = 1) -> None:
@@ -55,7 +56,7 @@ class SparseAvgPool3d(_Pool):
         return SparseTensor._at(features, sites, geometry.out_shape, x.batch_size, x.background)
 
 
-class GlobalAvgPool(nn.Module):
+class GlobalAvgPool(SparseLayer):
     """Mean over the whole grid of each volume, background counted; over its active sites where background is None."""
 
     def forward(self, x: SparseTensor) -> Tensor:
@@ -69,7 +70,7 @@ class GlobalAvgPool(nn.Module):
         return total / sites + x.background * ((sites - count) / sites)
 
 
-class GlobalMaxPool(nn.Module):
+class GlobalMaxPool(SparseLayer):
     """Largest value over the whole grid of each volume, background counted where any site is missing."""
 
     def forward(self, x: SparseTensor) -> Tensor:

@@ -8,16 +8,17 @@ from napari_sparse3d.sparse.engine import Layer
 from napari_sparse3d.sparse.modules.convolution import SparseConv3d, SubMConv3d, chained
 from napari_sparse3d.sparse.modules.pointwise import SparseBatchNorm, pointwise
 from napari_sparse3d.sparse.modules.pooling import SparseMaxPool3d
+from napari_sparse3d.sparse.observers import SparseLayer, observed, observers_of
 from napari_sparse3d.sparse.tensor import SparseTensor
 
 
-class SparseSequential(nn.Sequential):
+class SparseSequential(SparseLayer, nn.Sequential):
     """Layers one after the other: sparse layers as they are, any other module at each site (see :func:`pointwise`).
 
     A convolution, the ReLU or leaky ReLU after it and the max pool after that run in one pass, the activation last: it
     never falls, so values and gradients are the same, without the large tensors between. So do a batch normalisation
     and the activation after it. Convolutions that follow each other run in one call, forward and backward. A hook on
-    one of them keeps it apart, so that it sees what it was put there to see.
+    one of them, or an observer of it, keeps it apart, so that it sees what it was put there to see.
     """
 
     def forward(self, x: SparseTensor) -> SparseTensor:
@@ -35,9 +36,15 @@ class SparseSequential(nn.Sequential):
                 x = normalized(module, modules[at + 1], x)
                 at += 2
             else:
-                x = module(x) if takes_sparse(module) else pointwise(module, x)
+                x = _called(module, x) if takes_sparse(module) else pointwise(module, x)
                 at += 1
         return x
+
+
+def _called(module: nn.Module, x: SparseTensor) -> SparseTensor:
+    """A layer, which may be one that knows nothing of observers."""
+    made: SparseTensor = module(x) if isinstance(module, SparseLayer) else observed(module, x)
+    return made
 
 
 def normalized(
@@ -96,5 +103,9 @@ def _slope(activation: nn.Module | None) -> float | None:
 
 def _is_watched(module: nn.Module) -> bool:
     return bool(
-        module._forward_hooks or module._forward_pre_hooks or module._backward_hooks or module._backward_pre_hooks
+        module._forward_hooks
+        or module._forward_pre_hooks
+        or module._backward_hooks
+        or module._backward_pre_hooks
+        or observers_of(module)
     )

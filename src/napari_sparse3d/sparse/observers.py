@@ -1,0 +1,77 @@
+"""Who sees what layers do: it belongs to a call, never to the layers.
+
+Layers are shared: by the threads that run one model at the same time, and by all calls to come. So nothing is put on
+them to look at one call; they ask the context that they are called in (see :mod:`contextvars`) who watches there.
+An observer is held by whoever opened it alone, so one that an interrupt cut off is gone with the call that it cut off.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from functools import partial
+from typing import Any
+from weakref import ref
+
+import torch
+from torch import nn
+
+from napari_sparse3d.sparse.tensor import SparseTensor
+
+
+class Observer(ABC):
+    """Is called around each layer that it sees."""
+
+    @abstractmethod
+    def sees(self, module: nn.Module) -> bool:
+        """Whether it wants to be called around this layer, which then runs on its own and not in one with others."""
+
+    @abstractmethod
+    def around(self, module: nn.Module, inputs: tuple[Any, ...], run: Callable[[], Any]) -> Any:
+        """Run the layer, once, and return its output, or what shall go on in its place."""
+
+
+_observers: ContextVar[tuple[ref[Observer], ...]] = ContextVar("napari_sparse3d_observers", default=())
+
+
+@contextmanager
+def observed_by(observer: Observer) -> Iterator[None]:
+    """Layers that are called in the ``with`` block, by this thread, are seen by ``observer``."""
+    token = _observers.set((*(each for each in _observers.get() if each() is not None), ref(observer)))
+    try:
+        yield
+    finally:
+        _observers.reset(token)
+
+
+def observers_of(module: nn.Module) -> Sequence[Observer]:
+    """Who sees this layer here; nobody while torch compiles."""
+    if torch.compiler.is_compiling() or not (here := _observers.get()):
+        return ()
+    return [one for one in (each() for each in here) if one is not None and one.sees(module)]
+
+
+def observed(module: nn.Module, *inputs: Any) -> Any:
+    """Call a module that does not ask for itself who sees it, as :class:`SparseLayer` does."""
+    return _through(observers_of(module), module, inputs, partial(module, *inputs))
+
+
+class SparseLayer(nn.Module):
+    """A layer on sparse tensors: what it is given is checked, and observers see it, wherever it is called."""
+
+    def __call__(self, *inputs: Any, **named: Any) -> Any:
+        """As ``nn.Module``; ``InputError`` if the parts of a sparse tensor do not fit together."""
+        for each in inputs:
+            if isinstance(each, SparseTensor):
+                each.check()
+        if observers := observers_of(self):
+            return _through(observers, self, inputs, partial(super().__call__, *inputs, **named))
+        return super().__call__(*inputs, **named)
+
+
+def _through(observers: Sequence[Observer], module: nn.Module, inputs: tuple[Any, ...], run: Callable[[], Any]) -> Any:
+    for each in observers:
+        run = partial(each.around, module, inputs, run)
+    return run()
