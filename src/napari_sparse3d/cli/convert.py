@@ -18,7 +18,7 @@ from napari_sparse3d.cli.options import (
     find_recipe,
     read_voxels,
 )
-from napari_sparse3d.errors import InputError
+from napari_sparse3d.errors import failure_line
 
 if TYPE_CHECKING:
     from napari_sparse3d.io import SeriesInfo
@@ -115,6 +115,6 @@ def _convert_one(
         else:
             write_volume(info.load(None, repair), target)
         result["out"] = target
-    except InputError as error:
-        result["status"], result["error"] = "refused", str(error)
+    except Exception as error:  # whatever is wrong with one series, the others are converted
+        result["status"], result["error"] = "refused", failure_line(error)
     return result

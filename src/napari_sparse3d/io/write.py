@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
 import os
 from pathlib import Path
@@ -95,7 +96,11 @@ def _write_nrrd(data: NDArray[Any], scan: Volume | VolumeSequence, path: Path) -
     image.SetDirection((lps[:3, :3] / spacing).ravel().tolist())
     image.SetOrigin(lps[:3, 3].tolist())
     image.SetMetaData("content", stamp(scan.unit, scan.modality))
-    sitk.WriteImage(image, str(path), useCompression=True)
+    try:
+        sitk.WriteImage(image, str(path), useCompression=True)
+    except RuntimeError as error:
+        path.write_bytes(bytes(4096))  # ITK does not say why; the system does
+        raise OSError(errno.EIO, "the file could not be written whole") from error
 
 
 def _write_nrrd_list(data: NDArray[Any], scan: VolumeSequence | Volume, path: Path) -> None:
