@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import random
+import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -65,6 +67,25 @@ def data_dir() -> Path:
     if not beside.is_dir():
         pytest.skip("no folder of real scans: set SPARSE3D_DATA, or put it at ../shared/data beside the checkout")
     return beside
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
+    """Gives disks of their own (``size=200k``, ``ro``, as mount takes it): a real full one, a real read-only one."""
+    mounted: list[Path] = []
+
+    def mount(options: str) -> Path:
+        place = tmp_path / f"disk{len(mounted)}"
+        place.mkdir()
+        call = ["mount", "-t", "tmpfs", "-o", options, "none", str(place)]
+        if not sys.platform.startswith("linux") or subprocess.run(call, capture_output=True, check=False).returncode:
+            pytest.skip("needs a small disk of its own, which only root may mount on Linux")
+        mounted.append(place)
+        return place
+
+    yield mount
+    for place in mounted:
+        subprocess.run(["umount", "--lazy", str(place)], check=True)
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import gzip
 import os
 from pathlib import Path
@@ -87,20 +86,19 @@ def _write_nifti(data: NDArray[Any], scan: Volume | VolumeSequence, path: Path) 
 
 
 def _write_nrrd(data: NDArray[Any], scan: Volume | VolumeSequence, path: Path) -> None:
-    import SimpleITK as sitk
+    """One volume, with the fields that ITK writes.
 
-    image: Any = sitk.GetImageFromArray(np.ascontiguousarray(data))
+    Not by ITK, which calls a file written that is cut short by a full disk (seen with SimpleITK 2.5.7).
+    """
     lps = np.diag([-1.0, -1.0, 1.0, 1.0]) @ ras_from_sar(scan.affine)
-    spacing = np.linalg.norm(lps[:3, :3], axis=0)
-    image.SetSpacing(spacing.tolist())
-    image.SetDirection((lps[:3, :3] / spacing).ravel().tolist())
-    image.SetOrigin(lps[:3, 3].tolist())
-    image.SetMetaData("content", stamp(scan.unit, scan.modality))
-    try:
-        sitk.WriteImage(image, str(path), useCompression=True)
-    except RuntimeError as error:
-        path.write_bytes(bytes(4096))  # ITK does not say why; the system does
-        raise OSError(errno.EIO, "the file could not be written whole") from error
+    fields = [
+        "dimension: 3",
+        "space: left-posterior-superior",
+        f"sizes: {' '.join(str(n) for n in reversed(data.shape))}",
+        f"space directions: {' '.join(_nrrd_vector(lps[:3, axis]) for axis in range(3))}",
+        "kinds: domain domain domain",
+    ]
+    _write_nrrd_file(path, data, scan, fields, lps[:3, 3])
 
 
 def _write_nrrd_list(data: NDArray[Any], scan: VolumeSequence | Volume, path: Path) -> None:
@@ -111,25 +109,35 @@ def _write_nrrd_list(data: NDArray[Any], scan: VolumeSequence | Volume, path: Pa
     affine = ras_from_sar(scan.affine)
     columns = " ".join(_nrrd_vector(affine[:3, axis]) for axis in range(3))
     listed = np.ascontiguousarray(np.moveaxis(data, 0, -1))
+    fields = [
+        "dimension: 4",
+        "space: right-anterior-superior",
+        f"sizes: {' '.join(str(n) for n in reversed(listed.shape))}",
+        f"space directions: none {columns}",
+        "kinds: list domain domain domain",
+    ]
+    _write_nrrd_file(path, listed, scan, fields, affine[:3, 3])
+
+
+def _write_nrrd_file(
+    path: Path, data: NDArray[Any], scan: VolumeSequence | Volume, fields: list[str], origin: NDArray[np.float64]
+) -> None:
     header = "\n".join(
         [
             "NRRD0005",
             f"content: {stamp(scan.unit, scan.modality)}",
-            f"type: {_NRRD_TYPES[str(data.dtype)]}",
-            "dimension: 4",
-            "space: right-anterior-superior",
-            f"sizes: {' '.join(str(n) for n in reversed(listed.shape))}",
-            f"space directions: none {columns}",
-            "kinds: list domain domain domain",
+            f"type: {_NRRD_TYPES[str(data.dtype.newbyteorder('='))]}",
+            *fields,
             "endian: little",
             "encoding: gzip",
-            f"space origin: {_nrrd_vector(affine[:3, 3])}",
+            f"space origin: {_nrrd_vector(origin)}",
         ]
     )
+    little = np.ascontiguousarray(data.astype(data.dtype.newbyteorder("<"), copy=False))
     with path.open("wb") as file:
         file.write(header.encode() + b"\n\n")
         with gzip.GzipFile(fileobj=file, mode="wb", compresslevel=6, mtime=0, filename="") as packed:
-            packed.write(listed.astype(listed.dtype.newbyteorder("<"), copy=False).data)
+            packed.write(little.data)
 
 
 def _nrrd_vector(vector: NDArray[np.float64]) -> str:

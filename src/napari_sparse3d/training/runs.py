@@ -185,7 +185,7 @@ class RunStore:
             if known is not None and known["status"] != "running":
                 continue
             row = self._row_in_folder(entry.name)
-            if row and (known is None or row["last_update"] != known["last_update"]):
+            if row and (known is None or any(row[column] != known[column] for column in COLUMNS)):
                 found[entry.name] = dict.fromkeys(COLUMNS) | row
                 news.append(row)
         if news:

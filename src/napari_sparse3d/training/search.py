@@ -173,14 +173,15 @@ def _end_dead_trials(study: Any) -> None:
 def _storage_faults() -> Iterator[None]:
     """What a database that is full, locked, damaged or read-only raises, as one line."""
     from optuna.exceptions import StorageInternalError
-    from sqlalchemy.exc import SQLAlchemyError
 
     try:
         yield
-    except (StorageInternalError, SQLAlchemyError, sqlite3.Error) as error:
+    except Exception as error:
         cause: BaseException = error
         while not isinstance(cause, sqlite3.Error) and cause.__cause__ is not None:
             cause = cause.__cause__
+        if not isinstance(error, StorageInternalError) and not isinstance(cause, sqlite3.Error):
+            raise
         text = " ".join(str(cause).split())[:200]
         raise InputError(
             f"the study's database cannot be used ({text}); see that its disk has room and its folder can be written, "
