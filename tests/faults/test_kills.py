@@ -1,8 +1,8 @@
-"""Every command that writes, killed (SIGKILL) at random moments: then and after the next start there is the old or the new file.
+"""Every command that writes, killed (SIGKILL) at random moments: there is the old or the new file, and nothing else.
 
 Half of the moments lie anywhere in a run, half within a few milliseconds of the first half-written file, where it
-hurts. ``make test-faults`` kills each command 10 times (50 with ``FULL=1``); the default run has two kills of the
-quickest commands. The table of ``docs/reliability.md`` is made of what this prints (``-s``).
+hurts. ``make test-faults`` kills each command 10 times (50 with ``FULL=1``); the default run kills `convert` twice.
+The table of ``docs/reliability.md`` is made of what this prints (``-s``).
 """
 
 import os
@@ -70,9 +70,8 @@ def inputs(tmp_path_factory):
         data = (drawn.random((96, 96, 96)) < 0.3).astype(np.int16) * 100
         scans.append(folder / f"scan{number}.nii.gz")
         nibabel.save(nibabel.Nifti1Image(data, np.eye(4)), scans[-1])
-    recipe = Recipe(
-        name="small", resample={"kind": "longest_side", "voxels": 16}, threshold=RangeThreshold(low=30), field=16
-    )
+    smaller = {"kind": "longest_side", "voxels": 16}
+    recipe = Recipe(name="small", resample=smaller, threshold=RangeThreshold(low=30), field=16)
     recipe.save(folder / "recipe.toml")
     card = load_model("residual").card.model_copy(
         update={"arguments": SMALL, "classes": ("a", "b"), "recipe": recipe, "name": "small"}
@@ -85,10 +84,9 @@ def inputs(tmp_path_factory):
             indices = np.argwhere(drawn.random((12, 12, 12)) < density).astype(np.int32)
             made = VoxelSet(indices, np.ones((len(indices), 1), np.float32), (12, 12, 12), np.eye(4))
             made.save(shapes / kind / f"{number:02}.npz")
-    ok = subprocess.run(
-        [*PROGRAM, "predict", *map(str, scans), "-m", str(folder / "model.safetensors"), "-o", str(folder / "rows.parquet")],
-        check=False, capture_output=True,
-    )  # fmt: skip
+    model, rows = str(folder / "model.safetensors"), str(folder / "rows.parquet")
+    call = [*PROGRAM, "predict", *map(str, scans), "-m", model, "-o", rows]
+    ok = subprocess.run(call, check=False, capture_output=True)
     assert ok.returncode == 0, ok.stderr
     return folder
 
@@ -131,7 +129,7 @@ def start(command, place):
 
 
 def half_written(place):
-    return [path for path in (*place.parent.rglob(".s3d-*"), *place.parent.rglob("s3d-*"))]
+    return [*place.parent.rglob(".s3d-*"), *place.parent.rglob("s3d-*")]
 
 
 def kill_somewhere(command, place, seconds, random_, *, while_writing):
@@ -195,9 +193,7 @@ def tortured(name, inputs, place, kills):
     assert last.returncode == 0, said.decode()
     check_whole(command, place, known)
     nothing_else(command, place)
-    print(
-        f"\n| {name} killed (SIGKILL) | {hit} of {kills} while it ran | the old or the new file | it was; nothing left |"
-    )
+    print(f"\n| {name} killed (SIGKILL) | {hit} of {kills} while it ran | old or new file | it was; nothing left |")
     assert hit, "no kill met a living process: the moments are wrong"
 
 
@@ -207,9 +203,8 @@ def test_a_command_killed_at_random_moments(name, inputs, tmp_path):
     tortured(name, inputs, tmp_path / "out", KILLS)
 
 
-@pytest.mark.parametrize("name", ["convert", "predict"])
-def test_a_command_killed_twice(name, inputs, tmp_path):
-    tortured(name, inputs, tmp_path / "out", 2)
+def test_a_command_killed_twice(inputs, tmp_path):
+    tortured("convert", inputs, tmp_path / "out", 2)
 
 
 def test_unpacked_archives_of_killed_processes_are_removed(tmp_path):

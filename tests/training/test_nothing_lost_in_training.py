@@ -18,7 +18,7 @@ from napari_sparse3d.errors import InputError
 from napari_sparse3d.files import Locked, locked
 from napari_sparse3d.models.weights import Damaged, pack, unpack
 from napari_sparse3d.training.cases import Case
-from napari_sparse3d.training.checkpoint import load_weights, previous_of
+from napari_sparse3d.training.checkpoint import load_weights, save_weights
 from napari_sparse3d.training.runs import LOCK, TABLE, RunStore
 from napari_sparse3d.training.session import BEST, CHECKPOINT, Data, train
 from napari_sparse3d.training.store import VoxelStore
@@ -89,16 +89,20 @@ def test_a_damaged_checkpoint_is_said_and_the_one_before_gives_the_same_weights(
     assert equal(load_file(outcome.model), expected)
 
 
-def test_a_cut_best_is_said_and_the_one_before_is_used(stopped):
-    table, run, _, _ = stopped
-    folder = table.folder / run
-    (folder / BEST).write_bytes((folder / BEST).read_bytes()[:-100])
-    before = unpack(previous_of(folder / BEST))
-    assert before[1]["epoch"] != table.find(run)["best_epoch"]
+def test_a_cut_best_is_said_and_the_one_before_is_used(tmp_path):
+    network, path = torch.nn.Linear(3, 2), tmp_path / BEST
+    kept = {}
+    for epoch in (1, 4, 4):  # the last one once more, after a resume: that does not push out the one before
+        torch.nn.init.constant_(network.weight, epoch)
+        save_weights(path, network, epoch)
+        kept[epoch] = {name: value.clone() for name, value in network.state_dict().items()}
+    weights, epoch = load_weights(path, pytest.fail)
+    assert (equal(weights, kept[4]), epoch) == (True, 4)
+    path.write_bytes(path.read_bytes()[:-1])
     with pytest.warns(UserWarning, match=rf"{BEST} is damaged"):
-        weights, epoch = load_weights(folder / BEST, warnings.warn)
-    assert equal(weights, before[0])
-    assert epoch == int(before[1]["epoch"])
+        weights, epoch = load_weights(path, warnings.warn)
+    assert (equal(weights, kept[1]), epoch) == (True, 1)
+    assert load_weights(tmp_path / "none.safetensors", pytest.fail) is None
 
 
 def test_without_any_best_the_last_weights_are_kept(stopped, shapes):
