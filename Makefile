@@ -70,6 +70,11 @@ test-python: setup ## the Python tests alone; PYTEST_ARGS="tests/io -x" narrows 
 	$(say) 'Running the Python tests'
 	scripts/with-display $(PY) -m pytest -n $(WORKERS) $(PYTEST_ARGS)
 
+.PHONY: test-faults
+test-faults: setup ## every command killed at random moments (20 minutes; FULL=1: 50 kills each instead of 10)
+	$(say) 'Killing commands at random moments'
+	$(PY) -m pytest -m faults tests/faults $(PYTEST_ARGS)
+
 .PHONY: lint
 lint: setup ## ruff and mypy
 	$(VENV)/bin/ruff check .

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import os
 import random
+import subprocess
 import sys
+from collections.abc import Callable, Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +69,25 @@ def data_dir() -> Path:
     return beside
 
 
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
+    """Gives disks of their own (``size=200k``, ``ro``, as mount takes it): a real full one, a real read-only one."""
+    mounted: list[Path] = []
+
+    def mount(options: str) -> Path:
+        place = tmp_path / f"disk{len(mounted)}"
+        place.mkdir()
+        call = ["mount", "-t", "tmpfs", "-o", options, "none", str(place)]
+        if not sys.platform.startswith("linux") or subprocess.run(call, capture_output=True, check=False).returncode:
+            pytest.skip("needs a small disk of its own, which only root may mount on Linux")
+        mounted.append(place)
+        return place
+
+    yield mount
+    for place in mounted:
+        subprocess.run(["umount", "--lazy", str(place)], check=True)
+
+
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     """Deal out the tests to the workers of ``pytest -n`` by file, so that what a file shares is made once.
@@ -84,6 +106,11 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Skip, with the reason, what this machine cannot run."""
+    for item in items:
+        if item.get_closest_marker("spconv") is None and _takes(item, "spconv"):
+            item.add_marker(pytest.mark.spconv)
+    if find_spec("spconv") is None:
+        _skip(items, "spconv", _NO_SPCONV)
     if sys.platform == "linux" and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
         _skip(items, "gui", "opens a window and there is no display: install xvfb and call `make test`")
     if any(item.get_closest_marker("gpu") for item in items):
@@ -91,6 +118,18 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
         if not torch.cuda.is_available():
             _skip(items, "gpu", "needs a CUDA card")
+
+
+_NO_SPCONV = (
+    f"needs the package spconv, which is not installed (Python {sys.version_info[0]}.{sys.version_info[1]}; the "
+    "developers' lock has it up to Python 3.11): make PYTHON=/path/to/python3.11 test"
+)
+
+
+def _takes(item: pytest.Item, engine: str) -> bool:
+    """Whether a parameter of the test, or of a fixture of it, is the name of this engine."""
+    values = getattr(getattr(item, "callspec", None), "params", {}).values()
+    return any(isinstance(value, str) and value == engine for value in values)
 
 
 def _skip(items: list[pytest.Item], marker: str, reason: str) -> None:

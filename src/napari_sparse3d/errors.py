@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import traceback
+import zlib
+
 
 class InputError(ValueError):
     """Something that the user gave cannot be used. The message is one clear line; it never holds patient identity."""
@@ -21,3 +24,28 @@ class EngineError(RuntimeError):
 
 class DeviceMemoryError(EngineError):
     """The card has no memory left. The message says how much was asked for, and three ways out."""
+
+
+_WORDS_ARE_SAFE = (InputError, EngineError, zlib.error, ArithmeticError, EOFError)
+"""Errors whose text quotes no file: neither its name nor what is in it."""
+
+
+def failure_line(error: BaseException) -> str:
+    """Whatever went wrong with one case of many, as one line without a file's name or content.
+
+    An error that is nobody's doing but ours is named by its type and the place where it was raised, not by its text,
+    which may quote the file.
+    """
+    text = " ".join(str(error).split())
+    if isinstance(error, MemoryError) or "can't allocate memory" in text or "not enough memory" in text:
+        return "there is not enough memory for it; use a recipe that keeps fewer voxels, or a machine with more"
+    if isinstance(error, OSError):
+        return error.strerror or type(error).__name__
+    if isinstance(error, _WORDS_ARE_SAFE) and text:
+        return text if isinstance(error, (InputError, EngineError)) else f"{type(error).__name__}: {text}"
+    frames = [f for f in traceback.extract_tb(error.__traceback__) if "napari_sparse3d" in f.filename]
+    place = ""
+    if frames:
+        module = frames[-1].filename.replace("\\", "/").rpartition("napari_sparse3d/")[2]
+        place = f" in {module}, line {frames[-1].lineno}"
+    return f"unexpected {type(error).__name__}{place}; please report it"

@@ -34,7 +34,8 @@ class Volume:
     Raises
     ------
     InputError
-        If ``data`` is not 3D or empty, or ``affine`` is not an invertible (4, 4) matrix of finite numbers.
+        If ``data`` is not 3D, empty, or not of real numbers, or ``affine`` is not an invertible (4, 4) matrix of finite
+        numbers.
     """
 
     data: NDArray[Any]
@@ -45,6 +46,10 @@ class Volume:
     meta: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        if self.data.dtype.kind not in "biuf":
+            raise InputError(
+                f"a volume holds real numbers, one a voxel, got {self.data.dtype}; take the magnitude or one channel"
+            )
         if self.data.ndim != 3 or 0 in self.data.shape:
             raise InputError(
                 f"a volume must be 3D (Z, Y, X) with at least one voxel, got shape {self.data.shape}; "

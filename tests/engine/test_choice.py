@@ -8,6 +8,7 @@ import torch
 
 from napari_sparse3d.engine import choice as module
 from napari_sparse3d.engine.choice import choose
+from napari_sparse3d.engine.spconv import SpconvEngine
 from napari_sparse3d.errors import DeviceMemoryError, EngineError
 from napari_sparse3d.sparse import use_engine
 from napari_sparse3d.sparse.engine import engine_name
@@ -112,3 +113,11 @@ def test_other_errors_pass_and_the_engine_is_given_back():
     with pytest.raises(ZeroDivisionError), use_engine("dense"):
         1 / (engine_name("cpu") != "dense")
     assert engine_name("cpu") == "native"
+
+
+def test_without_spconv_the_error_names_the_line_that_installs_it(monkeypatch):
+    for name in [name for name in sys.modules if name == "spconv" or name.startswith("spconv.")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "spconv", None)
+    with pytest.raises(EngineError, match=r"spconv cannot be imported .*; pip install spconv-cu12"):
+        SpconvEngine()

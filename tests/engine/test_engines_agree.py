@@ -16,23 +16,25 @@ def head():
     return voxelize(sample_head_mri(), Recipe.named("mri-110"))
 
 
-def test_embeddings_of_the_head_mri_agree(head):
+@pytest.mark.parametrize("other", ["spconv", "dense"])
+def test_embeddings_of_the_head_mri_agree(head, other):
     network = build_network("deepc2")
     with torch.no_grad():
         for number, module in enumerate(network.layers):
             if isinstance(module, SparseConv3d):  # biases, so that the background is not 0
                 module.bias.uniform_(-0.2, 0.2, generator=torch.Generator().manual_seed(number))
         found = {}
-        for name in ("native", "spconv", "dense"):
+        for name in ("native", other):
             with use_engine(name):
                 found[name] = network.embed(SparseTensor.from_voxels(head, FIELD))[0].double()
-    for name in ("spconv", "dense"):
-        assert (found[name] - found["native"]).abs().max() <= 1e-5, name
-        assert found[name] @ found["native"] > 0.999999, name
+    assert (found[other] - found["native"]).abs().max() <= 1e-5
+    assert found[other] @ found["native"] > 0.999999
 
 
-@pytest.mark.parametrize("trained_on", ["native", "spconv"])
-def test_a_model_trained_on_one_engine_says_the_same_on_the_others(trained_on, tmp_path):
+@pytest.mark.parametrize(
+    ("trained_on", "other"), [("native", "spconv"), ("native", "dense"), ("spconv", "native"), ("spconv", "dense")]
+)
+def test_a_model_trained_on_one_engine_says_the_same_on_another(trained_on, other, tmp_path):
     arguments = {"field": 16, "channels": (4, 8), "embedding": 6, "classes": 3}
     network = build_network("residual", **arguments)
     active = np.random.default_rng(0).random((16, 16, 16)) < 0.1
@@ -48,9 +50,8 @@ def test_a_model_trained_on_one_engine_says_the_same_on_the_others(trained_on, t
     card = load_model("residual").card.model_copy(update={"arguments": arguments, "classes": ("a", "b", "c")})
     Model(network, card).save(tmp_path / "trained.safetensors")
 
-    found = [load_model(tmp_path / "trained.safetensors").run(voxels, engine=e) for e in ("native", "spconv", "dense")]
-    assert found[0].label == "b"  # it has learnt
-    for one in found[1:]:
-        np.testing.assert_allclose(one.probabilities, found[0].probabilities, rtol=0, atol=1e-5)
-        np.testing.assert_allclose(one.embedding, found[0].embedding, rtol=0, atol=1e-5)
-        assert one.choice.reason.startswith("engine ")
+    first, second = (load_model(tmp_path / "trained.safetensors").run(voxels, engine=e) for e in (trained_on, other))
+    assert first.label == "b"  # it has learnt
+    np.testing.assert_allclose(second.probabilities, first.probabilities, rtol=0, atol=1e-5)
+    np.testing.assert_allclose(second.embedding, first.embedding, rtol=0, atol=1e-5)
+    assert second.choice.reason.startswith("engine ")

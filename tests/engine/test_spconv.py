@@ -5,7 +5,6 @@ spconv's kernels do with them; spconv's own kernels are run in tests/gpu.
 """
 
 import inspect
-import sys
 
 import pytest
 import torch
@@ -18,9 +17,10 @@ from napari_sparse3d.engine import spconv as module
 from napari_sparse3d.engine.dense import DenseEngine
 from napari_sparse3d.engine.rulebook import raster_places, sites_at
 from napari_sparse3d.engine.spconv import SpconvEngine, multiply, multiply_backward
-from napari_sparse3d.errors import EngineError
 from napari_sparse3d.sparse import SparseTensor, use_engine
 from napari_sparse3d.sparse.window import Geometry, Window
+
+pytestmark = pytest.mark.spconv
 
 TOLERANCE = 2e-5  # of the largest value; both sides sum in float32
 
@@ -344,11 +344,3 @@ def test_plans_hold_no_indices():
     held += [t for t in vars(plan.rules).values() if isinstance(t, torch.Tensor)]
     assert held
     assert all(t.untyped_storage().data_ptr() != case.indices.untyped_storage().data_ptr() for t in held)
-
-
-def test_without_spconv_the_error_names_the_line_that_installs_it(monkeypatch):
-    for name in [name for name in sys.modules if name == "spconv" or name.startswith("spconv.")]:
-        monkeypatch.delitem(sys.modules, name)
-    monkeypatch.setitem(sys.modules, "spconv", None)
-    with pytest.raises(EngineError, match=r"spconv cannot be imported .*; pip install spconv-cu12"):
-        SpconvEngine()

@@ -15,7 +15,7 @@ from napari_sparse3d.sparse import SparseTensor, use_engine
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
-    spconv = pytest.importorskip("spconv.pytorch")
+    spconv = pytest.importorskip("spconv.pytorch", reason="needs the package spconv, which is not installed")
     from spconv.core import ConvAlgo
 
 

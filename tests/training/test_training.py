@@ -159,7 +159,7 @@ def test_killed_in_the_middle_of_an_epoch_and_resumed(shapes, settings, tmp_path
         child.kill()
         child.wait()
     table = RunStore(tmp_path / "runs")
-    assert table.find("last")["status"] == "running"
+    assert table.find("last")["status"] == "interrupted"
     assert _position(tmp_path / "runs")[0] < 12
     config = settings(epochs=12)
     killed = train(Data(shapes), config, resume="last", runs=table)

@@ -4,7 +4,8 @@ Three streams are kept apart. What the user asked for goes to stdout: a table (:
 with ``--json`` (:func:`emit`). Progress and log go to stderr (:func:`say`, :func:`status`, :func:`track`).
 
 Exit codes: 0 done; 1 an input failed (a file that cannot be read, a volume that cannot be used; each is named);
-2 the call is wrong (an option, a recipe, a model, an engine: nothing would work with it).
+2 the call is wrong (an option, a recipe, a model, an engine: nothing would work with it); 143 and 129 the command was
+asked to end (SIGTERM, SIGHUP) and cleaned up after itself.
 """
 
 from __future__ import annotations
@@ -13,7 +14,9 @@ import functools
 import json
 import math
 import os
+import signal
 import sys
+import threading
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
@@ -28,6 +31,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 
 from napari_sparse3d.errors import EngineError, InputError
 from napari_sparse3d.files import replacing
+from napari_sparse3d.texts import check_environment
 
 __all__ = [
     "EXIT_CALL",
@@ -188,6 +192,10 @@ def guarded(command: Callable[P, R]) -> Callable[P, R]:
 
     @functools.wraps(command)
     def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
+        with _ended_by_signals():
+            return told(*args, **kwargs)
+
+    def told(*args: P.args, **kwargs: P.kwargs) -> R:
         if not kwargs.get("as_json"):
             with _errors_as_lines():
                 return command(*args, **kwargs)
@@ -202,6 +210,40 @@ def guarded(command: Callable[P, R]) -> Callable[P, R]:
 
 
 @contextmanager
+def _ended_by_signals() -> Iterator[None]:
+    """A signal that asks this process to end unwinds it like an interrupt, so that nothing half-written stays.
+
+    A long call into a library ends first. A second signal changes nothing; what is ignored (``nohup``) stays so, and
+    training, which has a better answer, puts its own in place.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    asked = [number for number in _ENDING if signal.getsignal(number) is signal.SIG_DFL]
+
+    def end(number: int, _: Any) -> None:
+        for each in asked:
+            signal.signal(each, signal.SIG_IGN)
+        name = signal.Signals(number).name
+        _print_error(f"ended by {name}")
+        output = _json_output.get()
+        if output is not None and not output.printed:
+            emit({"error": f"ended by {name}"})
+        raise SystemExit(128 + number)
+
+    for number in asked:
+        signal.signal(number, end)
+    try:
+        yield
+    finally:
+        for number in asked:
+            signal.signal(number, signal.SIG_DFL)
+
+
+_ENDING = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name))
+
+
+@contextmanager
 def _errors_as_lines() -> Iterator[None]:
     try:
         with warnings.catch_warnings():
@@ -209,6 +251,8 @@ def _errors_as_lines() -> Iterator[None]:
                 "default", UserWarning
             )  # they tell the user something, whatever the interpreter's filter
             warnings.showwarning = _print_warning
+            with the_call():
+                check_environment()
             yield
     except (CallError, EngineError) as error:
         _fail(str(error), EXIT_CALL)

@@ -18,7 +18,7 @@ from napari_sparse3d.cli.options import (
     find_recipe,
     read_voxels,
 )
-from napari_sparse3d.errors import InputError
+from napari_sparse3d.errors import failure_line
 
 if TYPE_CHECKING:
     from napari_sparse3d.io import SeriesInfo, VolumeSequence
@@ -125,8 +125,8 @@ def _convert_one(
             write_volume(sequence, target)
             result["notes"] = _of_time(sequence, target)
         result["out"] = target
-    except InputError as error:
-        result["status"], result["error"] = "refused", str(error)
+    except Exception as error:  # whatever is wrong with one series, the others are converted
+        result["status"], result["error"] = "refused", failure_line(error)
     return result
 
 

@@ -11,7 +11,7 @@ import typer
 from napari_sparse3d.cli.common import CallError, JsonFlag, emit, replacing, say, show, status, the_call
 from napari_sparse3d.cli.options import DeviceOption, EngineOption
 from napari_sparse3d.cli.settings import DataArgument, LabelOption, RunsOption, ThreadsOption, run_store, use_threads
-from napari_sparse3d.errors import InputError
+from napari_sparse3d.errors import InputError, failure_line
 
 if TYPE_CHECKING:
     from napari_sparse3d.models import Model
@@ -146,8 +146,8 @@ def _fault(case: Case, store: Any) -> str:
 
     try:
         check_features(torch.from_numpy(store.get(case).features))
-    except (InputError, OSError) as error:
-        return f"{case.name}: {' '.join(str(error).split())}"
+    except Exception as error:  # whatever is wrong with one case, the others are measured
+        return f"{case.name}: {failure_line(error)}"
     return ""
 
 

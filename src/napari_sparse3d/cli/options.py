@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from napari_sparse3d.cli.common import CallError, say, the_call
+from napari_sparse3d.files import try_output
 
 if TYPE_CHECKING:
     from napari_sparse3d.io import SeriesInfo
@@ -88,6 +89,8 @@ def check_output(path: Path, *endings: str) -> None:
         raise CallError(f"the output must end in {' or '.join(endings)}, got {path.name!r}")
     if path.is_dir():
         raise CallError(f"{path} is a folder; name the file to write, for example {path / ('out' + endings[0])}")
+    with the_call():
+        try_output(path)
 
 
 def read_voxels(

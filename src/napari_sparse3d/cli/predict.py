@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
+from importlib.metadata import version
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from napari_sparse3d.cli.common import JsonFlag, emit, finish, replacing, say, status, track
+from napari_sparse3d.cli.common import JsonFlag, emit, finish, say, status, the_call, track
 from napari_sparse3d.cli.options import (
     DeviceOption,
     EngineOption,
@@ -23,7 +25,8 @@ from napari_sparse3d.cli.options import (
     find_recipe,
     read_voxels_for,
 )
-from napari_sparse3d.errors import DeviceMemoryError, InputError
+from napari_sparse3d.cli.parts import Parts, files_of, state_of
+from napari_sparse3d.errors import failure_line
 
 if TYPE_CHECKING:
     from napari_sparse3d.io import SeriesInfo
@@ -81,6 +84,9 @@ def predict(
 
     A series that cannot be used gets a row with the reason, is named at the end by its row (from 0), and makes the
     exit code 1. The table's column `path` is the only place that repeats the names of the scans.
+
+    Rows are kept in OUT.parquet.parts/ until the table is whole: ended at any moment, the same call goes on from there.
+
     Example: napari-sparse3d predict scans/ --model vessel -o predictions.parquet
     """
     check_output(output, ".parquet")
@@ -90,24 +96,46 @@ def predict(
     if not network.card.trained:
         say(f"{network.card.name}: random weights, the classes mean nothing")
 
-    rows: list[Prediction] = []
+    columns = _columns()
+    command = _identity(job, paths)
+    with status(f"Trying {output.name}"), the_call():
+        parts = Parts(output, columns, command)
+    with parts:
+        rows = list(_rows(job, paths, parts))
+        parts.join(rows)
+    failed = [row for row in rows if row["status"] == "failed"]
+    if as_json:
+        emit({"out": output, "done": len(rows) - len(failed), "failed": len(failed), "rows": rows})
+    else:
+        say(f"{output}: {len(rows) - len(failed)} of {len(rows)} series")
+    finish(f"row {number} of the table: {row['error']}" for number, row in enumerate(rows) if row["status"] == "failed")
+
+
+def _rows(job: _Job, paths: Sequence[Path], parts: Parts) -> Iterator[dict[str, Any]]:
+    """A row for each series, kept as it is made; what an earlier start has kept is taken from there."""
     for number, path in enumerate(paths, start=1):
         which = f"scan {number} of {len(paths)}"  # its name may hold an identity
         with status(f"Looking at {which}"):
             found = _series(path)
         if isinstance(found, str):
-            rows.append(_failed(job, path, None, found, 0.0))
+            yield parts.keep(asdict(_failed(job, path, None, found, 0.0)), "")
             continue
         for info in track(found, which):
-            rows.append(_predict(job, *_place(path, info), info))  # noqa: PERF401  (one at a time: it is tracked)
+            place, index = _place(path, info)
+            state = state_of(files_of(path, info))
+            yield parts.kept(str(place), index, state) or parts.keep(asdict(_predict(job, place, index, info)), state)
 
-    _write(output, rows)
-    failed = [row for row in rows if row.status == "failed"]
-    if as_json:
-        emit({"out": output, "done": len(rows) - len(failed), "failed": len(failed), "rows": [asdict(r) for r in rows]})
-    else:
-        say(f"{output}: {len(rows) - len(failed)} of {len(rows)} series")
-    finish(f"row {number} of the table: {row.error}" for number, row in enumerate(rows) if row.status == "failed")
+
+def _identity(job: _Job, paths: Sequence[Path]) -> dict[str, str]:
+    """What the rows of a call follow from, besides the scans; in words where it is said why they do not fit."""
+    return {
+        "model": job.model.digest(),
+        "recipe": hashlib.sha256(job.recipe.to_json().encode()).hexdigest(),
+        "engine": f"{job.engine} {job.device}",
+        "repair": str(job.repair),
+        "version": version("napari-sparse3d"),
+        "scans": hashlib.sha256("\n".join(str(path.absolute()) for path in paths).encode()).hexdigest(),
+    }
 
 
 def _series(path: Path) -> Sequence[SeriesInfo | None] | str:
@@ -118,8 +146,8 @@ def _series(path: Path) -> Sequence[SeriesInfo | None] | str:
         return [None]
     try:
         found = scan(path)
-    except (InputError, OSError) as error:
-        return str(error)
+    except Exception as error:  # whatever is wrong with one scan, the others have their rows
+        return failure_line(error)
     # scouts, reports and the like are passed over, unless there is nothing else; a broken file is not
     return [info for info in found if not (info.localizer or info.auxiliary) or _is_broken(info)] or found
 
@@ -147,24 +175,24 @@ def _predict(job: _Job, path: Path, index: int | None, info: SeriesInfo | None) 
         place = choose(job.engine, job.device).device
         voxels = read_voxels_for(place, path if info is None else info, job.recipe, repair=job.repair)
         result = job.model.run(voxels, engine=job.engine, device=job.device)
-    except (InputError, DeviceMemoryError, OSError) as error:  # the next one may be smaller
-        return _failed(job, path, index, " ".join(str(error).split()), perf_counter() - started)
-    return Prediction(
-        path=str(path),
-        series=index,
-        status="done",
-        error=None,
-        label=result.label,
-        probability=float(result.probabilities.max()),
-        probabilities=result.probabilities.tolist(),
-        embedding=result.embedding.tolist(),
-        n_active=len(result.input.indices),
-        active_percent=result.input.active_percent,
-        recipe=job.recipe.name,
-        model=job.model.card.name,
-        engine=result.choice.engine,
-        seconds=perf_counter() - started,
-    )
+        return Prediction(
+            path=str(path),
+            series=index,
+            status="done",
+            error=None,
+            label=result.label,
+            probability=float(result.probabilities.max()),
+            probabilities=result.probabilities.tolist(),
+            embedding=result.embedding.tolist(),
+            n_active=len(result.input.indices),
+            active_percent=result.input.active_percent,
+            recipe=job.recipe.name,
+            model=job.model.card.name,
+            engine=result.choice.engine,
+            seconds=perf_counter() - started,
+        )
+    except Exception as error:  # whatever is wrong with one series, the next one may be right, or smaller
+        return _failed(job, path, index, failure_line(error), perf_counter() - started)
 
 
 def _failed(job: _Job, path: Path, index: int | None, error: str, seconds: float) -> Prediction:
@@ -172,26 +200,24 @@ def _failed(job: _Job, path: Path, index: int | None, error: str, seconds: float
     return Prediction(str(path), index, "failed", error, *unknown, job.recipe.name, job.model.card.name, None, seconds)
 
 
-def _write(path: Path, rows: Sequence[Prediction]) -> None:
+def _columns() -> Any:
     import pyarrow as pa
-    from pyarrow import parquet
 
-    columns: dict[str, Any] = {
-        "path": pa.string(),
-        "series": pa.int32(),
-        "status": pa.string(),
-        "error": pa.string(),
-        "label": pa.string(),
-        "probability": pa.float32(),
-        "probabilities": pa.list_(pa.float32()),
-        "embedding": pa.list_(pa.float32()),
-        "n_active": pa.int64(),
-        "active_percent": pa.float64(),
-        "recipe": pa.string(),
-        "model": pa.string(),
-        "engine": pa.string(),
-        "seconds": pa.float64(),
-    }
-    table = pa.Table.from_pylist([asdict(row) for row in rows], schema=pa.schema(columns))
-    with replacing(path) as temporary:
-        parquet.write_table(table, temporary)
+    return pa.schema(
+        {
+            "path": pa.string(),
+            "series": pa.int32(),
+            "status": pa.string(),
+            "error": pa.string(),
+            "label": pa.string(),
+            "probability": pa.float32(),
+            "probabilities": pa.list_(pa.float32()),
+            "embedding": pa.list_(pa.float32()),
+            "n_active": pa.int64(),
+            "active_percent": pa.float64(),
+            "recipe": pa.string(),
+            "model": pa.string(),
+            "engine": pa.string(),
+            "seconds": pa.float64(),
+        }
+    )

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from napari_sparse3d.cli.common import CallError, the_call
+from napari_sparse3d.errors import InputError
+from napari_sparse3d.texts import parse_json, parse_toml
 
 if TYPE_CHECKING:
     from napari_sparse3d.training.config import Training
@@ -133,22 +135,15 @@ def use_threads(count: int | None) -> None:
 
 
 def _load(file: Path) -> dict[str, Any]:
-    text = file.read_text(encoding="utf-8")
-    if file.suffix == ".toml":
-        import sys
-
-        if sys.version_info >= (3, 11):
-            import tomllib
-        else:
-            import tomli as tomllib
-        try:
-            return dict(tomllib.loads(text))
-        except tomllib.TOMLDecodeError as error:
-            raise CallError(f"{file.name} is no TOML: {error}") from error
     try:
-        values = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise CallError(f"{file.name} is no JSON: {error}") from error
+        text = file.read_text(encoding="utf-8")
+        if file.suffix == ".toml":
+            return parse_toml(text)
+        values = parse_json(text)
+    except UnicodeDecodeError as error:
+        raise CallError(f"{file.name} is not UTF-8; save it so") from error
+    except InputError as error:
+        raise CallError(f"{file.name}: {error}") from error
     if not isinstance(values, dict):
         raise CallError(f"{file.name} must hold one object of settings, got a {type(values).__name__}")
     return values
@@ -168,5 +163,5 @@ def setting_value(text: str) -> Any:
     """JSON where it is JSON, else the text itself."""
     try:
         return json.loads(text)
-    except json.JSONDecodeError:
+    except (ValueError, RecursionError):
         return text

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from napari_sparse3d.cli.common import CallError, JsonFlag, emit, plain, say, show, the_call
-from napari_sparse3d.cli.options import DeviceOption, EngineOption, check_engine
+from napari_sparse3d.cli.common import CallError, JsonFlag, emit, plain, replacing, say, show, the_call
+from napari_sparse3d.cli.options import DeviceOption, EngineOption, check_engine, check_output
 from napari_sparse3d.cli.settings import (
     CaseRecipeOption,
     ClassesOption,
@@ -82,8 +82,8 @@ def train(
     """
     if as_json and json_lines:
         raise CallError("--json and --json-lines both print on stdout; choose one")
-    if output is not None and output.suffix != ".safetensors":
-        raise CallError(f"a model is written as .safetensors, got {output.name!r}")
+    if output is not None:
+        check_output(output, ".safetensors")
     check_engine(engine, device)
     use_threads(threads)
     table = run_store(runs)
@@ -134,8 +134,8 @@ def train(
         return
     draw_curves(table.folder / outcome.run, outcome.run, table)
     if output is not None:
-        output.parent.mkdir(parents=True, exist_ok=True)
-        output.write_bytes(outcome.model.read_bytes())
+        with replacing(output) as temporary:
+            temporary.write_bytes(outcome.model.read_bytes())
     result = {
         "run": outcome.run,
         "status": outcome.status,
@@ -152,7 +152,6 @@ def draw_curves(folder: Path, run: str, table: Any) -> None:
     """Draw the learning curves of a run into its folder."""
     from napari_sparse3d.analysis.figures.evaluation import curves_figure
     from napari_sparse3d.analysis.figures.style import as_png
-    from napari_sparse3d.files import replacing
 
     row = table.find(run)
     if row["history"]:

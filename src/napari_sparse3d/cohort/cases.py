@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_sparse3d.errors import InputError
+from napari_sparse3d.texts import read_csv
 
 if TYPE_CHECKING:
     from napari_sparse3d.io import SeriesInfo
@@ -105,8 +105,7 @@ def _from_table(table: Path) -> list[Case]:
 
 def _rows(table: Path) -> list[dict[str, Any]]:
     if table.suffix.lower() == ".csv":
-        with table.open(newline="", encoding="utf-8-sig") as file:
-            return list(csv.DictReader(file))
+        return [dict(row) for row in read_csv(table)]
     from pyarrow import parquet
 
     rows: list[dict[str, Any]] = parquet.read_table(table).to_pylist()

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from napari_sparse3d.cohort.cases import Case
 from napari_sparse3d.engine.choice import choose
-from napari_sparse3d.errors import DeviceMemoryError, InputError
+from napari_sparse3d.errors import failure_line
 from napari_sparse3d.io import read_volume
 from napari_sparse3d.models import Model
 from napari_sparse3d.sparse.voxelize import TensorVoxels, voxelize_for
@@ -53,20 +53,19 @@ def embed_cases(
         try:
             voxels = voxels_of(case, how, device=place)
             result = model.run(voxels, engine=engine, device=device)
-        except (InputError, DeviceMemoryError, OSError) as error:  # the next case may be smaller
-            yield {**row, "status": "failed", "error": " ".join(str(error).split())}
-            continue
-        yield {
-            **row,
-            "prediction": result.label,
-            "probability": float(result.probabilities.max()),
-            "probabilities": result.probabilities.tolist(),
-            "embedding": result.embedding.tolist(),
-            "n_active": voxels.n_active,
-            "active_percent": result.input.active_percent,
-            "seconds": perf_counter() - started,
-            "thumbnail": thumbnail(voxels if isinstance(voxels, VoxelSet) else voxels.numpy()).tobytes(),
-        }
+            found = {
+                "prediction": result.label,
+                "probability": float(result.probabilities.max()),
+                "probabilities": result.probabilities.tolist(),
+                "embedding": result.embedding.tolist(),
+                "n_active": voxels.n_active,
+                "active_percent": result.input.active_percent,
+                "seconds": perf_counter() - started,
+                "thumbnail": thumbnail(voxels if isinstance(voxels, VoxelSet) else voxels.numpy()).tobytes(),
+            }
+        except Exception as error:  # whatever is wrong with one case, the next one may be right, or smaller
+            found = {"status": "failed", "error": failure_line(error)}
+        yield row | found
 
 
 def voxels_of(case: Case, recipe: Recipe, *, device: str = "cpu") -> VoxelSet | TensorVoxels:

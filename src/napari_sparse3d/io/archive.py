@@ -12,6 +12,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO
 
 from napari_sparse3d.errors import ReadError
+from napari_sparse3d.files import scratch_folder
 from napari_sparse3d.io.content import content_of, is_clutter
 from napari_sparse3d.io.detached import unpacked_name
 from napari_sparse3d.io.series import SeriesInfo, VolumeSequence
@@ -50,9 +51,9 @@ def scan_zip(path: Path, scan: Scan) -> list[SeriesInfo]:
     ReadError
         If the zip is damaged, encrypted, or unpacks to more than is plausible.
     """
-    with tempfile.TemporaryDirectory(prefix="sparse3d-") as folder:
-        _unpack(path, Path(folder))
-        found = scan(Path(folder))
+    with scratch_folder() as folder:
+        _unpack(path, folder)
+        found = scan(folder)
     return [
         replace(info, source=path, loader=None if info.loader is None else ZippedSeries(path, info.index, scan))
         for info in found
@@ -69,9 +70,9 @@ class ZippedSeries:
 
     def load(self, frames: Sequence[int] | None, repair: str | None) -> VolumeSequence:
         """See :class:`~napari_sparse3d.io.series.SeriesLoader`."""
-        with tempfile.TemporaryDirectory(prefix="sparse3d-") as folder:
-            _unpack(self.path, Path(folder))
-            return self.scan(Path(folder))[self.index].load(frames, repair)
+        with scratch_folder() as folder:
+            _unpack(self.path, folder)
+            return self.scan(folder)[self.index].load(frames, repair)
 
 
 def _unpack(path: Path, folder: Path) -> None:

@@ -69,11 +69,9 @@ def export_model(model: Model, path: str | os.PathLike[str], *, format: str) -> 
     check_weights(model.network)
     program = _program(model)
     card = model.card.model_dump_json()
+    content = _onnx(program, card) if format == "onnx" else _exported(program, card)
     with replacing(path) as temporary:
-        if format == "onnx":
-            _write_onnx(program, temporary, card)
-        else:
-            torch.export.save(program, temporary, extra_files={"card": card})
+        temporary.write_bytes(content)
 
 
 def ending_of(format: str) -> str:
@@ -92,7 +90,14 @@ def _program(model: Model) -> ExportedProgram:
         return torch.export.export(exported, (example,), dynamic_shapes={"voxels": {0: Dim("batch")}})
 
 
-def _write_onnx(program: ExportedProgram, path: Path, card: str) -> None:
+def _exported(program: ExportedProgram, card: str) -> bytes:
+    # in memory: torch's own writer ends the whole process where the disk is full (seen with 2.13)
+    content = io.BytesIO()
+    torch.export.save(program, content, extra_files={"card": card})
+    return content.getvalue()
+
+
+def _onnx(program: ExportedProgram, card: str) -> bytes:
     with _quiet():
         made = torch.onnx.export(
             program, input_names=["voxels"], output_names=["probabilities", "embedding"], dynamo=True, verbose=False
@@ -100,7 +105,8 @@ def _write_onnx(program: ExportedProgram, path: Path, card: str) -> None:
     if made is None:
         raise EngineError("torch made no ONNX program; update onnxscript: pip install --upgrade onnxscript")
     made.model.metadata_props["card"] = card
-    made.save(path, external_data=False)
+    content: bytes = made.model_proto.SerializeToString()
+    return content
 
 
 def _need(*packages: str) -> None:

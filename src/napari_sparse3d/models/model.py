@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable, Sequence
 from contextvars import copy_context
@@ -16,8 +15,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from pydantic import ValidationError
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save as serialized
 from torch import nn
 
 from napari_sparse3d.activity import LayerActivity
@@ -28,8 +25,10 @@ from napari_sparse3d.models.architectures import ARCHITECTURES, Network, build_n
 from napari_sparse3d.models.card import ModelCard
 from napari_sparse3d.models.finite import check_features, check_result, check_weights
 from napari_sparse3d.models.trace import recording
+from napari_sparse3d.models.weights import Damaged, checksum, pack, unpack
 from napari_sparse3d.sparse import SparseTensor, use_engine
 from napari_sparse3d.sparse.voxelize import TensorVoxels, batch_in_field
+from napari_sparse3d.texts import parse_json
 from napari_sparse3d.voxels.recipe import Recipe
 from napari_sparse3d.voxels.voxel_set import VoxelSet
 
@@ -187,10 +186,14 @@ class Model:
         if Path(path).suffix != SUFFIX:
             raise InputError(f"a model is written as {SUFFIX}, got {Path(path).name!r}")
         check_weights(self.network)
-        weights = {name: tensor.detach().cpu().contiguous() for name, tensor in self.network.state_dict().items()}
+        content = pack(self.network.state_dict(), {"card": self.card.model_dump_json()})
         with replacing(path) as temporary:
             # not save_file, which makes a file that nobody but its owner may read
-            temporary.write_bytes(serialized(weights, metadata={"card": self.card.model_dump_json()}))
+            temporary.write_bytes(content)
+
+    def digest(self) -> str:
+        """SHA-256 over weights and card: what the answers of this model follow from."""
+        return checksum(self.network.state_dict(), {"card": self.card.model_dump_json()})
 
 
 _T = TypeVar("_T")
@@ -248,11 +251,10 @@ def read_model(path: str | os.PathLike[str]) -> Model:
     if not source.is_file():
         raise FileNotFoundError(f"there is no model file {source}")
     try:
-        with safe_open(source, framework="pt") as stored:
-            card = _card((stored.metadata() or {}).get("card"), source)
-            weights = {key: stored.get_tensor(key) for key in stored.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError) as error:
+        weights, notes = unpack(source)
+    except Damaged as error:
         raise InputError(f"{source.name} is no model file: a {SUFFIX} file was expected ({error})") from error
+    card = _card(notes.get("card"), source)
     network = build_network(card.architecture, **card.arguments)
     try:
         network.load_state_dict(weights)
@@ -269,8 +271,8 @@ def _card(text: str | None, source: Path) -> ModelCard:
     if text is None:
         raise InputError(f"{source.name} holds weights but no model card; save it with Model.save")
     try:
-        return ModelCard(**cast(dict[str, Any], json.loads(text)))
-    except (ValidationError, TypeError, json.JSONDecodeError) as error:
+        return ModelCard(**cast(dict[str, Any], parse_json(text)))
+    except (ValidationError, TypeError, InputError) as error:
         raise InputError(f"the model card in {source.name} cannot be read: {' '.join(str(error).split())}") from error
 
 

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import warnings
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save as serialized
 from torch import Tensor, nn
 
 from napari_sparse3d.errors import InputError
 from napari_sparse3d.files import replacing
+from napari_sparse3d.models.weights import Damaged, pack, unpack
+from napari_sparse3d.texts import parse_json
 
 
 @dataclass
@@ -45,7 +48,7 @@ class Progress:
 def save_checkpoint(
     path: Path, parts: dict[str, nn.Module], optimizer: torch.optim.Optimizer, progress: Progress, digest: str
 ) -> None:
-    """Write modules (by name), the optimizer's state and the progress."""
+    """Write modules (by name), the optimizer's state and the progress; the checkpoint before it is kept beside it."""
     tensors = {f"{part}/{name}": value for part, module in parts.items() for name, value in _state(module).items()}
     scalars: dict[str, Any] = {}
     for index, state in optimizer.state_dict()["state"].items():
@@ -56,13 +59,54 @@ def save_checkpoint(
             elif value is not None:
                 scalars[key] = value
     note = {"digest": digest, "progress": asdict(progress), "scalars": scalars}
-    with replacing(path) as temporary:
-        whole = {key: value.detach().cpu().clone().contiguous() for key, value in tensors.items()}
-        temporary.write_bytes(serialized(whole, metadata={"training": json.dumps(note)}))
+    content = pack(tensors, {"training": json.dumps(note)})
+    with replacing(path, previous=previous_of(path)) as temporary:
+        temporary.write_bytes(content)
 
 
-def load_checkpoint(path: Path, parts: dict[str, nn.Module], optimizer: torch.optim.Optimizer, digest: str) -> Progress:
-    """Put everything back as it was.
+def previous_of(path: Path) -> Path:
+    """Where the generation before is kept."""
+    return path.with_name(f"{path.stem}.previous{path.suffix}")
+
+
+def latest(path: Path, say: Callable[[str], None]) -> tuple[dict[str, Tensor], dict[str, str]] | None:
+    """What is in ``path``, or in the generation before it where it is damaged or missing, which is said; None: neither.
+
+    A damaged file is put aside.
+
+    Raises
+    ------
+    Damaged
+        If there are files, and all of them are damaged.
+    """
+    wrong: Damaged | None = None
+    for each in (path, previous_of(path)):
+        try:
+            found = unpack(each)
+        except FileNotFoundError:
+            continue
+        except Damaged as error:
+            say(str(error))
+            wrong = error
+            with contextlib.suppress(OSError):  # or the next save would keep it as the generation before
+                each.replace(each.with_name(f"{each.stem}.damaged{each.suffix}"))
+            continue
+        if each != path:
+            say(f"{each.name} is used: {path.name} is {'damaged' if wrong else 'not there'}")
+        return found
+    if wrong is not None:
+        raise wrong
+    return None
+
+
+def load_checkpoint(
+    path: Path,
+    parts: dict[str, nn.Module],
+    optimizer: torch.optim.Optimizer,
+    digest: str,
+    say: Callable[[str], None] = warnings.warn,
+) -> Progress:
+    """Put everything back as it was; from the checkpoint before, where the last one is damaged, which is said.
 
     Raises
     ------
@@ -70,12 +114,14 @@ def load_checkpoint(path: Path, parts: dict[str, nn.Module], optimizer: torch.op
         If the file is no checkpoint, or one of another training.
     """
     try:
-        with safe_open(path, framework="pt") as stored:
-            note = json.loads((stored.metadata() or {}).get("training", "null"))
-            tensors = {key: stored.get_tensor(key) for key in stored.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError, json.JSONDecodeError) as error:
+        found = latest(path, say)
+        if found is None:
+            raise InputError(f"{path.name} is not there")
+        tensors, notes = found
+        note = parse_json(notes.get("training", "null"))
+    except InputError as error:
         raise InputError(f"{path.name} is no checkpoint ({error}); start the training anew") from error
-    if note is None or note["digest"] != digest:
+    if not isinstance(note, dict) or note.get("digest") != digest:
         raise InputError(
             f"{path.name} belongs to another training (its data or settings differ); "
             "resume with the same settings, or train into another folder"
@@ -93,11 +139,33 @@ def load_checkpoint(path: Path, parts: dict[str, nn.Module], optimizer: torch.op
     return Progress(**note["progress"])
 
 
-def save_weights(path: Path, network: nn.Module) -> None:
-    """Write a network's weights alone."""
-    with replacing(path) as temporary:
-        whole = {name: value.detach().cpu().contiguous() for name, value in _state(network).items()}
-        temporary.write_bytes(serialized(whole))
+def save_weights(path: Path, network: nn.Module, epoch: int) -> None:
+    """Write a network's weights alone, after ``epoch``; those of an epoch before are kept beside it."""
+    content = pack(_state(network), {"epoch": str(epoch)})
+    # the same epoch, trained once more after a resume, does not push out the one before
+    again = path.exists() and _epoch_of(path) == epoch
+    with replacing(path, previous=None if again else previous_of(path)) as temporary:
+        temporary.write_bytes(content)
+
+
+def load_weights(path: Path, say: Callable[[str], None]) -> tuple[dict[str, Tensor], int | None] | None:
+    """Weights that :func:`save_weights` wrote, and after which epoch; None where no generation can be read."""
+    try:
+        found = latest(path, say)
+    except Damaged:
+        return None
+    if found is None:
+        return None
+    tensors, notes = found
+    return tensors, int(notes["epoch"]) if notes.get("epoch", "").isdigit() else None
+
+
+def _epoch_of(path: Path) -> int | None:
+    try:
+        _, notes = unpack(path)
+    except (Damaged, OSError):
+        return None
+    return int(notes["epoch"]) if notes.get("epoch", "").isdigit() else None
 
 
 def _state(module: nn.Module) -> dict[str, Tensor]:

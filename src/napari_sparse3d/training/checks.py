@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from napari_sparse3d.errors import InputError
+from napari_sparse3d.errors import InputError, failure_line
 from napari_sparse3d.training.cases import Case, class_names, split_by_patient
 from napari_sparse3d.training.store import VoxelStore
 
@@ -156,8 +156,8 @@ def _look(case: Case, store: VoxelStore, field: int) -> tuple[Problem | None, fl
         voxels = store.get(case)
     except FileNotFoundError:
         return Problem("unreadable", case.name, "is not there; restore the file or take its row out of the set"), 0.0
-    except (InputError, OSError) as error:
-        text = " ".join(str(error).split())
+    except Exception as error:  # whatever is wrong with one case is said of that case
+        text = failure_line(error)
         return Problem("unreadable", case.name, f"cannot be read ({text}); replace it or take it out of the set"), 0.0
     if voxels.n_active == 0:
         message = "is empty: the recipe's threshold leaves no voxel; choose another threshold or take it out of the set"

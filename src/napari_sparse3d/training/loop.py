@@ -220,7 +220,7 @@ class Trainer:
                 report = self._finish_epoch(len(batches), before + monotonic() - started)
                 if best is not None and report.improved and self.team.leads:
                     # before the checkpoint: killed between the two, the epoch is trained again and gives the same
-                    save_weights(best, self.averaged)
+                    save_weights(best, self.averaged, report.epoch)
                 save()
                 saved = monotonic()
                 yield report

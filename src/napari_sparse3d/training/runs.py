@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-import os
 import platform
 import sqlite3
-from collections.abc import Iterator, Mapping
+import warnings
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime, timezone
 from pathlib import Path
@@ -14,10 +15,12 @@ from typing import Any
 from uuid import uuid4
 
 from napari_sparse3d.errors import InputError
+from napari_sparse3d.files import is_locked, remove_left, replacing
+from napari_sparse3d.texts import folder_named_by, parse_json
 
 COLUMNS: dict[str, str] = {
     "run": "TEXT PRIMARY KEY",
-    "status": "TEXT",  # running, done, stopped, failed
+    "status": "TEXT",  # running, done, stopped, failed; interrupted: its process is gone, see RunStore.rows
     "dataset": "TEXT",
     "architecture": "TEXT",
     "parameters": "INTEGER",
@@ -64,11 +67,21 @@ COLUMNS: dict[str, str] = {
 
 def default_runs() -> Path:
     """``NAPARI_SPARSE3D_RUNS``, or the folder ``runs`` where the program was started."""
-    return Path(os.environ.get("NAPARI_SPARSE3D_RUNS", "runs"))
+    return folder_named_by("NAPARI_SPARSE3D_RUNS", Path("runs"))
+
+
+TABLE, ROW, LOCK = "runs.sqlite", "run.json", "lock"
+"""The table; in the folder of each run, its row; and what a process holds as long as it trains it."""
+
+_PATIENCE_S = 5.0
+"""How long a write waits for other processes."""
 
 
 class RunStore:
-    """The table of runs in ``folder / "runs.sqlite"``; each run has a folder of its own beside it.
+    """The table of runs in ``folder / "runs.sqlite"``; each run has a folder of its own beside it, with its row.
+
+    The rows in the folders are what counts: the table is made of them, anew where it is damaged or missing. A run whose
+    process is gone is shown as ``interrupted``.
 
     Parameters
     ----------
@@ -78,26 +91,39 @@ class RunStore:
 
     def __init__(self, folder: Path | None = None) -> None:
         self.folder = (default_runs() if folder is None else folder).absolute()
+        self._warned: set[str] = set()
 
     def new(self, name: str = "") -> str:
         """A name for a run, that sorts by time and is not taken yet; makes its folder."""
         stamp = datetime.now(timezone.utc).strftime("%Y%m%d-%H%M%S")
         run = f"{stamp}-{name}-{uuid4().hex[:4]}" if name else f"{stamp}-{uuid4().hex[:4]}"
         (self.folder / run).mkdir(parents=True)
+        self._tidy()
         self.update(run, status="running", started=_now(), server=platform.node(), folder=str(self.folder / run))
         return run
 
     def update(self, run: str, **values: Any) -> None:
-        """Write some columns of one run; mappings and lists become JSON."""
+        """Write some columns of one run; mappings and lists become JSON.
+
+        The row is kept in the run's own folder, and copied to the table. A table, or a disk, that takes nothing now is
+        a warning: it ends no training.
+        """
         unknown = set(values) - set(COLUMNS)
         if unknown:
             raise InputError(f"a run has no column {', '.join(sorted(unknown))}; it has {', '.join(COLUMNS)}")
-        row = {**values, "last_update": _now()}
-        cells = [json.dumps(cell) if isinstance(cell, (Mapping, list, tuple)) else cell for cell in row.values()]
-        with self._open() as database:
-            database.execute("INSERT OR IGNORE INTO runs (run) VALUES (?)", (run,))
-            assignments = ", ".join(f"{column} = ?" for column in row)
-            database.execute(f"UPDATE runs SET {assignments} WHERE run = ?", (*cells, run))
+        row = {**(self._row_in_folder(run) or self._row_in_table(run)), **values, "run": run, "last_update": _now()}
+        if (self.folder / run).is_dir():
+            try:
+                with replacing(self.folder / run / ROW) as temporary:
+                    temporary.write_text(json.dumps(row), encoding="utf-8")
+            except OSError as error:
+                self._warn(f"the row of run {run} could not be written ({error.strerror}); training goes on")
+        try:
+            self._insert([row])
+        except (sqlite3.Error, OSError) as error:
+            self._warn(
+                f"the table of runs takes nothing now ({error}); it is brought up to date from the runs' folders"
+            )
 
     def rows(
         self, *, sort_by: str = "started", descending: bool = True, where: Mapping[str, str] = {}
@@ -120,13 +146,13 @@ class RunStore:
         for column in (sort_by, *where):
             if column not in COLUMNS:
                 raise InputError(f"a run has no column {column!r}; choose one of {', '.join(COLUMNS)}")
-        if not (self.folder / "runs.sqlite").exists():
+        if not self.folder.is_dir():
             return []
-        conditions = " AND ".join(f"CAST({column} AS TEXT) = ?" for column in where)
-        order = f"{sort_by} IS NULL, {sort_by} {'DESC' if descending else 'ASC'}, run"
-        query = f"SELECT * FROM runs {f'WHERE {conditions}' if where else ''} ORDER BY {order}"
-        with self._open() as database:
-            return [_decoded(dict(row)) for row in database.execute(query, tuple(where.values()))]
+        rows = [row for row in self._known() if all(_as_text(row[c]) == value for c, value in where.items())]
+        missing = [row for row in rows if row[sort_by] is None]
+        there = sorted((row for row in rows if row[sort_by] is not None), key=lambda row: str(row["run"]))
+        there.sort(key=lambda row: _order(row[sort_by]), reverse=descending)
+        return there + sorted(missing, key=lambda row: str(row["run"]))
 
     def find(self, run: str) -> dict[str, Any]:
         """The one run whose name is, or begins or ends with, ``run``; ``last`` is the newest.
@@ -144,10 +170,98 @@ class RunStore:
             raise InputError(f"{what} called {run!r} in {self.folder}; `napari-sparse3d runs` lists them")
         return found[0]
 
+    # -- the table, and the rows in the runs' folders that it is made of --
+
+    def _known(self) -> list[dict[str, Any]]:
+        """Every run, from the table; what that lacks or has not heard of, from the runs' own folders."""
+        try:
+            found = {row["run"]: row for row in self._table()}
+        except (sqlite3.Error, OSError) as error:
+            self._warn(f"the table of runs cannot be read now ({error}); the runs' own folders are")
+            found = {}
+        news = []
+        for entry in sorted(self.folder.iterdir()):
+            known = found.get(entry.name)
+            if known is not None and known["status"] != "running":
+                continue
+            row = self._row_in_folder(entry.name)
+            if row and (known is None or any(row[column] != known[column] for column in COLUMNS)):
+                found[entry.name] = dict.fromkeys(COLUMNS) | row
+                news.append(row)
+        if news:
+            with contextlib.suppress(sqlite3.Error, OSError):  # a folder that may only be read is read
+                self._insert(news)
+        for row in found.values():
+            if row["status"] == "running" and not is_locked(self.folder / row["run"] / LOCK):
+                row["status"] = "interrupted"
+        return list(found.values())
+
+    def _table(self) -> list[dict[str, Any]]:
+        path = self.folder / TABLE
+        if not path.exists():
+            return []
+        try:
+            with self._open() as database:
+                return [_decoded(dict(row)) for row in database.execute("SELECT * FROM runs")]
+        except sqlite3.DatabaseError as error:
+            if not _is_damage(error):
+                raise
+            self._put_aside(error)
+            return []
+
+    def _insert(self, rows: Iterable[Mapping[str, Any]]) -> None:
+        """Bring whole rows into the table; a damaged one is put aside and made anew."""
+        try:
+            self._insert_into(rows)
+        except sqlite3.DatabaseError as error:
+            if not _is_damage(error):
+                raise
+            self._put_aside(error)
+            self._insert_into(rows)
+
+    def _insert_into(self, rows: Iterable[Mapping[str, Any]]) -> None:
+        marks = ", ".join("?" for _ in COLUMNS)
+        with self._open() as database:
+            for row in rows:
+                cells = [_cell(row.get(column)) for column in COLUMNS]
+                database.execute(f"INSERT OR REPLACE INTO runs ({', '.join(COLUMNS)}) VALUES ({marks})", cells)
+
+    def _put_aside(self, error: sqlite3.Error) -> None:
+        aside = f"runs.damaged-{uuid4().hex[:4]}.sqlite"
+        (self.folder / TABLE).replace(self.folder / aside)
+        for more in ("-journal", "-wal", "-shm"):
+            (self.folder / f"{TABLE}{more}").unlink(missing_ok=True)
+        self._warn(f"the table of runs is damaged ({error}): put aside as {aside}, made anew from the runs' folders")
+
+    def _row_in_folder(self, run: str) -> dict[str, Any]:
+        try:
+            row = parse_json((self.folder / run / ROW).read_text(encoding="utf-8"))
+        except (OSError, ValueError):  # none: a run of an earlier version, or no run at all; InputError is a ValueError
+            return {}
+        usable = isinstance(row, dict) and row.get("run") == run
+        return {name: row.get(name) for name in COLUMNS} if usable else {}
+
+    def _row_in_table(self, run: str) -> dict[str, Any]:
+        """Of a run that an earlier version made."""
+        with contextlib.suppress(sqlite3.Error, OSError):
+            return next((row for row in self._table() if row["run"] == run), {})
+        return {}
+
+    def _tidy(self) -> None:
+        """Remove what killed trainings left half-written in their folders."""
+        for folder in self.folder.iterdir():
+            if folder.is_dir():
+                remove_left(folder)
+
+    def _warn(self, text: str) -> None:
+        if text not in self._warned:
+            self._warned.add(text)
+            warnings.warn(text, stacklevel=3)
+
     @contextmanager
     def _open(self) -> Iterator[sqlite3.Connection]:
         self.folder.mkdir(parents=True, exist_ok=True)
-        database = sqlite3.connect(self.folder / "runs.sqlite", timeout=60)
+        database = sqlite3.connect(self.folder / TABLE, timeout=_PATIENCE_S)
         database.row_factory = sqlite3.Row
         try:
             with database:
@@ -167,10 +281,31 @@ def _add_new_columns(database: sqlite3.Connection) -> None:
             database.execute(f"ALTER TABLE runs ADD COLUMN {name} {kind}")
 
 
+def _is_damage(error: sqlite3.Error) -> bool:
+    text = str(error)
+    return "malformed" in text or "not a database" in text or "file is encrypted" in text
+
+
+def _cell(value: Any) -> Any:
+    return json.dumps(value) if isinstance(value, (Mapping, list, tuple)) else value
+
+
+def _as_text(value: Any) -> str | None:
+    return None if value is None else str(value)
+
+
+def _order(value: Any) -> tuple[int, float, str]:
+    """Numbers by size, before texts."""
+    return (0, float(value), "") if isinstance(value, (int, float)) else (1, 0.0, str(value))
+
+
 def _decoded(row: dict[str, Any]) -> dict[str, Any]:
     for column in ("config", "history"):
-        if row.get(column):
-            row[column] = json.loads(row[column])
+        if isinstance(row.get(column), str):
+            try:
+                row[column] = parse_json(row[column])
+            except InputError:
+                row[column] = None
     return row
 
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import sqlite3
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
 from napari_sparse3d.errors import InputError
+from napari_sparse3d.files import process_lives, process_mark
 from napari_sparse3d.training.config import Training
 from napari_sparse3d.training.loop import EpochReport, Measure, accuracy_alone
 from napari_sparse3d.training.runs import RunStore
@@ -113,16 +116,19 @@ def search(
     table.folder.mkdir(parents=True, exist_ok=True)
     check_space(config, space)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    made = optuna.create_study(
-        study_name=study,
-        storage=storage or f"sqlite:///{table.folder / STUDY}",
-        load_if_exists=True,
-        direction="maximize",
-        sampler=optuna.samplers.TPESampler(seed=None),
-        pruner=optuna.pruners.MedianPruner(n_startup_trials=4, n_warmup_steps=3),
-    )
+    with _storage_faults():
+        made = optuna.create_study(
+            study_name=study,
+            storage=storage or f"sqlite:///{table.folder / STUDY}",
+            load_if_exists=True,
+            direction="maximize",
+            sampler=optuna.samplers.TPESampler(seed=None),
+            pruner=optuna.pruners.MedianPruner(n_startup_trials=4, n_warmup_steps=3),
+        )
+        _end_dead_trials(made)
 
     def objective(trial: Any) -> float:
+        trial.set_user_attr(_PROCESS, process_mark())
         chosen = {name: _suggest(trial, name, allowed) for name, allowed in space.items()}
 
         def on_epoch(epoch: EpochReport) -> bool:
@@ -145,8 +151,42 @@ def search(
             raise optuna.TrialPruned
         return float(table.find(outcome.run)["best"])
 
-    made.optimize(objective, n_trials=trials)
-    return found_in(made)
+    with _storage_faults():
+        made.optimize(objective, n_trials=trials)
+        return found_in(made)
+
+
+_PROCESS = "process"
+
+
+def _end_dead_trials(study: Any) -> None:
+    """Trials that a killed process left running count as failed."""
+    from optuna.trial import TrialState
+
+    for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+        mark = trial.user_attrs.get(_PROCESS)
+        if mark and not process_lives(mark):
+            study.tell(trial.number, state=TrialState.FAIL)
+
+
+@contextmanager
+def _storage_faults() -> Iterator[None]:
+    """What a database that is full, locked, damaged or read-only raises, as one line."""
+    from optuna.exceptions import StorageInternalError
+
+    try:
+        yield
+    except Exception as error:
+        cause: BaseException = error
+        while not isinstance(cause, sqlite3.Error) and cause.__cause__ is not None:
+            cause = cause.__cause__
+        if not isinstance(error, StorageInternalError) and not isinstance(cause, sqlite3.Error):
+            raise
+        text = " ".join(str(cause).split())[:200]
+        raise InputError(
+            f"the study's database cannot be used ({text}); see that its disk has room and its folder can be written, "
+            "or name another with --storage"
+        ) from error
 
 
 def found_in(study: Any) -> Found:

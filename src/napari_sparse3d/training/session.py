@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import signal
 import threading
+import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol, cast
@@ -13,20 +14,20 @@ from typing import Any, Protocol, cast
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors.torch import load_file
 
 from napari_sparse3d.engine.choice import choose
 from napari_sparse3d.errors import InputError
-from napari_sparse3d.files import replacing
+from napari_sparse3d.files import locked, replacing
 from napari_sparse3d.models import Model, ModelCard, build_network
 from napari_sparse3d.models.architectures import Network
 from napari_sparse3d.training import calibrate
 from napari_sparse3d.training.cases import Case
+from napari_sparse3d.training.checkpoint import load_weights, previous_of
 from napari_sparse3d.training.checks import Prepared, prepare, require
 from napari_sparse3d.training.config import Training
 from napari_sparse3d.training.loop import EpochReport, Measure, Trainer, accuracy_alone
 from napari_sparse3d.training.predict import Predictions, predict
-from napari_sparse3d.training.runs import RunStore
+from napari_sparse3d.training.runs import LOCK, RunStore
 from napari_sparse3d.training.sources import cases_of
 from napari_sparse3d.training.store import VoxelStore
 from napari_sparse3d.training.team import join, leaving_together
@@ -200,16 +201,39 @@ def train(
         engine=choice.engine,
         team=team,
     )
-    run = team.told(_run(table, name, resume) if team.leads else "")
+    held = ExitStack()
+    run = team.told(_run(table, name, resume, held) if team.leads else "")
     folder = table.folder / run
-    if (folder / CHECKPOINT).exists():
-        trainer.resume(folder / CHECKPOINT)
-    if not team.leads:
-        return _follow(trainer, run, folder)
+    with held:
+        # all processes read the same generation: the first may put a damaged one aside
+        if team.leads and _has_checkpoint(folder):
+            trainer.resume(folder / CHECKPOINT)
+        team.told(None)
+        if not team.leads:
+            if _has_checkpoint(folder):
+                trainer.resume(folder / CHECKPOINT)
+            return _follow(trainer, run, folder)
+        return _lead(trainer, prepared, table, run, name, data, judge, report, on_epoch, choice.device, card or {})
 
+
+def _lead(
+    trainer: Trainer,
+    prepared: Prepared,
+    table: RunStore,
+    run: str,
+    name: str,
+    data: Data,
+    judge: Judge | None,
+    report: Report,
+    on_epoch: Callable[[EpochReport], bool],
+    device: str,
+    card: dict[str, Any],
+) -> Outcome:
+    """Train, write down and keep the model: what the first process does."""
+    config, folder = trainer.config, table.folder / run
     with replacing(folder / SETTINGS) as temporary:
         temporary.write_text(config.model_dump_json(indent=1), encoding="utf-8")
-    table.update(run, **_columns(data, trainer, choice.device))
+    table.update(run, **_columns(data, trainer, device))
     try:
         with _asked_to_stop() as asked:
 
@@ -229,17 +253,22 @@ def train(
         raise InputError(f"run {run} was stopped before its first epoch was done; resume it with --resume {run}")
     finished = trainer.progress.epoch >= config.epochs or not should_stop()
     status = "done" if finished else "stopped"
-    model, metrics = _keep(trainer, prepared, folder, name or run, judge, card or {})
+    model, metrics = _keep(trainer, prepared, folder, name or run, judge, card)
     table.update(run, status=status, seconds=trainer.progress.seconds, cpu_seconds=trainer.progress.cpu_seconds)
     report({"event": "done", "run": run, "status": status, "model": str(model), "metrics": metrics})
     return Outcome(run, status, model, metrics)
 
 
-def _run(table: RunStore, name: str, resume: str | None) -> str:
-    """The name of a new run, or of the one to go on with, which nothing asks to stop any more."""
+def _run(table: RunStore, name: str, resume: str | None, held: ExitStack) -> str:
+    """The name of a new run, or of the one to go on with, which nothing asks to stop any more; held against others."""
     run: str = table.find(resume)["run"] if resume else table.new(name)
+    held.enter_context(locked(table.folder / run / LOCK, f"run {run} is being trained"))
     (table.folder / run / STOP).unlink(missing_ok=True)
     return run
+
+
+def _has_checkpoint(folder: Path) -> bool:
+    return (folder / CHECKPOINT).exists() or previous_of(folder / CHECKPOINT).exists()
 
 
 def _follow(trainer: Trainer, run: str, folder: Path) -> Outcome:
@@ -256,8 +285,12 @@ def _keep(
     config, network = trainer.config, trainer.averaged
     epoch = trainer.progress.epoch
     if config.keep == "best":
-        network.load_state_dict(load_file(folder / BEST))
-        epoch = trainer.progress.best_epoch or epoch
+        found = load_weights(folder / BEST, warnings.warn)
+        if found is None:
+            warnings.warn(f"no weights of a best epoch can be read: those after epoch {epoch} are kept", stacklevel=2)
+        else:
+            network.load_state_dict(found[0])
+            epoch = found[1] or trainer.progress.best_epoch or epoch
     calibration = _calibrate(network, trainer, prepared.val)
     metrics = evaluate(
         network, prepared.val, trainer.val_labels, trainer.store, config=config, judge=judge, measure=trainer.measure

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from napari_sparse3d.errors import InputError
+from napari_sparse3d.texts import read_csv
 from napari_sparse3d.training.cases import SPLITS, Case, Split
 from napari_sparse3d.training.read import MESHES, arrays
 
@@ -140,10 +141,12 @@ def _table(source: Path, column: str, unlabelled: Sequence[str]) -> Iterator[Cas
 
 def _rows(path: Path) -> list[dict[str, str]]:
     """A table as text, a dict a row; missing values are empty."""
+    if path.suffix != ".parquet":
+        return read_csv(path)
     import polars as pl
 
     try:
-        table = pl.read_parquet(path) if path.suffix == ".parquet" else pl.read_csv(path, infer_schema_length=0)
+        table = pl.read_parquet(path)
     except (pl.exceptions.PolarsError, OSError) as error:
         raise InputError(f"{path.name} cannot be read as a table: {' '.join(str(error).split())}") from error
     return [

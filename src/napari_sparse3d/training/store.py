@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import os
+import warnings
 from collections import OrderedDict
 from functools import lru_cache
 from pathlib import Path
 
-from napari_sparse3d.errors import ReadError
+from napari_sparse3d.errors import failure_line
+from napari_sparse3d.texts import folder_named_by
 from napari_sparse3d.training.cases import Case
 from napari_sparse3d.training.read import read_voxels
 from napari_sparse3d.voxels import Recipe, VoxelSet
@@ -19,9 +21,9 @@ _FORMAT = "1"
 
 def default_cache() -> Path:
     """``NAPARI_SPARSE3D_CACHE``, or ``napari-sparse3d`` in the user's cache folder."""
-    named = os.environ.get("NAPARI_SPARSE3D_CACHE")
     base = os.environ.get("XDG_CACHE_HOME")
-    return Path(named) if named else (Path(base) if base else Path.home() / ".cache") / "napari-sparse3d"
+    usual = (Path(base) if base else Path.home() / ".cache") / "napari-sparse3d"
+    return folder_named_by("NAPARI_SPARSE3D_CACHE", usual)
 
 
 class VoxelStore:
@@ -42,6 +44,7 @@ class VoxelStore:
         self._memory_bytes = int(memory_mb * 1e6)
         self._held: OrderedDict[str, VoxelSet] = OrderedDict()
         self._held_bytes = 0
+        self._full = False
         # only what decides the voxels: neither the recipe's name nor the network's field
         self._recipe_key = recipe.model_dump_json(exclude={"name", "field"})
 
@@ -53,13 +56,38 @@ class VoxelStore:
             self._held.move_to_end(key)
             return held
         kept = self.folder / key[:2] / f"{key}.npz"
-        try:
-            voxels = VoxelSet.load(kept)
-        except (FileNotFoundError, ReadError):  # not made yet, or damaged: make it
+        voxels = self._from_disk(kept)
+        if voxels is None:
             voxels = read_voxels(case, self.recipe)
-            voxels.save(kept)
+            self._to_disk(voxels, kept)
         self._hold(key, voxels)
         return voxels
+
+    def _from_disk(self, kept: Path) -> VoxelSet | None:
+        try:
+            return VoxelSet.load(kept)
+        except FileNotFoundError:
+            return None
+        except Exception as error:  # whatever happened to the file, it can be made anew
+            why = failure_line(error)
+            warnings.warn(f"the cached voxel set {kept.name[:8]} is damaged and made anew ({why})", stacklevel=4)
+            return None
+
+    def _to_disk(self, voxels: VoxelSet, kept: Path) -> None:
+        """Keep it, if that can be done: a cache that takes nothing costs time, and is no fault of the data."""
+        if self._full:
+            return
+        try:
+            # not flushed: after power loss it is made anew, if need be
+            voxels.save(kept, durable=False)
+        except OSError as error:
+            self._full = True
+            why = error.strerror or type(error).__name__
+            warnings.warn(
+                f"the cache of voxel sets cannot be written ({why}): they are made anew in every run; "
+                "free some space, or set NAPARI_SPARSE3D_CACHE to a folder that can be written",
+                stacklevel=4,
+            )
 
     def key(self, case: Case) -> str:
         """Hash of the case's content and the recipe."""

@@ -19,9 +19,7 @@ One frozen pydantic model, the same object behind the widget, the command line, 
 
 from __future__ import annotations
 
-import json
 import os
-import sys
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias
 
@@ -31,11 +29,7 @@ from pydantic_core import ErrorDetails
 
 from napari_sparse3d.errors import InputError
 from napari_sparse3d.files import replacing
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
+from napari_sparse3d.texts import parse_json, parse_toml
 
 PositiveMm: TypeAlias = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Finite: TypeAlias = Annotated[float, Field(allow_inf_nan=False)]
@@ -249,18 +243,12 @@ class Recipe(_Part):
     @classmethod
     def from_toml(cls, text: str) -> Recipe:
         """Parse TOML."""
-        try:
-            return cls(**tomllib.loads(text))
-        except tomllib.TOMLDecodeError as error:
-            raise InputError(f"this is no TOML: {error}") from error
+        return cls(**parse_toml(text))
 
     @classmethod
     def from_json(cls, text: str) -> Recipe:
         """Parse JSON."""
-        try:
-            values = json.loads(text)
-        except json.JSONDecodeError as error:
-            raise InputError(f"this is no JSON: {error}") from error
+        values = parse_json(text)
         if not isinstance(values, dict):
             raise InputError(f"a recipe is one JSON object, got a {type(values).__name__}")
         return cls(**values)

@@ -93,8 +93,10 @@ class VoxelSet:
         z, y, x = self.indices.T
         return (int(z[0]), int(y.min()), int(x.min())), (int(z[-1]), int(y.max()), int(x.max()))
 
-    def save(self, path: str | os.PathLike[str]) -> None:
+    def save(self, path: str | os.PathLike[str], *, durable: bool = True) -> None:
         """Write a compressed ``.npz`` without pickle; the file appears whole or not at all.
+
+        ``durable``: after power loss as well, see :func:`~napari_sparse3d.files.replacing`.
 
         Raises
         ------
@@ -103,7 +105,7 @@ class VoxelSet:
         """
         if Path(path).suffix != ".npz":
             raise InputError(f"a voxel set is written as .npz, got {Path(path).name!r}; end the name in .npz")
-        with replacing(path) as temporary, temporary.open("wb") as file:
+        with replacing(path, durable=durable) as temporary, temporary.open("wb") as file:
             np.savez_compressed(
                 file,
                 format=np.int32(_FORMAT),

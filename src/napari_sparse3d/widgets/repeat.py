@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from napari_sparse3d.errors import InputError
+from napari_sparse3d.texts import folder_named_by
 from napari_sparse3d.voxels import BUILT_IN, Recipe
 
 PROGRAM = "napari-sparse3d"
@@ -259,9 +260,8 @@ def recipe_argument(recipe: Recipe) -> str:
 
 def recipe_folder() -> Path:
     """Where recipes that were made in a panel are kept: ``NAPARI_SPARSE3D_HOME``, or the user's data folder."""
-    named = os.environ.get("NAPARI_SPARSE3D_HOME")
-    if named:
-        return Path(named) / "recipes"
+    if "NAPARI_SPARSE3D_HOME" in os.environ:
+        return folder_named_by("NAPARI_SPARSE3D_HOME", Path()) / "recipes"
     base = {
         "win32": Path(os.environ.get("LOCALAPPDATA", Path.home() / "AppData/Local")),
         "darwin": Path.home() / "Library/Application Support",

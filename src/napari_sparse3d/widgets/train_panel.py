@@ -280,7 +280,7 @@ class TrainPanel(Panel):
         for line in lines:
             try:
                 event = json.loads(line)
-            except json.JSONDecodeError:
+            except (ValueError, RecursionError):
                 continue  # what a library printed
             if isinstance(event, dict):
                 self.take_event(event)

@@ -1,0 +1,134 @@
+"""Small texts that users give us: JSON, TOML, CSV, and what the environment says; refused in one line with the cure."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+import os
+import sys
+from itertools import zip_longest
+from pathlib import Path
+from typing import Any
+
+from napari_sparse3d.errors import InputError
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+
+def parse_json(text: str) -> Any:
+    """What a JSON text holds.
+
+    Raises
+    ------
+    InputError
+        If it is no JSON, or is nested deeper, or has longer numbers, than anything of ours.
+    """
+    try:
+        return json.loads(text)
+    except RecursionError as error:
+        raise InputError("this is JSON nested too deep; a few levels were expected") from error
+    except ValueError as error:
+        raise InputError(f"this is no JSON: {error}") from error
+
+
+def parse_toml(text: str) -> dict[str, Any]:
+    """What a TOML text holds; errors as of :func:`parse_json`."""
+    try:
+        return tomllib.loads(text)
+    except RecursionError as error:
+        raise InputError("this is TOML nested too deep; a few levels were expected") from error
+    except ValueError as error:
+        raise InputError(f"this is no TOML: {error}") from error
+
+
+_CURE = "save it as CSV UTF-8, separated by commas"
+
+
+def read_csv(path: Path) -> list[dict[str, str]]:
+    """The rows of a CSV table with a heading: UTF-8, with or without a byte order mark, separated by commas.
+
+    Raises
+    ------
+    InputError
+        If it is in another encoding or separated by something else, a row is longer than the heading, or a column is
+        named twice; the message says how to mend it. Missing values at the end of a row are empty.
+    """
+    content = path.read_bytes()
+    if content.startswith((b"\xff\xfe", b"\xfe\xff")) or b"\0" in content[:1000]:
+        raise InputError(f"{path.name} is UTF-16, or no text; {_CURE}")
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise InputError(f"{path.name} is not UTF-8 (line {line}; perhaps Latin-1 or Windows-1252); {_CURE}") from error
+    try:
+        lines = [line for line in csv.reader(io.StringIO(text, newline=""), strict=True) if line]
+    except csv.Error as error:
+        raise InputError(f"{path.name} is no CSV table: {error}; {_CURE}") from error
+    if not lines:
+        return []
+    heading = lines[0]
+    if len(heading) == 1 and (found := next((sign for sign in ";\t|" if sign in heading[0]), None)):
+        name = {";": "semicolons", "\t": "tabs", "|": "bars"}[found]
+        raise InputError(f"{path.name} is separated by {name}; {_CURE}")
+    if twice := next((name for name in heading if heading.count(name) > 1), None):
+        raise InputError(f"{path.name} has two columns {twice!r}; keep one")
+    for number, values in enumerate(lines[1:], start=2):
+        if len(values) > len(heading):
+            raise InputError(
+                f"{path.name}, row {number} has {len(values)} values under {len(heading)} columns; "
+                "put values that hold a comma in double quotes"
+            )
+    return [dict(zip_longest(heading, values, fillvalue="")) for values in lines[1:]]
+
+
+def folder_named_by(variable: str, default: Path) -> Path:
+    """The folder that an environment variable names, or ``default`` where it is not set.
+
+    Raises
+    ------
+    InputError
+        If it names something that is no folder.
+    """
+    named = os.environ.get(variable)
+    if named is None:
+        return default
+    folder = Path(named).expanduser()
+    if not named.strip() or "\n" in named or (folder.exists() and not folder.is_dir()):
+        what = "nothing" if not named.strip() else "what is no folder"
+        raise InputError(f"{variable} names {what}; set it to a folder, or unset it")
+    return folder
+
+
+_INSTRUCTION_SETS = ("baseline", "avx2", "avx512", "avx512_bf16", "neon")
+
+
+def check_environment() -> None:
+    """See that our environment variables, where they are set, have values that can be used.
+
+    Raises
+    ------
+    InputError
+        Naming the variable and what it may be.
+    """
+    for variable in ("NAPARI_SPARSE3D_RUNS", "NAPARI_SPARSE3D_CACHE", "NAPARI_SPARSE3D_HOME"):
+        folder_named_by(variable, Path())
+    isa = os.environ.get("NAPARI_SPARSE3D_ISA", "")
+    if isa and isa not in _INSTRUCTION_SETS:
+        known = ", ".join(_INSTRUCTION_SETS)
+        raise InputError(f"NAPARI_SPARSE3D_ISA is {isa!r}; set it to one of {known}, or unset it")
+    pairs = os.environ.get("SPARSE3D_WINOGRAD_PAIRS")
+    if pairs is not None and not _is_positive(pairs):
+        raise InputError(f"SPARSE3D_WINOGRAD_PAIRS is {pairs!r}; set it to a number above 0, or unset it")
+
+
+def _is_positive(text: str) -> bool:
+    try:
+        return 0 < float(text) < math.inf
+    except ValueError:
+        return False

@@ -1,0 +1,354 @@
+"""No fault of a case, a disk or the environment, and no end at any moment, costs what was done or shows a traceback."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import zlib
+from pathlib import Path
+
+import nibabel
+import numpy as np
+import pytest
+from pyarrow import parquet
+from typer.testing import CliRunner
+
+from napari_sparse3d.cli import app
+from napari_sparse3d.cli import parts as parts_module
+from napari_sparse3d.cli import predict as predict_module
+from napari_sparse3d.models import build_network, load_model
+from napari_sparse3d.models.model import Model
+from napari_sparse3d.voxels import RangeThreshold, Recipe, VoxelSet
+
+SMALL = {"field": 16, "channels": (4, 8), "embedding": 6, "classes": 3}
+
+
+def run(*arguments):
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+def one_line(result, code, *said):
+    """One line that names the fault; nothing that the user did not cause passes as a traceback."""
+    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+    assert result.exit_code == code, result.output
+    errors = [line for line in result.stderr.splitlines() if line.startswith("error:")]
+    assert len(errors) == 1, result.stderr
+    for text in said:
+        assert text in errors[0]
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    path = tmp_path_factory.mktemp("model") / "small.safetensors"
+    recipe = Recipe(name="small", threshold=RangeThreshold(low=50), field=16)
+    card = load_model("residual").card.model_copy(
+        update={"arguments": SMALL, "classes": ("a", "b", "c"), "recipe": recipe, "name": "small"}
+    )
+    Model(build_network("residual", **SMALL), card).save(path)
+    return path
+
+
+@pytest.fixture
+def scans(tmp_path):
+    folder = tmp_path / "scans"
+    folder.mkdir()
+    for number in range(4):
+        data = np.zeros((12, 12, 12), np.int16)
+        data[2 + number : 9, 3:9, 3:9] = 100
+        nibabel.save(nibabel.Nifti1Image(data, np.eye(4)), folder / f"s{number}.nii.gz")
+    return sorted(folder.iterdir())
+
+
+@pytest.fixture
+def tried(monkeypatch):
+    """The paths of the scans that `predict` has looked at itself."""
+    seen = []
+    original = predict_module._predict
+
+    def counted(job, path, index, info):
+        seen.append(path.name)
+        return original(job, path, index, info)
+
+    monkeypatch.setattr(predict_module, "_predict", counted)
+    return seen
+
+
+def table(path):
+    return parquet.read_table(path).to_pylist()
+
+
+ERRORS = [
+    (zlib.error("Error -3 while decompressing data"), "Error -3"),
+    (MemoryError(), "not enough memory"),
+    (RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory"), "not enough memory"),
+    (IndexError("tuple index out of range"), "unexpected IndexError in cli/predict.py"),
+    (KeyError("PatientName Doe^Jane"), "unexpected KeyError"),
+    (RecursionError("maximum recursion depth exceeded"), "unexpected RecursionError"),
+    (OSError(5, "Input/output error", "/home/doe/scan.nii"), "Input/output error"),
+    (ValueError("negative dimensions are not allowed"), "unexpected ValueError"),
+]
+
+
+@pytest.mark.parametrize(("error", "said"), ERRORS, ids=lambda value: type(value).__name__)
+def test_every_failure_of_a_case_is_its_row(scans, model, tmp_path, monkeypatch, error, said):
+    original = predict_module.read_voxels_for
+
+    def second_fails(place, scan, *more, **options):
+        if scan.source.name == "s1.nii.gz":
+            raise error
+        return original(place, scan, *more, **options)
+
+    monkeypatch.setattr(predict_module, "read_voxels_for", second_fails)
+    result = run("predict", *scans, "-m", model, "-o", tmp_path / "out.parquet")
+    one_line(result, 1, "row 1 of the table", said)
+    rows = table(tmp_path / "out.parquet")
+    assert [row["status"] for row in rows] == ["done", "failed", "done", "done"]
+    assert said in rows[1]["error"]
+    for secret in ("Doe", "doe", "/home"):
+        assert secret not in rows[1]["error"]
+    assert not (tmp_path / "out.parquet.parts").exists()
+
+
+def test_a_file_with_a_flipped_bit_costs_its_row_alone(scans, model, tmp_path):
+    whole = bytearray(scans[1].read_bytes())
+    whole[len(whole) // 2] ^= 0x55
+    scans[1].write_bytes(whole)
+    assert run("predict", *scans, "-m", model, "-o", tmp_path / "out.parquet").exit_code == 1
+    assert [row["status"] for row in table(tmp_path / "out.parquet")] == ["done", "failed", "done", "done"]
+
+
+def interrupted(monkeypatch, scans, model, output, after=2, how=KeyboardInterrupt):
+    original = predict_module._predict
+    done = []
+
+    def stops(*arguments):
+        if len(done) == after:
+            raise how
+        done.append(1)
+        return original(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(predict_module, "_predict", stops)
+        return run("predict", *scans, "-m", model, "-o", output)
+
+
+@pytest.mark.parametrize("how", [KeyboardInterrupt, SystemExit(143)])
+def test_an_interrupt_keeps_what_is_done_and_the_same_call_goes_on(scans, model, tmp_path, monkeypatch, tried, how):
+    output = tmp_path / "out.parquet"
+    result = interrupted(monkeypatch, scans, model, output, how=how)
+    assert result.exit_code != 0
+    assert "2 rows are kept in out.parquet.parts" in result.stderr
+    assert not output.exists()
+    tried.clear()
+    again = run("predict", *scans, "-m", model, "-o", output, "--json")
+    assert tried == ["s2.nii.gz", "s3.nii.gz"]
+    assert json.loads(again.stdout)["done"] == 4
+    rows = table(output)
+    straight = tmp_path / "straight.parquet"
+    run("predict", *scans, "-m", model, "-o", straight)
+    same = [{name: row[name] for name in row if name != "seconds"} for row in rows]
+    assert same == [{name: row[name] for name in row if name != "seconds"} for row in table(straight)]
+    assert parquet.read_schema(output).names == parquet.read_schema(straight).names
+    assert sorted(path.name for path in tmp_path.glob("out*")) == ["out.parquet"]
+
+
+def test_rows_of_another_call_are_not_taken(scans, model, tmp_path, monkeypatch, tried):
+    output = tmp_path / "out.parquet"
+    interrupted(monkeypatch, scans, model, output)
+    tried.clear()
+    other = tmp_path / "other.safetensors"
+    loaded = load_model(model)
+    next(iter(loaded.network.parameters())).data.add_(1)
+    loaded.save(other)
+    result = run("predict", *scans, "-m", other, "-o", output)
+    assert "rows of another call (other model): starting anew" in result.stderr
+    assert len(tried) == 4
+
+
+def test_a_scan_that_changed_is_looked_at_again(scans, model, tmp_path, monkeypatch, tried):
+    output = tmp_path / "out.parquet"
+    interrupted(monkeypatch, scans, model, output)
+    os.utime(scans[0], (1, 1))
+    tried.clear()
+    assert run("predict", *scans, "-m", model, "-o", output).exit_code == 0
+    assert tried == ["s0.nii.gz", "s2.nii.gz", "s3.nii.gz"]
+
+
+def test_a_damaged_part_is_named_and_made_anew(scans, model, tmp_path, monkeypatch, tried):
+    output = tmp_path / "out.parquet"
+    interrupted(monkeypatch, scans, model, output)
+    (part,) = (tmp_path / "out.parquet.parts").glob("*.parquet")
+    part.write_bytes(part.read_bytes()[:-20])
+    tried.clear()
+    result = run("predict", *scans, "-m", model, "-o", output)
+    assert "000000.parquet of out.parquet.parts is damaged" in result.stderr
+    assert len(tried) == 4
+
+
+def test_rows_reach_the_disk_while_it_works(scans, model, tmp_path, monkeypatch):
+    monkeypatch.setattr(parts_module, "PART_S", 0)
+    seen = []
+    original = predict_module._predict
+
+    def looked(*arguments):
+        seen.append(len(list((tmp_path / "out.parquet.parts").glob("*.parquet"))))
+        return original(*arguments)
+
+    monkeypatch.setattr(predict_module, "_predict", looked)
+    assert run("predict", *scans, "-m", model, "-o", tmp_path / "out.parquet").exit_code == 0
+    assert seen == [0, 1, 2, 3]
+
+
+def test_two_processes_do_not_make_one_table(scans, model, tmp_path):
+    code = (
+        "import sys\nfrom pathlib import Path\nfrom napari_sparse3d.files import locked\n"
+        "with locked(Path(sys.argv[1]), 'it is made'):\n    print('held', flush=True)\n    sys.stdin.read()\n"
+    )
+    lock = tmp_path / "out.parquet.parts" / "lock"
+    call = [sys.executable, "-c", code, str(lock)]
+    with subprocess.Popen(call, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+        assert other.stdout.readline() == b"held\n"
+        result = run("predict", *scans, "-m", model, "-o", tmp_path / "out.parquet")
+        other.kill()
+    one_line(result, 2, "out.parquet is being made by another process")
+
+
+# -- full disks, and folders that may only be read --
+
+
+def commands(place, scans, model, voxels, embedded, shapes):
+    runs = place / "runs"
+    return {
+        "convert .nii.gz": ("convert", scans[0], "-o", place / "a.nii.gz"),
+        "convert .nii": ("convert", scans[0], "-o", place / "a.nii"),
+        "convert .nrrd": ("convert", scans[0], "-o", place / "a.nrrd"),
+        "convert .npz": ("convert", scans[0], "-o", place / "a.npz", "-r", voxels),
+        "voxelize": ("voxelize", scans[0], "-r", voxels, "-o", place / "a.npz"),
+        "predict": ("predict", scans[0], "-m", model, "-o", place / "a.parquet"),
+        "map": ("map", embedded, "-o", place / "b.parquet", "--method", "pca"),
+        "export": ("export", model, "--format", "torch", "-o", place / "a.pt2"),
+        "train": ("train", shapes, "--runs", runs, "-e", "1", "-r", voxels),
+        "search-params": ("search-params", shapes, "--runs", runs, "--trials", "1", "-r", voxels, "-s", "epochs=1"),
+    }
+
+
+@pytest.fixture
+def shapes(tmp_path):
+    random = np.random.default_rng(0)
+    for kind in ("ball", "box"):
+        (tmp_path / "shapes" / kind).mkdir(parents=True)
+        for number in range(4):
+            indices = np.argwhere(random.random((9, 9, 9)) < 0.2).astype(np.int32)
+            made = VoxelSet(indices, np.ones((len(indices), 1), np.float32), (9, 9, 9), np.eye(4))
+            made.save(tmp_path / "shapes" / kind / f"{number}.npz")
+    return tmp_path / "shapes"
+
+
+@pytest.mark.parametrize("disk", ["full", "read-only"])
+def test_every_command_that_writes_says_it_in_one_line(
+    small_disk, tmp_path, scans, model, recipe_file, shapes, monkeypatch, disk
+):
+    monkeypatch.setenv("NAPARI_SPARSE3D_CACHE", str(tmp_path / "cache"))
+    embedded = tmp_path / "embedded.parquet"
+    assert run("predict", *scans, "-m", model, "-o", embedded).exit_code == 0
+    place = small_disk("size=256k")
+    every = commands(place, scans, model, recipe_file, embedded, shapes)
+    old = {arguments[arguments.index("-o") + 1] for arguments in every.values() if "-o" in arguments}
+    for path in old:
+        path.write_text("old")
+    if disk == "full":
+        with pytest.raises(OSError, match="No space"), (place / "all").open("wb") as file:
+            file.write(bytes(1 << 20))
+    else:
+        subprocess.run(["mount", "-o", "remount,ro", str(place)], check=True)
+    for name, arguments in every.items():
+        result = run(*arguments)
+        assert result.exit_code in (1, 2), (name, result.output)
+        one_line(result, result.exit_code)
+        assert {path.read_text() for path in old} == {"old"}, name
+        assert not [path for path in place.rglob("*") if "s3d-" in path.name], name
+
+
+def test_a_disk_that_fills_up_while_it_is_written(small_disk, scans, recipe_file):
+    place = small_disk("size=64k")
+    noise = np.random.default_rng(0).integers(0, 255, (64, 64, 64)).astype(np.uint8)
+    big = scans[0].with_name("big.nii.gz")
+    nibabel.save(nibabel.Nifti1Image(noise, np.eye(4)), big)
+    for ending in (".nii.gz", ".nii", ".nrrd"):
+        target = place / f"a{ending}"
+        target.write_text("old")
+        one_line(run("convert", big, "-o", target), 1, "No space left on device")
+        assert target.read_text() == "old"
+    assert len(list(place.iterdir())) == 3
+
+
+# -- signals, the environment, nested JSON --
+
+
+def end_of(process, output, number):
+    """Send a signal as soon as the process has begun to write rows."""
+    deadline = time.monotonic() + 300
+    while not (output.with_name(f"{output.name}.parts") / "call.json").exists():
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    process.send_signal(number)
+    return process.communicate(timeout=300)
+
+
+def test_a_real_sigterm_keeps_the_rows_and_the_next_start_goes_on(scans, model, tmp_path):
+    output = tmp_path / "out.parquet"
+    many = [scans[0].with_name(f"m{number}.nii.gz") for number in range(200)]
+    for path in many:
+        path.write_bytes(scans[0].read_bytes())
+    call = [
+        sys.executable,
+        "-m",
+        "napari_sparse3d.cli",
+        "predict",
+        *map(str, many),
+        "-m",
+        str(model),
+        "-o",
+        str(output),
+    ]
+    with subprocess.Popen(call, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        _, said = end_of(process, output, signal.SIGTERM)
+    assert process.returncode == 143, said
+    assert "error: ended by SIGTERM" in said
+    assert "Traceback" not in said
+    assert not output.exists()
+    assert run("predict", *many, "-m", model, "-o", output).exit_code == 0
+    assert len(table(output)) == 200
+    assert sorted(path.name for path in tmp_path.glob("*out*")) == ["out.parquet"]
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"), [("NAPARI_SPARSE3D_ISA", "quantum"), ("SPARSE3D_WINOGRAD_PAIRS", "many"),
+                            ("NAPARI_SPARSE3D_RUNS", ""), ("NAPARI_SPARSE3D_CACHE", os.devnull)],
+)  # fmt: skip
+def test_a_wrong_variable_is_named(scans, monkeypatch, variable, value):
+    monkeypatch.setenv(variable, value)
+    one_line(run("info", scans[0]), 2, variable, "or unset it")
+
+
+def test_nested_texts_are_one_line(scans, shapes, tmp_path):
+    deep = {".json": "[" * 100_000, ".toml": "a = " + "[" * 100_000}
+    for ending, text in deep.items():
+        path = tmp_path / f"deep{ending}"
+        path.write_text(text)
+        one_line(run("voxelize", scans[0], "-r", path, "-o", tmp_path / "a.npz"), 2, "nested too deep")
+        one_line(run("train", shapes, "--settings", path, "--runs", tmp_path / "runs"), 2, "nested too deep")
+
+
+def test_arrays_that_hold_no_numbers_are_one_line(tmp_path):
+    for dtype, name in ((complex, "complex"), (object, "object")):
+        path = tmp_path / f"{name}.npz"
+        images = np.ones((4, 5, 5, 5)).astype(dtype)
+        labels = np.array([[0], [1], [0], [1]])
+        np.savez(path, train_images=images, train_labels=labels, val_images=images, val_labels=labels)
+        result = run("train", path, "--runs", tmp_path / "runs", "-e", "1", "-s", "arguments.channels=[4,8]")
+        one_line(result, 1)
+    assert not list(Path(tmp_path / "runs").glob("*/model.safetensors"))
