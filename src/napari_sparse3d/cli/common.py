@@ -3,6 +3,9 @@
 Three streams are kept apart. What the user asked for goes to stdout: a table (:func:`show`), or exactly one JSON object
 with ``--json`` (:func:`emit`). Progress and log go to stderr (:func:`say`, :func:`status`, :func:`track`).
 
+Names, classes, labels, paths and descriptions are anybody's: whatever is printed passes through :class:`_Terminal`, where
+text is only text. No markup is looked for in it, and nothing in it moves a cursor, changes a colour or ends a line.
+
 Exit codes: 0 done; 1 an input failed (a file that cannot be read, a volume that cannot be used; each is named);
 2 the call is wrong (an option, a recipe, a model, an engine: nothing would work with it).
 """
@@ -22,12 +25,14 @@ from pathlib import Path
 from typing import Annotated, Any, ParamSpec, TextIO, TypeVar
 
 import typer
-from rich.console import Console
-from rich.markup import escape
+from rich.console import Console, ConsoleOptions, RenderableType
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
+from rich.segment import Segment
+from rich.text import Text
 
 from napari_sparse3d.errors import EngineError, InputError
 from napari_sparse3d.files import replacing
+from napari_sparse3d.text import printable
 
 __all__ = [
     "EXIT_CALL",
@@ -75,22 +80,42 @@ class _JsonOutput:
 _json_output: ContextVar[_JsonOutput | None] = ContextVar("json_output", default=None)
 
 
+class _Terminal(Console):
+    """A console on which a ``str`` is one line of plain text; what has lines or a style is a ``rich.text.Text``."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(markup=False, emoji=False, highlight=False, **options)
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        """As text, without markup, on one line."""
+        return super().render_str(printable(text), **options)
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterator[Segment]:
+        """Whatever a ``Text`` was made of, nothing in it acts on the terminal."""
+        for segment in super().render(renderable, options):
+            if segment.control or segment.text.isprintable():
+                yield segment
+            else:
+                yield Segment("\n".join(map(printable, segment.text.split("\n"))), segment.style)
+
+
 def _stderr() -> Console:
     # made anew each time: sys.stderr may have been replaced since
-    return Console(stderr=True, highlight=False, soft_wrap=True)
+    return _Terminal(stderr=True, soft_wrap=True)
 
 
 def say(message: str) -> None:
     """Print one line of log on stderr. ``message`` is plain text, not markup."""
-    _stderr().print(escape(message))
+    _stderr().print(message)
 
 
 def show(*objects: Any) -> None:
     """Print rich objects (tables, text) on stdout: what the user asked for. Not for use with ``--json``.
 
+    A ``str``, here and in a table's cell, is one line of plain text; what has lines or a style is a ``rich.text.Text``.
     In a file or a pipe, where nothing has a width, tables are as wide as they need to be.
     """
-    console = Console(highlight=False, soft_wrap=all(isinstance(each, str) for each in objects))
+    console = _Terminal(soft_wrap=all(isinstance(each, (str, Text)) for each in objects))
     if not console.is_terminal and "COLUMNS" not in os.environ:
         console.width = _UNLIMITED_COLUMNS
     console.print(*objects)
@@ -133,7 +158,7 @@ def status(description: str) -> Iterator[None]:
     """Say on stderr what is being done; with a spinner where stderr is a terminal."""
     console = _stderr()
     if console.is_terminal:
-        with console.status(escape(description)):
+        with console.status(Text(printable(description))):
             yield
     else:
         say(f"{description} ...")
@@ -145,7 +170,7 @@ def track(items: Sequence[T], description: str) -> Iterator[T]:
     console = _stderr()
     bar = Progress(
         SpinnerColumn(),
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TimeRemainingColumn(),
@@ -154,7 +179,7 @@ def track(items: Sequence[T], description: str) -> Iterator[T]:
         disable=not console.is_terminal,
     )
     with bar:
-        yield from bar.track(items, description=escape(description))
+        yield from bar.track(items, description=printable(description))
 
 
 @contextmanager
@@ -234,8 +259,12 @@ def _fail(message: str, code: int) -> None:
 
 
 def _print_warning(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
-    _stderr().print(f"[bold yellow]warning:[/] {escape(' '.join(str(message).split()))}")
+    _print_labelled("warning:", "bold yellow", str(message))
 
 
 def _print_error(message: str) -> None:
-    _stderr().print(f"[bold red]error:[/] {escape(' '.join(message.split()))}")
+    _print_labelled("error:", "bold red", message)
+
+
+def _print_labelled(label: str, style: str, message: str) -> None:
+    _stderr().print(Text.assemble((label, style), " ", printable(" ".join(message.split()))))
