@@ -83,7 +83,7 @@ class TestFilesThatAreNoVoxelSet:
     def refused(self, path):
         with pytest.raises(ReadError) as error:
             VoxelSet.load(path)
-        assert path.name in str(error.value)
+        assert path.name not in str(error.value)  # it may be called after a patient
         assert "\n" not in str(error.value)
 
     def test_text(self, tmp_path):

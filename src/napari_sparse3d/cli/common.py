@@ -3,8 +3,8 @@
 Three streams are kept apart. What the user asked for goes to stdout: a table (:func:`show`), or exactly one JSON object
 with ``--json`` (:func:`emit`). Progress and log go to stderr (:func:`say`, :func:`status`, :func:`track`).
 
-Names, classes, labels, paths and descriptions are anybody's: whatever is printed passes through :class:`_Terminal`, where
-text is only text. No markup is looked for in it, and nothing in it moves a cursor, changes a colour or ends a line.
+Names, classes, labels, paths and descriptions are anybody's: what is printed passes through :class:`_Terminal`, where
+text is only text. No markup is looked for in it; nothing in it moves a cursor, changes a colour or ends a line.
 
 Exit codes: 0 done; 1 an input failed (a file that cannot be read, a volume that cannot be used; each is named);
 2 the call is wrong (an option, a recipe, a model, an engine: nothing would work with it).
@@ -192,7 +192,7 @@ def the_call() -> Iterator[None]:
     except InputError as error:
         raise CallError(str(error)) from error
     except OSError as error:
-        raise CallError(_os_error_line(error)) from error
+        raise CallError(_os_error_line(error, named=True)) from error
 
 
 def finish(failures: Iterable[str]) -> None:
@@ -214,11 +214,11 @@ def guarded(command: Callable[P, R]) -> Callable[P, R]:
     @functools.wraps(command)
     def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
         if not kwargs.get("as_json"):
-            with _errors_as_lines():
+            with _errors_as_lines(kwargs.get("output")):
                 return command(*args, **kwargs)
         token = _json_output.set(_JsonOutput(sys.stdout))
         try:
-            with redirect_stdout(sys.stderr), _errors_as_lines():
+            with redirect_stdout(sys.stderr), _errors_as_lines(kwargs.get("output")):
                 return command(*args, **kwargs)
         finally:
             _json_output.reset(token)
@@ -227,7 +227,8 @@ def guarded(command: Callable[P, R]) -> Callable[P, R]:
 
 
 @contextmanager
-def _errors_as_lines() -> Iterator[None]:
+def _errors_as_lines(output: object) -> Iterator[None]:
+    """``output``: what the command writes; a fault of it names it."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter(
@@ -242,12 +243,23 @@ def _errors_as_lines() -> Iterator[None]:
     except BrokenPipeError:
         raise  # the reader of our output went away (``| head``): typer ends quietly
     except OSError as error:
-        _fail(_os_error_line(error), EXIT_INPUT)
+        _fail(_os_error_line(error, named=isinstance(output, Path) and _lies_at(error.filename, output)), EXIT_INPUT)
 
 
-def _os_error_line(error: OSError) -> str:
+def _lies_at(filename: object, output: Path) -> bool:
+    """Whether a file is the output, a folder above it that is to be made, or its temporary file."""
+    if not isinstance(filename, (str, os.PathLike)):
+        return False
+    place, target = Path(os.path.abspath(filename)), Path(os.path.abspath(output))
+    return place == target or place in target.parents or (place.parent == target.parent and target.name in place.name)
+
+
+def _os_error_line(error: OSError, *, named: bool) -> str:
+    """``named``: whether it is of a recipe, a model or an output; what a scan is called may name a patient."""
     what = error.strerror or str(error) or type(error).__name__
-    return f"{error.filename}: {what}" if error.filename is not None else what
+    if error.filename is None:
+        return what
+    return f"{error.filename}: {what}" if named else f"{what}: a file or folder that was given, or one in it"
 
 
 def _fail(message: str, code: int) -> None:

@@ -11,7 +11,7 @@ import typer
 from napari_sparse3d.cli.common import CallError, JsonFlag, emit, replacing, say, show, status, the_call
 from napari_sparse3d.cli.options import DeviceOption, EngineOption
 from napari_sparse3d.cli.settings import DataArgument, LabelOption, RunsOption, ThreadsOption, run_store, use_threads
-from napari_sparse3d.errors import InputError
+from napari_sparse3d.errors import InputError, line_of
 
 if TYPE_CHECKING:
     from napari_sparse3d.models import Model
@@ -58,7 +58,7 @@ def evaluate(
     from napari_sparse3d.training.cases import label_numbers
     from napari_sparse3d.training.predict import predict
     from napari_sparse3d.training.session import patients_of
-    from napari_sparse3d.training.store import VoxelStore
+    from napari_sparse3d.training.store import VoxelStore, content_hash
 
     choice = choose(engine, device)
     training = loaded.card.training
@@ -68,7 +68,7 @@ def evaluate(
     with status(f"Reading {len(cases)} cases"):
         usable, failed = _readable(cases, store)
     if not usable:
-        raise InputError(f"none of {len(cases)} cases in {data.name} can be read; {failed[0]}")
+        raise InputError(f"none of {len(cases)} cases can be read; {failed[0]}")
     import numpy as np
 
     labels = np.array(label_numbers(usable, loaded.card.classes))
@@ -85,7 +85,14 @@ def evaluate(
         "failed": failed,
     }
     if output is not None:
-        _report(output, result, found.probabilities, found.embeddings, labels, patients_of(usable))
+        _report(
+            output,
+            {**result, "dataset": f"set {content_hash(data)[:8]}"},
+            found.probabilities,
+            found.embeddings,
+            labels,
+            patients_of(usable),
+        )
     if as_json:
         emit(result)
     else:
@@ -122,7 +129,7 @@ def _cases(data: Path, label: str, split: str | None) -> tuple[list[Case], str]:
         raise CallError(f"there is no split {split!r}; choose train, val, test or all")
     cases = [case for case in cases_of(data, label_column=label) if case.label is not None]
     if not cases:
-        raise CallError(f"{data.name} has no labelled case in column {label!r}")
+        raise CallError(f"the set has no labelled case in column {label!r}")
     present = {case.split for case in cases}
     chosen = split or next((one for one in ("test", "val") if one in present), "all")
     if chosen == "all":
@@ -130,7 +137,7 @@ def _cases(data: Path, label: str, split: str | None) -> tuple[list[Case], str]:
     kept = [case for case in cases if case.split == chosen]
     if not kept:
         known = ", ".join(sorted(one for one in present if one)) or "none, so use --split all"
-        raise CallError(f"{data.name} has no case in split {chosen!r}; it has {known}")
+        raise CallError(f"the set has no case in split {chosen!r}; it has {known}")
     return kept, chosen
 
 
@@ -140,10 +147,12 @@ def _readable(cases: list[Case], store: Any) -> tuple[list[Case], list[str]]:
 
 
 def _fault(case: Case, store: Any) -> str:
+    from napari_sparse3d.training.store import case_title
+
     try:
         store.get(case)
     except (InputError, OSError) as error:
-        return f"{case.name}: {' '.join(str(error).split())}"
+        return f"{case_title(case)}: {line_of(error, case.path)}"
     return ""
 
 

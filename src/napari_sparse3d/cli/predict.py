@@ -23,7 +23,7 @@ from napari_sparse3d.cli.options import (
     find_recipe,
     read_voxels_for,
 )
-from napari_sparse3d.errors import DeviceMemoryError, InputError
+from napari_sparse3d.errors import DeviceMemoryError, InputError, line_of
 
 if TYPE_CHECKING:
     from napari_sparse3d.io import SeriesInfo
@@ -119,7 +119,7 @@ def _series(path: Path) -> Sequence[SeriesInfo | None] | str:
     try:
         found = scan(path)
     except (InputError, OSError) as error:
-        return str(error)
+        return line_of(error, path)
     # scouts, reports and the like are passed over, unless there is nothing else; a broken file is not
     return [info for info in found if not (info.localizer or info.auxiliary) or _is_broken(info)] or found
 
@@ -148,7 +148,7 @@ def _predict(job: _Job, path: Path, index: int | None, info: SeriesInfo | None) 
         voxels = read_voxels_for(place, path if info is None else info, job.recipe, repair=job.repair)
         result = job.model.run(voxels, engine=job.engine, device=job.device)
     except (InputError, DeviceMemoryError, OSError) as error:  # the next one may be smaller
-        return _failed(job, path, index, " ".join(str(error).split()), perf_counter() - started)
+        return _failed(job, path, index, line_of(error, path), perf_counter() - started)
     return Prediction(
         path=str(path),
         series=index,

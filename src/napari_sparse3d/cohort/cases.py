@@ -78,7 +78,7 @@ def find_cases(source: Path) -> list[Case]:
         found.append(Case(path, info.index if path.is_dir() else None, about, info))
     cases = [_labelled(case, source) for case in [*found, *sets]]
     if not cases:
-        raise InputError(f"there is no scan and no voxel set below {source.name}; choose the folder that holds them")
+        raise InputError("there is no scan and no voxel set below the folder; choose the one that holds them")
     return cases
 
 
@@ -92,7 +92,7 @@ def _labelled(case: Case, root: Path) -> Case:
 def _from_table(table: Path) -> list[Case]:
     rows = _rows(table)
     if not rows or "path" not in rows[0]:
-        raise InputError(f"{table.name} has no column 'path'; name the files to embed in one")
+        raise InputError("the table has no column 'path'; name the files to embed in one")
     cases = []
     for row in rows:
         path = Path(str(row["path"]))

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from napari_sparse3d.cohort.cases import Case
 from napari_sparse3d.engine.choice import choose
-from napari_sparse3d.errors import DeviceMemoryError, InputError
+from napari_sparse3d.errors import DeviceMemoryError, InputError, line_of
 from napari_sparse3d.io import read_volume
 from napari_sparse3d.models import Model
 from napari_sparse3d.sparse.voxelize import TensorVoxels, voxelize_for
@@ -54,7 +54,7 @@ def embed_cases(
             voxels = voxels_of(case, how, device=place)
             result = model.run(voxels, engine=engine, device=device)
         except (InputError, DeviceMemoryError, OSError) as error:  # the next case may be smaller
-            yield {**row, "status": "failed", "error": " ".join(str(error).split())}
+            yield {**row, "status": "failed", "error": line_of(error, case.path)}
             continue
         yield {
             **row,

@@ -441,6 +441,11 @@ def _numeric_dates(value: str) -> Iterator[str]:
     if match is None:
         return
     year, short, month, day = match.groups()
-    for pair in ((month, day), (day, month), (month.lstrip("0"), day.lstrip("0")), (day.lstrip("0"), month.lstrip("0"))):
+    for pair in (
+        (month, day),
+        (day, month),
+        (month.lstrip("0"), day.lstrip("0")),
+        (day.lstrip("0"), month.lstrip("0")),
+    ):
         for each in (year, short):
             yield from (found for found in (each + "".join(pair), "".join(pair) + each) if len(found) >= 5)

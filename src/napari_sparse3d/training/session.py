@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file
 
 from napari_sparse3d.engine.choice import choose
-from napari_sparse3d.errors import InputError
+from napari_sparse3d.errors import InputError, line_of
 from napari_sparse3d.files import replacing
 from napari_sparse3d.models import Model, ModelCard, build_network
 from napari_sparse3d.models.architectures import Network
@@ -221,7 +221,7 @@ def train(
                 if on_epoch(epoch):
                     (folder / STOP).touch()
     except BaseException as error:
-        table.update(run, status="failed", error=f"{type(error).__name__}: {error}"[:500])
+        table.update(run, status="failed", error=f"{type(error).__name__}: {line_of(error)}"[:500])
         raise
     if trainer.progress.best_epoch is None:
         table.update(run, status="stopped")

@@ -76,7 +76,7 @@ def require_voxels(voxels: _Voxels, volume: Volume, recipe: Recipe) -> _Voxels:
         threshold = " ".join(f"{key} {value}" for key, value in recipe.threshold.model_dump(exclude_none=True).items())
         raise InputError(
             f"the threshold of recipe {recipe.name!r} ({threshold.removeprefix('kind ')}) leaves no voxel of "
-            f"{volume.name!r}, whose values go from {np.nanmin(volume.data):g} to {np.nanmax(volume.data):g} "
+            f"the scan, whose values go from {np.nanmin(volume.data):g} to {np.nanmax(volume.data):g} "
             f"{volume.unit}; choose a threshold inside that range"
         )
     return voxels
@@ -104,8 +104,8 @@ def say_not_finite(volume: Volume, n_bad: int) -> None:
     """
     size = volume.data.size
     if n_bad == size:
-        raise InputError(f"none of the {size:,} values of {volume.name!r} is a finite number; the scan is damaged")
+        raise InputError(f"none of the {size:,} values of the scan is a finite number; the scan is damaged")
     warnings.warn(
-        f"{n_bad:,} of {size:,} values of {volume.name!r} are not finite; they count as the lowest finite value",
+        f"{n_bad:,} of {size:,} values of the scan are not finite; they count as the lowest finite value",
         stacklevel=4,
     )

@@ -488,8 +488,13 @@ class CohortPanel(Panel):
 
     # -- links ---------------------------------------------------------------------------------------------------------
 
-    def lines(self) -> Lines:
+    def lines(self, *, named: bool = True) -> Lines:
         """What repeats the map, or the question for similar cases if one was asked.
+
+        Parameters
+        ----------
+        named : bool
+            Whether files are called by their names, as for the clipboard; a session has words in their place.
 
         Raises
         ------
@@ -498,25 +503,28 @@ class CohortPanel(Panel):
         """
         if self.table is None:
             raise InputError("save the table first, or embed the cases")
+        table = self.table if named else Path(repeat.TABLE)
         ran = self.workbench.result
         if ran is None or not self.similar.indices:
             method = METHODS[self.by.currentText()]
-            command, python = repeat.map_command(self.table, method), repeat.map_python(self.table, method)
+            command, python = repeat.map_command(table, method), repeat.map_python(table, method)
         else:
             layer = volume_layer(self.viewer, ran.volume_id)
             if layer is None:
                 raise InputError("the open case was closed; open it again")
+            source, model = source_of(layer, ran.made.frame), ran.result.request.model
             query = repeat.Query(
-                self.table,
-                source_of(layer, ran.made.frame),
+                table,
+                source if named else repeat.without_name(source),
                 ran.made.recipe,
-                ran.result.request.model,
+                model if named else repeat.model_without_name(model),
                 self.similar.k.value(),
                 ran.made.volume.meta.get("patient"),
+                "" if named else "recipe.toml",
             )
             command, python = repeat.similar_command(query), repeat.similar_python(query)
-        if self.source is not None:
-            python = repeat.embed_python(self.source, self.workbench.model, self.table) + "\n" + python
+        if self.source is not None and named:
+            python = repeat.embed_python(self.source, self.workbench.model, table) + "\n" + python
         return Lines(command, python)
 
     def _copy(self, which: str) -> None:
@@ -550,19 +558,19 @@ class CohortPanel(Panel):
         if cohort is None:
             return
         try:
-            lines = self.lines()
+            lines = self.lines(named=False)
         except (InputError, OSError):
             lines = Lines()  # the session says that it cannot be repeated
         positions, colour, table = self.map.positions.copy(), self.colour.currentText(), self.table
-        place = self.map.here_position
+        place, ran = self.map.here_position, self.workbench.result
+        recipe = None if ran is None else ran.made.recipe
         about = {
-            "source": None if self.source is None else str(self.source),
             "models": sorted({str(value) for value in cohort.column("model") if value}),
             "map": METHODS[self.by.currentText()],
             "open_case_xy": None if place is None else [float(value) for value in place],
         }
         near = [
-            {"distance": distance, **cohort.row(index)}
+            {"case": index, "distance": distance, **cohort.row(index)}
             for index, distance in zip(self.similar.indices, self._distances, strict=False)
         ]
 
@@ -572,7 +580,10 @@ class CohortPanel(Panel):
 
             title = f"{len(cohort)} cases by {about['map']}"
             figure = map_figure(positions, cohort.column(colour), title=title, name=colour, here=place)
-            kept = None if table is None else {"path": str(table), "sha256": content_hash(table)}
+            kept = None if table is None else {"sha256": content_hash(table)}
+            if recipe is not None:
+                folder.mkdir(parents=True, exist_ok=True)
+                recipe.save(folder / "recipe.toml")
             files = save_cohort_session(folder, cohort, positions, {**about, "table": kept}, near, figure, lines)
             return f"Saved {words.count(len(files), 'files')} in {folder.name}."
 

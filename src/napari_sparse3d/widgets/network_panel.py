@@ -475,7 +475,7 @@ class NetworkPanel(Panel):
 
         def job() -> Generator[Step, None, str]:
             yield Step(0, 0, "Hashing the input, drawing the chart …")
-            files = save_network_session(folder, ran.result, ran.made.recipe, source, ran.made.volume.name)
+            files = save_network_session(folder, ran.result, ran.made.recipe, source)
             return f"Saved {words.count(len(files), 'files')} in {folder.name}."
 
         self.saving.start(job, "saving the session")

@@ -180,7 +180,7 @@ def _texts(info: SeriesInfo) -> tuple[str, ...]:
     if info.n_frames > 1:
         shape += f"\n{info.n_frames} volumes"
     spacing = "–" if info.spacing_mm is None else " × ".join(f"{value:.3g}" for value in info.spacing_mm)
-    title = " ".join(part for part in (info.modality, info.description) if part) or info.format
+    title = " ".join(part for part in (info.modality, info.title) if part) or info.format
     return "", _BADGES[info.status][0], f"{title}\n{info.orientation}".strip(), shape, spacing, str(info.n_files)
 
 
