@@ -250,7 +250,7 @@ def _lies_at(filename: object, output: Path) -> bool:
     """Whether a file is the output, a folder above it that is to be made, or its temporary file."""
     if not isinstance(filename, (str, os.PathLike)):
         return False
-    place, target = Path(os.path.abspath(filename)), Path(os.path.abspath(output))
+    place, target = Path(os.fspath(filename)).absolute(), output.absolute()
     return place == target or place in target.parents or (place.parent == target.parent and target.name in place.name)
 
 

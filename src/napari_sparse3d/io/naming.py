@@ -268,7 +268,8 @@ _LATIN = {
     **dict(zip("øłđðþıħŧŋæœßĸ", ("o", "l", "d", "d", "th", "i", "h", "t", "n", "ae", "oe", "ss", "k"), strict=True)),
     # Cyrillic and Greek as passports and libraries write them, as far as those agree (ISO 9, BGN/PCGN, ELOT 743)
     **dict(zip("абвгґдеэєзиіїйклмнопрстуфъьыў", "abvggdeeeziiiiklmnoprstuf''yu", strict=True)),
-    **dict(zip("жхцчшщюяђћљњџ", ("zh", "kh", "ts", "ch", "sh", "shch", "yu", "ya", "dj", "c", "lj", "nj", "dz"), strict=True)),
+    **dict(zip("жхцчшщюя", ("zh", "kh", "ts", "ch", "sh", "shch", "yu", "ya"), strict=True)),
+    **dict(zip("ђћљњџ", ("dj", "c", "lj", "nj", "dz"), strict=True)),
     **dict(zip("αβγδεζηικλμνοπρσςτυφωθξχψ", (*"avgdeziiklmnoprsstyfo", "th", "x", "ch", "ps"), strict=True)),
 }  # fmt: skip
 _LOOSE = (
@@ -414,8 +415,11 @@ _DATES = re.compile(
             rf"(?<![0-9.])[0-9]{{2}}{_PART}{_NUMBER}{_PART}{_DAY}(?![0-9.])",  # 70-01-31
             rf"(?<![0-9.]){_NUMBER}[/\-.]{_YEAR}(?![0-9])|(?<![0-9]){_YEAR}[/\-]{_NUMBER}(?![0-9])",  # 01/1970
             rf"(?<![0-9]){_YEAR}\s{_NUMBER}\s{_DAY}(?![0-9])|(?<![0-9]){_DAY}\s{_DAY}\s{_YEAR}(?![0-9])",  # 1970 01 31
-            rf"(?<![0-9]){_DAY}(?:st|nd|rd|th|er|º|ª)?{_BETWEEN}(?:{_MONTH})[a-z]{{0,2}}{_BETWEEN}'?(?:{_YEAR}|[0-9]{{2}})(?![0-9])",
-            rf"(?<![^\W_])(?:{_MONTH}){_BETWEEN}(?:{_DAY}(?:st|nd|rd|th)?{_BETWEEN})?'?{_YEAR}(?![0-9])",  # January 31, 1970
+            # 31st of January 1970, 31.Jan.70
+            rf"(?<![0-9]){_DAY}(?:st|nd|rd|th|er|º|ª)?{_BETWEEN}(?:{_MONTH})[a-z]{{0,2}}{_BETWEEN}"
+            rf"'?(?:{_YEAR}|[0-9]{{2}})(?![0-9])",
+            # January 31, 1970
+            rf"(?<![^\W_])(?:{_MONTH}){_BETWEEN}(?:{_DAY}(?:st|nd|rd|th)?{_BETWEEN})?'?{_YEAR}(?![0-9])",
             rf"(?<![0-9]){_YEAR}{_BETWEEN}(?:{_MONTH})(?:{_BETWEEN}{_DAY})?(?![0-9])",  # 1970 Jan 31
             r"[0-9]{2,4}\s?[年년]\s?[0-9]{1,2}\s?[月월](?:\s?[0-9]{1,2}\s?[日일])?",
         )

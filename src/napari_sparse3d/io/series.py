@@ -127,12 +127,14 @@ class SeriesInfo:
     auxiliary: bool = False
     source: Path = field(default=Path(), repr=False, compare=False)
     loader: SeriesLoader | None = field(default=None, repr=False, compare=False)
+    identity: frozenset[str] = field(default=frozenset(), repr=False, compare=False)
+    """What identifies a person in its tags, to be taken out of names of folders; it goes nowhere."""
 
     @property
     def title(self) -> str:
         """What it is called before the one who opened it: its description, or its file's own name.
 
-        For layers, ``info`` and choosers. A file's name may hold an identity: it goes into nothing that is kept or sent.
+        For layers, ``info`` and choosers. A file's name may hold an identity: it goes into nothing that is kept.
         """
         if "DICOM" in self.format or not self.source.name:
             return self.description

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
 from time import perf_counter
-from typing import Any, TypeAlias, cast
+from typing import TypeAlias, cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as serialized
 from torch import nn
@@ -209,6 +207,8 @@ def read_model(path: str | os.PathLike[str]) -> Model:
     try:
         with safe_open(source, framework="pt") as stored:
             card = _card((stored.metadata() or {}).get("card"), source)
+            shapes = {key: tuple(stored.get_slice(key).get_shape()) for key in stored.keys()}  # noqa: SIM118
+            _check_fits(card, shapes, source)
             weights = {key: stored.get_tensor(key) for key in stored.keys()}  # noqa: SIM118
     except (SafetensorError, OSError) as error:
         raise InputError(f"{source.name} is no model file: a {SUFFIX} file was expected ({error})") from error
@@ -223,13 +223,37 @@ def read_model(path: str | os.PathLike[str]) -> Model:
     return Model(network.eval(), card)
 
 
+def _check_fits(card: ModelCard, shapes: dict[str, tuple[int, ...]], source: Path) -> None:
+    """That the network which the card asks for is the one whose weights are there, before it takes memory."""
+    with torch.device("meta"):  # shapes alone
+        network = build_network(card.architecture, **card.arguments)
+    wanted = {key: tuple(tensor.shape) for key, tensor in network.state_dict().items()}
+    other = sorted(key for key in wanted.keys() | shapes.keys() if wanted.get(key) != shapes.get(key))
+    if other:
+        key = other[0]
+        raise InputError(
+            f"the weights in {source.name} do not fit its own architecture {card.architecture!r}: {key[:80]!r} is "
+            f"{shapes.get(key, 'missing')} where {wanted.get(key, 'none')} is expected (and {len(other) - 1} more)"
+        )
+    described = cast(Network, network)
+    if len(card.classes) != described.classes:
+        raise InputError(
+            f"the card in {source.name} names {len(card.classes)} classes, its network gives {described.classes}"
+        )
+    if card.recipe.n_channels != described.in_features:
+        raise InputError(
+            f"the recipe of the card in {source.name} makes {card.recipe.n_channels} feature(s) a voxel, its network "
+            f"takes {described.in_features}"
+        )
+
+
 def _card(text: str | None, source: Path) -> ModelCard:
     if text is None:
         raise InputError(f"{source.name} holds weights but no model card; save it with Model.save")
     try:
-        return ModelCard(**cast(dict[str, Any], json.loads(text)))
-    except (ValidationError, TypeError, json.JSONDecodeError) as error:
-        raise InputError(f"the model card in {source.name} cannot be read: {' '.join(str(error).split())}") from error
+        return ModelCard.parse(text)
+    except InputError as error:
+        raise InputError(f"the model card in {source.name} cannot be read: {error}") from error
 
 
 def _untrained(architecture: str, seed: int) -> Model:

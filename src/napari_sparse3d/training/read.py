@@ -34,7 +34,7 @@ def read_voxels(case: Case, recipe: Recipe) -> VoxelSet:
         voxels = VoxelSet.load(case.path)
         if voxels.features.shape[1] != recipe.n_channels:
             raise InputError(
-                f"the voxel set holds {voxels.features.shape[1]} feature(s) a voxel, the recipe makes {recipe.n_channels}"
+                f"the set holds {voxels.features.shape[1]} feature(s) a voxel, the recipe makes {recipe.n_channels}"
             )
         return voxels
     return voxelize(READERS[case.kind](case, recipe), recipe)

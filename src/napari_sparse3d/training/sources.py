@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from napari_sparse3d.errors import InputError, line_of
+from napari_sparse3d.io.naming import without_identity
 from napari_sparse3d.training.cases import SPLITS, Case, Split
 from napari_sparse3d.training.read import MESHES, arrays
 
@@ -176,7 +177,25 @@ def _folders(root: Path) -> Iterator[Case]:
             yield from _class_folder(root, labelled, above)
 
 
+def known_persons(places: Iterable[Path]) -> frozenset[str]:
+    """What identifies persons in the tags of these files and folders."""
+    from napari_sparse3d.io.dicom.person import identity_at
+
+    tagged = (place for place in places if place.is_dir() or place.suffix.lower() in (".dcm", ""))
+    return frozenset(word for place in tagged if place.exists() for word in identity_at(place))
+
+
 def _class_folder(root: Path, folder: Path, split: Split | None) -> Iterator[Case]:
+    """The cases of a class, which is called as its folder, but never as a patient in it."""
+    cases = list(_cases_below(root, folder, split))
+    persons = known_persons(case.path for case in cases)
+    label = without_identity(folder.name, persons) if persons else folder.name
+    if not label:
+        raise InputError("a class is called after a patient in its folder; name the folder after what it shows")
+    return (replace(case, label=label) for case in cases)
+
+
+def _cases_below(root: Path, folder: Path, split: Split | None) -> Iterator[Case]:
     for entry in sorted(folder.iterdir()):
         below = NAMED_SPLITS.get(entry.name)
         for place in sorted(entry.iterdir()) if below and entry.is_dir() else [entry]:

@@ -139,7 +139,9 @@ class VoxelSet:
                     raise ReadError(f"the voxel set is of format {version}, this version reads {_FORMAT}; update")
                 z, y, x = (int(side) for side in _array(archive, "shape", "iu", 1))
                 if min(z, y, x) < 1 or z * y * x > _LARGEST_GRID:
-                    raise ReadError(f"a grid of {z} x {y} x {x} was never made: 1 to {_LARGEST_GRID} voxels are expected")
+                    raise ReadError(
+                        f"a grid of {z} x {y} x {x} was never made: 1 to {_LARGEST_GRID} voxels are expected"
+                    )
                 indices, affine = _indices(archive, (z, y, x)), _array(archive, "affine", "f", 2)
                 features = _array(archive, "features", "f", 2, at_most=len(indices) * _MOST_CHANNELS)
             return cls(indices, features, (z, y, x), affine)
@@ -147,7 +149,16 @@ class VoxelSet:
             raise
         # whatever zipfile, zlib and numpy raise on what is no .npz, or on one that was cut short or made by hand
         except (
-            *(ValueError, TypeError, AttributeError, EOFError, KeyError, SyntaxError, RuntimeError, NotImplementedError),
+            *(
+                ValueError,
+                TypeError,
+                AttributeError,
+                EOFError,
+                KeyError,
+                SyntaxError,
+                RuntimeError,
+                NotImplementedError,
+            ),
             *(OverflowError, MemoryError, zipfile.BadZipFile, zlib.error, struct.error),
         ) as error:
             what = str(error) if isinstance(error, (InputError, zipfile.BadZipFile)) else type(error).__name__
@@ -155,7 +166,7 @@ class VoxelSet:
 
 
 def _array(archive: zipfile.ZipFile, name: str, kinds: str, n_axes: int, *, at_most: int = 64) -> NDArray[Any]:
-    """One array of the archive, looked at before it is read: nothing is unpickled, and no more is read than is there."""
+    """One array of the archive, looked at before it is read; nothing is unpickled."""
     with _member(archive, name) as stored:
         shape, dtype, in_columns = _header(archive, stored, name)
         if dtype.kind not in kinds or len(shape) != n_axes or prod(shape) > at_most:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from napari.viewer import Viewer
 from numpy.typing import NDArray
+from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QInputDialog, QPushButton, QVBoxLayout, QWidget
 
 from napari_sparse3d.analysis.maps import pca
@@ -30,6 +31,7 @@ from napari_sparse3d.widgets.toolbox import words
 from napari_sparse3d.widgets.toolbox.faults import fault_of
 from napari_sparse3d.widgets.toolbox.layers import volume_layer
 from napari_sparse3d.widgets.toolbox.panel import SPACE, Panel, combo, form, small_label
+from napari_sparse3d.widgets.toolbox.plain_text import as_html
 from napari_sparse3d.widgets.toolbox.sources import source_of, source_path
 from napari_sparse3d.widgets.toolbox.theme import Colours
 from napari_sparse3d.widgets.toolbox.work import Step, Work
@@ -110,6 +112,7 @@ class CohortPanel(Panel):
         layout.setSpacing(SPACE)
         self._map: MapView | None = None
         self.legend = small_label()
+        self.legend.setTextFormat(Qt.TextFormat.RichText)  # its dots are coloured
         layout.addWidget(self.legend)
         controls = QHBoxLayout()
         self.by = combo("How the map is made", 4)
@@ -354,14 +357,16 @@ class CohortPanel(Panel):
             numbers = np.array([np.nan if value is None else float(value) for value in values])
             low, high = np.nanmin(numbers), np.nanmax(numbers)
             self.map.set_colours((numbers - low) / ((high - low) or 1.0), continuous=True)
-            self.legend.setText(f"{name}: {low:.3g} (dark) to {high:.3g} (bright)")
+            self.legend.setText(f"{as_html(name)}: {low:.3g} (dark) to {high:.3g} (bright)")
             return
         classes = sorted({str(value) for value in values if value not in (None, "")})
         number_of = {each: number for number, each in enumerate(classes)}
         codes = np.array([number_of.get(str(value), -1) for value in values], dtype=np.int64)
         self.map.set_colours(codes, continuous=False)
         shown = classes[: len(CLASS_COLOURS)]
-        spots = [f'<span style="color:{CLASS_COLOURS[i]}">●</span>&nbsp;{each}' for i, each in enumerate(shown)]
+        spots = [
+            f'<span style="color:{CLASS_COLOURS[i]}">●</span>&nbsp;{as_html(each)}' for i, each in enumerate(shown)
+        ]
         more = f" and {len(classes) - len(shown)} more" if len(classes) > len(shown) else ""
         self.legend.setText(" &nbsp; ".join(spots) + more)
 

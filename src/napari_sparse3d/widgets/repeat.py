@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePath
 
 from napari_sparse3d.errors import InputError
+from napari_sparse3d.text import one_file_name
 from napari_sparse3d.voxels import BUILT_IN, Recipe
 
 PROGRAM = "napari-sparse3d"
@@ -292,7 +293,10 @@ def recipe_argument(recipe: Recipe, file: str = "") -> str:
     if file:
         return file
     text = recipe.to_toml()
-    path = recipe_folder() / f"{_file_name(recipe.name)}-{hashlib.sha256(text.encode()).hexdigest()[:8]}.toml"
+    path = (
+        recipe_folder()
+        / f"{one_file_name(recipe.name, 'recipe')[:40]}-{hashlib.sha256(text.encode()).hexdigest()[:8]}.toml"
+    )
     if not path.is_file():
         recipe.save(path)
     return str(path)
@@ -314,10 +318,6 @@ def _recipe_lines(recipe: Recipe) -> list[str]:
     if BUILT_IN.get(recipe.name) == recipe:
         return [f"recipe = Recipe.named({recipe.name!r})"]
     return ["recipe = Recipe.from_toml('''", *recipe.to_toml().strip().splitlines(), "''')"]
-
-
-def _file_name(name: str) -> str:
-    return "".join(ch if ch.isalnum() or ch in "-_" else "-" for ch in name)[:40] or "recipe"
 
 
 def line(words: Sequence[str]) -> str:

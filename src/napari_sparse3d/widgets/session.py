@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from napari_sparse3d.cohort.tables import Cohort, rows_of, write_rows
 from napari_sparse3d.errors import InputError
 from napari_sparse3d.files import replacing
+from napari_sparse3d.text import cell_text
 from napari_sparse3d.voxels import Recipe
 from napari_sparse3d.widgets import repeat
 from napari_sparse3d.widgets.layer_table import write_chart, write_table
@@ -221,7 +222,7 @@ def _save_csv(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
     with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, names)
         writer.writeheader()
-        writer.writerows(rows)
+        writer.writerows({name: cell_text(value) for name, value in row.items()} for row in rows)
 
 
 def _save_figure(figure: Figure, stem: Path) -> None:

@@ -120,4 +120,5 @@ def _describe(header: FileHeader) -> Described:
         header.text("Modality"),
         0,
         (),
+        identity,
     )

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from pydicom.datadict import dictionary_VR
 from pydicom.multival import MultiValue
 
-from napari_sparse3d.io.dicom.header import IDENTIFYING, FileHeader
+from napari_sparse3d.errors import ReadError
+from napari_sparse3d.io.dicom.header import IDENTIFYING, FileHeader, NotDicom, read_header
 from napari_sparse3d.io.naming import identity_words
 
 _NAMES = tuple(keyword for keyword in IDENTIFYING if dictionary_VR(keyword) == "PN")
@@ -31,3 +33,14 @@ def _texts(value: Any) -> Iterator[str]:
         yield value.decode("latin-1")
     elif value is not None:
         yield str(value)
+
+
+def identity_at(path: Path) -> frozenset[str]:
+    """What identifies in the first DICOM file at a path; nothing where there is none."""
+    files = [path] if path.is_file() else (file for file in sorted(path.rglob("*")) if file.is_file())
+    for file in files:
+        try:
+            return identity_of(read_header(file))
+        except (NotDicom, ReadError):
+            continue
+    return frozenset()
