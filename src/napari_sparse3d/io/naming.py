@@ -195,7 +195,8 @@ def without_identity(text: str, identity: frozenset[str], fallback: str = "") ->
         word = _key("".join(_words(pieces[place])))
         if len(word) == 1 and word in known.initials and any(beside):
             gone[place] = True
-    kept = "".join(piece for piece, out in zip(pieces, gone, strict=True) if not out)
+    # with what parted it from the next
+    kept = "".join(piece for place, piece in enumerate(pieces) if not gone[place - place % 2])
     clean = re.sub(r"\s+", " ", kept).strip(" _^=,;:/\\")
     return clean[:_MAX_LENGTH].rstrip() or fallback
 
