@@ -8,7 +8,6 @@ from __future__ import annotations
 import gzip
 import itertools
 import json
-import logging
 import re
 import sqlite3
 import unicodedata

@@ -269,8 +269,9 @@ class CohortPanel(Panel):
         self.table = self._keep(rows)
         self._take(cohort)
         if cohort.n_failed:
-            failed = next(str(row["error"]) for row in rows if row["status"] == "failed")
-            self.say(f"{words.count(cohort.n_failed, 'cases')} failed, the first because: {failed}", warning=True)
+            number, failed = next((n, row["error"]) for n, row in enumerate(rows) if row["status"] == "failed")
+            said = f"{words.count(cohort.n_failed, 'cases')} failed, the first (row {number}) because: {failed}"
+            self.say(said, warning=True)
 
     def _keep(self, rows: Sequence[dict[str, Any]]) -> Path:
         """Embeddings took their time: they are kept in the user's data folder, and named in Copy as command."""
