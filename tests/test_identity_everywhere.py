@@ -181,7 +181,8 @@ def test_names_of_all_scripts_and_lengths(person: str, gone: list[str]) -> None:
 def test_terms_of_imaging_stay(person: str) -> None:
     """Single letters and short numbers of a name erase nothing."""
     known = identity_words(["1", "01", "MR", "Head and Neck Clinic", "3T"], [person])
-    for text in ("T1 3D", "ep2d_diff b1000", "CT Thorax 3.0", "t2_tse_sag_p2", "MPRAGE 1mm iso", "FLAIR ax fs", "WATER: LAVA",
+    for text in ("T1 3D", "ep2d_diff b1000", "CT Thorax 3.0", "t2_tse_sag_p2", "MPRAGE 1mm iso", "FLAIR ax fs",
+                 "WATER: LAVA",
                  "Head Neck 5.0 B30f", "TOF 3D multi-slab", "DTI 64 dir 2.5 2.5 2.5"):  # fmt: skip
         assert without_identity(text, known) == text
 
@@ -268,7 +269,8 @@ def plant(dataset: pydicom.Dataset, spelling: str) -> None:
         setattr(dataset, keyword, {"PN": NAME, "DA": BORN, "CS": "ZEBEDAUS"}.get(vr, f"{FAMILY} {NUMBER}"))
     dataset.PatientID, dataset.SeriesDescription = NUMBER, f"T1 ax {spelling} 3D"
     for keyword in ("ProtocolName", "StudyDescription", "ImageComments", "PatientComments", "AcquisitionComments",
-                    "DerivationDescription", "ContrastBolusAgent", "SequenceName", "ManufacturerModelName"):  # fmt: skip
+                    "DerivationDescription", "ContrastBolusAgent", "SequenceName",
+                    "ManufacturerModelName"):  # fmt: skip
         setattr(dataset, keyword, spelling[:60])
 
 

@@ -20,9 +20,10 @@ from napari_sparse3d.models import Model, build_network, load_model
 from napari_sparse3d.text import cell_text, one_file_name, printable
 
 HOSTILE = (
-    "[red]", "[/]", "[/red]", "[link=http://x]y[/link]", "[bold", "\\[", ":smile:", "a\nerror: b", "a\r\nb", "a\tb", "\x1b[31mred",
-    "\x1b]0;title\x07x", "\x1b]8;;http://x\x1b\\y", "\x9b31mred", "\x1b[2J\x1b[H", "\x1bP$q\x1b\\x", "\u202egnp.exe", "\u2066x\u2069",
-    "a\u200bb", "\ufeffx", "\x00x", "\x7f", "\ud800x", "\u2028x\u2029y", "\x08\x08x", "$\\frac$", "<b>x</b>", "%s {0}", "\x1b", "\x1b[",
+    "[red]", "[/]", "[/red]", "[link=http://x]y[/link]", "[bold", "\\[", ":smile:", "a\nerror: b", "a\r\nb",
+    "a\tb", "\x1b[31mred", "\x1b]0;title\x07x", "\x1b]8;;http://x\x1b\\y", "\x9b31mred", "\x1b[2J\x1b[H",
+    "\x1bP$q\x1b\\x", "\u202egnp.exe", "\u2066x\u2069", "a\u200bb", "\ufeffx", "\x00x", "\x7f", "\ud800x",
+    "\u2028x\u2029y", "\x08\x08x", "$\\frac$", "<b>x</b>", "%s {0}", "\x1b", "\x1b[",
 )  # fmt: skip
 
 
@@ -96,7 +97,7 @@ def test_a_card_is_shown_and_its_model_is_written_here(
     inside = tmp_path / "deep" / "inside"
     inside.mkdir(parents=True)
     monkeypatch.chdir(inside)
-    before = {path for path in tmp_path.rglob("*")}
+    before = set(tmp_path.rglob("*"))
     for line in (
         ["models", hostile_model],
         ["models", hostile_model, "--json"],
@@ -105,7 +106,7 @@ def test_a_card_is_shown_and_its_model_is_written_here(
         done = CliRunner().invoke(app, [str(word) for word in line])
         assert done.exit_code == 0, done.output
         shown_safely(done.stdout + done.stderr)
-    made = {path for path in tmp_path.rglob("*")} - before
+    made = set(tmp_path.rglob("*")) - before
     assert len(made) == 1
     assert made.pop().parent == inside
 

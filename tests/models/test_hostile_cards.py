@@ -77,7 +77,8 @@ def test_cards_that_do_not_fit(tmp_path: Path, changed: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["[" * 100_000, '{"a":' * 5000, "[]", "null", "3", "NaN", '"x"', "{" * 30, '{"name": ' + "9" * 10_000 + "}", "x" * 5_000_000,
+    ["[" * 100_000, '{"a":' * 5000, "[]", "null", "3", "NaN", '"x"', "{" * 30, '{"name": ' + "9" * 10_000 + "}",
+     "x" * 5_000_000,
      '{"self": 1}'],
     ids=lambda text: text[:12],
 )  # fmt: skip

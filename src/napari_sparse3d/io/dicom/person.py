@@ -38,9 +38,11 @@ def _texts(value: Any) -> Iterator[str]:
 def identity_at(path: Path) -> frozenset[str]:
     """What identifies in the first DICOM file at a path; nothing where there is none."""
     files = [path] if path.is_file() else (file for file in sorted(path.rglob("*")) if file.is_file())
-    for file in files:
-        try:
-            return identity_of(read_header(file))
-        except (NotDicom, ReadError):
-            continue
-    return frozenset()
+    return next((words for words in map(_identity_in, files) if words is not None), frozenset())
+
+
+def _identity_in(file: Path) -> frozenset[str] | None:
+    try:
+        return identity_of(read_header(file))
+    except (NotDicom, ReadError):
+        return None
