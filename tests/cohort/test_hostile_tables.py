@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import Any
 
@@ -72,10 +73,8 @@ def test_a_table_with_flipped_bytes_is_refused_or_read(tmp_path: Path) -> None:
         changed = whole.copy()
         changed[place] ^= 0xFF
         (tmp_path / "u.parquet").write_bytes(changed)
-        try:
-            read_cohort(tmp_path / "u.parquet")
-        except InputError as error:
-            assert "\n" not in str(error)
+        with contextlib.suppress(InputError):  # anything else is a fault
+            assert read_cohort(tmp_path / "u.parquet").embeddings.ndim == 2
 
 
 @pytest.mark.parametrize(
