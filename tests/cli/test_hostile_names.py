@@ -97,6 +97,8 @@ def test_a_card_is_shown_and_its_model_is_written_here(
     inside = tmp_path / "deep" / "inside"
     inside.mkdir(parents=True)
     monkeypatch.chdir(inside)
+    # where it is written is asked here; what is written, in test_export.py
+    monkeypatch.setattr("napari_sparse3d.models.export.export_model", lambda _, path, format: path.write_text(format))
     before = set(tmp_path.rglob("*"))
     for line in (
         ["models", hostile_model],

@@ -18,7 +18,7 @@ from napari_sparse3d.errors import InputError
 GOOD = {"path": ["a", "b"], "embedding": [[1.0, 0.0], [0.0, 1.0]], "model": ["m", "m"]}
 
 
-def table(path: Path, **columns: Any) -> Path:
+def table(path: Path, /, **columns: Any) -> Path:
     parquet.write_table(pa.table({**GOOD, **columns}), path)
     return path
 
