@@ -41,7 +41,7 @@ def one_file_name(name: str, fallback: str) -> str:
     Letters, digits, ``_``, ``-`` and dots inside stay; whatever else stands between them becomes one ``-``.
     """
     clean = re.sub(r"[^\w.-]+", "-", unicodedata.normalize("NFC", printable(name))).strip("-.")[:80].rstrip("-.")
-    return f"{clean}_" if clean.split(".")[0].upper() in _RESERVED else clean or fallback
+    return f"_{clean}" if clean.split(".")[0].upper() in _RESERVED else clean or fallback
 
 
 _RESERVED = frozenset(

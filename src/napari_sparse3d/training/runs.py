@@ -144,7 +144,7 @@ class RunStore:
         if len(found) != 1:
             what = f"{len(found)} runs are" if found else "no run is"
             raise InputError(f"{what} called {run!r} in {self.folder}; `napari-sparse3d runs` lists them")
-        if one_file_name(found[0]["run"], "") != found[0]["run"]:
+        if found[0]["run"] in (".", "..") or set(found[0]["run"]) & set("/\\\0"):
             raise InputError("the table of runs has a run whose name is none; it was not written by this program")
         return found[0]
 
