@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import traceback
 import zlib
+from pathlib import Path
 
 
 class InputError(ValueError):
@@ -26,21 +28,39 @@ class DeviceMemoryError(EngineError):
     """The card has no memory left. The message says how much was asked for, and three ways out."""
 
 
+def line_of(error: BaseException, *paths: Path) -> str:
+    """What an error says, as one line without the names of files: they may hold an identity.
+
+    Parameters
+    ----------
+    error : BaseException
+        Of an ``OSError`` only what happened is said, not to which file.
+    *paths : Path
+        Files that a library may have named in its message.
+    """
+    text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    for path in paths:
+        for name in (str(path), path.name):
+            if re.search(r"[./\\]", name):  # a bare word would be found in other words too
+                text = text.replace(name, "the file")
+    return " ".join(text.split()) or type(error).__name__
+
+
 _WORDS_ARE_SAFE = (InputError, EngineError, zlib.error, ArithmeticError, EOFError)
 """Errors whose text quotes no file: neither its name nor what is in it."""
 
 
-def failure_line(error: BaseException) -> str:
+def failure_line(error: BaseException, *paths: Path) -> str:
     """Whatever went wrong with one case of many, as one line without a file's name or content.
 
     An error that is nobody's doing but ours is named by its type and the place where it was raised, not by its text,
-    which may quote the file.
+    which may quote the file. ``paths`` as in :func:`line_of`.
     """
-    text = " ".join(str(error).split())
+    text = line_of(error, *paths)
     if isinstance(error, MemoryError) or "can't allocate memory" in text or "not enough memory" in text:
         return "there is not enough memory for it; use a recipe that keeps fewer voxels, or a machine with more"
     if isinstance(error, OSError):
-        return error.strerror or type(error).__name__
+        return text if error.strerror else type(error).__name__
     if isinstance(error, _WORDS_ARE_SAFE) and text:
         return text if isinstance(error, (InputError, EngineError)) else f"{type(error).__name__}: {text}"
     frames = [f for f in traceback.extract_tb(error.__traceback__) if "napari_sparse3d" in f.filename]

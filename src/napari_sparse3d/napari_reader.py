@@ -47,7 +47,7 @@ def read_layers(path: PathOrPaths) -> list[Any]:
     found = scan(path)
     try:
         info = only_series(found)
-        return [layer_of(info.load())]
+        return [layer_of(info.load(), info.title)]
     except ReadError:
         if not _window_is_open() or all(item.status == "refuse" for item in found):
             raise
@@ -57,7 +57,7 @@ def read_layers(path: PathOrPaths) -> list[Any]:
     if chosen is None:
         return [(None,)]  # npe2: read, and nothing to show
     info, repair = chosen
-    data, kwargs, kind = layer_of(info.load(None, repair))
+    data, kwargs, kind = layer_of(info.load(None, repair), info.title)
     # with these the layer can be read again by a command
     kwargs["metadata"].update({"series": info.index, **({"repair": repair} if repair else {})})
     return [(data, kwargs, kind)]

@@ -32,7 +32,7 @@ def parse_json(text: str) -> Any:
         return json.loads(text)
     except RecursionError as error:
         raise InputError("this is JSON nested too deep; a few levels were expected") from error
-    except ValueError as error:
+    except (ValueError, OverflowError) as error:
         raise InputError(f"this is no JSON: {error}") from error
 
 
@@ -42,7 +42,7 @@ def parse_toml(text: str) -> dict[str, Any]:
         return tomllib.loads(text)
     except RecursionError as error:
         raise InputError("this is TOML nested too deep; a few levels were expected") from error
-    except ValueError as error:
+    except (ValueError, OverflowError) as error:
         raise InputError(f"this is no TOML: {error}") from error
 
 
@@ -60,28 +60,28 @@ def read_csv(path: Path) -> list[dict[str, str]]:
     """
     content = path.read_bytes()
     if content.startswith((b"\xff\xfe", b"\xfe\xff")) or b"\0" in content[:1000]:
-        raise InputError(f"{path.name} is UTF-16, or no text; {_CURE}")
+        raise InputError(f"the table is UTF-16, or no text; {_CURE}")
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
-        raise InputError(f"{path.name} is not UTF-8 (line {line}; perhaps Latin-1 or Windows-1252); {_CURE}") from error
+        raise InputError(f"the table is not UTF-8 (line {line}; perhaps Latin-1 or Windows-1252); {_CURE}") from error
     try:
         lines = [line for line in csv.reader(io.StringIO(text, newline=""), strict=True) if line]
     except csv.Error as error:
-        raise InputError(f"{path.name} is no CSV table: {error}; {_CURE}") from error
+        raise InputError(f"the table is no CSV table: {error}; {_CURE}") from error
     if not lines:
         return []
     heading = lines[0]
     if len(heading) == 1 and (found := next((sign for sign in ";\t|" if sign in heading[0]), None)):
         name = {";": "semicolons", "\t": "tabs", "|": "bars"}[found]
-        raise InputError(f"{path.name} is separated by {name}; {_CURE}")
+        raise InputError(f"the table is separated by {name}; {_CURE}")
     if twice := next((name for name in heading if heading.count(name) > 1), None):
-        raise InputError(f"{path.name} has two columns {twice!r}; keep one")
+        raise InputError(f"the table has two columns {twice!r}; keep one")
     for number, values in enumerate(lines[1:], start=2):
         if len(values) > len(heading):
             raise InputError(
-                f"{path.name}, row {number} has {len(values)} values under {len(heading)} columns; "
+                f"row {number} of the table has {len(values)} values under {len(heading)} columns; "
                 "put values that hold a comma in double quotes"
             )
     return [dict(zip_longest(heading, values, fillvalue="")) for values in lines[1:]]

@@ -208,7 +208,7 @@ def test_folder_that_cannot_be_made(command, good_scan, tmp_path):
 def test_voxel_set_that_is_none(command, content, tmp_path):
     path = tmp_path / "a.npz"
     path.write_text(content)
-    check(call(command, path, tmp_path), INPUT, "a.npz is no voxel set")
+    check(call(command, path, tmp_path), INPUT, "the file is no voxel set")
 
 
 def test_predict_goes_on_after_a_failure(good_scan, tmp_path):

@@ -45,7 +45,11 @@ def in_the_call(error):
         (raises(InputError("a volume must be 3D")), 1, "error: a volume must be 3D"),
         (raises(ReadError("the file is no scan")), 1, "error: the file is no scan"),
         (raises(EngineError("there is no engine")), 2, "error: there is no engine"),
-        (raises(FileNotFoundError(errno.ENOENT, "No such file", "a.nii")), 1, "error: a.nii: No such file"),
+        (
+            raises(FileNotFoundError(errno.ENOENT, "No such file", "a.nii")),
+            1,
+            "error: No such file: a file or folder that was given, or one in it",
+        ),
         (raises(OSError("disk on fire")), 1, "error: disk on fire"),
         (in_the_call(InputError("no such recipe")), 2, "error: no such recipe"),
         (in_the_call(FileNotFoundError(errno.ENOENT, "No such file", "r.toml")), 2, "error: r.toml: No such file"),

@@ -3,6 +3,9 @@
 Three streams are kept apart. What the user asked for goes to stdout: a table (:func:`show`), or exactly one JSON object
 with ``--json`` (:func:`emit`). Progress and log go to stderr (:func:`say`, :func:`status`, :func:`track`).
 
+Names, classes, labels, paths and descriptions are anybody's: what is printed passes through :class:`_Terminal`, where
+text is only text. No markup is looked for in it; nothing in it moves a cursor, changes a colour or ends a line.
+
 Exit codes: 0 done; 1 an input failed (a file that cannot be read, a volume that cannot be used; each is named);
 2 the call is wrong (an option, a recipe, a model, an engine: nothing would work with it); 143 and 129 the command was
 asked to end (SIGTERM, SIGHUP) and cleaned up after itself.
@@ -25,12 +28,14 @@ from pathlib import Path
 from typing import Annotated, Any, ParamSpec, TextIO, TypeVar
 
 import typer
-from rich.console import Console
-from rich.markup import escape
+from rich.console import Console, ConsoleOptions, RenderableType
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
+from rich.segment import Segment
+from rich.text import Text
 
 from napari_sparse3d.errors import EngineError, InputError
 from napari_sparse3d.files import replacing
+from napari_sparse3d.text import printable
 from napari_sparse3d.texts import check_environment
 
 __all__ = [
@@ -79,22 +84,42 @@ class _JsonOutput:
 _json_output: ContextVar[_JsonOutput | None] = ContextVar("json_output", default=None)
 
 
+class _Terminal(Console):
+    """A console on which a ``str`` is one line of plain text; what has lines or a style is a ``rich.text.Text``."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(markup=False, emoji=False, highlight=False, **options)
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        """As text, without markup, on one line."""
+        return super().render_str(printable(text), **options)
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterator[Segment]:
+        """Whatever a ``Text`` was made of, nothing in it acts on the terminal."""
+        for segment in super().render(renderable, options):
+            if segment.control or segment.text.isprintable():
+                yield segment
+            else:
+                yield Segment("\n".join(map(printable, segment.text.split("\n"))), segment.style)
+
+
 def _stderr() -> Console:
     # made anew each time: sys.stderr may have been replaced since
-    return Console(stderr=True, highlight=False, soft_wrap=True)
+    return _Terminal(stderr=True, soft_wrap=True)
 
 
 def say(message: str) -> None:
     """Print one line of log on stderr. ``message`` is plain text, not markup."""
-    _stderr().print(escape(message))
+    _stderr().print(message)
 
 
 def show(*objects: Any) -> None:
     """Print rich objects (tables, text) on stdout: what the user asked for. Not for use with ``--json``.
 
+    A ``str``, here and in a table's cell, is one line of plain text; what has lines or a style is a ``rich.text.Text``.
     In a file or a pipe, where nothing has a width, tables are as wide as they need to be.
     """
-    console = Console(highlight=False, soft_wrap=all(isinstance(each, str) for each in objects))
+    console = _Terminal(soft_wrap=all(isinstance(each, (str, Text)) for each in objects))
     if not console.is_terminal and "COLUMNS" not in os.environ:
         console.width = _UNLIMITED_COLUMNS
     console.print(*objects)
@@ -137,7 +162,7 @@ def status(description: str) -> Iterator[None]:
     """Say on stderr what is being done; with a spinner where stderr is a terminal."""
     console = _stderr()
     if console.is_terminal:
-        with console.status(escape(description)):
+        with console.status(Text(printable(description))):
             yield
     else:
         say(f"{description} ...")
@@ -149,7 +174,7 @@ def track(items: Sequence[T], description: str) -> Iterator[T]:
     console = _stderr()
     bar = Progress(
         SpinnerColumn(),
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TimeRemainingColumn(),
@@ -158,7 +183,7 @@ def track(items: Sequence[T], description: str) -> Iterator[T]:
         disable=not console.is_terminal,
     )
     with bar:
-        yield from bar.track(items, description=escape(description))
+        yield from bar.track(items, description=printable(description))
 
 
 @contextmanager
@@ -171,7 +196,7 @@ def the_call() -> Iterator[None]:
     except InputError as error:
         raise CallError(str(error)) from error
     except OSError as error:
-        raise CallError(_os_error_line(error)) from error
+        raise CallError(_os_error_line(error, named=True)) from error
 
 
 def finish(failures: Iterable[str]) -> None:
@@ -197,11 +222,11 @@ def guarded(command: Callable[P, R]) -> Callable[P, R]:
 
     def told(*args: P.args, **kwargs: P.kwargs) -> R:
         if not kwargs.get("as_json"):
-            with _errors_as_lines():
+            with _errors_as_lines(kwargs.get("output")):
                 return command(*args, **kwargs)
         token = _json_output.set(_JsonOutput(sys.stdout))
         try:
-            with redirect_stdout(sys.stderr), _errors_as_lines():
+            with redirect_stdout(sys.stderr), _errors_as_lines(kwargs.get("output")):
                 return command(*args, **kwargs)
         finally:
             _json_output.reset(token)
@@ -244,7 +269,8 @@ _ENDING = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasat
 
 
 @contextmanager
-def _errors_as_lines() -> Iterator[None]:
+def _errors_as_lines(output: object) -> Iterator[None]:
+    """``output``: what the command writes; a fault of it names it."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter(
@@ -261,12 +287,23 @@ def _errors_as_lines() -> Iterator[None]:
     except BrokenPipeError:
         raise  # the reader of our output went away (``| head``): typer ends quietly
     except OSError as error:
-        _fail(_os_error_line(error), EXIT_INPUT)
+        _fail(_os_error_line(error, named=isinstance(output, Path) and _lies_at(error.filename, output)), EXIT_INPUT)
 
 
-def _os_error_line(error: OSError) -> str:
+def _lies_at(filename: object, output: Path) -> bool:
+    """Whether a file is the output, a folder above it that is to be made, or its temporary file."""
+    if not isinstance(filename, (str, os.PathLike)):
+        return False
+    place, target = Path(os.fspath(filename)).absolute(), output.absolute()
+    return place == target or place in target.parents or (place.parent == target.parent and target.name in place.name)
+
+
+def _os_error_line(error: OSError, *, named: bool) -> str:
+    """``named``: whether it is of a recipe, a model or an output; what a scan is called may name a patient."""
     what = error.strerror or str(error) or type(error).__name__
-    return f"{error.filename}: {what}" if error.filename is not None else what
+    if error.filename is None:
+        return what
+    return f"{error.filename}: {what}" if named else f"{what}: a file or folder that was given, or one in it"
 
 
 def _fail(message: str, code: int) -> None:
@@ -278,8 +315,12 @@ def _fail(message: str, code: int) -> None:
 
 
 def _print_warning(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
-    _stderr().print(f"[bold yellow]warning:[/] {escape(' '.join(str(message).split()))}")
+    _print_labelled("warning:", "bold yellow", str(message))
 
 
 def _print_error(message: str) -> None:
-    _stderr().print(f"[bold red]error:[/] {escape(' '.join(message.split()))}")
+    _print_labelled("error:", "bold red", message)
+
+
+def _print_labelled(label: str, style: str, message: str) -> None:
+    _stderr().print(Text.assemble((label, style), " ", printable(" ".join(message.split()))))

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.markup import escape
 
 from napari_sparse3d.cli.common import JsonFlag, emit, finish, show, status
 from napari_sparse3d.cli.demo_report import COLUMNS, MODEL, RECIPE, TOLERANCE, Demo, Row, cells, compare, write_report
@@ -49,7 +48,7 @@ def demo(
             f"report: {output / 'report.html'}",
             f"napari: {window}",
         ):
-            show(escape(line))
+            show(line)
     finish(
         f"{row.layer}: {row.active_percent:.2f} % active, the reference is {row.reference_percent:.2f} %"
         for row in wrong

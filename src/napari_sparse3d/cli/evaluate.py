@@ -58,7 +58,7 @@ def evaluate(
     from napari_sparse3d.training.cases import label_numbers
     from napari_sparse3d.training.predict import predict
     from napari_sparse3d.training.session import patients_of
-    from napari_sparse3d.training.store import VoxelStore
+    from napari_sparse3d.training.store import VoxelStore, content_hash
 
     choice = choose(engine, device)
     training = loaded.card.training
@@ -68,7 +68,7 @@ def evaluate(
     with status(f"Reading {len(cases)} cases"):
         usable, failed = _readable(cases, store)
     if not usable:
-        raise InputError(f"none of {len(cases)} cases in {data.name} can be read; {failed[0]}")
+        raise InputError(f"none of {len(cases)} cases can be read; {failed[0]}")
     import numpy as np
 
     labels = np.array(label_numbers(usable, loaded.card.classes))
@@ -85,7 +85,14 @@ def evaluate(
         "failed": failed,
     }
     if output is not None:
-        _report(output, result, found.probabilities, found.embeddings, labels, patients_of(usable))
+        _report(
+            output,
+            {**result, "dataset": f"set {content_hash(data)[:8]}"},
+            found.probabilities,
+            found.embeddings,
+            labels,
+            patients_of(usable),
+        )
     if as_json:
         emit(result)
     else:
@@ -122,7 +129,7 @@ def _cases(data: Path, label: str, split: str | None) -> tuple[list[Case], str]:
         raise CallError(f"there is no split {split!r}; choose train, val, test or all")
     cases = [case for case in cases_of(data, label_column=label) if case.label is not None]
     if not cases:
-        raise CallError(f"{data.name} has no labelled case in column {label!r}")
+        raise CallError(f"the set has no labelled case in column {label!r}")
     present = {case.split for case in cases}
     chosen = split or next((one for one in ("test", "val") if one in present), "all")
     if chosen == "all":
@@ -130,7 +137,7 @@ def _cases(data: Path, label: str, split: str | None) -> tuple[list[Case], str]:
     kept = [case for case in cases if case.split == chosen]
     if not kept:
         known = ", ".join(sorted(one for one in present if one)) or "none, so use --split all"
-        raise CallError(f"{data.name} has no case in split {chosen!r}; it has {known}")
+        raise CallError(f"the set has no case in split {chosen!r}; it has {known}")
     return kept, chosen
 
 
@@ -143,11 +150,12 @@ def _fault(case: Case, store: Any) -> str:
     import torch
 
     from napari_sparse3d.models.finite import check_features
+    from napari_sparse3d.training.store import case_title
 
     try:
         check_features(torch.from_numpy(store.get(case).features))
     except Exception as error:  # whatever is wrong with one case, the others are measured
-        return f"{case.name}: {failure_line(error)}"
+        return f"{case_title(case)}: {failure_line(error, case.path)}"
     return ""
 
 

@@ -9,6 +9,7 @@ import typer
 
 from napari_sparse3d.cli.common import JsonFlag, emit, say, status, the_call
 from napari_sparse3d.cli.options import find_model
+from napari_sparse3d.text import one_file_name
 
 
 def export(
@@ -35,7 +36,9 @@ def export(
 
     found = find_model(model)
     with the_call():
-        target = Path(f"{found.card.name}{ending_of(format)}") if output is None else output
+        ending = ending_of(format)
+        # the card comes with the file: what it calls the model is a name, not a place
+        target = Path(one_file_name(found.card.name, "model") + ending) if output is None else output
         with status(f"Exporting {found.card.name}"):
             export_model(found, target, format=format)
     if as_json:

@@ -6,19 +6,21 @@ from typing import TYPE_CHECKING
 
 import typer
 from rich.table import Table
+from rich.text import Text
 
 from napari_sparse3d.cli.common import EXIT_INPUT, JsonFlag, emit, show, status
 from napari_sparse3d.cli.options import ScanPath
+from napari_sparse3d.text import printable
 
 if TYPE_CHECKING:
     from napari_sparse3d.io import SeriesInfo
 
 _BADGES = {
-    "clean": "[green]✓ clean[/]",
-    "note": "[cyan]i note[/]",
-    "choice": "[blue]? choose[/]",
-    "repair": "[yellow]! repair[/]",
-    "refuse": "[red]✗ refused[/]",
+    "clean": Text("✓ clean", "green"),
+    "note": Text("i note", "cyan"),
+    "choice": Text("? choose", "blue"),
+    "repair": Text("! repair", "yellow"),
+    "refuse": Text("✗ refused", "red"),
 }
 
 
@@ -38,7 +40,7 @@ def info(path: ScanPath, as_json: JsonFlag = False) -> None:
     else:
         show(_table(series))
         if any(item.faults for item in series):
-            show("\n" + _fault_lines(series))
+            show(_fault_lines(series))
     if not any(item.readable for item in series):
         raise typer.Exit(EXIT_INPUT)
 
@@ -57,29 +59,21 @@ def _table(series: list[SeriesInfo]) -> Table:
         if item.n_frames > 1:
             shape += f"\n{item.n_frames} volumes"
         spacing = "-" if item.spacing_mm is None else "×".join(f"{value:.4g}" for value in item.spacing_mm)
-        told = [_plain(item.description), "" if item.shape is None else f"[dim]{item.orientation}, {item.unit}[/]"]
-        kind = item.modality or item.format
+        told = [Text(printable(item.title))] if item.title else []
+        if item.shape is not None:
+            told.append(Text(f"{item.orientation}, {item.unit}", "dim"))
         table.add_row(
             str(item.index),
             _BADGES[item.status],
-            kind,
-            "\n".join(filter(None, told)) or "-",
-            shape,
+            item.modality or item.format,
+            Text("\n").join(told) if told else "-",
+            Text(shape),
             spacing,
             str(item.n_files),
         )
     return table
 
 
-def _fault_lines(series: list[SeriesInfo]) -> str:
-    return "\n".join(
-        f"  {item.index}  {_plain(fault.kind.value)}: {_plain(fault.detail)}"
-        for item in series
-        for fault in item.faults
-    )
-
-
-def _plain(text: str) -> str:
-    from rich.markup import escape
-
-    return escape(text)
+def _fault_lines(series: list[SeriesInfo]) -> Text:
+    lines = (f"  {item.index}  {fault.kind.value}: {fault.detail}" for item in series for fault in item.faults)
+    return Text("\n" + "\n".join(map(printable, lines)))

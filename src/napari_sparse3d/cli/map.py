@@ -12,7 +12,12 @@ from napari_sparse3d.cli.options import check_output
 
 
 def map(
-    table: Annotated[Path, typer.Argument(metavar="TABLE.parquet", help="A table with embeddings, from `predict`.")],
+    tables: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="TABLE.parquet...", help="A table with embeddings, from `predict`; several are taken as one."
+        ),
+    ],
     output: Annotated[Path, typer.Option("--output", "-o", metavar="OUT.parquet", help="The table, with x and y.")],
     method: Annotated[str, typer.Option("--method", metavar="M", help="tsne or pca.")] = "tsne",
     perplexity: Annotated[float, typer.Option("--perplexity", min=1, help="t-SNE: about how many neighbours.")] = 30,
@@ -29,7 +34,7 @@ def map(
     from napari_sparse3d.analysis import maps
     from napari_sparse3d.cohort import read_cohort, rows_of, write_rows
 
-    cohort = read_cohort(table)
+    cohort = read_cohort(tables)
     with status(f"Mapping {len(cohort)} cases by {method}"):
         if method == "pca":
             positions = maps.pca(cohort.embeddings)

@@ -8,6 +8,7 @@ import typer
 
 from napari_sparse3d.cli.common import JsonFlag, emit, show
 from napari_sparse3d.cli.options import find_model
+from napari_sparse3d.text import printable
 
 
 def models(
@@ -72,20 +73,28 @@ def _rows() -> list[dict[str, Any]]:
 
 def _show_card(card: dict[str, Any]) -> None:
     from rich.table import Table
+    from rich.text import Text
 
     table = Table(show_header=False)
     for field, value in card.items():
         if field in ("metrics", "training", "recipe", "arguments"):
             for key, inner in value.items():
-                table.add_row(f"{field}.{key}", _short(inner))
+                table.add_row(f"{field}.{key}", Text("\n".join(_lines(inner))))
         else:
-            table.add_row(field, _short(value))
+            table.add_row(field, Text("\n".join(_lines(value))))
     show(table)
+
+
+def _lines(value: Any) -> list[str]:
+    """A value of the card; a mapping takes a line for each of its own."""
+    if isinstance(value, dict):
+        return [printable(f"{key} {_short(inner)}") for key, inner in value.items()]
+    return [printable(_short(value))]
 
 
 def _short(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.4g}"
     if isinstance(value, dict):
-        return "\n".join(f"{key} {_short(inner)}" for key, inner in value.items())
+        return ", ".join(f"{key} {_short(inner)}" for key, inner in value.items())
     return ", ".join(map(_short, value)) if isinstance(value, (list, tuple)) else str(value)

@@ -143,5 +143,5 @@ def read_scan(
 
     volume = read_volume(scan, series=series, frame=frame, repair=repair)
     if "unit_from" in volume.meta:
-        say(f"{volume.name}: the file names no unit; taken as {volume.unit} from its {volume.meta['unit_from']}")
+        say(f"the file names no unit; taken as {volume.unit} from its {volume.meta['unit_from']}")
     return volume

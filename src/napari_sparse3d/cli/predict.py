@@ -147,7 +147,7 @@ def _series(path: Path) -> Sequence[SeriesInfo | None] | str:
     try:
         found = scan(path)
     except Exception as error:  # whatever is wrong with one scan, the others have their rows
-        return failure_line(error)
+        return failure_line(error, path)
     # scouts, reports and the like are passed over, unless there is nothing else; a broken file is not
     return [info for info in found if not (info.localizer or info.auxiliary) or _is_broken(info)] or found
 
@@ -192,7 +192,7 @@ def _predict(job: _Job, path: Path, index: int | None, info: SeriesInfo | None) 
             seconds=perf_counter() - started,
         )
     except Exception as error:  # whatever is wrong with one series, the next one may be right, or smaller
-        return _failed(job, path, index, failure_line(error), perf_counter() - started)
+        return _failed(job, path, index, failure_line(error, path), perf_counter() - started)
 
 
 def _failed(job: _Job, path: Path, index: int | None, error: str, seconds: float) -> Prediction:

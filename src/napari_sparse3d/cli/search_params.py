@@ -98,4 +98,5 @@ def search_params(
     if storage is None:
         say(f"watch: optuna-dashboard sqlite:///{Path(table.folder) / searching.STUDY}")
     chosen = " ".join(f"-s {name}={value}" for name, value in found.settings.items())
-    show(f"best of {found.trials} ({found.pruned} stopped early): {found.best} in run {found.run}\n{chosen}")
+    show(f"best of {found.trials} ({found.pruned} stopped early): {found.best} in run {found.run}")
+    show(chosen)

@@ -28,6 +28,7 @@ from napari_sparse3d.cli.settings import (
     settings_of,
     use_threads,
 )
+from napari_sparse3d.errors import line_of
 
 if TYPE_CHECKING:
     from napari_sparse3d.training.config import Training
@@ -172,7 +173,7 @@ def _lines() -> Callable[[dict[str, Any]], None]:
 
 def _reporting_errors(report: Callable[[dict[str, Any]], None]) -> Callable[[Exception], None]:
     def tell(error: Exception) -> None:
-        report({"event": "error", "message": " ".join(str(error).split()), "kind": type(error).__name__})
+        report({"event": "error", "message": line_of(error), "kind": type(error).__name__})
 
     return tell
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from napari_sparse3d.errors import InputError
+from napari_sparse3d.errors import InputError, line_of
 from napari_sparse3d.texts import read_csv
 
 if TYPE_CHECKING:
@@ -76,39 +76,70 @@ def find_cases(source: Path) -> list[Case]:
         path = info.source
         about = {"patient": info.patient} if info.patient else {}
         found.append(Case(path, info.index if path.is_dir() else None, about, info))
-    cases = [_labelled(case, source) for case in [*found, *sets]]
+    known: dict[str, frozenset[str]] = {}
+    for case in found:
+        if (folder := _folder_below(case, source)) and case.info is not None:
+            known[folder] = known.get(folder, frozenset()) | case.info.identity
+    cases = [_labelled(case, source, known) for case in [*found, *sets]]
     if not cases:
-        raise InputError(f"there is no scan and no voxel set below {source.name}; choose the folder that holds them")
+        raise InputError("there is no scan and no voxel set below the folder; choose the one that holds them")
     return cases
 
 
-def _labelled(case: Case, root: Path) -> Case:
+def _folder_below(case: Case, root: Path) -> str:
+    """The folder of ``root`` in which a case lies; ``""`` where it lies in none."""
     parts = case.path.relative_to(root).parts if case.path.is_relative_to(root) else ()
-    if len(parts) < 2:
-        return case
-    return Case(case.path, case.series, {**case.about, "label": parts[0]}, case.info)
+    return parts[0] if len(parts) > 1 else ""
+
+
+def _labelled(case: Case, root: Path, known: Mapping[str, frozenset[str]]) -> Case:
+    """With its folder's name for a label, without what identifies the patients in that folder."""
+    from napari_sparse3d.io.naming import without_identity
+
+    label = _folder_below(case, root)
+    if known.get(label):
+        label = without_identity(label, known[label])
+    return Case(case.path, case.series, {**case.about, "label": label}, case.info) if label else case
 
 
 def _from_table(table: Path) -> list[Case]:
     rows = _rows(table)
     if not rows or "path" not in rows[0]:
-        raise InputError(f"{table.name} has no column 'path'; name the files to embed in one")
-    cases = []
+        raise InputError("the table has no column 'path'; name the files to embed in one")
+    cases: list[Case] = []
     for row in rows:
-        path = Path(str(row["path"]))
-        about = {key: str(value) for key, value in row.items() if key not in ("path", "series") and _is_plain(value)}
+        if not row["path"] or not isinstance(row["path"], str) or "\0" in row["path"]:
+            raise InputError(f"row {len(cases)} of the table has no path; give it one, or take the row out")
+        path = Path(row["path"])
+        about = {
+            str(key): str(value)
+            for key, value in row.items()
+            if key not in ("path", "series", None) and _is_plain(value)
+        }
         series = row.get("series")
-        number = int(series) if series not in (None, "") else None
+        try:
+            number = int(series) if series not in (None, "") else None
+        except (TypeError, ValueError) as error:
+            raise InputError(f"row {len(cases)} of the table: series must be a number, as `info` gives it") from error
         cases.append(Case(path if path.is_absolute() else table.parent / path, number, about))
     return cases
 
 
 def _rows(table: Path) -> list[dict[str, Any]]:
-    if table.suffix.lower() == ".csv":
-        return [dict(row) for row in read_csv(table)]
-    from pyarrow import parquet
+    if table.is_dir():
+        raise InputError("a folder is no table; name the table in it")
+    try:
+        if table.suffix.lower() == ".csv":
+            return [dict(row) for row in read_csv(table)]
+        from pyarrow import parquet
 
-    rows: list[dict[str, Any]] = parquet.read_table(table).to_pylist()
+        with parquet.ParquetFile(table) as stored:
+            rows: list[dict[str, Any]] = stored.read().to_pylist()
+    except (FileNotFoundError, InputError):
+        raise
+    # pyarrow's errors are ValueErrors, NotImplementedErrors and OSErrors
+    except (ValueError, NotImplementedError, MemoryError, OverflowError, OSError) as error:
+        raise InputError(f"the table cannot be read: {line_of(error, table)[:160]}") from error
     return rows
 
 

@@ -64,7 +64,7 @@ def embed_cases(
                 "thumbnail": thumbnail(voxels if isinstance(voxels, VoxelSet) else voxels.numpy()).tobytes(),
             }
         except Exception as error:  # whatever is wrong with one case, the next one may be right, or smaller
-            found = {"status": "failed", "error": failure_line(error)}
+            found = {"status": "failed", "error": failure_line(error, case.path)}
         yield row | found
 
 

@@ -30,7 +30,7 @@ def same_case(cohort: Cohort, path: Path | None, series: int | None, patient: st
         ``query_groups=["same"]``.
     """
     own = None if path is None else path.resolve()
-    places = [None if own is None or value is None else Path(str(value)).resolve() for value in cohort.column("path")]
+    places = [None if own is None else _place(value) for value in cohort.column("path")]
     itself = [
         own is not None and place == own and (series is None or number is None or number == series)
         for place, number in zip(places, cohort.column("series"), strict=True)
@@ -42,3 +42,11 @@ def same_case(cohort: Cohort, path: Path | None, series: int | None, patient: st
         SAME if same or (value and str(value) in patients) else ""
         for value, same in zip(cohort.column("patient"), itself, strict=True)
     ]
+
+
+def _place(value: object) -> Path | None:
+    """Where a row's case lies; None where the table has no path there, or one that no system takes."""
+    try:
+        return None if value is None else Path(str(value)).resolve()
+    except (ValueError, OSError):
+        return None

@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_sparse3d.errors import InputError
+from napari_sparse3d.errors import InputError, line_of
 from napari_sparse3d.files import replacing
+from napari_sparse3d.text import printable
 
 _LISTS = ("embedding", "probabilities", "thumbnail")
 
@@ -55,48 +56,105 @@ def cohort_of(rows: Sequence[Mapping[str, Any]]) -> Cohort:
     Raises
     ------
     InputError
-        If there is no embedding at all, or embeddings of different models are mixed.
+        If there is no embedding at all, one that is no list of finite numbers, or embeddings of different models are
+        mixed.
     """
     done = [row for row in rows if row.get("embedding") is not None]
     if not done:
         first = next((str(row["error"]) for row in rows if row.get("error")), "")
         raise InputError(f"none of {len(rows)} cases has an embedding{f': {first}' if first else ''}")
-    lengths = {len(row["embedding"]) for row in done}
-    if len(lengths) > 1:
-        raise InputError(f"embeddings of lengths {sorted(lengths)} are mixed; embed all cases with one model")
     names = dict.fromkeys(name for row in done for name in row if name not in _LISTS)
-    thumbnails = [row.get("thumbnail") for row in done]
-    pictures = None
-    if all(isinstance(picture, bytes) for picture in thumbnails):
-        side = round(len(thumbnails[0] or b"") ** 0.5)
-        pictures = np.stack([np.frombuffer(picture or b"", dtype=np.uint8) for picture in thumbnails])
-        pictures = pictures.reshape(-1, side, side)
     return Cohort(
         {name: [row.get(name) for row in done] for name in names},
-        np.array([row["embedding"] for row in done], dtype=np.float32),
-        pictures,
+        _embeddings([row["embedding"] for row in done]),
+        _thumbnails([row.get("thumbnail") for row in done]),
         len(rows) - len(done),
     )
 
 
-def read_cohort(path: Path) -> Cohort:
-    """Read a table that ``predict``, ``map`` or the Cohort panel wrote.
+def _embeddings(stored: Sequence[Any]) -> NDArray[np.float32]:
+    """(N, D) of N lists."""
+    if not all(isinstance(each, (list, tuple, np.ndarray)) and len(each) for each in stored):
+        raise InputError("the column 'embedding' must hold a list of numbers for each case; make one with `predict`")
+    lengths = {len(each) for each in stored}
+    if len(lengths) > 1:
+        raise InputError(f"embeddings of lengths {sorted(lengths)[:10]} are mixed; embed all cases with one model")
+    try:
+        found = np.array(stored, dtype=np.float32)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise InputError("the column 'embedding' holds what is no number; make one with `predict`") from error
+    if found.ndim != 2 or not np.isfinite(found).all():
+        raise InputError("the column 'embedding' holds lists in lists or numbers that are not finite; embed again")
+    return found
+
+
+def _thumbnails(stored: Sequence[Any]) -> NDArray[np.uint8] | None:
+    """(N, S, S), where every case has one of the same size."""
+    if not all(isinstance(each, bytes) for each in stored):
+        return None
+    side = round(len(stored[0]) ** 0.5)
+    if side == 0 or any(len(each) != side * side for each in stored):
+        return None
+    return np.stack([np.frombuffer(each, dtype=np.uint8) for each in stored]).reshape(-1, side, side)
+
+
+def read_cohort(path: Path | Sequence[Path]) -> Cohort:
+    """Read a table that ``predict``, ``map`` or the Cohort panel wrote, or several as one cohort.
 
     Raises
     ------
     InputError
-        If it holds no embeddings.
+        If it is a folder, no table, or holds no embeddings.
     """
+    paths = [path] if isinstance(path, Path) else list(path)
+    rows = [row for each in paths for row in _read_rows(each)]
+    models = {str(row.get("model_hash") or row.get("model")) for row in rows if row.get("embedding") is not None}
+    if len(paths) > 1 and len(models) > 1:
+        raise InputError(f"the tables are of {len(models)} models, whose embeddings have nothing in common; name one")
+    return cohort_of(rows)
+
+
+def tables_in(folder: Path) -> list[str]:
+    """The names of the Parquet tables of a folder; the parts of one that is being written do not count."""
+    return sorted(each.name for each in folder.iterdir() if each.suffix == ".parquet" and not each.name.startswith("."))
+
+
+def _read_rows(path: Path) -> list[dict[str, Any]]:
+    if path.is_dir():
+        # a library would join whatever lies in it, and drop the columns that the first lacks
+        found = tables_in(path)
+        listed = ", ".join(map(printable, found[:10])) + (", ..." if len(found) > 10 else "")
+        raise InputError(
+            f"a folder is no table; it holds {f'{len(found)} tables: {listed}; name one' if found else 'no .parquet'}"
+            " (or several, to take them as one cohort)"
+        )
     import pyarrow as pa
     from pyarrow import parquet
 
     try:
-        table = parquet.read_table(path)
-    except pa.ArrowInvalid as error:
-        raise InputError(f"{path.name} is no Parquet table ({' '.join(str(error).split())[:120]})") from error
-    if "embedding" not in table.column_names:
-        raise InputError(f"{path.name} has no column 'embedding'; make one with `predict` or with the Cohort panel")
-    return cohort_of(table.to_pylist())
+        with parquet.ParquetFile(path) as file:
+            table = file.read()
+            if "embedding" not in table.column_names:
+                raise InputError(
+                    "the table has no column 'embedding'; make one with `predict` or with the Cohort panel"
+                )
+            doubled = {name for name in table.column_names if table.column_names.count(name) > 1}
+            if doubled:
+                raise InputError(f"the table has a column twice: {', '.join(sorted(doubled))[:80]}")
+            rows: list[dict[str, Any]] = table.to_pylist()
+    except InputError:
+        raise
+    # by whatever else pyarrow fails on what is no Parquet, or was damaged: its own errors, and those of Python
+    except (pa.ArrowException, ValueError, OverflowError, MemoryError, RecursionError, OSError) as error:
+        if isinstance(error, OSError) and error.errno is not None:  # of the system, not of what the file holds
+            raise
+        raise InputError(f"the file is no Parquet table ({line_of(error, path)[:120]})") from error
+    return [{name: _plain(value) if name not in _LISTS else value for name, value in row.items()} for row in rows]
+
+
+def _plain(value: Any) -> Any:
+    """A scalar; of nested columns, which no table of ours has, their text."""
+    return value if value is None or isinstance(value, (str, int, float, bool)) else str(value)[:200]
 
 
 def write_rows(rows: Sequence[Mapping[str, Any]], path: Path) -> None:

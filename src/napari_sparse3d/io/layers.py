@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from napari_sparse3d.errors import InputError
 from napari_sparse3d.io.series import VolumeSequence
+from napari_sparse3d.text import printable
 from napari_sparse3d.volume import Volume
 
 LayerData = tuple[NDArray[Any], dict[str, Any], str]
@@ -67,8 +68,14 @@ def display_geometry_within(
     return {"scale": tuple((-spacing).tolist()), "translate": tuple(translate.tolist())}
 
 
-def layer_of(scan: Volume | VolumeSequence) -> LayerData:
+def layer_of(scan: Volume | VolumeSequence, name: str = "") -> LayerData:
     """A layer for a volume, or one layer with a time axis for a sequence.
+
+    Parameters
+    ----------
+    scan : Volume or VolumeSequence
+    name : str
+        Of the layer, such as ``SeriesInfo.title``; unless given, the scan's.
 
     Returns
     -------
@@ -83,7 +90,7 @@ def layer_of(scan: Volume | VolumeSequence) -> LayerData:
     z, y, x = data.shape[-3:]
     geometry = display_geometry(scan.affine, (z, y, x))
     kwargs: dict[str, Any] = {
-        "name": scan.name,
+        "name": printable(name or scan.name),
         "scale": (1.0, *geometry["scale"]) if in_time else geometry["scale"],
         "translate": (0.0, *geometry["translate"]) if in_time else geometry["translate"],
         "units": ("pixel", "mm", "mm", "mm") if in_time else ("mm", "mm", "mm"),

@@ -126,4 +126,6 @@ def only_series(found: Sequence[SeriesInfo]) -> SeriesInfo:
 
 def _one_line(info: SeriesInfo) -> str:
     size = "no volume" if info.shape is None else " x ".join(str(n) for n in info.shape)
-    return f"{info.index}: {info.modality or info.format} {info.description} {size}".replace("  ", " ")
+    # of other formats the description is made of the file's name, which errors do not repeat
+    described = info.description if "DICOM" in info.format else ""
+    return f"{info.index}: {info.modality or info.format} {described} {size}".replace("  ", " ")

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from napari_sparse3d.errors import InputError, ReadError
 from napari_sparse3d.io.faults import Fault, FaultKind, Severity
+from napari_sparse3d.io.naming import own_file_name
 from napari_sparse3d.volume import Volume
 
 DAMAGED = "damaged DICOM"
@@ -87,7 +88,7 @@ class SeriesInfo:
     modality : str
         DICOM modality, ``""`` where the format has none.
     description : str
-        Series description without the patient's identity, or a safe name made from the file's.
+        Series description without the patient's identity, or the words of the file's name that describe an image.
     shape : tuple of int or None
         (Z, Y, X) as it will be read; ``None`` when no volume can be made.
     n_frames : int
@@ -126,6 +127,18 @@ class SeriesInfo:
     auxiliary: bool = False
     source: Path = field(default=Path(), repr=False, compare=False)
     loader: SeriesLoader | None = field(default=None, repr=False, compare=False)
+    identity: frozenset[str] = field(default=frozenset(), repr=False, compare=False)
+    """What identifies a person in its tags, to be taken out of names of folders; it goes nowhere."""
+
+    @property
+    def title(self) -> str:
+        """What it is called before the one who opened it: its description, or its file's own name.
+
+        For layers, ``info`` and choosers. A file's name may hold an identity: it goes into nothing that is kept.
+        """
+        if "DICOM" in self.format or not self.source.name:
+            return self.description
+        return own_file_name(self.source)
 
     @property
     def status(self) -> str:

@@ -103,8 +103,8 @@ def _stamped(scan: Volume | VolumeSequence, data: NDArray[Any]) -> str:
 def _write_nrrd(data: NDArray[Any], scan: Volume | VolumeSequence, path: Path) -> None:
     """One volume; or a sequence as 3D Slicer writes it: the volumes as the fastest axis, of kind ``list``.
 
-    Format: teem.sourceforge.net/nrrd. Not by ITK, which can only write four axes of space, without an orientation in the
-    patient, and calls a file written that is cut short by a full disk (seen with SimpleITK 2.5.7).
+    Format: teem.sourceforge.net/nrrd. Not by ITK, which can only write four axes of space, without an orientation in
+    the patient, and calls a file written that is cut short by a full disk (seen with SimpleITK 2.5.7).
     """
     affine = ras_from_sar(scan.affine)
     columns = " ".join(_nrrd_vector(affine[:3, axis]) for axis in range(3))

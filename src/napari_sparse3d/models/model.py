@@ -9,12 +9,11 @@ from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
 from time import perf_counter
-from typing import Any, TypeAlias, TypeVar, cast
+from typing import TypeAlias, TypeVar, cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import ValidationError
 from torch import nn
 
 from napari_sparse3d.activity import LayerActivity
@@ -28,7 +27,6 @@ from napari_sparse3d.models.trace import recording
 from napari_sparse3d.models.weights import Damaged, checksum, pack, unpack
 from napari_sparse3d.sparse import SparseTensor, use_engine
 from napari_sparse3d.sparse.voxelize import TensorVoxels, batch_in_field
-from napari_sparse3d.texts import parse_json
 from napari_sparse3d.voxels.recipe import Recipe
 from napari_sparse3d.voxels.voxel_set import VoxelSet
 
@@ -255,6 +253,7 @@ def read_model(path: str | os.PathLike[str]) -> Model:
     except Damaged as error:
         raise InputError(f"{source.name} is no model file: a {SUFFIX} file was expected ({error})") from error
     card = _card(notes.get("card"), source)
+    _check_fits(card, {key: tuple(tensor.shape) for key, tensor in weights.items()}, source)
     network = build_network(card.architecture, **card.arguments)
     try:
         network.load_state_dict(weights)
@@ -267,13 +266,37 @@ def read_model(path: str | os.PathLike[str]) -> Model:
     return Model(network.eval(), card)
 
 
+def _check_fits(card: ModelCard, shapes: dict[str, tuple[int, ...]], source: Path) -> None:
+    """That the network which the card asks for is the one whose weights are there, before it takes memory."""
+    with torch.device("meta"):  # shapes alone
+        network = build_network(card.architecture, **card.arguments)
+    wanted = {key: tuple(tensor.shape) for key, tensor in network.state_dict().items()}
+    other = sorted(key for key in wanted.keys() | shapes.keys() if wanted.get(key) != shapes.get(key))
+    if other:
+        key = other[0]
+        raise InputError(
+            f"the weights in {source.name} do not fit its own architecture {card.architecture!r}: {key[:80]!r} is "
+            f"{shapes.get(key, 'missing')} where {wanted.get(key, 'none')} is expected (and {len(other) - 1} more)"
+        )
+    described = cast(Network, network)
+    if len(card.classes) != described.classes:
+        raise InputError(
+            f"the card in {source.name} names {len(card.classes)} classes, its network gives {described.classes}"
+        )
+    if card.recipe.n_channels != described.in_features:
+        raise InputError(
+            f"the recipe of the card in {source.name} makes {card.recipe.n_channels} feature(s) a voxel, its network "
+            f"takes {described.in_features}"
+        )
+
+
 def _card(text: str | None, source: Path) -> ModelCard:
     if text is None:
         raise InputError(f"{source.name} holds weights but no model card; save it with Model.save")
     try:
-        return ModelCard(**cast(dict[str, Any], parse_json(text)))
-    except (ValidationError, TypeError, InputError) as error:
-        raise InputError(f"the model card in {source.name} cannot be read: {' '.join(str(error).split())}") from error
+        return ModelCard.parse(text)
+    except InputError as error:
+        raise InputError(f"the model card in {source.name} cannot be read: {error}") from error
 
 
 def _untrained(architecture: str, seed: int) -> Model:

@@ -22,7 +22,7 @@ class Case:
     Attributes
     ----------
     name : str
-        For messages: the file (and item) inside the set, never the patient.
+        The file (and item) inside the set. It may hold an identity: messages call a case by ``number``.
     path : Path
         The file or folder that holds it.
     kind : str
@@ -37,6 +37,8 @@ class Case:
         Cases of one patient stay on one side of a split.
     mask : Path or None
         A label map whose voxels with value ``item`` are the case.
+    number : int
+        Its place in the set, from 0.
     """
 
     name: str
@@ -47,6 +49,7 @@ class Case:
     split: Split | None = None
     patient: str | None = field(default=None, repr=False)
     mask: Path | None = None
+    number: int = field(default=0, repr=False, compare=False)
 
 
 def class_names(cases: Sequence[Case]) -> tuple[str, ...]:
@@ -71,7 +74,7 @@ def label_numbers(cases: Sequence[Case], classes: Sequence[str]) -> list[int]:
     found = []
     for case in cases:
         if case.label not in numbers:
-            raise InputError(f"{case.name} is labelled {case.label!r}, which is none of {', '.join(classes)}")
+            raise InputError(f"case {case.number} is labelled {case.label!r}, which is none of {', '.join(classes)}")
         found.append(numbers[case.label])
     return found
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from napari_sparse3d.errors import InputError, failure_line
 from napari_sparse3d.training.cases import Case, class_names, split_by_patient
-from napari_sparse3d.training.store import VoxelStore
+from napari_sparse3d.training.store import VoxelStore, case_title
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class Problem:
         ``unreadable``, ``empty``, ``too large``, ``no label``, ``patient on both sides``, ``one class``, ``no cases``,
         ``unknown class``.
     case : str
-        The case's name inside the set, or "" for the set as a whole.
+        Which case, by its number in the set (:func:`store.case_title`), or "" for the set as a whole.
     message : str
         What is wrong and what to do.
     """
@@ -91,7 +91,9 @@ def prepare(
         progress(number, len(wanted))
         if case.label is None:
             if unlabelled_is_a_problem:
-                problems.append(Problem("no label", case.name, "has no label; give it one, or take it out of the set"))
+                problems.append(
+                    Problem("no label", case_title(case), "has no label; give it one, or take it out of the set")
+                )
             continue
         problem, percent = _look(case, store, field)
         if problem is None:
@@ -110,9 +112,9 @@ def prepare(
         if case.split != "train":
             continue
         if case.patient in seen:
-            other = next(one.name for one in val if one.patient == case.patient)
+            other = next(case_title(one) for one in val if one.patient == case.patient)
             message = f"is for training, but {other} of the same patient is for validation; put both on one side"
-            problems.append(Problem("patient on both sides", case.name, message))
+            problems.append(Problem("patient on both sides", case_title(case), message))
         else:
             train.append(case)
     classes = class_names(train)
@@ -122,13 +124,13 @@ def prepare(
             known.append(case)
         else:
             message = f"is labelled {case.label!r}, which no training case is; add training cases of that class"
-            problems.append(Problem("unknown class", case.name, message))
+            problems.append(Problem("unknown class", case_title(case), message))
     if not train or not known:
         side = "training" if not train else "validation"
         problems.append(Problem("no cases", "", f"no usable case is left for {side}; add labelled cases for it"))
     elif len(classes) < 2:
         message = f"all training cases are labelled {classes[0]!r}; a second class is needed"
-        problems.append(Problem("one class", train[0].name, message))
+        problems.append(Problem("one class", case_title(train[0]), message))
     percents = [percent_of[case.name] for case in train] or [0.0]
     return Prepared(tuple(train), tuple(known), classes, tuple(problems), (min(percents), max(percents)))
 
@@ -155,18 +157,22 @@ def _look(case: Case, store: VoxelStore, field: int) -> tuple[Problem | None, fl
     try:
         voxels = store.get(case)
     except FileNotFoundError:
-        return Problem("unreadable", case.name, "is not there; restore the file or take its row out of the set"), 0.0
+        return Problem(
+            "unreadable", case_title(case), "is not there; restore the file or take its row out of the set"
+        ), 0.0
     except Exception as error:  # whatever is wrong with one case is said of that case
-        text = failure_line(error)
-        return Problem("unreadable", case.name, f"cannot be read ({text}); replace it or take it out of the set"), 0.0
+        text = failure_line(error, case.path)
+        return Problem(
+            "unreadable", case_title(case), f"cannot be read ({text}); replace it or take it out of the set"
+        ), 0.0
     if voxels.n_active == 0:
         message = "is empty: the recipe's threshold leaves no voxel; choose another threshold or take it out of the set"
-        return Problem("empty", case.name, message), 0.0
+        return Problem("empty", case_title(case), message), 0.0
     extent = np.array(voxels.shape)
     if (extent > field).any():
         message = (
             f"is {'x'.join(map(str, voxels.shape))} voxels, larger than the network's field of {field}; "
             "resample it to fewer voxels in the recipe, or take a larger field"
         )
-        return Problem("too large", case.name, message), 0.0
+        return Problem("too large", case_title(case), message), 0.0
     return None, 100.0 * voxels.n_active / field**3

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_sparse3d.errors import InputError, ReadError
+from napari_sparse3d.errors import InputError, ReadError, line_of
 from napari_sparse3d.io import read_volume
 from napari_sparse3d.training.cases import Case
 from napari_sparse3d.volume import Volume
@@ -34,7 +34,7 @@ def read_voxels(case: Case, recipe: Recipe) -> VoxelSet:
         voxels = VoxelSet.load(case.path)
         if voxels.features.shape[1] != recipe.n_channels:
             raise InputError(
-                f"{case.name} holds {voxels.features.shape[1]} feature(s) a voxel, the recipe makes {recipe.n_channels}"
+                f"the set holds {voxels.features.shape[1]} feature(s) a voxel, the recipe makes {recipe.n_channels}"
             )
         return voxels
     return voxelize(READERS[case.kind](case, recipe), recipe)
@@ -100,10 +100,10 @@ def mesh_volume(path: Path, side: int, *, solid: bool, name: str = "mesh") -> Vo
         mesh: Any = trimesh.load(path, force="mesh")
     # trimesh lets through whatever its parsers raise on a damaged file
     except (ValueError, IndexError, KeyError, TypeError, AttributeError, NotImplementedError) as error:
-        raise ReadError(f"{name} cannot be read as a mesh: {' '.join(str(error).split())}") from error
+        raise ReadError(f"the file cannot be read as a mesh: {line_of(error, path)}") from error
     extents = getattr(mesh, "extents", None)
     if extents is None or not len(mesh.faces) or not np.isfinite(extents).all() or max(extents) <= 0:
-        raise ReadError(f"{name} holds no triangles; a mesh (OFF, STL, PLY, OBJ) with faces is expected")
+        raise ReadError("the file holds no triangles; a mesh (OFF, STL, PLY, OBJ) with faces is expected")
     pitch = float(max(extents)) / side
     grid = mesh.voxelized(pitch)
     matrix = np.asarray((grid.fill() if solid else grid).matrix, dtype=np.uint8)
@@ -139,7 +139,7 @@ def _arrays(path: Path, _modified: int) -> dict[str, NDArray[Any]]:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
             return {key: stored[key] for key in stored.files}
     except (ValueError, TypeError, AttributeError, EOFError, zipfile.BadZipFile) as error:
-        raise ReadError(f"{path.name} is no .npz of arrays: {error}") from error
+        raise ReadError(f"the file is no .npz of arrays: {line_of(error, path)}") from error
 
 
 def _volume(data: NDArray[Any], case: Case, spacing_mm: NDArray[Any] | None = None) -> Volume:

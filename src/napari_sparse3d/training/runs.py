@@ -16,6 +16,7 @@ from uuid import uuid4
 
 from napari_sparse3d.errors import InputError
 from napari_sparse3d.files import is_locked, remove_left, replacing
+from napari_sparse3d.text import one_file_name
 from napari_sparse3d.texts import folder_named_by, parse_json
 
 COLUMNS: dict[str, str] = {
@@ -96,7 +97,8 @@ class RunStore:
     def new(self, name: str = "") -> str:
         """A name for a run, that sorts by time and is not taken yet; makes its folder."""
         stamp = datetime.now(timezone.utc).strftime("%Y%m%d-%H%M%S")
-        run = f"{stamp}-{name}-{uuid4().hex[:4]}" if name else f"{stamp}-{uuid4().hex[:4]}"
+        called = one_file_name(name, "") if name else ""  # one folder below ours, whatever the name says
+        run = "-".join(filter(None, (stamp, called, uuid4().hex[:4])))
         (self.folder / run).mkdir(parents=True)
         self._tidy()
         self.update(run, status="running", started=_now(), server=platform.node(), folder=str(self.folder / run))
@@ -168,6 +170,8 @@ class RunStore:
         if len(found) != 1:
             what = f"{len(found)} runs are" if found else "no run is"
             raise InputError(f"{what} called {run!r} in {self.folder}; `napari-sparse3d runs` lists them")
+        if found[0]["run"] in (".", "..") or set(found[0]["run"]) & set("/\\\0"):
+            raise InputError("the table of runs has a run whose name is none; it was not written by this program")
         return found[0]
 
     # -- the table, and the rows in the runs' folders that it is made of --

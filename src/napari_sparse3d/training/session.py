@@ -16,8 +16,9 @@ import torch
 from numpy.typing import NDArray
 
 from napari_sparse3d.engine.choice import choose
-from napari_sparse3d.errors import InputError
+from napari_sparse3d.errors import InputError, line_of
 from napari_sparse3d.files import locked, replacing
+from napari_sparse3d.io.naming import without_identity
 from napari_sparse3d.models import Model, ModelCard, build_network
 from napari_sparse3d.models.architectures import Network
 from napari_sparse3d.training import calibrate
@@ -28,7 +29,7 @@ from napari_sparse3d.training.config import Training
 from napari_sparse3d.training.loop import EpochReport, Measure, Trainer, accuracy_alone
 from napari_sparse3d.training.predict import Predictions, predict
 from napari_sparse3d.training.runs import LOCK, RunStore
-from napari_sparse3d.training.sources import cases_of
+from napari_sparse3d.training.sources import cases_of, known_persons
 from napari_sparse3d.training.store import VoxelStore
 from napari_sparse3d.training.team import join, leaving_together
 from napari_sparse3d.voxels import ToLongestSide
@@ -246,7 +247,7 @@ def _lead(
                 if on_epoch(epoch):
                     (folder / STOP).touch()
     except BaseException as error:
-        table.update(run, status="failed", error=f"{type(error).__name__}: {error}"[:500])
+        table.update(run, status="failed", error=f"{type(error).__name__}: {line_of(error)}"[:500])
         raise
     if trainer.progress.best_epoch is None:
         table.update(run, status="stopped")
@@ -404,7 +405,7 @@ def _columns(data: Data, trainer: Trainer, device: str) -> dict[str, Any]:
     longest = config.recipe.resample
     return {
         "status": "running",
-        "dataset": data.path.name,
+        "dataset": _called(data.path, [*trainer.train_cases, *trainer.val_cases]),
         "architecture": config.architecture,
         "parameters": sum(weight.numel() for weight in trainer.network.parameters()),
         "classes": len(trainer.classes),
@@ -428,6 +429,12 @@ def _columns(data: Data, trainer: Trainer, device: str) -> dict[str, Any]:
         "config": config.model_dump(mode="json"),
         "error": None,
     }
+
+
+def _called(path: Path, cases: Sequence[Case]) -> str:
+    """The set's name in the table of runs, without what identifies the patients in it."""
+    persons = known_persons(case.path for case in cases)
+    return without_identity(path.name, persons, "data set") if persons else path.name
 
 
 def _epoch_columns(epoch: EpochReport, trainer: Trainer) -> dict[str, Any]:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from napari_sparse3d.errors import InputError
+from napari_sparse3d.errors import InputError, line_of
+from napari_sparse3d.io.naming import without_identity
 from napari_sparse3d.texts import read_csv
 from napari_sparse3d.training.cases import SPLITS, Case, Split
 from napari_sparse3d.training.read import MESHES, arrays
@@ -54,18 +56,22 @@ def cases_of(
     FileNotFoundError
         If there is nothing at ``path``.
     """
-    source = Path(path)
+    found = _cases_of(Path(path), label_column, unlabelled)
+    return [replace(case, number=number) for number, case in enumerate(found)]
+
+
+def _cases_of(source: Path, label_column: str, unlabelled: Sequence[str]) -> list[Case]:
     if not source.exists():
         raise FileNotFoundError(2, "no such file or folder", str(source))
     if source.is_dir():
         found = list(_label_maps(source) if (source / "labels").is_dir() else _folders(source))
         if not found:
-            raise InputError(f"{source.name} holds no cases; expected a folder per class, with scans or meshes in it")
+            raise InputError("the folder holds no cases; expected a folder per class, with scans or meshes in it")
         return found
     if source.suffix in TABLES:
         return list(_table(source, label_column, unlabelled))
     if source.suffix != ".npz":
-        raise InputError(f"{source.name} is no labelled set; give a folder, a table (.csv, .parquet) or an .npz")
+        raise InputError("this is no labelled set; give a folder, a table (.csv, .parquet) or an .npz")
     stored = arrays(source)
     if any(f"{split}_images" in stored for split in SPLITS):
         return list(_medmnist(source, stored))
@@ -74,7 +80,7 @@ def cases_of(
     if "X" in stored and "y" in stored:
         return list(_packed(source, stored))
     raise InputError(
-        f"{source.name} holds {', '.join(sorted(stored)) or 'nothing'}; expected train_images and train_labels, "
+        f"the .npz holds {', '.join(sorted(stored)) or 'nothing'}; expected train_images and train_labels, "
         "or coords and offsets, or X and y"
     )
 
@@ -85,7 +91,7 @@ def _medmnist(source: Path, stored: dict[str, Any]) -> Iterator[Case]:
             continue
         images, labels = stored[f"{split}_images"], stored.get(f"{split}_labels")
         if images.ndim != 4 or labels is None or labels.size != len(images):
-            raise InputError(f"{source.name}: {split}_images must be (n, z, y, x) with one of {split}_labels each")
+            raise InputError(f"{split}_images must be (n, z, y, x) with one of {split}_labels each")
         for number, label in enumerate(labels.ravel().tolist()):
             yield Case(f"{source.name}[{split} {number}]", source, "medmnist", f"{split}:{number}", str(label), split)
 
@@ -95,9 +101,9 @@ def _sparse(source: Path, stored: dict[str, Any], column: str, unlabelled: Seque
     beside = source.with_suffix(".csv")
     rows = _rows(beside) if beside.exists() else [{} for _ in range(count)]
     if len(rows) != count:
-        raise InputError(f"{beside.name} has {len(rows)} rows for the {count} shapes of {source.name}")
+        raise InputError(f"the .csv beside the set has {len(rows)} rows for its {count} shapes")
     if beside.exists() and column not in rows[0]:
-        raise InputError(f"{beside.name} has no column {column!r}; choose one of {', '.join(rows[0])}")
+        raise InputError(f"the .csv beside the set has no column {column!r}; choose one of {', '.join(rows[0])}")
     labels = stored["label"].ravel().tolist() if "label" in stored else [""] * count
     for number, (row, own) in enumerate(zip(rows, labels, strict=True)):
         label = row.get(column, str(own))
@@ -123,7 +129,7 @@ def _table(source: Path, column: str, unlabelled: Sequence[str]) -> Iterator[Cas
     rows = _rows(source)
     for needed in ("path", column):
         if rows and needed not in rows[0]:
-            raise InputError(f"{source.name} has no column {needed!r}; its columns are {', '.join(rows[0])}")
+            raise InputError(f"the table has no column {needed!r}; its columns are {', '.join(rows[0])}")
     for row in rows:
         place = source.parent / row["path"]
         mask = source.parent / row["mask"] if row.get("mask") else None
@@ -148,7 +154,7 @@ def _rows(path: Path) -> list[dict[str, str]]:
     try:
         table = pl.read_parquet(path)
     except (pl.exceptions.PolarsError, OSError) as error:
-        raise InputError(f"{path.name} cannot be read as a table: {' '.join(str(error).split())}") from error
+        raise InputError(f"the table cannot be read: {line_of(error, path)}") from error
     return [
         {name: "" if value is None else str(value) for name, value in row.items()}
         for row in table.iter_rows(named=True)
@@ -174,7 +180,25 @@ def _folders(root: Path) -> Iterator[Case]:
             yield from _class_folder(root, labelled, above)
 
 
+def known_persons(places: Iterable[Path]) -> frozenset[str]:
+    """What identifies persons in the tags of these files and folders."""
+    from napari_sparse3d.io.dicom.person import identity_at
+
+    tagged = (place for place in places if place.is_dir() or place.suffix.lower() in (".dcm", ""))
+    return frozenset(word for place in tagged if place.exists() for word in identity_at(place))
+
+
 def _class_folder(root: Path, folder: Path, split: Split | None) -> Iterator[Case]:
+    """The cases of a class, which is called as its folder, but never as a patient in it."""
+    cases = list(_cases_below(root, folder, split))
+    persons = known_persons(case.path for case in cases)
+    label = without_identity(folder.name, persons) if persons else folder.name
+    if not label:
+        raise InputError("a class is called after a patient in its folder; name the folder after what it shows")
+    return (replace(case, label=label) for case in cases)
+
+
+def _cases_below(root: Path, folder: Path, split: Split | None) -> Iterator[Case]:
     for entry in sorted(folder.iterdir()):
         below = NAMED_SPLITS.get(entry.name)
         for place in sorted(entry.iterdir()) if below and entry.is_dir() else [entry]:
@@ -198,5 +222,5 @@ def _split(text: str, table: Path) -> Split | None:
     if not text:
         return None
     if text.lower() not in NAMED_SPLITS:
-        raise InputError(f"{table.name} has a split {text!r}; use train, val or test")
+        raise InputError(f"the table has a split {text!r}; use train, val or test")
     return NAMED_SPLITS[text.lower()]

@@ -104,6 +104,16 @@ class VoxelStore:
             self._held_bytes -= _size(oldest)
 
 
+def case_title(case: Case) -> str:
+    """A case in a message: its number in the set, and how its content begins (eight digits of :func:`content_hash`)."""
+    if case.item and case.kind != "mask":  # one of many in a file
+        return f"case {case.number}"
+    try:
+        return f"case {case.number} ({content_hash(case.path)[:8]})"
+    except OSError:
+        return f"case {case.number}"
+
+
 def content_hash(path: Path) -> str:
     """SHA-256 of a file, or of all files of a folder with their names."""
     if path.is_dir():

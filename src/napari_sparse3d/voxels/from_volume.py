@@ -84,7 +84,7 @@ def require_voxels(voxels: _Voxels, volume: Volume, recipe: Recipe) -> _Voxels:
         inside = inside if padding is None else inside[inside > padding]
         raise InputError(
             f"the threshold of recipe {recipe.name!r} ({threshold.removeprefix('kind ')}) leaves no voxel of "
-            f"{volume.name!r}, whose values go from {inside.min():g} to {inside.max():g} "
+            f"the scan, whose values go from {inside.min():g} to {inside.max():g} "
             f"{volume.unit}; choose a threshold inside that range"
         )
     return voxels

@@ -31,7 +31,9 @@ from napari_sparse3d.errors import InputError
 from napari_sparse3d.files import replacing
 from napari_sparse3d.texts import parse_json, parse_toml
 
-PositiveMm: TypeAlias = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+_LARGEST_FILE = 100_000
+
+PositiveMm: TypeAlias = Annotated[float, Field(gt=1e-4, lt=1e4, allow_inf_nan=False)]
 Finite: TypeAlias = Annotated[float, Field(allow_inf_nan=False)]
 
 
@@ -40,7 +42,7 @@ class _Part(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    def __init__(self, **values: Any) -> None:
+    def __init__(self, /, **values: Any) -> None:
         try:
             super().__init__(**values)
         except ValidationError as error:
@@ -157,8 +159,8 @@ class Components(_Part):
     @field_validator("keep", mode="before")
     @classmethod
     def _count(cls, value: object) -> object:
-        if value != "all" and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
-            raise ValueError(f"must be 'all' or a number of parts from 1, not {value!r}")
+        if value != "all" and (isinstance(value, bool) or not isinstance(value, int) or not 1 <= value < 2**31):
+            raise ValueError(f"must be 'all' or a number of parts from 1, not {_short(value)}")
         return value
 
 
@@ -188,7 +190,7 @@ class Recipe(_Part):
         In one line, naming the part that is wrong, for anything that is no recipe.
     """
 
-    name: str = "custom"
+    name: str = Field(default="custom", max_length=200)
     resample: Resample = NoResampling()
     threshold: Threshold
     components: Components = Components()
@@ -236,7 +238,11 @@ class Recipe(_Part):
         if parse is None:
             raise InputError(f"a recipe is a .toml or .json file, got {source.name!r}")
         try:
-            return parse(source.read_text(encoding="utf-8"))
+            with source.open("rb") as file:
+                content = file.read(_LARGEST_FILE + 1)
+            if len(content) > _LARGEST_FILE:
+                raise InputError(f"a recipe takes a few lines, this file more than {_LARGEST_FILE // 1000} kB")
+            return parse(content.decode("utf-8"))
         except (InputError, UnicodeDecodeError) as error:
             raise InputError(f"recipe {source.name}: {error}") from error
 
@@ -284,15 +290,26 @@ BUILT_IN: dict[str, Recipe] = {
 
 
 def _one_line(error: ValidationError) -> str:
-    """Every fault as ``where: what``, in one line."""
-    return "; ".join(_describe(fault) for fault in error.errors(include_url=False))
+    """Every fault as ``where: what``, in one line; the first ten of many."""
+    faults = error.errors(include_url=False)
+    said = "; ".join(_describe(fault) for fault in faults[:10])
+    return f"{said}; and {len(faults) - 10} more" if len(faults) > 10 else said
+
+
+def _short(value: object) -> str:
+    """Some of a value from outside: it may be of any size."""
+    try:
+        text = str(value) if isinstance(value, Exception) else repr(value)
+    except (ValueError, RecursionError):  # an integer of thousands of digits
+        text = f"a {type(value).__name__}"
+    return text if len(text) <= 200 else f"{text[:200]}..."
 
 
 def _describe(fault: ErrorDetails) -> str:
     place, kind = fault["loc"], fault["type"]
     if place[:1] in {("threshold",), ("resample",)}:
         place = place[:1] + place[2:]  # the second is the union's member, which the user never wrote there
-    where = ".".join(map(str, place))
+    where = ".".join(map(str, place))[:80]
     if kind == "missing":
         return f"{where} is missing"
     if kind == "extra_forbidden":
@@ -301,8 +318,8 @@ def _describe(fault: ErrorDetails) -> str:
         return f"{where} needs a kind"
     if kind == "union_tag_invalid":
         context = fault["ctx"]
-        return f"{where}: there is no kind {context['tag']!r}, choose {context['expected_tags']}"
+        return f"{where}: there is no kind {_short(context['tag'])}, choose {context['expected_tags']}"
     if kind == "value_error":  # raised by the validators above, or by a part: already a sentence
-        what = str(fault["ctx"]["error"])
+        what = _short(fault["ctx"]["error"])
         return f"{where}: {what}" if where else what
-    return f"{where}: {fault['msg'][:1].lower()}{fault['msg'][1:]} (got {fault['input']!r})"
+    return f"{where}: {fault['msg'][:1].lower()}{fault['msg'][1:]} (got {_short(fault['input'])})"

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import os
+import struct
 import zipfile
+import zlib
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
+from typing import IO, Any
 
 import numpy as np
+from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from napari_sparse3d.errors import InputError, ReadError
@@ -16,6 +20,10 @@ from napari_sparse3d.files import replacing
 
 _FORMAT = 1
 """Version of the ``.npz`` layout, stored as ``format``."""
+_LARGEST_GRID = 4096**3
+_MOST_CHANNELS = 64
+_STRETCH = 1_000_000
+"""Rows of indices that are read before they are looked at."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,8 +117,8 @@ class VoxelSet:
             np.savez_compressed(
                 file,
                 format=np.int32(_FORMAT),
-                indices=self.indices,
-                features=self.features,
+                indices=np.ascontiguousarray(self.indices),
+                features=np.ascontiguousarray(self.features),
                 shape=np.array(self.shape, dtype=np.int32),
                 affine=self.affine,
             )
@@ -126,23 +134,83 @@ class VoxelSet:
         FileNotFoundError
             If there is no such file.
         """
-        name = Path(path).name
         try:
-            # opened here: numpy leaves the file open when it is no zip
-            with Path(path).open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-                version = int(arrays["format"])
+            with zipfile.ZipFile(path) as archive:
+                version = int(_array(archive, "format", "iu", 0))
                 if version != _FORMAT:
-                    raise ReadError(f"{name} is a voxel set of format {version}, this version reads {_FORMAT}; update")
-                indices, features, affine = (arrays[key] for key in ("indices", "features", "affine"))
-                z, y, x = arrays["shape"].tolist()
+                    raise ReadError(f"the voxel set is of format {version}, this version reads {_FORMAT}; update")
+                z, y, x = (int(side) for side in _array(archive, "shape", "iu", 1))
+                if min(z, y, x) < 1 or z * y * x > _LARGEST_GRID:
+                    raise ReadError(
+                        f"a grid of {z} x {y} x {x} was never made: 1 to {_LARGEST_GRID} voxels are expected"
+                    )
+                indices, affine = _indices(archive, (z, y, x)), _array(archive, "affine", "f", 2)
+                features = _array(archive, "features", "f", 2, at_most=len(indices) * _MOST_CHANNELS)
             return cls(indices, features, (z, y, x), affine)
-        except KeyError as error:
-            raise ReadError(f"{name} is no voxel set: {error.args[0]}; make one with `voxelize`") from error
-        except ReadError:
+        except FileNotFoundError:
             raise
-        # numpy raises ValueError and EOFError for what is no .npz, zipfile its own for one that is cut short
-        except (ValueError, TypeError, AttributeError, EOFError, zipfile.BadZipFile) as error:
-            raise ReadError(f"{name} is no voxel set: {error}; make one with `voxelize`") from error
+        # whatever zipfile, zlib and numpy raise on what is no .npz, or on one that was cut short or made by hand
+        except (
+            *(
+                ValueError,
+                TypeError,
+                AttributeError,
+                EOFError,
+                KeyError,
+                SyntaxError,
+                RuntimeError,
+                NotImplementedError,
+            ),
+            *(OverflowError, MemoryError, zipfile.BadZipFile, zlib.error, struct.error),
+        ) as error:
+            what = str(error) if isinstance(error, (InputError, zipfile.BadZipFile)) else type(error).__name__
+            raise ReadError(f"the file is no voxel set: {what}; make one with `voxelize`") from error
+
+
+def _array(archive: zipfile.ZipFile, name: str, kinds: str, n_axes: int, *, at_most: int = 64) -> NDArray[Any]:
+    """One array of the archive, looked at before it is read; nothing is unpickled."""
+    with _member(archive, name) as stored:
+        shape, dtype, in_columns = _header(archive, stored, name)
+        if dtype.kind not in kinds or len(shape) != n_axes or prod(shape) > at_most:
+            raise ReadError(f"its array {name!r} is {shape} {dtype}")
+        # a copy: what is made of bytes cannot be written to
+        return np.frombuffer(stored.read(), dtype=dtype).reshape(shape, order="F" if in_columns else "C").copy("C")
+
+
+def _indices(archive: zipfile.ZipFile, grid: tuple[int, int, int]) -> NDArray[np.int32]:
+    """The indices, in stretches: what only claims to be many is known by the first that is out of order."""
+    with _member(archive, "indices") as stored:
+        shape, dtype, in_columns = _header(archive, stored, "indices")
+        if len(shape) != 2 or shape[1] != 3 or dtype != np.int32 or shape[0] > prod(grid):
+            raise ReadError(f"its array 'indices' is {shape} {dtype}, in a grid of {prod(grid)} voxels")
+        indices = np.empty(shape, dtype=np.int32)
+        for start in range(0, shape[0], _STRETCH):
+            rows = indices[start : start + _STRETCH]
+            if in_columns:  # by other programs: all at once
+                return np.frombuffer(stored.read(), dtype=np.int32).reshape(shape, order="F").copy("C")
+            rows[...] = np.frombuffer(stored.read(rows.nbytes), dtype=np.int32).reshape(-1, 3)
+            if shape[0] > _STRETCH:
+                _check_indices(rows, grid)
+        return indices
+
+
+def _member(archive: zipfile.ZipFile, name: str) -> IO[bytes]:
+    if f"{name}.npy" not in archive.namelist():
+        raise ReadError(f"{name} is missing")
+    return archive.open(f"{name}.npy")
+
+
+def _header(archive: zipfile.ZipFile, stored: IO[bytes], name: str) -> tuple[tuple[int, ...], np.dtype[Any], bool]:
+    """Shape, dtype and whether columns lie together, as the array's header claims, where its bytes are as many."""
+    version = npy.read_magic(stored)
+    if version not in ((1, 0), (2, 0)):
+        raise ReadError(f"its array {name!r} has a header of version {version}")
+    shape, in_columns, dtype = (npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0)(stored)
+    if dtype.hasobject:
+        raise ReadError(f"its array {name!r} holds objects")
+    if prod(shape) * dtype.itemsize != archive.getinfo(f"{name}.npy").file_size - stored.tell():
+        raise ReadError(f"its array {name!r} claims {shape} {dtype}, which its bytes are not")
+    return shape, dtype, bool(in_columns)
 
 
 def _check_rows(indices: NDArray[np.int32], features: NDArray[np.float32], shape: tuple[int, int, int]) -> None:
@@ -152,6 +220,10 @@ def _check_rows(indices: NDArray[np.int32], features: NDArray[np.float32], shape
         raise InputError(
             f"features must be (N, C) float32 with N = {len(indices)}, got {features.shape} {features.dtype}"
         )
+    _check_indices(indices, shape)
+
+
+def _check_indices(indices: NDArray[np.int32], shape: tuple[int, int, int]) -> None:
     if len(indices) == 0:
         return
     last = [int(column.max()) for column in indices.T]

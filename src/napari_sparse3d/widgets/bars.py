@@ -8,6 +8,7 @@ from qtpy.QtCore import QRectF, Qt, Signal  # type: ignore[attr-defined]
 from qtpy.QtGui import QColor, QMouseEvent, QPainter, QPaintEvent
 from qtpy.QtWidgets import QSizePolicy, QWidget
 
+from napari_sparse3d.widgets.toolbox.plain_text import plain_tip
 from napari_sparse3d.widgets.toolbox.theme import Colours
 from napari_sparse3d.widgets.toolbox.words import RANDOM_WEIGHTS
 
@@ -36,7 +37,7 @@ class ProbabilityBars(QWidget):
         self._rows = [(i, classes[i], float(values[i])) for i in order]
         self._trained = trained
         self.setFixedHeight(_ROW * len(self._rows) + (0 if trained else _ROW))
-        self.setToolTip("\n".join(f"{classes[i]}: {values[i]:.4f}" for i in order))
+        self.setToolTip(plain_tip("\n".join(f"{classes[i]}: {values[i]:.4f}" for i in order)))
         self.setVisible(bool(self._rows))
         self.update()
 

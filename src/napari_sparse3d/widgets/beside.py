@@ -40,11 +40,12 @@ class Case:
 def read_case(path: str, series: int | None) -> Generator[Any, None, Case]:
     """A job for a worker: one case; a voxel set is shown by its mask, and networks get the set as it is."""
     yield "reading"
-    from napari_sparse3d.io import read_sequence
     from napari_sparse3d.io.layers import layer_of
+    from napari_sparse3d.io.read import choose_series
 
     if not path.endswith(".npz"):
-        return Case(layer_of(read_sequence(path, series=series)), Path(path), series)
+        info = choose_series(path, series)
+        return Case(layer_of(info.load(), info.title), Path(path), series)
     voxels = VoxelSet.load(path)
     volume = Volume(voxels.mask().view(np.uint8), voxels.affine, "a.u.", "", Path(path).stem)
     return Case(layer_of(volume), Path(path), series, Made(voxels, AS_SAVED, volume, 0))

@@ -13,13 +13,14 @@ from qtpy.QtCore import QBuffer, QByteArray, QIODevice
 from qtpy.QtGui import QImage
 
 from napari_sparse3d.cohort.tables import Cohort
+from napari_sparse3d.widgets.toolbox.plain_text import as_html
 
 MAX_CLASSES = 20
 """A column of text with more values than this has no legend that anybody could read."""
 
 
 def case_name(row: dict[str, Any]) -> str:
-    """A short name without identity."""
+    """What the one who made the cohort calls it."""
     return str(row.get("name") or Path(str(row.get("path", ""))).stem)
 
 
@@ -30,7 +31,7 @@ def hover_words(cohort: Cohort, index: int) -> str:
     picture = ""
     if cohort.thumbnails is not None:
         picture = f'<img src="data:image/png;base64,{_png(cohort.thumbnails[index])}"><br>'
-    return picture + "<br>".join([case_name(row), *shown])
+    return picture + as_html("\n".join([case_name(row), *shown]))
 
 
 def thumbnail_image(picture: NDArray[np.uint8]) -> QImage:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from napari.viewer import Viewer
 from numpy.typing import NDArray
+from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QInputDialog, QPushButton, QVBoxLayout, QWidget
 
 from napari_sparse3d.analysis.maps import pca
@@ -30,6 +31,7 @@ from napari_sparse3d.widgets.toolbox import words
 from napari_sparse3d.widgets.toolbox.faults import fault_of
 from napari_sparse3d.widgets.toolbox.layers import volume_layer
 from napari_sparse3d.widgets.toolbox.panel import SPACE, Panel, combo, form, small_label
+from napari_sparse3d.widgets.toolbox.plain_text import as_html
 from napari_sparse3d.widgets.toolbox.sources import source_of, source_path
 from napari_sparse3d.widgets.toolbox.theme import Colours
 from napari_sparse3d.widgets.toolbox.work import Step, Work
@@ -110,6 +112,7 @@ class CohortPanel(Panel):
         layout.setSpacing(SPACE)
         self._map: MapView | None = None
         self.legend = small_label()
+        self.legend.setTextFormat(Qt.TextFormat.RichText)  # its dots are coloured
         layout.addWidget(self.legend)
         controls = QHBoxLayout()
         self.by = combo("How the map is made", 4)
@@ -266,8 +269,9 @@ class CohortPanel(Panel):
         self.table = self._keep(rows)
         self._take(cohort)
         if cohort.n_failed:
-            failed = next(str(row["error"]) for row in rows if row["status"] == "failed")
-            self.say(f"{words.count(cohort.n_failed, 'cases')} failed, the first because: {failed}", warning=True)
+            number, failed = next((n, row["error"]) for n, row in enumerate(rows) if row["status"] == "failed")
+            said = f"{words.count(cohort.n_failed, 'cases')} failed, the first (row {number}) because: {failed}"
+            self.say(said, warning=True)
 
     def _keep(self, rows: Sequence[dict[str, Any]]) -> Path:
         """Embeddings took their time: they are kept in the user's data folder, and named in Copy as command."""
@@ -354,14 +358,16 @@ class CohortPanel(Panel):
             numbers = np.array([np.nan if value is None else float(value) for value in values])
             low, high = np.nanmin(numbers), np.nanmax(numbers)
             self.map.set_colours((numbers - low) / ((high - low) or 1.0), continuous=True)
-            self.legend.setText(f"{name}: {low:.3g} (dark) to {high:.3g} (bright)")
+            self.legend.setText(f"{as_html(name)}: {low:.3g} (dark) to {high:.3g} (bright)")
             return
         classes = sorted({str(value) for value in values if value not in (None, "")})
         number_of = {each: number for number, each in enumerate(classes)}
         codes = np.array([number_of.get(str(value), -1) for value in values], dtype=np.int64)
         self.map.set_colours(codes, continuous=False)
         shown = classes[: len(CLASS_COLOURS)]
-        spots = [f'<span style="color:{CLASS_COLOURS[i]}">●</span>&nbsp;{each}' for i, each in enumerate(shown)]
+        spots = [
+            f'<span style="color:{CLASS_COLOURS[i]}">●</span>&nbsp;{as_html(each)}' for i, each in enumerate(shown)
+        ]
         more = f" and {len(classes) - len(shown)} more" if len(classes) > len(shown) else ""
         self.legend.setText(" &nbsp; ".join(spots) + more)
 
@@ -488,8 +494,13 @@ class CohortPanel(Panel):
 
     # -- links ---------------------------------------------------------------------------------------------------------
 
-    def lines(self) -> Lines:
+    def lines(self, *, named: bool = True) -> Lines:
         """What repeats the map, or the question for similar cases if one was asked.
+
+        Parameters
+        ----------
+        named : bool
+            Whether files are called by their names, as for the clipboard; a session has words in their place.
 
         Raises
         ------
@@ -498,25 +509,28 @@ class CohortPanel(Panel):
         """
         if self.table is None:
             raise InputError("save the table first, or embed the cases")
+        table = self.table if named else Path(repeat.TABLE)
         ran = self.workbench.result
         if ran is None or not self.similar.indices:
             method = METHODS[self.by.currentText()]
-            command, python = repeat.map_command(self.table, method), repeat.map_python(self.table, method)
+            command, python = repeat.map_command(table, method), repeat.map_python(table, method)
         else:
             layer = volume_layer(self.viewer, ran.volume_id)
             if layer is None:
                 raise InputError("the open case was closed; open it again")
+            source, model = source_of(layer, ran.made.frame), ran.result.request.model
             query = repeat.Query(
-                self.table,
-                source_of(layer, ran.made.frame),
+                table,
+                source if named else repeat.without_name(source),
                 ran.made.recipe,
-                ran.result.request.model,
+                model if named else repeat.model_without_name(model),
                 self.similar.k.value(),
                 ran.made.volume.meta.get("patient"),
+                "" if named else "recipe.toml",
             )
             command, python = repeat.similar_command(query), repeat.similar_python(query)
-        if self.source is not None:
-            python = repeat.embed_python(self.source, self.workbench.model, self.table) + "\n" + python
+        if self.source is not None and named:
+            python = repeat.embed_python(self.source, self.workbench.model, table) + "\n" + python
         return Lines(command, python)
 
     def _copy(self, which: str) -> None:
@@ -550,19 +564,19 @@ class CohortPanel(Panel):
         if cohort is None:
             return
         try:
-            lines = self.lines()
+            lines = self.lines(named=False)
         except (InputError, OSError):
             lines = Lines()  # the session says that it cannot be repeated
         positions, colour, table = self.map.positions.copy(), self.colour.currentText(), self.table
-        place = self.map.here_position
+        place, ran = self.map.here_position, self.workbench.result
+        recipe = None if ran is None else ran.made.recipe
         about = {
-            "source": None if self.source is None else str(self.source),
             "models": sorted({str(value) for value in cohort.column("model") if value}),
             "map": METHODS[self.by.currentText()],
             "open_case_xy": None if place is None else [float(value) for value in place],
         }
         near = [
-            {"distance": distance, **cohort.row(index)}
+            {"case": index, "distance": distance, **cohort.row(index)}
             for index, distance in zip(self.similar.indices, self._distances, strict=False)
         ]
 
@@ -572,7 +586,10 @@ class CohortPanel(Panel):
 
             title = f"{len(cohort)} cases by {about['map']}"
             figure = map_figure(positions, cohort.column(colour), title=title, name=colour, here=place)
-            kept = None if table is None else {"path": str(table), "sha256": content_hash(table)}
+            kept = None if table is None else {"sha256": content_hash(table)}
+            if recipe is not None:
+                folder.mkdir(parents=True, exist_ok=True)
+                recipe.save(folder / "recipe.toml")
             files = save_cohort_session(folder, cohort, positions, {**about, "table": kept}, near, figure, lines)
             return f"Saved {words.count(len(files), 'files')} in {folder.name}."
 

@@ -30,6 +30,7 @@ from napari_sparse3d.widgets.toolbox import words
 from napari_sparse3d.widgets.toolbox.faults import fault_of
 from napari_sparse3d.widgets.toolbox.layers import Made, frame_of, made_of, mark_of, ours, volume_layer, volumes
 from napari_sparse3d.widgets.toolbox.panel import SPACE, Panel, combo, form, small_label
+from napari_sparse3d.widgets.toolbox.plain_text import plain_tip
 from napari_sparse3d.widgets.toolbox.preferences import preference
 from napari_sparse3d.widgets.toolbox.sources import source_of, volume_of_layer, why_no_volume
 from napari_sparse3d.widgets.toolbox.theme import Colours
@@ -262,7 +263,7 @@ class NetworkPanel(Panel):
         info = self._infos.get(self.workbench.model)
         if info is not None:
             self.about.setText(card_words(info))
-            self.about.setToolTip("\n".join(filter(None, (info.data, info.limits, str(info.metrics or "")))))
+            self.about.setToolTip(plain_tip("\n".join(filter(None, (info.data, info.limits, str(info.metrics or ""))))))
 
     def _model_chosen(self, _index: int) -> None:
         argument = self.model.currentData()
@@ -475,7 +476,7 @@ class NetworkPanel(Panel):
 
         def job() -> Generator[Step, None, str]:
             yield Step(0, 0, "Hashing the input, drawing the chart …")
-            files = save_network_session(folder, ran.result, ran.made.recipe, source, ran.made.volume.name)
+            files = save_network_session(folder, ran.result, ran.made.recipe, source)
             return f"Saved {words.count(len(files), 'files')} in {folder.name}."
 
         self.saving.start(job, "saving the session")

@@ -109,7 +109,7 @@ def _read(
         from napari_sparse3d.io import read_sequence
         from napari_sparse3d.io.layers import layer_of
 
-        return _Opened(layer_of(read_sequence(info, repair=repair)), info)
+        return _Opened(layer_of(read_sequence(info, repair=repair), info.title), info)
 
     _start(job, "reading the series", show, parent, say)
 

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import shlex
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePath
 
 from napari_sparse3d.errors import InputError
+from napari_sparse3d.text import one_file_name
 from napari_sparse3d.texts import folder_named_by
 from napari_sparse3d.voxels import BUILT_IN, Recipe
 
 PROGRAM = "napari-sparse3d"
+_ENDINGS = (".nii.gz", ".hdr.gz", ".img.gz", ".nii", ".hdr", ".img", ".nrrd", ".nhdr", ".mha", ".mhd", ".mgz", ".mgh",
+            ".zip", ".npz")  # fmt: skip
+"""By which a reader is chosen: kept where the name is not."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +44,35 @@ class Source:
         return f"read_volume({str(self.path)!r}{words})"
 
 
-def require_source(source: Source | None, name: str) -> Source:
+SCAN, MODEL, DATA, TABLE = "SCAN", "MODEL", "DATA", "cohort.parquet"
+"""What stands for a path in the lines that a session keeps; the last is the session's own table."""
+STANDS_FOR = {
+    SCAN: "the scan, as a file or folder",
+    MODEL: "the model's file",
+    DATA: "the labelled set",
+}
+
+
+def without_name(source: Source) -> Source:
+    """The same, with a word in the place of the path: what it is called may name a patient."""
+    ending = "".join(PurePath(source.path.name.lower()).suffixes[-2:])
+    known = next((each for each in _ENDINGS if ending.endswith(each)), "")
+    return replace(source, path=Path(SCAN + known))
+
+
+def model_without_name(model: str) -> str:
+    """A model's name; a word in the place of a file."""
+    return f"{MODEL}.safetensors" if model.endswith(".safetensors") else model
+
+
+def explained(text: str) -> str:
+    """Lines of a shell or of Python, with what their words stand for above them."""
+    used = [f"# {word} stands for {what}" for word, what in STANDS_FOR.items() if re.search(rf"\b{word}\b", text)]
+    hint = ["# session.json has the SHA-256 of each, by which it is found again"] if used else []
+    return "\n".join([*used, *hint, text])
+
+
+def require_source(source: Source | None) -> Source:
     """The source, or why there is no line to copy.
 
     Raises
@@ -49,7 +82,7 @@ def require_source(source: Source | None, name: str) -> Source:
     """
     if source is None:
         raise InputError(
-            f"“{name}” was not opened from a file; save it as NIfTI and open that, then it can be repeated"
+            "this layer was not opened from a file; save it as NIfTI and open that, then it can be repeated"
         )
     return source
 
@@ -61,8 +94,13 @@ def voxelize_command(source: Source, recipe: Recipe) -> str:
     )
 
 
-def activations_command(source: Source, recipe: Recipe, model: str, engine: str = "auto") -> str:
-    """``napari-sparse3d activations ...``: the per-layer table and the embedding."""
+def activations_command(
+    source: Source, recipe: Recipe, model: str, engine: str = "auto", *, recipe_file: str = ""
+) -> str:
+    """``napari-sparse3d activations ...``: the per-layer table and the embedding.
+
+    ``recipe_file``: a file that holds the recipe already, for one that has no name; else one is written for it.
+    """
     chosen = [] if engine == "auto" else ["--engine", engine]
     return line(
         [
@@ -72,7 +110,7 @@ def activations_command(source: Source, recipe: Recipe, model: str, engine: str 
             "--model",
             model,
             "--recipe",
-            recipe_argument(recipe),
+            recipe_argument(recipe, recipe_file),
             *chosen,
         ]
     )
@@ -94,6 +132,8 @@ class Query:
     k: int
     patient: str | None = None
     """Whose cases are left out."""
+    recipe_file: str = ""
+    """As for :func:`activations_command`."""
 
 
 def similar_command(query: Query) -> str:
@@ -105,7 +145,7 @@ def similar_command(query: Query) -> str:
             str(query.source.path),
             *query.source.options(),
             "--recipe",
-            recipe_argument(query.recipe),
+            recipe_argument(query.recipe, query.recipe_file),
             "--table",
             str(query.table),
             "--model",
@@ -168,7 +208,7 @@ def similar_python(query: Query) -> str:
             "query_groups=[SAME])",
             "for index, distance in zip(indices[0], distances[0]):",
             "    if index >= 0:  # there may be fewer",
-            '        print(f"{distance:.4f}", cohort.row(int(index))["path"])',
+            '        print(f"{distance:.4f}", cohort.row(int(index)).get("path", index))',
             "",
         ]
     )
@@ -244,15 +284,20 @@ def activations_python(source: Source, recipe: Recipe, model: str, engine: str =
     )
 
 
-def recipe_argument(recipe: Recipe) -> str:
-    """What ``--recipe`` takes: a built-in name, or a file written for this recipe.
+def recipe_argument(recipe: Recipe, file: str = "") -> str:
+    """What ``--recipe`` takes: a built-in name, or a file: that which is given, or one written for this recipe.
 
     The file is named by its content, so the line stays true however often the sliders move afterwards.
     """
     if BUILT_IN.get(recipe.name) == recipe:
         return recipe.name
+    if file:
+        return file
     text = recipe.to_toml()
-    path = recipe_folder() / f"{_file_name(recipe.name)}-{hashlib.sha256(text.encode()).hexdigest()[:8]}.toml"
+    path = (
+        recipe_folder()
+        / f"{one_file_name(recipe.name, 'recipe')[:40]}-{hashlib.sha256(text.encode()).hexdigest()[:8]}.toml"
+    )
     if not path.is_file():
         recipe.save(path)
     return str(path)
@@ -273,10 +318,6 @@ def _recipe_lines(recipe: Recipe) -> list[str]:
     if BUILT_IN.get(recipe.name) == recipe:
         return [f"recipe = Recipe.named({recipe.name!r})"]
     return ["recipe = Recipe.from_toml('''", *recipe.to_toml().strip().splitlines(), "''')"]
-
-
-def _file_name(name: str) -> str:
-    return "".join(ch if ch.isalnum() or ch in "-_" else "-" for ch in name)[:40] or "recipe"
 
 
 def line(words: Sequence[str]) -> str:

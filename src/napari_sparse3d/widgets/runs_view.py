@@ -18,6 +18,7 @@ from qtpy.QtWidgets import (
 
 from napari_sparse3d.widgets.curve import Curve, Series
 from napari_sparse3d.widgets.toolbox.panel import SPACE, fit_height, small_label, table_style
+from napari_sparse3d.widgets.toolbox.plain_text import plain_tip
 from napari_sparse3d.widgets.toolbox.theme import Colours
 
 _COLUMNS = ("started", "loss", "best", "epochs", "network", "data")
@@ -91,7 +92,7 @@ class RunsView(QWidget):
         for number, row in enumerate(self.rows):
             for column, text in enumerate(_cells(row)):
                 item = QTableWidgetItem(text)
-                item.setToolTip(f"{row['run']}: {row['status']}")
+                item.setToolTip(plain_tip(f"{row['run']}: {row['status']}"))
                 self.table.setItem(number, column, item)
                 if row["run"] in chosen:
                     item.setSelected(True)

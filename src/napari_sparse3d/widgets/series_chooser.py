@@ -15,7 +15,6 @@ from qtpy.QtWidgets import (
     QDialog,
     QDialogButtonBox,
     QHeaderView,
-    QLabel,
     QMainWindow,
     QTableWidget,
     QTableWidgetItem,
@@ -25,6 +24,7 @@ from qtpy.QtWidgets import (
 
 from napari_sparse3d.io import SeriesInfo
 from napari_sparse3d.io.thumbnail import thumbnail
+from napari_sparse3d.widgets.toolbox.plain_text import plain_label, plain_tip
 
 _SIDE = 64
 _BADGES = {
@@ -55,13 +55,13 @@ class SeriesChooser(QDialog):
         self._found = list(found)
         self._waiting = list(range(len(self._found)))
         self.table = self._make_table()
-        self.reason = QLabel()
+        self.reason = plain_label()
         self.reason.setWordWrap(True)
         self.buttons = QDialogButtonBox(QDialogButtonBox.StandardButton.Open | QDialogButtonBox.StandardButton.Cancel)
         self.buttons.accepted.connect(self.accept)
         self.buttons.rejected.connect(self.reject)
         layout = QVBoxLayout(self)
-        layout.addWidget(QLabel(_question(self._found)))
+        layout.addWidget(plain_label(_question(self._found)))
         layout.addWidget(self.table)
         layout.addWidget(self.reason)
         layout.addWidget(self.buttons)
@@ -100,7 +100,7 @@ class SeriesChooser(QDialog):
         for row, info in enumerate(self._found):
             for column, text in enumerate(_texts(info)):
                 item = QTableWidgetItem(text)
-                item.setToolTip(_tooltip(info))
+                item.setToolTip(plain_tip(_tooltip(info)))
                 if info.status == "refuse":
                     item.setFlags(item.flags() & ~Qt.ItemFlag.ItemIsEnabled)
                 if column >= 3:
@@ -180,7 +180,7 @@ def _texts(info: SeriesInfo) -> tuple[str, ...]:
     if info.n_frames > 1:
         shape += f"\n{info.n_frames} volumes"
     spacing = "–" if info.spacing_mm is None else " × ".join(f"{value:.3g}" for value in info.spacing_mm)
-    title = " ".join(part for part in (info.modality, info.description) if part) or info.format
+    title = " ".join(part for part in (info.modality, info.title) if part) or info.format
     return "", _BADGES[info.status][0], f"{title}\n{info.orientation}".strip(), shape, spacing, str(info.n_files)
 
 

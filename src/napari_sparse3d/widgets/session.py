@@ -1,4 +1,7 @@
-"""Save session: everything that is needed to see, to cite and to repeat a result, in one folder. No Qt."""
+"""Save session: everything that is needed to see, to cite and to repeat a result, in one folder. No Qt.
+
+A session is made to be given away: of a file that was opened it has the SHA-256, never the name.
+"""
 
 from __future__ import annotations
 
@@ -19,6 +22,7 @@ from numpy.typing import NDArray
 from napari_sparse3d.cohort.tables import Cohort, rows_of, write_rows
 from napari_sparse3d.errors import InputError
 from napari_sparse3d.files import replacing
+from napari_sparse3d.text import cell_text
 from napari_sparse3d.voxels import Recipe
 from napari_sparse3d.widgets import repeat
 from napari_sparse3d.widgets.layer_table import write_chart, write_table
@@ -39,6 +43,10 @@ _PACKAGES = (
     "spconv-cu120",
 )
 RESEARCH_ONLY = "research use only"
+_NOT_OF_A_RUN = ("history", "dataset", "folder", "plot", "server")
+"""Columns of a run that a session leaves out: the curves have a table, the others name files and machines."""
+_NAMES = ("path", "name", "mask")
+"""Columns of a cohort that name files."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +58,7 @@ class Lines:
 
 
 def save_network_session(
-    folder: Path, result: NetworkResult, recipe: Recipe, source: repeat.Source | None, name: str
+    folder: Path, result: NetworkResult, recipe: Recipe, source: repeat.Source | None
 ) -> list[Path]:
     """Write recipe, hashes, versions, the per-layer table, its chart, the embedding and the lines that repeat it.
 
@@ -64,8 +72,6 @@ def save_network_session(
         How the volume became voxels.
     source : Source or None
         Where the volume was read from; without one the session says that it cannot be repeated.
-    name : str
-        The volume's name (no patient identity).
 
     Returns
     -------
@@ -83,17 +89,18 @@ def save_network_session(
     write_chart(result, folder / "layers.svg")
     write_chart(result, folder / "layers.png")
     request, lines = result.request, Lines()
+    model = repeat.model_without_name(request.model)
     if source is not None:
+        unnamed = repeat.without_name(source)
         lines = Lines(
-            repeat.activations_command(source, recipe, request.model, request.engine),
-            repeat.activations_python(source, recipe, request.model, request.engine),
+            repeat.activations_command(unnamed, recipe, model, request.engine, recipe_file="recipe.toml"),
+            repeat.activations_python(unnamed, recipe, model, request.engine),
         )
     record = {
-        "volume": name,
         "input": None if source is None else _input(source.path),
         "model": {
             "name": result.model.name,
-            "argument": request.model,
+            "argument": model,
             "sha256": result.model.sha256 or None,
             "trained": result.model.trained,
         },
@@ -130,17 +137,20 @@ def save_cohort_session(
     about : mapping
         What else the record says: how the map was made, by which model, where the cases come from.
     similar : sequence of mapping
-        Case and distance, the nearest first; may be empty.
+        ``case`` (its row of the table), distance and columns, the nearest first; may be empty.
     figure : Figure
         Of the map.
     lines : Lines
     """
     _make(folder)
-    rows = [{**row, "x": float(x), "y": float(y)} for row, (x, y) in zip(rows_of(cohort), positions, strict=True)]
-    write_rows(rows, folder / "cohort.parquet")
+    rows = [
+        {"case": number, **_without_names(row), "x": float(x), "y": float(y)}
+        for number, (row, (x, y)) in enumerate(zip(rows_of(cohort), positions, strict=True))
+    ]
+    write_rows(rows, folder / repeat.TABLE)
     _save_figure(figure, folder / "map")
     if similar:
-        _save_csv(similar, folder / "similar.csv")
+        _save_csv([_without_names(row) for row in similar], folder / "similar.csv")
     record = {**about, "n_cases": len(cohort), "n_failed": cohort.n_failed, "note": RESEARCH_ONLY}
     return _finish(folder, record, lines)
 
@@ -170,7 +180,7 @@ def save_training_session(
     if figure is not None:
         _save_figure(figure, folder / "curves")
     record = {
-        "run": {name: value for name, value in run.items() if name != "history"},
+        "run": {name: value for name, value in run.items() if name not in _NOT_OF_A_RUN},
         "input": _input(data),
         "model": None if model is None else _input(model),
         "note": RESEARCH_ONLY,
@@ -189,7 +199,10 @@ def _finish(folder: Path, record: Mapping[str, Any], lines: Lines) -> list[Path]
     whole = {**record, "command": lines.command or None, "versions": versions()}
     texts = {"session.json": json.dumps(whole, indent=2, default=str)}
     if lines.command:
-        texts |= {"repeat.txt": lines.command + "\n", "repeat.py": lines.python}
+        texts |= {
+            "repeat.txt": repeat.explained(lines.command) + "\n",
+            "repeat.py": repeat.explained(lines.python),
+        }
     for file, text in texts.items():
         with replacing(folder / file) as temporary:
             temporary.write_text(text, encoding="utf-8")
@@ -197,7 +210,11 @@ def _finish(folder: Path, record: Mapping[str, Any], lines: Lines) -> list[Path]
 
 
 def _input(path: Path) -> dict[str, str]:
-    return {"path": str(path), "sha256": content_hash(path)}
+    return {"sha256": content_hash(path)}
+
+
+def _without_names(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in row.items() if name not in _NAMES}
 
 
 def _save_csv(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
@@ -205,7 +222,7 @@ def _save_csv(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
     with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, names)
         writer.writeheader()
-        writer.writerows(rows)
+        writer.writerows({name: cell_text(value) for name, value in row.items()} for row in rows)
 
 
 def _save_figure(figure: Figure, stem: Path) -> None:

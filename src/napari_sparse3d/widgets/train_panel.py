@@ -210,15 +210,15 @@ class TrainPanel(Panel):
         """Go on with the last run."""
         self._start([*self.arguments(), "--resume", self._run_name])
 
-    def arguments(self) -> list[str]:
-        """The command line after ``napari-sparse3d``, without what only this panel needs."""
+    def arguments(self, data: str = "") -> list[str]:
+        """The command line after ``napari-sparse3d``, without what only this panel needs; ``data`` in place of ours."""
         chosen = {
             "--architecture": self.network.currentData(),
             "--recipe": self.recipe.currentData(),
             "--loss": self.loss.currentData(),
             "--epochs": str(self.epochs.value()),
         }
-        given = ["train", str(self.data), *(part for option in chosen.items() for part in option)]
+        given = ["train", data or str(self.data), *(part for option in chosen.items() for part in option)]
         return [*given, "--use-good"] if self.use_good.currentData() else given
 
     def _primary_clicked(self) -> None:
@@ -379,11 +379,11 @@ class TrainPanel(Panel):
         if self.data is not None:
             self.copy(self.python(), "Python")
 
-    def python(self) -> str:
-        """The training of these settings in Python."""
+    def python(self, data: str = "") -> str:
+        """The training of these settings in Python; ``data`` in place of ours."""
         chosen = {"architecture": self.network.currentData(), "epochs": self.epochs.value()}
         return repeat.train_python(
-            self.data or Path(),
+            Path(data) if data else self.data or Path(),
             chosen,
             self.loss.currentData(),
             self.recipe.currentData(),
@@ -410,7 +410,7 @@ class TrainPanel(Panel):
         if self.data is None or not self._run_name:
             return
         data, model, runs, name = self.data, self.model_path, self.runs_folder, self._run_name
-        lines = Lines(repeat.line(self.arguments()), self.python())
+        lines = Lines(repeat.line(self.arguments(repeat.DATA)), self.python(repeat.DATA))
 
         def job() -> Generator[Step, None, str]:
             yield Step(0, 0, "Hashing the data, drawing the curves …")

@@ -27,6 +27,7 @@ _SETTINGS: Any = {
     "text.color": INK,
     "xtick.color": INK,
     "ytick.color": INK,
+    "text.parse_math": False,  # names of classes and cases are text, dollars and all
 }
 
 

@@ -9,14 +9,15 @@ from typing import Any
 
 from napari_sparse3d.errors import ReadError
 from napari_sparse3d.io.dicom import segmentation
-from napari_sparse3d.io.dicom.header import IDENTIFYING, FileHeader, NotDicom, damage_as_read_error, read_header
+from napari_sparse3d.io.dicom.header import FileHeader, NotDicom, damage_as_read_error, read_header
+from napari_sparse3d.io.dicom.person import identity_of
 from napari_sparse3d.io.dicom.pixels import same_pixels
 from napari_sparse3d.io.dicom.plane import Interner, Origin, Plane, planes_of
 from napari_sparse3d.io.dicom.series import Described, safe_meta, series_info
 from napari_sparse3d.io.dicom.stack import stacks_of
 from napari_sparse3d.io.faults import Fault, FaultKind
 from napari_sparse3d.io.identity import patient_hash
-from napari_sparse3d.io.naming import identity_words, without_identity
+from napari_sparse3d.io.naming import without_identity
 from napari_sparse3d.io.series import DAMAGED, SeriesInfo
 
 
@@ -115,7 +116,7 @@ def _no_image(described: Described, fault: Fault, source: Path) -> SeriesInfo:
 
 
 def _describe(header: FileHeader) -> Described:
-    identity = identity_words(header.text(keyword) for keyword in IDENTIFYING)
+    identity = identity_of(header)
     description = header.text("SeriesDescription") or header.text("ProtocolName")
     return Described(
         without_identity(description, identity),
@@ -124,4 +125,5 @@ def _describe(header: FileHeader) -> Described:
         header.text("Modality"),
         0,
         (),
+        identity,
     )

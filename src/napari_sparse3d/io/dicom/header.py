@@ -36,11 +36,32 @@ from napari_sparse3d.io.dicom.quick import PrivateKey, Unparsed, quick_header
 from napari_sparse3d.io.limits import memory_limit_bytes
 
 IDENTIFYING = (
-    "PatientName", "PatientID", "PatientBirthDate", "OtherPatientIDs", "OtherPatientNames", "PatientAddress",
-    "PatientMotherBirthName", "PatientTelephoneNumbers", "AccessionNumber", "ReferringPhysicianName", "OperatorsName",
-    "PerformingPhysicianName", "PhysiciansOfRecord", "RequestingPhysician", "NameOfPhysiciansReadingStudy",
-    "InstitutionName", "InstitutionAddress", "StationName", "StudyID", "MedicalRecordLocator", "ResponsiblePerson",
-    "AdmissionID",
+    # the patient
+    "PatientName", "PatientID", "IssuerOfPatientID", "PatientBirthDate", "PatientBirthDateInAlternativeCalendar",
+    "PatientDeathDateInAlternativeCalendar", "OtherPatientIDs", "OtherPatientNames", "PatientBirthName",
+    "PatientMotherBirthName", "PatientAddress", "PatientTelephoneNumbers", "PatientTelecomInformation",
+    "CountryOfResidence", "RegionOfResidence", "MedicalRecordLocator", "InsurancePlanIdentification", "MilitaryRank",
+    "BranchOfService", "Occupation", "PatientReligiousPreference", "EthnicGroup", "CurrentPatientLocation",
+    "PatientInstitutionResidence", "ResponsiblePerson", "ResponsibleOrganization",
+    # whoever cared for the patient, made the images or read them
+    "ReferringPhysicianName", "ReferringPhysicianAddress", "ReferringPhysicianTelephoneNumbers",
+    "ConsultingPhysicianName", "PhysiciansOfRecord", "PerformingPhysicianName", "NameOfPhysiciansReadingStudy",
+    "OperatorsName", "RequestingPhysician", "RequestingService", "ScheduledPerformingPhysicianName",
+    "NamesOfIntendedRecipientsOfResults", "OrderEnteredBy", "OrderEntererLocation", "OrderCallbackPhoneNumber",
+    "HumanPerformerName", "HumanPerformerOrganization", "ContentCreatorName", "ReviewerName", "VerifyingObserverName",
+    "VerifyingOrganization", "PersonName", "PersonAddress", "PersonTelephoneNumbers", "TopicAuthor",
+    "InterpretationRecorder", "InterpretationTranscriber", "InterpretationAuthor", "PhysicianApprovingInterpretation",
+    "DistributionName", "DistributionAddress",
+    # where
+    "InstitutionName", "InstitutionAddress", "InstitutionalDepartmentName", "StationName", "PerformedStationName",
+    "PerformedLocation", "ScheduledStationName", "ScheduledProcedureStepLocation", "DeviceSerialNumber", "GantryID",
+    # the numbers of a visit, an order, a study, a trial
+    "AccessionNumber", "StudyID", "AdmissionID", "IssuerOfAdmissionID", "ServiceEpisodeID", "RequestedProcedureID",
+    "RequestedProcedureLocation", "ScheduledProcedureStepID", "PerformedProcedureStepID",
+    "PlacerOrderNumberImagingServiceRequest", "FillerOrderNumberImagingServiceRequest", "ClinicalTrialSponsorName",
+    "ClinicalTrialProtocolID", "ClinicalTrialSiteID", "ClinicalTrialSiteName", "ClinicalTrialSubjectID",
+    "ClinicalTrialSubjectReadingID", "ClinicalTrialCoordinatingCenterName",
+    "ClinicalTrialProtocolEthicsCommitteeName",
 )  # fmt: skip
 """Tags whose values are taken out of any description (``naming.without_identity``); they go nowhere else."""
 

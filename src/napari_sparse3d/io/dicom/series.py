@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +41,7 @@ class Described:
     broken: int
     """Files of the series that are truncated."""
     problems: tuple[str, ...]
+    identity: frozenset[str] = field(default=frozenset(), repr=False)
 
     def with_notes(self, broken: int, problems: tuple[str, ...]) -> Described:
         """The same with what the whole scan found."""
@@ -81,6 +82,7 @@ def series_info(stack: Stack, described: Described, source: Path) -> SeriesInfo:
         auxiliary=auxiliary,
         source=source,
         loader=None if stack.grid is None else DicomStack(stack, described),
+        identity=described.identity,
     )
 
 

@@ -38,8 +38,8 @@ def fault_of(error: BaseException) -> Fault:
         )
     if isinstance(error, OSError):
         what = error.strerror or str(error) or type(error).__name__
-        where = f" ({error.filename})" if error.filename else ""
-        return Fault(_sentence(f"{what}{where}"), details, expected=True)
+        # not the file's name: it may hold an identity, and whoever chose the file has it
+        return Fault(_sentence(what), details, expected=True)
     return Fault(
         f"This went wrong unexpectedly ({type(error).__name__}); the details say where.", details, expected=False
     )

@@ -24,6 +24,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_sparse3d.widgets.toolbox.faults import Fault
+from napari_sparse3d.widgets.toolbox.plain_text import as_html, plain_label
 from napari_sparse3d.widgets.toolbox.theme import Colours, colours
 from napari_sparse3d.widgets.toolbox.viewers import real_viewer
 from napari_sparse3d.widgets.toolbox.work import Step, Work
@@ -109,13 +110,13 @@ class Panel(QWidget):
     def say(self, text: str, *, warning: bool = False) -> None:
         """Put one sentence above the primary button; ``""`` takes it away."""
         self._fault = None
-        self._show_message(text, warning=warning)
+        self._show_message(as_html(text), warning=warning)
 
     def fail(self, fault: Fault) -> None:
         """Say what went wrong, with the details behind a link."""
         self._fault = fault
         link = "" if fault.expected else f' <a href="details" style="color:{self._look.text}">Details</a>'
-        self._show_message(fault.sentence + link, warning=True)
+        self._show_message(as_html(fault.sentence) + link, warning=True)
 
     def follow(self, work: Work) -> None:
         """While this work runs, show its progress and turn the primary button into Cancel."""
@@ -189,6 +190,7 @@ class Panel(QWidget):
             self.say("")
 
     def _show_message(self, text: str, *, warning: bool) -> None:
+        """``text`` is HTML."""
         self._said, self._waiting = (text, warning), False
         colour = self._look.warning if warning else self._look.muted
         sign = "⚠ " if warning else ""
@@ -198,6 +200,7 @@ class Panel(QWidget):
     def _show_details(self, _link: str) -> None:
         if self._fault is not None:
             box = QMessageBox(QMessageBox.Icon.Information, "Details", self._fault.sentence, parent=self)
+            box.setTextFormat(Qt.TextFormat.PlainText)
             box.setDetailedText(self._fault.details)
             box.open()
 
@@ -236,7 +239,7 @@ class Form(QFormLayout):
     def addRow(self, *row: Any) -> None:
         """As Qt's: a label and a control, or one thing over the whole width."""
         if len(row) == 2 and isinstance(row[0], str):
-            label = QLabel(row[0])
+            label = plain_label(row[0])
             label.setMinimumWidth(LABEL_WIDTH)
             if isinstance(row[1], QWidget):
                 label.setBuddy(row[1])
@@ -267,7 +270,7 @@ def combo(tip: str, minimum: int = 8) -> QComboBox:
 
 def small_label(text: str = "") -> QLabel:
     """A wrapping line of muted text."""
-    label = QLabel(text)
+    label = plain_label(text)
     label.setWordWrap(True)
     label.setObjectName("sparse3d-small")
     return label

@@ -127,7 +127,7 @@ def source_of(layer: Any, frame: int) -> repeat.Source:
     path = source_path(layer)
     series, repair = layer.metadata.get("series"), layer.metadata.get("repair")
     found = None if path is None else repeat.Source(path, series, frame if layer.ndim == 4 else None, repair)
-    return repeat.require_source(found, layer.name)
+    return repeat.require_source(found)
 
 
 def placement(layer: Any, volume: Volume, affine: NDArray[np.float64]) -> Placement:

@@ -1,0 +1,55 @@
+"""Text from outside (names, classes, labels, paths, descriptions) as one line that a terminal and a table can show."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+# what a terminal acts on (ECMA-48): control sequences such as colours, then strings such as window titles and links
+_SEQUENCE = re.compile(
+    r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]"
+    r"|(?:\x1b[\]PX^_]|[\x90\x98\x9d\x9e\x9f])[^\x07\x1b\x9c]*(?:\x07|\x1b\\|\x9c)?"
+    r"|\x1b[ -/]*[0-~]?"
+)
+_BLANK_FILLERS = frozenset("\u115f\u1160\u3164\uffa0\u2800\u034f")
+"""Shown as nothing, though Unicode calls them letters or symbols."""
+
+
+def printable(text: str) -> str:
+    """One line that shows what it holds and does nothing: no control or format character, no escape sequence, no break.
+
+    Breaks, tabs and other controls become spaces; a byte of a file's name that is no text becomes U+FFFD.
+    """
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(map(_shown, _SEQUENCE.sub("", text)))
+
+
+def _shown(character: str) -> str:
+    category = unicodedata.category(character)
+    if category == "Cs":
+        return "\N{REPLACEMENT CHARACTER}"
+    if category in ("Cc", "Zl", "Zp", "Zs"):
+        return " "
+    # format characters: bidirectional overrides, zero width, soft hyphen
+    return "" if category == "Cf" or character in _BLANK_FILLERS else character
+
+
+def one_file_name(name: str, fallback: str) -> str:
+    """A name from outside as the name of one file or folder: it leads nowhere else, on any system.
+
+    Letters, digits, ``_``, ``-`` and dots inside stay; whatever else stands between them becomes one ``-``.
+    """
+    clean = re.sub(r"[^\w.-]+", "-", unicodedata.normalize("NFC", printable(name))).strip("-.")[:80].rstrip("-.")
+    return f"_{clean}" if clean.split(".")[0].upper() in _RESERVED else clean or fallback
+
+
+_RESERVED = frozenset(
+    ("CON", "PRN", "AUX", "NUL", *(f"{port}{number}" for port in ("COM", "LPT") for number in range(10)))
+)
+"""Windows gives these to devices, whatever ending follows."""
+
+
+def cell_text(value: object) -> object:
+    """A value for a CSV file: text that a spreadsheet would take for a formula begins with an apostrophe."""
+    return f"'{value}" if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")) else value
