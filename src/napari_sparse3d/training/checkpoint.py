@@ -86,13 +86,12 @@ def latest(path: Path, say: Callable[[str], None]) -> tuple[dict[str, Tensor], d
         except FileNotFoundError:
             continue
         except Damaged as error:
-            say(str(error))
             wrong = error
             with contextlib.suppress(OSError):  # or the next save would keep it as the generation before
                 each.replace(each.with_name(f"{each.stem}.damaged{each.suffix}"))
             continue
         if each != path:
-            say(f"{each.name} is used: {path.name} is {'damaged' if wrong else 'not there'}")
+            say(f"{wrong or f'{path.name} is not there'}; {each.name}, the generation before it, is used")
         return found
     if wrong is not None:
         raise wrong
