@@ -33,10 +33,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 from rich.segment import Segment
 from rich.text import Text
 
+from napari_sparse3d.environment import check_environment
 from napari_sparse3d.errors import EngineError, InputError
 from napari_sparse3d.files import replacing
 from napari_sparse3d.text import printable
-from napari_sparse3d.texts import check_environment
 
 __all__ = [
     "EXIT_CALL",

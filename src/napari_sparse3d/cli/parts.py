@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from napari_sparse3d.cli.common import say
 from napari_sparse3d.files import locked, replacing, try_output
-from napari_sparse3d.texts import parse_json
+from napari_sparse3d.parse import parse_json
 
 if TYPE_CHECKING:
     from napari_sparse3d.io import SeriesInfo

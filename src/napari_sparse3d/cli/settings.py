@@ -12,7 +12,7 @@ import typer
 
 from napari_sparse3d.cli.common import CallError, the_call
 from napari_sparse3d.errors import InputError
-from napari_sparse3d.texts import parse_json, parse_toml
+from napari_sparse3d.parse import parse_json, parse_toml
 
 if TYPE_CHECKING:
     from napari_sparse3d.training.config import Training

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_sparse3d.errors import InputError, line_of
-from napari_sparse3d.texts import read_csv
+from napari_sparse3d.parse import read_csv
 
 if TYPE_CHECKING:
     from napari_sparse3d.io import SeriesInfo

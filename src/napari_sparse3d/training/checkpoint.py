@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from napari_sparse3d.errors import InputError
 from napari_sparse3d.files import replacing
 from napari_sparse3d.models.weights import Damaged, pack, unpack
-from napari_sparse3d.texts import parse_json
+from napari_sparse3d.parse import parse_json
 
 
 @dataclass

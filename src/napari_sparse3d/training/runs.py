@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+from napari_sparse3d.environment import folder_named_by
 from napari_sparse3d.errors import InputError
 from napari_sparse3d.files import is_locked, remove_left, replacing
+from napari_sparse3d.parse import parse_json
 from napari_sparse3d.text import one_file_name
-from napari_sparse3d.texts import folder_named_by, parse_json
 
 COLUMNS: dict[str, str] = {
     "run": "TEXT PRIMARY KEY",

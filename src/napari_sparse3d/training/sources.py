@@ -13,7 +13,7 @@ import numpy as np
 
 from napari_sparse3d.errors import InputError, line_of
 from napari_sparse3d.io.naming import without_identity
-from napari_sparse3d.texts import read_csv
+from napari_sparse3d.parse import read_csv
 from napari_sparse3d.training.cases import SPLITS, Case, Split
 from napari_sparse3d.training.read import MESHES, arrays
 

@@ -9,8 +9,8 @@ from collections import OrderedDict
 from functools import lru_cache
 from pathlib import Path
 
+from napari_sparse3d.environment import folder_named_by
 from napari_sparse3d.errors import failure_line
-from napari_sparse3d.texts import folder_named_by
 from napari_sparse3d.training.cases import Case
 from napari_sparse3d.training.read import read_voxels
 from napari_sparse3d.voxels import Recipe, VoxelSet

@@ -29,7 +29,7 @@ from pydantic_core import ErrorDetails
 
 from napari_sparse3d.errors import InputError
 from napari_sparse3d.files import replacing
-from napari_sparse3d.texts import parse_json, parse_toml
+from napari_sparse3d.parse import parse_json, parse_toml
 
 _LARGEST_FILE = 100_000
 

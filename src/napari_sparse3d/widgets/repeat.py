@@ -12,9 +12,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePath
 
+from napari_sparse3d.environment import folder_named_by
 from napari_sparse3d.errors import InputError
 from napari_sparse3d.text import one_file_name
-from napari_sparse3d.texts import folder_named_by
 from napari_sparse3d.voxels import BUILT_IN, Recipe
 
 PROGRAM = "napari-sparse3d"

@@ -4,8 +4,9 @@ import codecs
 
 import pytest
 
+from napari_sparse3d.environment import check_environment, folder_named_by
 from napari_sparse3d.errors import InputError
-from napari_sparse3d.texts import check_environment, folder_named_by, parse_json, parse_toml, read_csv
+from napari_sparse3d.parse import parse_json, parse_toml, read_csv
 
 DEEP = 200_000
 
@@ -54,7 +55,7 @@ def test_values_at_the_end_may_be_missing_and_rows_empty(tmp_path):
         (TABLE.encode("utf-32"), "UTF-16, or no text; save it as CSV UTF-8"),
         (TABLE.replace(",", ";").encode(), "separated by semicolons; save it as CSV UTF-8, separated by commas"),
         (TABLE.replace(",", "\t").encode(), "separated by tabs; save it as CSV UTF-8, separated by commas"),
-        (b"path,label\na,b,c\n", "row 2 has 3 values under 2 columns; .*double quotes"),
+        (b"path,label\na,b,c\n", "row 2 of the table has 3 values under 2 columns; .*double quotes"),
         (b"path,path\na,b\n", "two columns 'path'"),
         (b'path,label\n"a', "no CSV table"),
         (b"path\n" + b"x" * 200_000, "no CSV table"),

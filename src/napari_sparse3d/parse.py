@@ -1,12 +1,10 @@
-"""Small texts that users give us: JSON, TOML, CSV, and what the environment says; refused in one line with the cure."""
+"""JSON, TOML and CSV from outside: what they hold, or one line with the cure."""
 
 from __future__ import annotations
 
 import csv
 import io
 import json
-import math
-import os
 import sys
 from itertools import zip_longest
 from pathlib import Path
@@ -85,50 +83,3 @@ def read_csv(path: Path) -> list[dict[str, str]]:
                 "put values that hold a comma in double quotes"
             )
     return [dict(zip_longest(heading, values, fillvalue="")) for values in lines[1:]]
-
-
-def folder_named_by(variable: str, default: Path) -> Path:
-    """The folder that an environment variable names, or ``default`` where it is not set.
-
-    Raises
-    ------
-    InputError
-        If it names something that is no folder.
-    """
-    named = os.environ.get(variable)
-    if named is None:
-        return default
-    folder = Path(named).expanduser()
-    if not named.strip() or "\n" in named or (folder.exists() and not folder.is_dir()):
-        what = "nothing" if not named.strip() else "what is no folder"
-        raise InputError(f"{variable} names {what}; set it to a folder, or unset it")
-    return folder
-
-
-_INSTRUCTION_SETS = ("baseline", "avx2", "avx512", "avx512_bf16", "neon")
-
-
-def check_environment() -> None:
-    """See that our environment variables, where they are set, have values that can be used.
-
-    Raises
-    ------
-    InputError
-        Naming the variable and what it may be.
-    """
-    for variable in ("NAPARI_SPARSE3D_RUNS", "NAPARI_SPARSE3D_CACHE", "NAPARI_SPARSE3D_HOME"):
-        folder_named_by(variable, Path())
-    isa = os.environ.get("NAPARI_SPARSE3D_ISA", "")
-    if isa and isa not in _INSTRUCTION_SETS:
-        known = ", ".join(_INSTRUCTION_SETS)
-        raise InputError(f"NAPARI_SPARSE3D_ISA is {isa!r}; set it to one of {known}, or unset it")
-    pairs = os.environ.get("SPARSE3D_WINOGRAD_PAIRS")
-    if pairs is not None and not _is_positive(pairs):
-        raise InputError(f"SPARSE3D_WINOGRAD_PAIRS is {pairs!r}; set it to a number above 0, or unset it")
-
-
-def _is_positive(text: str) -> bool:
-    try:
-        return 0 < float(text) < math.inf
-    except ValueError:
-        return False
