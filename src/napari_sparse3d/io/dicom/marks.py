@@ -268,7 +268,7 @@ _GE_COMPONENTS = ("MAGNITUDE", "PHASE", "REAL", "IMAGINARY")
 def _ge_component(header: FileHeader) -> str:
     """What GE's images of one series are, whose image type says nothing of it."""
     number = as_number(header.private(GE_COMPONENT))
-    return _GE_COMPONENTS[int(number)] if number in range(len(_GE_COMPONENTS)) else ""
+    return "" if number is None or number not in range(len(_GE_COMPONENTS)) else _GE_COMPONENTS[int(number)]
 
 
 _PERCENTAGE = re.compile(r"(?<![\d.])(\d{1,3}(?:\.\d+)?) ?%")

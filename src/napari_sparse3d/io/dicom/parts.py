@@ -89,7 +89,7 @@ def _by_origin(planes: list[Plane]) -> list[Part]:
     origins = dict.fromkeys(plane.kind.origin for plane in planes)
     if len(origins) == 1:
         return [Part(planes)]
-    arbitrary = [name for name in _ANONYMISED if _another_each_file(planes, lambda origin: getattr(origin, name))]
+    arbitrary = [name for name in _ANONYMISED if _another_each_file(planes, name)]
     if arbitrary:
         blank = dict.fromkeys(arbitrary, "")
         groups = _partition(planes, lambda plane: replace(plane.kind.origin, **blank))
@@ -114,9 +114,9 @@ _ANONYMISED = ("study_uid", "frame_of_reference")
 _SEVERAL_FILES = 3
 
 
-def _another_each_file(planes: list[Plane], of: Callable[[Origin], str]) -> bool:
+def _another_each_file(planes: list[Plane], name: str) -> bool:
     """Whether each of several files has a value of its own."""
-    by_file = {plane.path: of(plane.kind.origin) for plane in planes}
+    by_file = {plane.path: getattr(plane.kind.origin, name) for plane in planes}
     return len(by_file) >= _SEVERAL_FILES and len(set(by_file.values())) == len(by_file) and all(by_file.values())
 
 
@@ -155,8 +155,7 @@ def _is_scattered(planes: list[Plane]) -> bool:
         return False
     origins = [plane.kind.origin for plane in planes]
     believable = all(
-        len({getattr(origin, name) for origin in origins}) == 1
-        or _another_each_file(planes, lambda origin: getattr(origin, name))
+        len({getattr(origin, name) for origin in origins}) == 1 or _another_each_file(planes, name)
         for name in _ANONYMISED
     )
     return believable and _one_even_grid(planes)
@@ -403,9 +402,9 @@ def _by_pass(part: Part) -> list[Part]:
         groups = _passes(planes, mark)
         if not _all_sound(groups):
             continue
-        if _interleave(groups) or (step is None and not (mark.by_slab or mark.scatters)):
-            if step is not None and mark.of_acquisition and _fills_the_step(planes[0].kind, step):
-                detail = f"slices of {len(groups)} acquisitions, taken in turns, make up one stack"
+        if _interleave(groups) or (step is None and not (mark.by_slab or mark.scatters or mark.is_remark)):
+            if step is not None and mark.by_slab and all(_fills_the_step(group[0].kind, step) for group in groups):
+                detail = f"slices that differ in {mark.name}, taken in turns, make up one stack"
                 return [part.said(Fault.of(FaultKind.VALUES, f"{detail}: their values may not compare"))]
             return [replace(part, planes=group) for group in _of_same_places(groups)]
     if _repeats(planes):

@@ -49,8 +49,9 @@ def stacks_of(planes: Sequence[Plane], same: Same) -> list[Stack]:
         differing = sum(not same(kept, other) for kept, other in copies)
         for part in parts_of(Part(unique, series.faults)):
             rest, dropped = _without_copies(part.planes, same)
-            keys = {_identifier(plane) for plane in part.planes}
-            dropped += sum(_identifier(kept) in keys for kept, _ in copies)
+            if copies:
+                here = {id(plane) for plane in part.planes}
+                dropped += sum(id(kept) in here for kept, _ in copies)
             stacks.append(_arranged(Part(rest, part.faults), dropped, differing, same))
     return sorted(stacks, key=_listing_order)
 
@@ -70,29 +71,45 @@ def _listing_order(stack: Stack) -> tuple[Any, ...]:
 
 
 def _identifier(plane: Plane) -> Hashable:
-    # a file without an instance UID is its own identifier; anonymisers give one to all images of a series
-    name = plane.sop_uid or str(plane.path)
-    return (name, plane.frame, plane.tile, plane.position, plane.instance, plane.marks)
+    # a file without an instance UID is its own identifier
+    return (plane.sop_uid or str(plane.path), plane.frame, plane.tile)
 
 
 def _by_identifier(planes: list[Plane]) -> tuple[list[Plane], list[tuple[Plane, Plane]]]:
-    """Planes of distinct identifiers, and the pairs (kept, other) that share one: a file that is there twice."""
-    kept: dict[Hashable, Plane] = {}
-    duplicates = []
+    """Planes of distinct identifiers, and the pairs (kept, other) that share one: a file that is there twice.
+
+    Anonymisers give one identifier to all images of a series: what lies elsewhere, or has other tags, is no copy.
+    """
+    named: dict[Hashable, Plane] = {}
+    exact: dict[Hashable, Plane] = {}
+    kept, duplicates = [], []
     for plane in planes:
-        first = kept.setdefault(_identifier(plane), plane)
+        name = _identifier(plane)
+        first = named.setdefault(name, plane)
         if first is not plane:
+            exact.setdefault((name, *_shown(first)), first)
+            first = exact.setdefault((name, *_shown(plane)), plane)
+        if first is plane:
+            kept.append(plane)
+        else:
             duplicates.append((first, plane))
-    return list(kept.values()), duplicates
+    return kept, duplicates
+
+
+def _shown(plane: Plane) -> tuple[Hashable, ...]:
+    return (plane.position, plane.instance, plane.marks)
 
 
 def _without_copies(planes: list[Plane], same: Same) -> tuple[list[Plane], int]:
     """The planes without those that differ from another of their place in no tag, and repeat its pixels."""
     if any(plane.position is None for plane in planes):
         return planes, 0
+    places = places_of(planes)
+    if len(set(places)) == len(planes):
+        return planes, 0
     kinds = _as_if_one_codec(planes)
     kept: dict[Hashable, list[Plane]] = defaultdict(list)
-    for plane, place in zip(planes, places_of(planes), strict=True):
+    for plane, place in zip(planes, places, strict=True):
         # two volumes in time may well hold equal (empty) slices: only their tags tell
         alike = kept[(place, plane.instance, plane.marks, plane.order, kinds[id(plane.kind)])]
         if not any(same(other, plane) for other in alike):

@@ -110,8 +110,19 @@ def _values(mark: Mark, columns: Sequence[Sequence[Plane]]) -> list[list[Any]]:
 
 
 def _by_presence(mark: Mark) -> Callable[[Columns], list[Columns]]:
-    """Split by whether a mark is there at all: makers leave out the b-value of an image without diffusion weighting."""
-    return lambda columns: _by_value(columns, [[mark.of(plane) is not None for plane in column] for column in columns])
+    """Split by whether a mark is there at all: makers leave out the b-value of an image without diffusion weighting.
+
+    What is there must be the same at every place: a tag that was lost here and there tells nothing.
+    """
+
+    def split(columns: Columns) -> list[Columns]:
+        values = [[mark.of(plane) for plane in column] for column in columns]
+        counts = Counter(values[0])
+        if any(Counter(row) != counts for row in values[1:]):
+            return [columns]
+        return _by_value(columns, [[value is not None for value in row] for row in values])
+
+    return split
 
 
 def _by_value(columns: Columns, values: list[list[Hashable]]) -> list[Columns]:
