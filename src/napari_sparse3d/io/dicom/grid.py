@@ -18,8 +18,9 @@ from napari_sparse3d.io.faults import Fault, FaultKind, Severity
 
 SAME_POSITION_MM = 1e-2
 """Positions along the normal that differ by less are the same slice (in microscopic scans: by a tenth of a pixel)."""
-JITTER_OF_STEP = 0.1
-"""Positions that differ by less than this part of the step are one slice of several volumes, if all have as many."""
+JITTER_OF_STEP, JITTER_AT_MOST_MM = 0.1, 0.25
+"""Positions that differ by less than this part of the step, and than this, are one slice of several volumes, if all
+have as many."""
 EVEN_RELATIVE, EVEN_ROUNDING_MM, EVEN_AT_MOST = 0.01, 0.02, 0.1
 """A slice may miss its place on the even grid by 1 % of the spacing or 0.02 mm (rounded positions), whichever is more,
 but never by more than a tenth of the spacing."""
@@ -55,7 +56,7 @@ def places_of(planes: Sequence[Plane]) -> list[int]:
     if len(set(counts.values())) > 1 or len(counts) == len(planes):
         loose = _numbered(depths, _jitter(depths, tolerance))
         several = Counter(loose)
-        if len(several) > 1 and len(set(several.values())) == 1 and several[0] > 1:
+        if len(several) > 1 and len(set(several.values())) == 1 and several[0] > 1 and _compact(depths, loose):
             return loose
     return places
 
@@ -82,7 +83,16 @@ def _numbered(depths: NDArray[np.float64], tolerance: float) -> list[int]:
 
 def _jitter(depths: NDArray[np.float64], tolerance: float) -> float:
     """How far positions of one slice may scatter: a tenth of the largest step, which is one between slices."""
-    return max(tolerance, JITTER_OF_STEP * float(np.diff(np.sort(depths)).max(initial=0.0)))
+    largest = float(np.diff(np.sort(depths)).max(initial=0.0))
+    return max(tolerance, min(JITTER_OF_STEP * largest, JITTER_AT_MOST_MM))
+
+
+def _compact(depths: NDArray[np.float64], places: Sequence[int]) -> bool:
+    """Whether what is taken for one place is one: a stack beside a wide gap is no place that scatters."""
+    ordered, at = np.sort(depths), np.sort(np.asarray(places))
+    begins = np.flatnonzero(np.diff(at, prepend=-1))
+    first, last = ordered[begins], ordered[[*(begins[1:] - 1), -1]]
+    return bool((last - first).max() <= JITTER_OF_STEP * np.diff((first + last) / 2).min())
 
 
 def is_even(planes: Sequence[Plane]) -> float | None:

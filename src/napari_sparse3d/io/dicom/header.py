@@ -80,7 +80,9 @@ _WANTED = (
     "DoseUnits", "DetectorInformationSequence", "SliceVector", "TimeSlotVector", "SpecificCharacterSet",
     "StudyInstanceUID", "AcquisitionDate", "AcquisitionDateTime", "ContentDate", "FrameReferenceTime",
     "NumberOfTemporalPositions", "TemporalResolution", "MRAcquisitionType", "DiffusionGradientOrientation",
-    "DiffusionDirectionality", "ASLContext",
+    "DiffusionDirectionality", "ASLContext", "TemporalPositionIndex", "TemporalPositionTimeOffset", "ImageIndex",
+    "NominalPercentageOfCardiacPhase", "NominalPercentageOfRespiratoryPhase", "ComplexImageComponent", "SequenceName",
+    "ImageComments",
 )  # fmt: skip
 TAGS: list[Any] = sorted(tag for tag in map(tag_for_keyword, (*_WANTED, *IDENTIFYING)) if tag is not None)
 """All that is read of a header beside the private elements of ``private.WANTED``; nothing else of it is looked at."""

@@ -134,7 +134,7 @@ def _csa(header: FileHeader) -> dict[str, Any]:
             )  # importing it warns that its readers are experimental; only its parser is used
             from nibabel.nicom import csareader
         tags: dict[str, Any] = csareader.read(raw)["tags"]  # type: ignore[no-untyped-call]
-    except PARSE_ERRORS:
+    except (*PARSE_ERRORS, AssertionError):  # nibabel asserts what a damaged header breaks
         return {}
     except Exception as error:
         if type(error).__name__ != "CSAReadError":  # nibabel derives it from Exception directly

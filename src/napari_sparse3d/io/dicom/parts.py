@@ -29,6 +29,8 @@ SAME_SPACING = 1e-4
 _SAME_STEP = 0.01
 _SAME_ECHO_MS = 0.05
 _ALTERNATES = 0.1
+_LEAST_FILLED = 0.7
+"""Slices thinner than this part of their step leave room for those of another pass."""
 _FAR = 5.0
 """A pause between two passes is this much longer than any within them."""
 
@@ -50,7 +52,8 @@ def series_of(planes: Iterable[Plane]) -> list[Part]:
     by_uid: dict[str, list[Plane]] = defaultdict(list)
     for plane in planes:
         by_uid[plane.kind.origin.series_uid].append(plane)
-    return _reunited([part for members in by_uid.values() for part in _by_origin(members)])
+    whole, scattered = _one_identifier_a_file(list(by_uid.values()))
+    return [*scattered, *_reunited([part for members in whole for part in _by_origin(members)])]
 
 
 def parts_of(series: Part) -> list[Part]:
@@ -80,11 +83,20 @@ _ORIGINS = {
 def _by_origin(planes: list[Plane]) -> list[Part]:
     """One identifier, several patients, studies, frames of reference or series numbers: as many series.
 
-    A file that lacks one of them goes with the others where they all name the same.
+    A file that lacks one of them goes with the others where they all name the same. Where each file names a study or a
+    frame of reference of its own, as careless anonymisers make them, they tell nothing, and what is even is one series.
     """
     origins = dict.fromkeys(plane.kind.origin for plane in planes)
     if len(origins) == 1:
         return [Part(planes)]
+    arbitrary = [name for name in _ANONYMISED if _another_each_file(planes, name)]
+    if arbitrary:
+        blank = dict.fromkeys(arbitrary, "")
+        groups = _partition(planes, lambda plane: replace(plane.kind.origin, **blank))
+        if all(_one_even_grid(group) for group in groups):
+            what = " and ".join(_ORIGINS[name] for name in arbitrary)
+            fault = Fault.of(FaultKind.MIXED_CONTENT, f"each file names another of the {what}: they are not believed")
+            return [Part(group, (fault,)) for group in groups]
     named = {name: {value for origin in origins if (value := getattr(origin, name))} for name in _ORIGINS}
     whole = {name: next(iter(values)) for name, values in named.items() if len(values) == 1}
     groups = _partition(planes, lambda plane: replace(plane.kind.origin, **whole))
@@ -95,6 +107,58 @@ def _by_origin(planes: list[Plane]) -> list[Part]:
         FaultKind.MIXED_CONTENT, f"one series identifier is used for {what or 'several series'}; each is listed"
     )
     return [Part(group, (fault,)) for group in groups]
+
+
+_ANONYMISED = ("study_uid", "frame_of_reference")
+"""Identifiers of the study and below it, which an anonymiser may make anew for each file."""
+_SEVERAL_FILES = 3
+
+
+def _another_each_file(planes: list[Plane], name: str) -> bool:
+    """Whether each of several files has a value of its own."""
+    by_file = {plane.path: getattr(plane.kind.origin, name) for plane in planes}
+    return len(by_file) >= _SEVERAL_FILES and len(set(by_file.values())) == len(by_file) and all(by_file.values())
+
+
+def _one_even_grid(planes: list[Plane]) -> bool:
+    return len(_by_grid(planes)) == 1 and is_even(planes) is not None
+
+
+def _one_identifier_a_file(series: list[list[Plane]]) -> tuple[list[list[Plane]], list[Part]]:
+    """The series as they are, and those put together of which a careless anonymiser made a series of each file.
+
+    They are single images of one patient, series number and kind, with numbers of their own, that lie evenly, and
+    whose studies and frames of reference are one, or another for each file.
+    """
+    single = [members[0] for members in series if len(members) == 1 and members[0].kind.origin.series_uid]
+    scattered = []
+    taken: set[str] = set()
+    for group in _partition(single, _without_identifiers):
+        if len(group) >= _SEVERAL_FILES and _is_scattered(group):
+            detail = (
+                f"each of {len(group)} files has a series identifier of its own; they lie evenly and are read as one"
+            )
+            scattered.append(Part(group, (Fault.of(FaultKind.MIXED_CONTENT, detail),)))
+            taken.update(plane.kind.origin.series_uid for plane in group)
+    return [members for members in series if members[0].kind.origin.series_uid not in taken], scattered
+
+
+def _without_identifiers(plane: Plane) -> Hashable:
+    kind = plane.kind
+    where = (kind.origin.patient, kind.origin.series_number, kind.sop_class, kind.modality, kind.image_type)
+    return (*where, kind.rows, kind.columns, kind.kernel, kind.echo_number, plane.marks.description)
+
+
+def _is_scattered(planes: list[Plane]) -> bool:
+    numbers = {plane.instance for plane in planes}
+    if len(numbers) < len(planes) or None in numbers or is_localizer(planes[0].kind):
+        return False
+    origins = [plane.kind.origin for plane in planes]
+    believable = all(
+        len({getattr(origin, name) for origin in origins}) == 1 or _another_each_file(planes, name)
+        for name in _ANONYMISED
+    )
+    return believable and _one_even_grid(planes)
 
 
 def _reunited(series: list[Part]) -> list[Part]:
@@ -285,6 +349,7 @@ _CONTRASTS = (
     _Contrast("units", _of(lambda plane: plane.kind.unit)),
     _Contrast("kernels", _of(lambda plane: plane.kind.kernel)),
     _Contrast("tube voltages", _of(lambda plane: plane.kind.kvp)),
+    _Contrast("complex components", _of(lambda plane: plane.marks.component)),
     _Contrast("diffusion maps", _of(lambda plane: plane.marks.isotropic)),
     _Contrast("echo numbers", _of(lambda plane: plane.kind.echo_number)),
     _Contrast("echo times", _echoes, alone=False),
@@ -296,12 +361,12 @@ _UNNAMED: tuple[Hashable, ...] = (None, "", ())
 
 
 def _by_contrast(part: Part, contrast: _Contrast) -> list[Part]:
-    """Split where places repeat, or where each kind of image stands by itself; else say that they are mixed."""
+    """Split where one place holds several, or where each kind stands by itself; else say that they are mixed."""
     labels = contrast.label(part.planes)
     if len({label for label in labels if label not in _UNNAMED}) < 2:
         return [part]
     groups = _grouped(part.planes, labels)
-    if _repeats(part.planes) or (contrast.alone and _all_sound(groups)):
+    if _share_a_place(part.planes, labels) or (contrast.alone and _all_sound(groups)):
         return [replace(part, planes=group) for group in groups]
     if not contrast.alone:
         return [part]
@@ -311,6 +376,11 @@ def _by_contrast(part: Part, contrast: _Contrast) -> list[Part]:
             part.said(Fault.of(FaultKind.MIXED_CONTENT, f"{detail}, unevenly: they are no one volume", Severity.REFUSE))
         ]
     return [part.said(Fault.of(FaultKind.VALUES, f"{detail}: their values may not compare"))]
+
+
+def _share_a_place(planes: list[Plane], labels: list[Hashable]) -> bool:
+    """Whether images of one place differ in their labels: what changes from place to place does not tell volumes."""
+    return len(set(zip(places_of(planes), labels, strict=True))) > len(set(places_of(planes)))
 
 
 # --- by pass ----------------------------------------------------------------------------------------------------------
@@ -327,11 +397,16 @@ def _by_pass(part: Part) -> list[Part]:
     if step is not None and _repeats(planes):
         return [part]
     for mark in MARKS:
-        if mark.scatters and step is not None:
-            continue  # slices of one volume are taken in turns, with pauses between breaths
+        if step is not None and (mark.scatters or mark.is_remark or mark.name == "image type"):
+            continue  # slices of one volume are taken in turns, with pauses between breaths; details are the maker's
         groups = _passes(planes, mark)
-        if _all_sound(groups) and (_interleave(groups) or (step is None and not (mark.by_slab or mark.scatters))):
-            return [replace(part, planes=group) for group in groups]
+        if not _all_sound(groups):
+            continue
+        if _interleave(groups) or (step is None and not (mark.by_slab or mark.scatters or mark.is_remark)):
+            if step is not None and mark.by_slab and all(_fills_the_step(group[0].kind, step) for group in groups):
+                detail = f"slices that differ in {mark.name}, taken in turns, make up one stack"
+                return [part.said(Fault.of(FaultKind.VALUES, f"{detail}: their values may not compare"))]
+            return [replace(part, planes=group) for group in _of_same_places(groups)]
     if _repeats(planes):
         # uneven counts: acquisitions that cover different places, each of them once
         groups = _partition(planes, lambda plane: plane.marks.acquisition)
@@ -345,9 +420,23 @@ def _by_pass(part: Part) -> list[Part]:
     return [part]
 
 
+def _fills_the_step(kind: Kind, step: float) -> bool:
+    """Whether the header says that slices lie as close as all of them together do, not as those of one pass."""
+    if kind.slice_step is not None and abs(kind.slice_step - step) <= _SAME_STEP * step:
+        return True
+    return kind.thickness is not None and _LEAST_FILLED * step <= kind.thickness <= (1 + _SAME_STEP) * step
+
+
+def _of_same_places(groups: list[list[Plane]]) -> list[list[Plane]]:
+    """Passes over the same places are volumes of one series in time: only what covers others is parted from them."""
+    depths = [depths_of(group) for group in groups]
+    covered = [() if depth is None else tuple(np.sort(depth).round(1)) for depth in depths]
+    return [[plane for group in same for plane in group] for same in _grouped(groups, covered)]
+
+
 def _passes(planes: list[Plane], mark: Mark) -> list[list[Plane]]:
     """Planes parted by the values of a mark; where it scatters, at one gap that is far larger than all others."""
-    values = [mark.of(plane) for plane in planes]
+    values = mark.values(planes)
     if any(value is None for value in values):
         return [planes]
     if not mark.scatters:
@@ -362,7 +451,7 @@ def _passes(planes: list[Plane], mark: Mark) -> list[list[Plane]]:
 
 def _all_sound(groups: list[list[Plane]]) -> bool:
     """Whether each group lies evenly by itself; two slices always do, so that those must have the others' step."""
-    if len(groups) < 2:
+    if len(groups) < 2 or min(map(len, groups)) < 2:
         return False
     steps = [is_even(group) for group in groups]
     sound = [step for step in steps if step is not None]

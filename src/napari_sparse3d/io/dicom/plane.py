@@ -74,6 +74,8 @@ class Kind:
     """Between rows, between columns; mm."""
     slice_step: float | None
     """SpacingBetweenSlices, else SliceThickness: only ever used where a single slice leaves no other word."""
+    thickness: float | None
+    """SliceThickness, to the micrometre."""
     echo_time: float | None
     echo_number: int | None
     flip_angle: float | None
@@ -229,6 +231,7 @@ def _kind(header: FileHeader, intern: Interner, **changes: Any) -> Kind:
         "orientation": as_numbers(header.get("ImageOrientationPatient"), 6),
         "pixel_spacing": spacing,
         "slice_step": _slice_step(header.number("SpacingBetweenSlices"), header.number("SliceThickness")),
+        "thickness": _micrometre(header.number("SliceThickness")),
         "echo_time": header.number("EchoTime"),
         "echo_number": _integer(header.number("EchoNumbers")),
         "flip_angle": header.number("FlipAngle"),
@@ -252,6 +255,10 @@ def _slice_step(between: float | None, thickness: float | None) -> float | None:
     # SpacingBetweenSlices is signed in nuclear medicine
     step = abs(between) if between else thickness
     return step if step and step > 0 else None
+
+
+def _micrometre(length: float | None) -> float | None:
+    return None if length is None else round(length, 3)
 
 
 def _mapped(slope: float, intercept: float, values: FrameValues) -> dict[str, Any]:
@@ -385,6 +392,7 @@ def _enhanced(header: FileHeader, intern: Interner, n_frames: int) -> Iterator[P
                 as_number(measures.get("SpacingBetweenSlices")) or header.number("SpacingBetweenSlices"),
                 as_number(measures.get("SliceThickness")),
             ),
+            thickness=_micrometre(as_number(measures.get("SliceThickness"))),
             echo_time=as_number(group("MREchoSequence").get("EffectiveEchoTime")),
             flip_angle=as_number(timing.get("FlipAngle")),
             repetition_ms=as_number(timing.get("RepetitionTime")),

@@ -58,12 +58,19 @@ PHILIPS_GRADIENT_KIND = PrivateTag("Philips Imaging DD 001", 0x2001, 0x04, "CS")
 PHILIPS_GRADIENT = tuple(
     PrivateTag("Philips MR Imaging DD 001", 0x2005, element, "FL") for element in (0xB0, 0xB1, 0xB2)
 )
+PHILIPS_PHASE_NUMBER = PrivateTag("Philips Imaging DD 001", 0x2001, 0x08, "IS")
+PHILIPS_DYNAMIC_BEGIN = PrivateTag("Philips MR Imaging DD 001", 0x2005, 0xA0, "FL")
+"""Seconds from the begin of the series."""
+PHILIPS_B_NUMBER = PrivateTag("Philips MR Imaging DD 005", 0x2005, 0x12, "IS")
+PHILIPS_GRADIENT_NUMBER = PrivateTag("Philips MR Imaging DD 005", 0x2005, 0x13, "IS")
 PHILIPS_LABEL = PrivateTag("Philips MR Imaging DD 005", 0x2005, 0x29, "CS")
 """Label or control of arterial spin labelling."""
 GE_GRADIENT = tuple(PrivateTag("GEMS_ACQU_01", 0x0019, element, "DS") for element in (0xBB, 0xBC, 0xBD))
 GE_SEQUENCE = PrivateTag("GEMS_ACQU_01", 0x0019, 0x9C, "LO")
 GE_POLARITY = PrivateTag("GEMS_ACQU_01", 0x0019, 0xB3, "DS")
 """UserData12: of the sequence epi_pepolar, which volumes are stored with their rows reversed."""
+GE_COMPONENT = PrivateTag("GEMS_PARM_01", 0x0043, 0x2F, "SS")
+"""0 magnitude, 1 phase, 2 real, 3 imaginary."""
 GE_B_VALUE = PrivateTag("GEMS_PARM_01", 0x0043, 0x39, "IS")
 UIH_B_VALUE = PrivateTag("Image Private Header", 0x0065, 0x09, "FD")
 UIH_GRADIENT = PrivateTag("Image Private Header", 0x0065, 0x37, "FD")
@@ -71,8 +78,9 @@ UIH_GRID_COUNT = PrivateTag("Image Private Header", 0x0065, 0x50, "DS")
 UIH_GRID_SLICES = PrivateTag("Image Private Header", 0x0065, 0x51, "SQ")
 
 WANTED = (
-    PHILIPS_SCALE_SLOPE, PHILIPS_B_VALUE, PHILIPS_GRADIENT_KIND, *PHILIPS_GRADIENT, PHILIPS_LABEL, GE_SEQUENCE,
-    GE_POLARITY, *GE_GRADIENT, SIEMENS_CSA_IMAGE, SIEMENS_MOSAIC_COUNT, SIEMENS_B_VALUE, SIEMENS_GRADIENT, GE_B_VALUE,
+    PHILIPS_SCALE_SLOPE, PHILIPS_B_VALUE, PHILIPS_GRADIENT_KIND, *PHILIPS_GRADIENT, PHILIPS_PHASE_NUMBER,
+    PHILIPS_DYNAMIC_BEGIN, PHILIPS_B_NUMBER, PHILIPS_GRADIENT_NUMBER, PHILIPS_LABEL, GE_SEQUENCE, GE_POLARITY,
+    *GE_GRADIENT, SIEMENS_CSA_IMAGE, SIEMENS_MOSAIC_COUNT, SIEMENS_B_VALUE, SIEMENS_GRADIENT, GE_COMPONENT, GE_B_VALUE,
     UIH_B_VALUE, UIH_GRADIENT, UIH_GRID_COUNT, UIH_GRID_SLICES,
 )  # fmt: skip
 """The private elements that are read of a header: all of them harmless, numbers and the geometry of mosaics."""

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from napari_sparse3d.io.dicom.grid import Grid, grid_of, places_of, unusable
+from napari_sparse3d.io.dicom.marks import Marks
 from napari_sparse3d.io.dicom.parts import Part, parts_of, series_of
-from napari_sparse3d.io.dicom.plane import Kind, Plane
-from napari_sparse3d.io.dicom.volumes import INSTANCE, Columns, Frames, Volumes, volumes_of
+from napari_sparse3d.io.dicom.plane import Kind, Origin, Plane
+from napari_sparse3d.io.dicom.volumes import INSTANCE, Columns, Frames, Volumes, times_of, volumes_of
 from napari_sparse3d.io.faults import Fault, FaultKind, Severity
 
 
@@ -48,8 +49,9 @@ def stacks_of(planes: Sequence[Plane], same: Same) -> list[Stack]:
         differing = sum(not same(kept, other) for kept, other in copies)
         for part in parts_of(Part(unique, series.faults)):
             rest, dropped = _without_copies(part.planes, same)
-            keys = {_identifier(plane) for plane in part.planes}
-            dropped += sum(_identifier(kept) in keys for kept, _ in copies)
+            if copies:
+                here = {id(plane) for plane in part.planes}
+                dropped += sum(id(kept) in here for kept, _ in copies)
             stacks.append(_arranged(Part(rest, part.faults), dropped, differing, same))
     return sorted(stacks, key=_listing_order)
 
@@ -74,28 +76,97 @@ def _identifier(plane: Plane) -> Hashable:
 
 
 def _by_identifier(planes: list[Plane]) -> tuple[list[Plane], list[tuple[Plane, Plane]]]:
-    """Planes of distinct identifiers, and the pairs (kept, other) that share one: a file that is there twice."""
-    kept: dict[Hashable, Plane] = {}
-    duplicates = []
+    """Planes of distinct identifiers, and the pairs (kept, other) that share one: a file that is there twice.
+
+    Anonymisers give one identifier to all images of a series: what lies elsewhere, or has other tags, is no copy.
+    """
+    named: dict[Hashable, Plane] = {}
+    exact: dict[Hashable, Plane] = {}
+    kept, duplicates = [], []
     for plane in planes:
-        first = kept.setdefault(_identifier(plane), plane)
+        name = _identifier(plane)
+        first = named.setdefault(name, plane)
         if first is not plane:
+            exact.setdefault((name, *_shown(first)), first)
+            first = exact.setdefault((name, *_shown(plane)), plane)
+        if first is plane:
+            kept.append(plane)
+        else:
             duplicates.append((first, plane))
-    return list(kept.values()), duplicates
+    return kept, duplicates
+
+
+def _shown(plane: Plane) -> tuple[Hashable, ...]:
+    return (plane.position, plane.instance, plane.marks)
 
 
 def _without_copies(planes: list[Plane], same: Same) -> tuple[list[Plane], int]:
     """The planes without those that differ from another of their place in no tag, and repeat its pixels."""
     if any(plane.position is None for plane in planes):
         return planes, 0
+    places = places_of(planes)
+    if len(set(places)) == len(planes):
+        return planes, 0
+    kinds = _as_if_one_codec(planes)
     kept: dict[Hashable, list[Plane]] = defaultdict(list)
-    for plane, place in zip(planes, places_of(planes), strict=True):
+    for plane, place in zip(planes, places, strict=True):
         # two volumes in time may well hold equal (empty) slices: only their tags tell
-        alike = kept[(place, plane.instance, plane.marks, plane.order)]
+        alike = kept[(place, plane.instance, plane.marks, plane.order, kinds[id(plane.kind)])]
         if not any(same(other, plane) for other in alike):
             alike.append(plane)
     rest = [plane for members in kept.values() for plane in members]
     return rest, len(planes) - len(rest)
+
+
+def _as_if_one_codec(planes: list[Plane]) -> dict[int, int]:
+    """A number for each kind, the same for those that differ in nothing but how their pixels are compressed."""
+    kinds = {id(plane.kind): plane.kind for plane in planes}
+    numbers: dict[Kind, int] = {}
+    return {
+        key: numbers.setdefault(replace(kind, transfer_syntax="", origin=_NO_ORIGIN), len(numbers))
+        for key, kind in kinds.items()
+    }
+
+
+_NO_ORIGIN = Origin("", 0, "", "", "")
+
+
+def _without_renumbered(columns: Columns, same: Same) -> tuple[Columns, int]:
+    """One image a place, where all others of it repeat its pixels under other numbers and times of making."""
+    if max(map(len, columns)) == 1:
+        return columns, 0
+    for column in columns:
+        if any(_taken(plane) != _taken(column[0]) or not same(column[0], plane) for plane in column[1:]):
+            return columns, 0
+    return [column[:1] for column in columns], sum(len(column) - 1 for column in columns)
+
+
+def _taken(plane: Plane) -> Marks:
+    """What a header says of how and when an image was taken, not of when it was made or in which number."""
+    return replace(plane.marks, content_s=None)
+
+
+def _without_repeats(volumes: Volumes, same: Same) -> tuple[Volumes, int]:
+    """A series in time of which every volume is there as often, with the same pixels: one of each."""
+    if not set(volumes.told_by) & _OF_THE_COPY:
+        return volumes, 0
+    groups: dict[Hashable, list[int]] = defaultdict(list)
+    for t, frame in enumerate(volumes.frames):
+        groups[tuple((_taken(plane), plane.kind.flip_angle, plane.kind.inversion_time) for plane in frame)].append(t)
+    first, *others = ([members[i] for members in groups.values()] for i in range(min(map(len, groups.values()))))
+    if not others or len({len(members) for members in groups.values()}) > 1:
+        return volumes, 0
+    frames = volumes.frames
+    for other in others:
+        if not all(_repeat(frames[a], frames[b], same) for a, b in zip(first, other, strict=True)):
+            return volumes, 0
+    told_by = tuple(name for name in volumes.told_by if name not in _OF_THE_COPY)
+    times = None if volumes.times_s is None else times_of(tuple(frames[t] for t in first), told_by)
+    kept = replace(volumes, frames=tuple(frames[t] for t in first), told_by=told_by, times_s=times, notes=())
+    return kept, (len(frames) - len(first)) * len(frames[0])
+
+
+_OF_THE_COPY = {INSTANCE, "content time", "file"}
 
 
 def _copies(dropped: int, differing: int) -> list[Fault]:
@@ -130,16 +201,16 @@ def _arranged(part: Part, dropped: int, differing: int, same: Same) -> Stack:
     fault = unusable(planes)
     if fault is not None:
         return refused(fault)
-    columns = _columns(planes)
+    columns, renumbered = _without_renumbered(_columns(planes), same)
+    dropped += renumbered
     counts = [len(column) for column in columns]
     if min(counts) < max(counts):
         return refused(_uneven(counts))
     volumes = volumes_of(columns)
     if isinstance(volumes, Fault):
         return refused(volumes)
-    if volumes.told_by == (INSTANCE,) and all(_repeat(volumes.frames[0], frame, same) for frame in volumes.frames[1:]):
-        dropped += (len(volumes.frames) - 1) * len(columns)
-        volumes = Volumes(volumes.frames[:1])
+    volumes, repeated = _without_repeats(volumes, same)
+    dropped += repeated
     grid, faults = grid_of(kind, volumes.frames)
     n = len(volumes.frames)
     label = " and ".join(volumes.told_by)

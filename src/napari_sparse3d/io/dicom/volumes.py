@@ -4,12 +4,14 @@ A volume is the set of images, one a place, that agree in every mark that can te
 (:data:`~napari_sparse3d.io.dicom.marks.MARKS`): in value, or in its rank at each place where it scatters between them.
 No single mark need do it. Starting from all images of a place as one class, each mark in turn splits the classes whose
 images it orders alike at every place, until each class has one image a place. InstanceNumber, which may legally be
-random (PS3.3 C.7.6.1), is asked last, and believed only where it runs through volume after volume or place after place.
-What then is not told apart is refused.
+random (PS3.3 C.7.6.1), is asked after them, and believed only where it runs through volume after volume or place after
+place; last, whether a tag is there at all, where it is there for as many images of every place. What then is not told
+apart is refused.
 """
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
@@ -30,7 +32,7 @@ Frames = tuple[tuple[Plane, ...], ...]
 
 INSTANCE = "instance number"
 DIMENSIONS = "dimension index"
-_HALF_DAY_S = 43200.0
+_FILE, _MADE = "file", "content time"
 
 
 @dataclass(frozen=True)
@@ -86,17 +88,39 @@ def _told_apart(columns: Columns) -> tuple[list[Columns], tuple[str, ...]]:
         if len(finer) > len(classes):
             classes = finer
             told_by.append(name)
-    return classes, tuple(told_by)
+    return classes, tuple(dict.fromkeys(told_by))
 
 
 def _splitter(mark: Mark) -> Callable[[Columns], list[Columns]]:
     def split(columns: Columns) -> list[Columns]:
-        values = [[mark.of(plane) for plane in column] for column in columns]
+        values = _values(mark, columns)
         if any(value is None for row in values for value in row):
             return [columns]
         if isinstance(values[0][0], (int, float)):
             return _by_rank(columns, np.array(values, dtype=np.float64), every=mark.overlaps)
         return _by_value(columns, values)
+
+    return split
+
+
+def _values(mark: Mark, columns: Sequence[Sequence[Plane]]) -> list[list[Any]]:
+    """The values of a mark by column, comparable with each other."""
+    values = iter(mark.values(plane for column in columns for plane in column))
+    return [[next(values) for _ in column] for column in columns]
+
+
+def _by_presence(mark: Mark) -> Callable[[Columns], list[Columns]]:
+    """Split by whether a mark is there at all: makers leave out the b-value of an image without diffusion weighting.
+
+    What is there must be the same at every place: a tag that was lost here and there tells nothing.
+    """
+
+    def split(columns: Columns) -> list[Columns]:
+        values = [[mark.of(plane) for plane in column] for column in columns]
+        counts = Counter(values[0])
+        if any(Counter(row) != counts for row in values[1:]):
+            return [columns]
+        return _by_value(columns, [[value is not None for value in row] for row in values])
 
     return split
 
@@ -167,6 +191,10 @@ def _number(plane: Plane) -> tuple[int, int]:
     return (plane.instance or 0, plane.frame)
 
 
+def _file_number(plane: Plane) -> int:
+    return plane.instance or 0
+
+
 def _known(columns: Columns) -> list[str]:
     """The marks that the headers have at all."""
     planes = [plane for column in columns for plane in column]
@@ -175,26 +203,36 @@ def _known(columns: Columns) -> list[str]:
 
 
 def _contradiction(frames: Frames, columns: Columns) -> str:
-    """A mark of which a volume holds two values, though the other volumes, or the places, say that it holds one."""
+    """A mark of which a volume holds two values, though the other volumes, or the places, say that it holds one.
+
+    An image that lacks the mark holds no value of it.
+    """
     for mark in MARKS:
-        if mark.scatters or mark.name == "file":
+        if mark.scatters or mark.is_remark or mark.name == "file":
             continue
-        numbers = [len({mark.of(plane) for plane in frame}) for frame in frames]
-        if max(numbers) == 1:
+        numbers = [len({mark.of(plane) for plane in frame} - _NOTHING) for frame in frames]
+        if max(numbers) <= 1:
             continue
-        if min(numbers) == 1:
+        if 1 in numbers:
             return mark.name
         rows = [Counter(mark.of(plane) for plane in column) for column in columns]
-        if len(rows[0]) > 1 and all(row == rows[0] for row in rows):
+        if len(rows[0].keys() - _NOTHING) > 1 and all(row == rows[0] for row in rows):
             return mark.name
     return ""
 
 
-_STEPS: tuple[tuple[str, Callable[[Columns], list[Columns]]], ...] = (
+_NOTHING = frozenset((None,))
+
+_BY_MARK = (
     *((mark.name, _splitter(mark)) for mark in MARKS if not mark.of_acquisition),
     (DIMENSIONS, _by_dimension),
     *((mark.name, _splitter(mark)) for mark in MARKS if mark.of_acquisition),
+)
+_STEPS: tuple[tuple[str, Callable[[Columns], list[Columns]]], ...] = (
+    *_BY_MARK,
     (INSTANCE, _by_instance),
+    *((mark.name, _by_presence(mark)) for mark in MARKS),
+    *_BY_MARK,
 )
 
 
@@ -219,43 +257,52 @@ def _in_order(frames: Frames, told_by: tuple[str, ...]) -> Volumes:
 
 
 def _orders(frames: Frames, told_by: tuple[str, ...]) -> list[tuple[str, list[Any]]]:
-    """What the order may follow, the most trusted first: a name and one comparable value a volume."""
+    """What the order may follow, the most trusted first: a name and one comparable value a volume.
+
+    A time that is another for each volume comes before those of which only several together are.
+    """
     in_time = [(mark.name, values) for mark in MARKS if mark.is_time and (values := _moments(frames, mark)) is not None]
+    # times of making are the last of them; but volumes of one file follow each other
+    of_files = [order for order in in_time if order[0] == _MADE]
+    in_time = [order for order in in_time if order[0] != _MADE]
+    in_time.sort(key=lambda order: len(set(order[1])) < len(frames))
     dimensions: list[tuple[str, list[Any]]] = []
     lengths = {len(plane.order) for frame in frames for plane in frame}
     if len(lengths) == 1 and lengths != {0}:
         dimensions = [
             (DIMENSIONS, [min(plane.order[i] for plane in frame) for frame in frames]) for i in range(*lengths)
         ]
-    numbers = _separate([[_number(plane) for plane in frame] for frame in frames])
-    instance: list[tuple[str, list[Any]]] = [] if numbers is None else [(INSTANCE, numbers)]
+    instance: list[tuple[str, list[Any]]] = []
+    for number in (_number, _file_number) if _FILE in told_by else (_number,):
+        numbers = _separate([[number(plane) for plane in frame] for frame in frames])
+        instance += [] if numbers is None else [(INSTANCE, numbers)]
     by_value = [
-        (mark.name, [mark.of(frame[0]) for frame in frames])
+        (mark.name, [_comparable(mark, frame[0]) for frame in frames])
         for mark in MARKS
         if mark.name in told_by and all(mark.of(frame[0]) is not None for frame in frames)
     ]
-    return [*in_time, *dimensions, *instance, *by_value]
+    if _FILE in told_by:
+        whole = [order for order in in_time if len(set(order[1])) == len(frames)]
+        return [*whole, *of_files, *instance, *in_time, *dimensions, *by_value]
+    return [*in_time, *of_files, *dimensions, *instance, *by_value]
+
+
+def _comparable(mark: Mark, plane: Plane) -> Any:
+    """A value that orders volumes, where nothing else does: text by its words and numbers, a file by its object."""
+    value = plane.sop_uid if mark.name == _FILE else mark.of(plane)
+    if not isinstance(value, str):
+        return value
+    return tuple((int(part) if part.isdecimal() else 0, part) for part in re.split(r"(\d+)", value))
 
 
 def _moments(frames: Frames, mark: Mark) -> list[float] | None:
     """One value a volume, where those of different volumes are apart."""
-    values = [[mark.of(plane) for plane in frame] for frame in frames]
+    values = _values(mark, frames)
     if any(value is None for row in values for value in row):
-        return None
-    if mark.name == "acquisition time" and not _days_known(frames):
         return None
     if mark.overlaps:
         return [float(np.mean(row)) for row in values]
     return _separate(values)
-
-
-def _days_known(frames: Frames) -> bool:
-    """Without dates, times that span more than half a day may go over midnight."""
-    marks = [plane.marks for frame in frames for plane in frame]
-    if all(mark.dated for mark in marks):
-        return True
-    times = [mark.acquired_s for mark in marks if mark.acquired_s is not None]
-    return not any(mark.dated for mark in marks) and max(times) - min(times) < _HALF_DAY_S
 
 
 def _separate(values: list[list[Any]]) -> list[Any] | None:
@@ -270,6 +317,8 @@ def _order_notes(frames: Frames, ordered_by: Sequence[str]) -> tuple[Fault, ...]
         return (
             Fault.of(FaultKind.ORDER_IN_TIME, "no tag of time orders the volumes: they follow the instance numbers"),
         )
+    if _FILE in ordered_by:
+        return (Fault.of(FaultKind.ORDER_IN_TIME, "no tag orders the volumes: they follow the identifiers of files"),)
     against = [
         mark.name
         for mark in MARKS
@@ -293,7 +342,20 @@ def _runs_against(values: list[float] | None) -> bool:
 _AGREES = 0.05
 _LEAST_TR_MS = 100.0
 _NOT_IN_TIME = frozenset(
-    ("flip angle", "inversion time", "echo number", "echo time", "tube voltage", "kernel", "image type")
+    (
+        "flip angle",
+        "inversion time",
+        "echo number",
+        "echo time",
+        "tube voltage",
+        "kernel",
+        "image type",
+        "description",
+        "repetition time",
+        "slice thickness",
+        "complex component",
+        "flow direction",
+    )
 )
 
 
@@ -303,11 +365,10 @@ def times_of(frames: Frames, told_by: Sequence[str]) -> tuple[float, ...] | None
     The times of acquisition, where they rise; of a cycle, the trigger delays; else as many repetition times (or
     temporal resolutions) as there are volumes, for what is acquired slice by slice in each of them.
     """
-    if "trigger time" in told_by or (_rising(frames, _trigger_s) and not _rising(frames, _acquired_s)):
-        return _rising(frames, _trigger_s)
+    if "trigger time" in told_by or (_rising(frames, _TRIGGER) and not _rising(frames, _ACQUIRED)):
+        return _rising(frames, _TRIGGER)
     kind = frames[0][0].kind
-    acquired = _rising(frames, _acquired_s) if _days_known_or_absent(frames) else None
-    acquired = acquired or _rising(frames, _offset_s) or _rising(frames, _reference_s)
+    acquired = next((times for mark in _TIMES if (times := _rising(frames, mark)) is not None), None)
     repetition = kind.repetition_ms if kind.modality == "MR" and not kind.volumetric else None
     if acquired is not None:
         step = acquired[-1] / (len(frames) - 1)
@@ -325,31 +386,16 @@ def _even(step_ms: float, n: int) -> tuple[float, ...]:
     return tuple(t * step_ms / 1000 for t in range(n))
 
 
-def _rising(frames: Frames, of: Callable[[Plane], float | None]) -> tuple[float, ...] | None:
-    values = [[of(plane) for plane in frame] for frame in frames]
-    known = [[value for value in row if value is not None] for row in values]
-    if any(len(row) != len(frame) for row, frame in zip(known, frames, strict=True)):
+def _rising(frames: Frames, mark: Mark) -> tuple[float, ...] | None:
+    values = _values(mark, frames)
+    if any(value is None for row in values for value in row):
         return None
-    starts = [min(row) for row in known]
-    times = tuple(start - starts[0] for start in starts)
+    starts = [min(row) for row in values]
+    times = tuple((start - starts[0]) * _SECONDS.get(mark.name, 1.0) for start in starts)
     return times if all(a < b for a, b in pairwise(times)) else None
 
 
-def _days_known_or_absent(frames: Frames) -> bool:
-    return all(plane.marks.acquired_s is not None for frame in frames for plane in frame) and _days_known(frames)
-
-
-def _acquired_s(plane: Plane) -> float | None:
-    return plane.marks.acquired_s
-
-
-def _offset_s(plane: Plane) -> float | None:
-    return plane.marks.offset_s
-
-
-def _reference_s(plane: Plane) -> float | None:
-    return None if plane.marks.reference_ms is None else plane.marks.reference_ms / 1000
-
-
-def _trigger_s(plane: Plane) -> float | None:
-    return None if plane.marks.trigger_ms is None else plane.marks.trigger_ms / 1000
+_SECONDS = {"frame reference time": 1e-3, "trigger time": 1e-3}
+_BY_NAME = {mark.name: mark for mark in MARKS}
+_ACQUIRED, _TRIGGER = _BY_NAME["acquisition time"], _BY_NAME["trigger time"]
+_TIMES = (_ACQUIRED, *(_BY_NAME[name] for name in ("acquisition date and time", "time offset", "frame reference time")))
