@@ -512,17 +512,19 @@ def _ready_chain(
     channels = channels_of(features)
     required: list[Sized] = [("features", features, (plan.inputs, channels))]
     optional: list[Sized] = [("background", background, (channels,))]
+    sizes = []
     for (_, weight, bias, slope), kernel in zip(layers, kernels, strict=True):
         check_slope(slope)
         c_out, _ = channels_of_weight(weight)
         required.append(("weight", weight, (c_out, *kernel, channels)))
         optional.append(("bias", bias, (c_out,)))
+        sizes.append((channels, c_out))
         channels = c_out
     ready = _ready(required, optional)
     weights, biases = ready[1 : len(required)], ready[len(required) + 1 :]
     given = [
-        (weight.data_ptr(), _address(bias), weight.shape[-1], weight.shape[0], layer.slope)
-        for layer, weight, bias in zip(layers, weights, biases, strict=True)
+        (weight.data_ptr(), _address(bias), *size, layer.slope)
+        for layer, weight, bias, size in zip(layers, weights, biases, sizes, strict=True)
     ]
     return ready[0], ready[len(required)], given, [each for pair in zip(weights, biases, strict=True) for each in pair]
 
@@ -557,8 +559,8 @@ def _ready(required: Sequence[Sized], optional: Sequence[Sized] = (), *, dtype: 
         if array.is_neg():  # a view whose sign is still to be turned
             array = array.resolve_neg()
         array = given[number] = array.contiguous()
-        if array.untyped_storage().nbytes() < (array.storage_offset() + array.numel()) * array.itemsize:
-            raise InputError("the memory of a tensor was given back or made smaller than the tensor; copy it before")
+        if not array.data_ptr() and array.numel():
+            raise InputError("the memory of a tensor was given back; copy the tensor before that")
     return given
 
 

@@ -56,18 +56,20 @@ def channels_of(features: Tensor, name: str = "features") -> int:
     """C of rows (N, C)."""
     if not isinstance(features, Tensor):
         raise InputError(f"{name} must be a tensor (N, C), got {_kind(features)}")
-    if features.ndim != 2 or features.shape[1] < 1:
-        raise InputError(f"{name} must be (N, C), with at least one channel, got {tuple(features.shape)}")
-    return features.shape[1]
+    shape = features.shape
+    if len(shape) != 2 or shape[1] < 1:
+        raise InputError(f"{name} must be (N, C), with at least one channel, got {tuple(shape)}")
+    return shape[1]
 
 
 def channels_of_weight(weight: Tensor) -> tuple[int, int]:
     """C_out and C_in of the weight of a convolution, (C_out, kz, ky, kx, C_in)."""
     if not isinstance(weight, Tensor):
         raise InputError(f"weight must be a tensor (C_out, kz, ky, kx, C_in), got {_kind(weight)}")
-    if weight.ndim != 5 or weight.shape[0] < 1 or weight.shape[4] < 1:
-        raise InputError(f"weight must be (C_out, kz, ky, kx, C_in), got {tuple(weight.shape)}")
-    return weight.shape[0], weight.shape[4]
+    shape = weight.shape  # asked once: torch makes it anew each time, and every layer of every pass comes through here
+    if len(shape) != 5 or shape[0] < 1 or shape[4] < 1:
+        raise InputError(f"weight must be (C_out, kz, ky, kx, C_in), got {tuple(shape)}")
+    return shape[0], shape[4]
 
 
 def check_convolution(
