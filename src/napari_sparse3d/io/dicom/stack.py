@@ -202,8 +202,21 @@ def _arranged(part: Part, dropped: int, differing: int, same: Same) -> Stack:
     if turned:
         detail = f"{turned} of {n} volumes are stored upside down by their sequence (GE epi_pepolar) and are turned"
         faults = [*faults, Fault.of(FaultKind.VALUES, detail)]
+    faults = [*faults, *_mixed_mappings(volumes.frames)]
     said = (*faults, *_copies(dropped, differing), *part.faults)
     return Stack(kind, volumes.frames, grid, said, label if n > 1 else "", volumes.times_s)
+
+
+def _mixed_mappings(frames: Frames) -> list[Fault]:
+    """A volume of which some slices are mapped to values and others are as stored, or mapped otherwise."""
+    ways = max(len({plane.mapping for plane in frame}) for frame in frames)
+    if ways > 1 and not all(plane.as_stored for frame in frames for plane in frame):
+        detail = "slices of one volume are mapped to values in different ways, or some not at all: they do not compare"
+        return [Fault.of(FaultKind.MIXED_CONTENT, detail, Severity.REFUSE)]
+    if all(plane.slope == 0 and not plane.values.applied for frame in frames for plane in frame):
+        detail = "the rescale slope is 0: every value would be the same"
+        return [Fault.of(FaultKind.VALUES, detail, Severity.REFUSE)]
+    return []
 
 
 def _volumes(columns: Columns) -> Volumes | Fault:
