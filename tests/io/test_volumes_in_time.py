@@ -191,6 +191,21 @@ def test_a_tag_that_was_lost_here_and_there_tells_nothing(tmp_path: Path) -> Non
         read_volume(tmp_path, frame=0)
 
 
+@pytest.mark.parametrize(
+    "scatter",
+    [
+        lambda i: {"TriggerTime": float(37 * i % 101)},
+        lambda i: {"AcquisitionTime": f"1000{7 * i % 60:02d}"},
+    ],
+    ids=["since a beat", "of the reconstruction"],
+)
+def test_times_that_mean_nothing_mix_nothing(scatter: Callable[[int], dict[str, Any]], tmp_path: Path) -> None:
+    """The numbers run through volume after volume; the times order the images of each place in some other way."""
+    write_series(tmp_path, lambda t, k: {"number": 1 + SLICES * t + k, **scatter(SLICES * t + k)})
+    with pytest.raises(ReadError, match="than the instance numbers"):
+        read_volume(tmp_path, frame=0)
+
+
 def test_a_time_that_orders_all_volumes_comes_before_one_that_orders_some(tmp_path: Path) -> None:
     write_series(
         tmp_path, lambda t, k: {"TemporalPositionIdentifier": 1 + t % 2, "AcquisitionTime": f"10{t:02d}00"}, times=4
@@ -315,14 +330,14 @@ def test_order_follows_time_and_says_what_runs_against_it(tmp_path: Path) -> Non
 
 
 def test_a_table_that_jitters_between_phases_is_one_series_in_time(tmp_path: Path) -> None:
-    shift = [0.0, 0.05, -0.03]
+    shift = [-0.05, 0.05, 0.0]
     write_series(
         tmp_path,
         lambda t, k: {"TemporalPositionIdentifier": t + 1, "position": (-10.0, 20.0, 30.0 + 2.5 * k + shift[t])},
     )
     np.testing.assert_array_equal(values(tmp_path), EXPECTED)
     (info,) = scan(tmp_path)
-    assert any(fault.kind.value == "moved" and "0.050 mm" in fault.detail for fault in info.faults)
+    assert any(fault.kind.value == "moved" and "0.100 mm" in fault.detail for fault in info.faults)
 
 
 # --- time -------------------------------------------------------------------------------------------------------------
