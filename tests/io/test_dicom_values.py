@@ -12,6 +12,7 @@ from pydicom.dataset import Dataset
 from pydicom.uid import ImplicitVRLittleEndian
 
 from dicom_files import check_world_code, save, series_of, slice_of
+from napari_sparse3d import ReadError
 from napari_sparse3d.io import read_volume, scan
 
 STORED = np.arange(48).reshape(6, 8) + 100
@@ -224,3 +225,54 @@ def _text(value: Any) -> bytes:
 
 def _as_unknown(tag: Any, raw: bytes) -> pydicom.dataelem.RawDataElement:
     return pydicom.dataelem.RawDataElement(tag, "UN", len(raw), raw, 0, False, True)
+
+
+# --- some slices only -------------------------------------------------------------------------------------------------
+
+
+def _mapped(k: int, how: str) -> Dataset:
+    dataset = slice_of((0.0, 0.0, 2.5 * k), number=k + 1, pixels=np.full((6, 8), 100 + k), Manufacturer="Philips")
+    if how == "rescale":
+        if k % 2:
+            del dataset.RescaleSlope, dataset.RescaleIntercept
+    elif how == "scale":
+        if k % 2:
+            dataset.private_block(0x2005, "Philips MR Imaging DD 001", create=True).add_new(0x0E, "FL", 0.25)
+    else:
+        del dataset.RescaleSlope, dataset.RescaleIntercept
+        if k % 2:
+            item = Dataset()
+            item.RealWorldValueFirstValueMapped, item.RealWorldValueLastValueMapped = 0, 65535
+            item.RealWorldValueSlope, item.RealWorldValueIntercept = 2.0, -10.0
+            dataset.RealWorldValueMappingSequence = [item]
+    return dataset
+
+
+@pytest.mark.parametrize("how", ["rescale", "scale", "real world"])
+def test_a_mapping_that_half_of_the_slices_have_is_refused(how: str, tmp_path: Path) -> None:
+    for k in range(4):
+        save(_mapped(k, how), tmp_path / f"{k}.dcm")
+    with pytest.raises(ReadError, match="mapped to values in different ways"):
+        read_volume(tmp_path)
+
+
+def test_a_rescale_that_changes_nothing_may_be_absent(tmp_path: Path) -> None:
+    for k in range(4):
+        dataset = slice_of((0.0, 0.0, 2.5 * k), modality="MR", number=k + 1, pixels=np.full((6, 8), 100 + k))
+        dataset.RescaleSlope, dataset.RescaleIntercept = 1, 0
+        if k % 2:
+            del dataset.RescaleSlope, dataset.RescaleIntercept
+        save(dataset, tmp_path / f"{k}.dcm")
+    assert read_volume(tmp_path).data[:, 0, 0].tolist() == [100, 101, 102, 103]
+
+
+@pytest.mark.parametrize("slope", [0.0, 1.0])
+def test_a_slope_of_zero_is_no_mapping(slope: float, tmp_path: Path) -> None:
+    """One slice without counts may have it; all of them would make every value the same."""
+    for k in range(4):
+        save(slice_of((0.0, 0.0, 2.5 * k), number=k + 1, slope=1, RescaleSlope=slope * k), tmp_path / f"{k}.dcm")
+    if slope:
+        read_volume(tmp_path)
+    else:
+        with pytest.raises(ReadError, match="slope is 0"):
+            read_volume(tmp_path)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from pydicom.dataset import Dataset
-from pydicom.uid import generate_uid
+from pydicom.uid import RLELossless, generate_uid
 
 from dicom_files import save, series_of, slice_of
 from napari_sparse3d import ReadError, read_volume, scan
@@ -148,6 +148,52 @@ def test_a_gap_of_one_volume_is_still_repaired(tmp_path: Path) -> None:
     assert read_volume(tmp_path, repair="resample").shape[0] == 7
 
 
+@pytest.mark.parametrize("n", [2, 3])
+def test_slices_of_two_acquisitions_in_turns_are_one_stack_where_they_fill_it(n: int, tmp_path: Path) -> None:
+    """Concatenations: each breath takes every nth slice; the header says how close they lie."""
+    for k in range(4 * n):
+        tags = {"AcquisitionNumber": 1 + k % n, "SliceThickness": 2.2, "AcquisitionTime": f"10{k % n}0{k:02d}"}
+        stack(tmp_path / str(k), 2.5 * k, k, 1, modality="MR", first=k + 1, **tags)
+    (info,) = scan(tmp_path)
+    assert info.shape == (4 * n, 6, 8)
+    assert "slices that differ in acquisition" in said(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "tags",
+    [
+        lambda k: {"ImageType": ["ORIGINAL", "PRIMARY", "AXIAL", f"CT_SOM5 {'AB'[k % 2]}"]},
+        lambda k: {"SliceThickness": 2.5 + 0.01 * (k % 2)},
+        lambda k: {"ImageComments": "ab"[k % 2]},
+        lambda k: {"ImageComments": f"{10 * k} %"},
+        lambda k: {"RepetitionTime": 500.0 + k % 2, "InversionTime": 90.0 + k % 2, "EchoTime": 10 + 0.1 * (k % 2)},
+        lambda k: {"TemporalPositionIdentifier": k + 1, "AcquisitionNumber": k + 1, "ImageIndex": 8 - k},
+        lambda k: {"ComplexImageComponent": "MAGNITUDE", "SequenceName": "x"} if k % 2 else {},
+        lambda k: {"ContentTime": ("235958", "235959", "000000", "000001", "000002", "000003", "000004", "000005")[k]},
+    ],
+)
+def test_one_volume_whose_tags_change_from_slice_to_slice(tags: Any, tmp_path: Path) -> None:
+    for k in range(8):
+        stack(tmp_path / str(k), 2.5 * k, k, 1, modality="MR", first=k + 1, **tags(k))
+    (info,) = scan(tmp_path)
+    assert (info.n_frames, info.shape) == (1, (8, 6, 8))
+    assert read_volume(tmp_path).data[:, 0, 0].tolist() == list(range(8))
+
+
+@pytest.mark.parametrize("gap", [60.0, 500.0])
+def test_two_equal_stacks_beside_a_gap_are_no_series_in_time(gap: float, tmp_path: Path) -> None:
+    stack(tmp_path, 0.0, 0, 4)
+    stack(tmp_path, 15.0 + gap, 500, 4, first=5)
+    assert "slices are missing" in said(tmp_path)
+    assert all(info.n_frames == 1 for info in scan(tmp_path))
+
+
+def test_a_volume_that_lacks_slices_is_parted_from_the_whole_ones(tmp_path: Path) -> None:
+    for t in range(3):
+        stack(tmp_path / str(t), 0.0, 100 * t, 5 - (t == 2), modality="MR", TemporalPositionIdentifier=t + 1)
+    assert [(info.n_frames, info.shape) for info in scan(tmp_path)] == [(2, (5, 6, 8)), (1, (4, 6, 8))]
+
+
 # --- one identifier, several series -----------------------------------------------------------------------------------
 
 ORIGINS = [
@@ -197,6 +243,60 @@ def test_a_file_that_lacks_the_tag_goes_with_the_others(tag: str, tmp_path: Path
     assert info.shape == (5, 6, 8)
 
 
+# --- identifiers that are new for each file ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("FrameOfReferenceUID",),
+        ("StudyInstanceUID",),
+        ("StudyInstanceUID", "FrameOfReferenceUID"),
+        ("SeriesInstanceUID",),
+        ("SeriesInstanceUID", "StudyInstanceUID", "FrameOfReferenceUID"),
+    ],
+)
+@pytest.mark.parametrize("times", [1, 2])
+def test_an_identifier_for_each_file_makes_no_hundred_series(
+    names: tuple[str, ...], times: int, tmp_path: Path
+) -> None:
+    for t in range(times):
+        for k in range(5):
+            tags = {name: generate_uid() for name in names}
+            tags["AcquisitionNumber"] = t + 1
+            stack(tmp_path / f"{t}{k}", 2.5 * k, 100 * t + k, 1, first=5 * t + k + 1, **tags)
+    (info,) = scan(tmp_path)
+    assert (info.n_frames, info.shape) == (times, (5, 6, 8))
+    assert "each" in said(tmp_path)
+    assert "file" in said(tmp_path)
+    assert [v[:, 0, 0].tolist() for v in info.load().data] == [[100 * t + k for k in range(5)] for t in range(times)]
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        lambda k: {"position": (0.0, 0.0, (0.0, 3.0, 50.0, 51.0)[k])},
+        lambda k: {"PatientID": "ab"[k // 2]},
+        lambda k: {"number": 1},
+        lambda k: {"SeriesNumber": 3 + k},
+        lambda k: {"StudyInstanceUID": f"1.2.{k // 2}"},
+    ],
+    ids=["uneven", "patients", "equal numbers", "series numbers", "two studies"],
+)
+def test_single_images_that_do_not_belong_together_stay_apart(other: Any, tmp_path: Path) -> None:
+    for k in range(4):
+        own = {"position": (0.0, 0.0, 2.5 * k), "number": k + 1, "SeriesInstanceUID": generate_uid(), **other(k)}
+        position = own.pop("position")
+        save(slice_of(position, **own), tmp_path / f"{k}.dcm")
+    assert len(scan(tmp_path)) == 4
+
+
+def test_one_instance_identifier_for_all_images_is_no_copy(tmp_path: Path) -> None:
+    for k in range(5):
+        stack(tmp_path / str(k), 2.5 * k, k, 1, first=k + 1, SOPInstanceUID="1.2.3.4.5")
+    assert read_volume(tmp_path).data[:, 0, 0].tolist() == list(range(5))
+
+
 # --- everything twice -------------------------------------------------------------------------------------------------
 
 
@@ -208,6 +308,30 @@ def test_a_doubled_series_keeps_one_copy_and_says_so(renumbered: bool, tmp_path:
     assert (info.n_frames, info.shape) == (1, (5, 6, 8))
     assert "duplicate identical: 5 images are there twice" in said(tmp_path)
     read_volume(tmp_path)
+
+
+@pytest.mark.parametrize("times", [1, 3])
+@pytest.mark.parametrize("anew", ["number", "no number", "time of making", "codec", "half of them"])
+def test_a_copy_under_other_numbers_is_a_copy(anew: str, times: int, tmp_path: Path) -> None:
+    for copy in range(2):
+        for t in range(times):
+            for k in range(4):
+                if anew == "half of them" and copy and k > 1:
+                    continue
+                number = 1 + 4 * t + k + 100 * copy * (anew in ("number", "half of them"))
+                tags = {"TemporalPositionIdentifier": t + 1, "ContentTime": f"10000{copy * (anew == 'time of making')}"}
+                pixels = np.full((6, 8), 1000 + 100 * t + k)
+                dataset = slice_of((0.0, 0.0, 2.5 * k), modality="MR", number=number, pixels=pixels, **tags)
+                if copy and anew == "no number":
+                    del dataset.InstanceNumber
+                if copy and anew == "codec":
+                    dataset.compress(RLELossless, generate_instance_uid=False)
+                save(dataset, tmp_path / f"{copy}{t}{k}.dcm")
+    (info,) = scan(tmp_path)
+    assert (info.n_frames, info.shape) == (times, (4, 6, 8))
+    assert "there twice" in said(tmp_path)
+    expected = [[100 * t + k for k in range(4)] for t in range(times)]
+    assert [v[:, 0, 0].tolist() for v in info.load().data] == expected
 
 
 def test_a_series_in_time_with_equal_slices_keeps_its_volumes(tmp_path: Path) -> None:
@@ -261,6 +385,11 @@ NO_IMAGES = {
     "a spectrum": "1.2.840.10008.5.1.4.1.1.4.2",
     "a presentation state": "1.2.840.10008.5.1.4.1.1.11.1",
     "a report": "1.2.840.10008.5.1.4.1.1.88.11",
+    "a treatment record": "1.2.840.10008.5.1.4.1.1.481.6",
+    "an object of radiotherapy": "1.2.840.10008.5.1.4.1.1.481.12",
+    "a hanging protocol": "1.2.840.10008.5.1.4.38.1",
+    "a protocol": "1.2.840.10008.5.1.4.1.1.200.1",
+    "a stereometric relationship": "1.2.840.10008.5.1.4.1.1.77.1.5.3",
     "a private object": "1.3.12.2.1107.5.9.1",
 }
 

@@ -206,7 +206,8 @@ def grid_of(kind: Kind, frames: tuple[tuple[Plane, ...], ...]) -> tuple[Grid | N
                 )
             )
     moved = max(float(np.abs(np.array([plane.position for plane in frame]) - positions).max()) for frame in frames)
-    if moved > TILT_DRIFT_MM:
+    allowed = min(JITTER_OF_STEP * float(np.linalg.norm(step)), JITTER_AT_MOST_MM)
+    if moved > max(TILT_DRIFT_MM, allowed):
         faults.append(
             Fault.of(
                 FaultKind.MIXED_CONTENT,

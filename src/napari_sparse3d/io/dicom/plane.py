@@ -25,6 +25,7 @@ from napari_sparse3d.io.dicom.values import (
     FrameValues,
     classic_values,
     frame_values,
+    is_scaled,
     linear,
     philips,
     philips_frame_scale,
@@ -125,8 +126,20 @@ class Plane:
     """DimensionIndexValues of an enhanced frame: its place in the order that its maker meant (PS3.3 C.7.6.17)."""
     values: FrameValues = NO_VALUES
     """Padding and real world values."""
+    scaled: bool = False
+    """Whether slope and intercept have Philips' scale slope in them."""
     reversed_rows: bool = False
     """Stored with its last row first, against its header."""
+
+    @property
+    def mapping(self) -> tuple[bool, bool, bool]:
+        """Which mappings its values go through: a rescale or table, Philips' scale, a real world mapping."""
+        return (self.kind.calibrated, self.scaled, bool(self.values.applied))
+
+    @property
+    def as_stored(self) -> bool:
+        """Whether its values are the stored numbers, whatever its header says of mappings."""
+        return (self.slope, self.intercept) == (1.0, 0.0) and not (self.kind.lookup or self.values.applied)
 
     @property
     def file_mark(self) -> str | None:
@@ -276,6 +289,7 @@ def _common(header: FileHeader, intern: Interner) -> dict[str, Any]:
     return {
         "path": header.path,
         **_mapped(*linear(header), intern(classic_values(header))),
+        "scaled": is_scaled(header),
         "sop_uid": header.text("SOPInstanceUID"),
         "instance": _integer(header.number("InstanceNumber")),
         "marks": intern(marks_of(header)),
@@ -407,8 +421,10 @@ def _enhanced(header: FileHeader, intern: Interner, n_frames: int) -> Iterator[P
         )
         slope = 1.0 if slope is None else slope
         intercept = 0.0 if intercept is None else intercept
-        slope, intercept = philips(slope, intercept, philips_frame_scale(frame, shared), manufacturer)
+        scale = philips_frame_scale(frame, shared)
+        slope, intercept = philips(slope, intercept, scale, manufacturer)
         own = dict(base)
+        own["scaled"] = bool(scale) and "philips" in manufacturer.lower()
         own.update(_mapped(slope, intercept, values), marks=intern(marks_of_frame(base["marks"], group)))
         order = content.get("DimensionIndexValues")
         yield Plane(

@@ -8,10 +8,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from napari_sparse3d.io.dicom.grid import Grid, grid_of, places_of, unusable
-from napari_sparse3d.io.dicom.marks import Marks
 from napari_sparse3d.io.dicom.parts import Part, parts_of, series_of
 from napari_sparse3d.io.dicom.plane import Kind, Origin, Plane
-from napari_sparse3d.io.dicom.volumes import INSTANCE, Columns, Frames, Volumes, times_of, volumes_of
+from napari_sparse3d.io.dicom.volumes import INSTANCE, Columns, Frames, Volumes, volumes_of
 from napari_sparse3d.io.faults import Fault, FaultKind, Severity
 
 
@@ -131,42 +130,25 @@ def _as_if_one_codec(planes: list[Plane]) -> dict[int, int]:
 _NO_ORIGIN = Origin("", 0, "", "", "")
 
 
-def _without_renumbered(columns: Columns, same: Same) -> tuple[Columns, int]:
-    """One image a place, where all others of it repeat its pixels under other numbers and times of making."""
-    if max(map(len, columns)) == 1:
-        return columns, 0
-    for column in columns:
-        if any(_taken(plane) != _taken(column[0]) or not same(column[0], plane) for plane in column[1:]):
-            return columns, 0
-    return [column[:1] for column in columns], sum(len(column) - 1 for column in columns)
+def _without_repeats(planes: list[Plane], same: Same) -> list[Plane]:
+    """One image of each, where all that say the same of how and when they were taken repeat its pixels.
+
+    Exports give copies new numbers and times of making. One pair that differs shows that the others, which may be
+    empty, are no copies either.
+    """
+    kinds = _as_if_one_codec(planes)
+    groups: dict[Hashable, list[Plane]] = defaultdict(list)
+    for plane, place in zip(planes, places_of(planes), strict=True):
+        taken = replace(plane.marks, content_s=None)
+        groups[(place, taken, plane.order, kinds[id(plane.kind)])].append(plane)
+    for first, *others in groups.values():
+        if not all(same(first, other) for other in others):
+            return planes
+    return [members[0] for members in groups.values()]
 
 
-def _taken(plane: Plane) -> Marks:
-    """What a header says of how and when an image was taken, not of when it was made or in which number."""
-    return replace(plane.marks, content_s=None)
-
-
-def _without_repeats(volumes: Volumes, same: Same) -> tuple[Volumes, int]:
-    """A series in time of which every volume is there as often, with the same pixels: one of each."""
-    if not set(volumes.told_by) & _OF_THE_COPY:
-        return volumes, 0
-    groups: dict[Hashable, list[int]] = defaultdict(list)
-    for t, frame in enumerate(volumes.frames):
-        groups[tuple((_taken(plane), plane.kind.flip_angle, plane.kind.inversion_time) for plane in frame)].append(t)
-    first, *others = ([members[i] for members in groups.values()] for i in range(min(map(len, groups.values()))))
-    if not others or len({len(members) for members in groups.values()}) > 1:
-        return volumes, 0
-    frames = volumes.frames
-    for other in others:
-        if not all(_repeat(frames[a], frames[b], same) for a, b in zip(first, other, strict=True)):
-            return volumes, 0
-    told_by = tuple(name for name in volumes.told_by if name not in _OF_THE_COPY)
-    times = None if volumes.times_s is None else times_of(tuple(frames[t] for t in first), told_by)
-    kept = replace(volumes, frames=tuple(frames[t] for t in first), told_by=told_by, times_s=times, notes=())
-    return kept, (len(frames) - len(first)) * len(frames[0])
-
-
-_OF_THE_COPY = {INSTANCE, "content time", "file"}
+_OF_A_COPY = {INSTANCE, "content time", "file"}
+"""What tells a copy from its original too."""
 
 
 def _copies(dropped: int, differing: int) -> list[Fault]:
@@ -201,16 +183,15 @@ def _arranged(part: Part, dropped: int, differing: int, same: Same) -> Stack:
     fault = unusable(planes)
     if fault is not None:
         return refused(fault)
-    columns, renumbered = _without_renumbered(_columns(planes), same)
-    dropped += renumbered
-    counts = [len(column) for column in columns]
-    if min(counts) < max(counts):
-        return refused(_uneven(counts))
-    volumes = volumes_of(columns)
+    columns = _columns(planes)
+    volumes = _volumes(columns)
+    if isinstance(volumes, Fault) or _OF_A_COPY & set(volumes.told_by):
+        once = _without_repeats(planes, same)
+        if len(once) < len(planes):
+            dropped += len(planes) - len(once)
+            volumes = _volumes(_columns(once))
     if isinstance(volumes, Fault):
         return refused(volumes)
-    volumes, repeated = _without_repeats(volumes, same)
-    dropped += repeated
     grid, faults = grid_of(kind, volumes.frames)
     n = len(volumes.frames)
     label = " and ".join(volumes.told_by)
@@ -221,13 +202,26 @@ def _arranged(part: Part, dropped: int, differing: int, same: Same) -> Stack:
     if turned:
         detail = f"{turned} of {n} volumes are stored upside down by their sequence (GE epi_pepolar) and are turned"
         faults = [*faults, Fault.of(FaultKind.VALUES, detail)]
+    faults = [*faults, *_mixed_mappings(volumes.frames)]
     said = (*faults, *_copies(dropped, differing), *part.faults)
     return Stack(kind, volumes.frames, grid, said, label if n > 1 else "", volumes.times_s)
 
 
-def _repeat(first: tuple[Plane, ...], other: tuple[Plane, ...], same: Same) -> bool:
-    """Whether two volumes hold the same pixels: a series that is there twice under new identifiers and numbers."""
-    return all(same(a, b) for a, b in zip(first, other, strict=True))
+def _mixed_mappings(frames: Frames) -> list[Fault]:
+    """A volume of which some slices are mapped to values and others are as stored, or mapped otherwise."""
+    ways = max(len({plane.mapping for plane in frame}) for frame in frames)
+    if ways > 1 and not all(plane.as_stored for frame in frames for plane in frame):
+        detail = "slices of one volume are mapped to values in different ways, or some not at all: they do not compare"
+        return [Fault.of(FaultKind.MIXED_CONTENT, detail, Severity.REFUSE)]
+    if all(plane.slope == 0 and not plane.values.applied for frame in frames for plane in frame):
+        detail = "the rescale slope is 0: every value would be the same"
+        return [Fault.of(FaultKind.VALUES, detail, Severity.REFUSE)]
+    return []
+
+
+def _volumes(columns: Columns) -> Volumes | Fault:
+    counts = [len(column) for column in columns]
+    return _uneven(counts) if min(counts) < max(counts) else volumes_of(columns)
 
 
 def _columns(planes: list[Plane]) -> Columns:

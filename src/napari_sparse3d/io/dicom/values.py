@@ -119,6 +119,11 @@ def linear(header: FileHeader) -> tuple[float, float]:
     return philips(slope, intercept, as_number(header.private(PHILIPS_SCALE_SLOPE)), header.text("Manufacturer"))
 
 
+def is_scaled(header: FileHeader) -> bool:
+    """Whether the values of a classic image are those of Philips' scale slope."""
+    return bool(as_number(header.private(PHILIPS_SCALE_SLOPE))) and "philips" in header.text("Manufacturer").lower()
+
+
 def philips(slope: float, intercept: float, scale: float | None, manufacturer: str) -> tuple[float, float]:
     """Philips stores displayed values; its scale slope gives back the floating point values of the reconstruction.
 

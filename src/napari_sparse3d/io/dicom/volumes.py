@@ -75,6 +75,10 @@ def volumes_of(columns: Columns) -> Volumes | Fault:
             f"volumes told apart by {' and '.join(told_by)} would mix images of different {contradiction}",
             Severity.REFUSE,
         )
+    if _numbers_disagree(frames, told_by, columns):
+        by = " and ".join(told_by)
+        detail = f"{by} would make other volumes than the instance numbers, which run through volume after volume"
+        return Fault.of(FaultKind.MIXED_CONTENT, detail, Severity.REFUSE)
     return _in_order(frames, told_by)
 
 
@@ -222,6 +226,23 @@ def _contradiction(frames: Frames, columns: Columns) -> str:
 
 
 _NOTHING = frozenset((None,))
+
+
+def _numbers_disagree(frames: Frames, told_by: Sequence[str], columns: Columns) -> bool:
+    """Whether only ranks of times told the volumes, and instance numbers that run through volumes tell others.
+
+    A tag that scatters orders any images, also where it means nothing (the time since a heart beat, of a
+    reconstruction); numbers without meaning hardly ever run through whole volumes.
+    """
+    scattered = {mark.name for mark in MARKS if mark.scatters} | {INSTANCE}
+    if told_by == (INSTANCE,) or not scattered.issuperset(told_by):
+        return False
+    numbered = _by_instance(columns)
+    if len(numbered) < len(frames):
+        return False
+    volume = {id(column[0]): t for t, cls in enumerate(numbered) for column in cls}
+    return any(len({volume[id(plane)] for plane in frame}) > 1 for frame in frames)
+
 
 _BY_MARK = (
     *((mark.name, _splitter(mark)) for mark in MARKS if not mark.of_acquisition),
