@@ -14,8 +14,8 @@ from pydicom.dataset import Dataset
 
 from napari_sparse3d.errors import ReadError
 from napari_sparse3d.io.dicom.header import FileHeader, as_number, can_decode, first_item, value_of
+from napari_sparse3d.io.dicom.kinds import SECONDARY_CAPTURE, is_localizer, no_volume
 from napari_sparse3d.io.dicom.padding import Padding
-from napari_sparse3d.io.dicom.parts import SECONDARY_CAPTURE, is_localizer, no_volume
 from napari_sparse3d.io.dicom.pixels import decode, dtype_of
 from napari_sparse3d.io.dicom.plane import Kind, Plane
 from napari_sparse3d.io.dicom.resample import plan_repair, resampled_stack
