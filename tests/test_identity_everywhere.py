@@ -376,7 +376,7 @@ def test_no_command_lets_a_person_out(
         (["export", "m.safetensors", "--format", "torch"], 0),
         (["doctor", "--json"], None),
     ):
-        done = CliRunner().invoke(_app(), [str(word) for word in line])
+        done = CliRunner().invoke(_app(), [str(word) for word in line], env={"COLUMNS": "2000"})
         assert done.exception is None or isinstance(done.exception, SystemExit), (line, done.exception)
         assert code is None or done.exit_code == code, (line, done.output)
         shown = done.stdout

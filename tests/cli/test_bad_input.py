@@ -200,7 +200,7 @@ def test_output_that_cannot_be_written(command, wrong, good_scan, tmp_path):
 def test_folder_that_cannot_be_made(command, good_scan, tmp_path):
     name = out_for(command)
     result = call(command, good_scan, tmp_path, "-o", good_scan / name)  # below a file
-    check(result, INPUT, "good.nii.gz")
+    check(result, CALL, "good.nii.gz")  # tried before the work: the call is wrong
 
 
 @pytest.mark.parametrize("content", ["", "voxels, honestly"])

@@ -2,6 +2,7 @@
 
 import _thread
 import random
+import signal
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -38,6 +39,14 @@ def one_thread():
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture
+def interruptible():
+    """A program that was started in the background ignores interrupts."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 def what_it_says(result):
@@ -133,7 +142,7 @@ def test_layers_in_one_call_and_apart_give_the_same(model):
 
 
 @pytest.mark.parametrize("what", ["run", "activations"])
-def test_an_interrupt_at_any_moment_leaves_nothing_behind(what, one_thread):
+def test_an_interrupt_at_any_moment_leaves_nothing_behind(what, one_thread, interruptible):
     model = load_model("residual", seed=3)
     voxels = ball(5, model.describer.field)
     result = model.run(voxels)

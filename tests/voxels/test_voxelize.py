@@ -268,7 +268,7 @@ class TestVolumesThatHoldNothing:
         assert voxels.indices.shape == (0, 3)
         assert voxels.features.shape == (0, 5)
         with pytest.raises(
-            InputError, match=r"\(range low 5000\.0\) leaves no voxel of 'test', whose values go from -"
+            InputError, match=r"\(range low 5000\.0\) leaves no voxel of the scan, whose values go from -"
         ):
             require_voxels(voxels, scan, recipe)
 

@@ -229,7 +229,7 @@ def test_a_folder_is_embedded_and_can_be_cancelled(make_napari_viewer: Any, qtbo
     qtbot.waitUntil(lambda: not panel.embedding.running, timeout=WAIT_MS)
     assert len(panel.cohort) == 6
     assert panel.cohort.n_failed == 1
-    assert "row 2) because: the file is no voxel set" in panel.message.text()
+    assert "row 3) because: the file is no voxel set" in panel.message.text()
     assert sorted(panel.cohort.column("label")) == ["a", "a", "a", "b", "b", "b"]
     assert panel.table is not None
     assert len(read_cohort(panel.table)) == 6

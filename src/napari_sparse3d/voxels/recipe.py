@@ -33,7 +33,7 @@ from napari_sparse3d.parse import parse_json, parse_toml
 
 _LARGEST_FILE = 100_000
 
-PositiveMm: TypeAlias = Annotated[float, Field(gt=1e-4, lt=1e4, allow_inf_nan=False)]
+PositiveMm: TypeAlias = Annotated[float, Field(ge=1e-4, lt=1e4, allow_inf_nan=False)]
 Finite: TypeAlias = Annotated[float, Field(allow_inf_nan=False)]
 
 
