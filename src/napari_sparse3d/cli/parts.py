@@ -159,23 +159,14 @@ class Parts:
         self._written = monotonic()
 
 
-_PAIRED = (".hdr", ".img", ".mhd", ".nhdr")
-"""A header that says in which other file the voxels are, or a half of a pair."""
-
-
 def files_of(path: Path, info: SeriesInfo | None) -> list[Path]:
     """The files that a row depends on."""
-    if info is None:
-        return [path]
-    stack = getattr(info.loader, "stack", None)
-    if stack is not None:
+    from napari_sparse3d.io.sources import files_behind
+
+    stack = None if info is None else getattr(info.loader, "stack", None)
+    if stack is not None:  # of a folder of many series only this one's
         return sorted({plane.path for plane in stack.planes})
-    source = info.source
-    if source.is_dir():
-        return sorted(file for file in source.rglob("*") if file.is_file())
-    if source.name.lower().removesuffix(".gz").endswith(_PAIRED):
-        return sorted(file for file in source.parent.iterdir() if file.name.startswith(source.name.partition(".")[0]))
-    return [source]
+    return list(files_behind(path if info is None else info.source))
 
 
 def state_of(files: Iterable[Path]) -> str:

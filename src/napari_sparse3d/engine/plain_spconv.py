@@ -13,7 +13,27 @@ import torch
 from torch import Tensor, nn
 
 from napari_sparse3d.sparse import SparseConv3d, SparseMaxPool3d, SubMConv3d
+from napari_sparse3d.sparse.modules.convolution import _Convolution
 from napari_sparse3d.sparse.window import Triple
+
+
+def is_product(layer: nn.Module) -> bool:
+    """Whether spconv computes a convolution as one product of matrices: kernel 1 and stride 1, whatever else it is.
+
+    Its weight is (C_out, 1, 1, 1, C_in) as everywhere in spconv, but it multiplies by ``weight.view(C_in, C_out)``, not
+    by the transpose of (C_out, C_in): the same numbers in memory stand for another matrix.
+    """
+    return isinstance(layer, _Convolution) and layer.window.volume == 1 and layer.window.stride == (1, 1, 1)
+
+
+def product_to_spconv(weight: Tensor) -> Tensor:
+    """Our weight (C_out, 1, 1, 1, C_in) as spconv wants it where :func:`is_product`; of the same shape."""
+    return weight.flatten(1).T.contiguous().view(weight.shape)
+
+
+def product_from_spconv(weight: Tensor, shape: torch.Size) -> Tensor:
+    """What spconv multiplies by where :func:`is_product`, as our weight of ``shape`` (C_out, 1, 1, 1, C_in)."""
+    return weight.reshape(shape[-1], shape[0]).T.contiguous().view(shape)
 
 
 class PlainSpconv(nn.Module):
@@ -60,7 +80,7 @@ def _plain(layer: nn.Module, spconv: Any, algo: Any) -> nn.Module:
         else:
             made = spconv.SubMConv3d(layer.in_channels, layer.out_channels, **sizes)
         with torch.no_grad():
-            made.weight.copy_(layer.weight)
+            made.weight.copy_(product_to_spconv(layer.weight) if is_product(layer) else layer.weight)
         return made  # type: ignore[no-any-return]
     if isinstance(layer, SparseMaxPool3d):
         w = layer.window

@@ -63,11 +63,15 @@ _TITLES = frozenset(
 )
 """Words of a person's name that name nobody."""
 _MAX_LENGTH = 60
-LABEL_NAME = r"(^|[_.-])(seg|segmentation|labels?|mask)(\d*|[_.-].*)?([_.-]|$)"
-"""How files of labels are named: a regular expression for the lower-case file name."""
+_LABEL_NAME = re.compile(r"(^|[_.-])(seg|segmentation|labels?|mask)(\d*|[_.-].*)?([_.-]|$)")
 
 
 # -- files -------------------------------------------------------------------------------------------------------------
+
+
+def named_as_labels(path: PurePath) -> bool:
+    """Whether a file has a name that is given to labels: whole numbers in it are then read as such."""
+    return _LABEL_NAME.search(path.name.lower()) is not None
 
 
 def own_file_name(path: PurePath) -> str:

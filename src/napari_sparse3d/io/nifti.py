@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import re
 import struct
 import warnings
 import zlib
@@ -28,7 +27,7 @@ from napari_sparse3d.io.content import MGH_ENDINGS, first_bytes, other_half
 from napari_sparse3d.io.faults import Fault, FaultKind
 from napari_sparse3d.io.intensity import refuse_all_nan, rescaled, unit_and_modality
 from napari_sparse3d.io.limits import MAX_HEADER_BYTES, check_claim, check_memory, what_begins
-from napari_sparse3d.io.naming import LABEL_NAME, safe_file_name
+from napari_sparse3d.io.naming import named_as_labels, safe_file_name
 from napari_sparse3d.io.orientation import axis_codes, canonical, shear_degrees
 from napari_sparse3d.io.provenance import is_stamped_as_labels
 from napari_sparse3d.io.series import SeriesInfo, VolumeSequence
@@ -194,9 +193,7 @@ def _open(path: Path, files: ExitStack) -> Any:
     The class is chosen by the first bytes and not by the name; ``files`` closes what a name that is not nibabel's made
     necessary to open here.
     """
-    header_path, image_path = path, path
-    if path.name.lower().endswith((".img", ".img.gz")) and (found := other_half(path, "hdr")) is not None:
-        header_path = found
+    header_path, image_path = _header_half(path), path
     head, compressed = first_bytes(header_path)
     if header_path.name.lower().endswith(MGH_ENDINGS) and head[:4] == b"\0\0\0\1":
         kind: Any = nibabel.MGHImage
@@ -219,6 +216,30 @@ def _open(path: Path, files: ExitStack) -> Any:
         least_bytes=_n_bytes(image, image.shape[:3]),
     )  # fmt: skip
     return image
+
+
+def halves_of(path: Path) -> tuple[Path, ...]:
+    """The files that :func:`_open` takes an image from: one, or a pair and the ``.mat`` that SPM keeps beside it.
+
+    Raises
+    ------
+    ReadError
+        If the file is damaged, or the other half is missing.
+    """
+    header = _header_half(path)
+    head, packed = first_bytes(header)
+    kind = _nifti_class(head, packed, header)
+    if kind in (_Nifti1Image, _Nifti2Image):
+        return tuple(dict.fromkeys((header, path)))
+    beside = kind.filespec_to_file_map(str(header)) if kind in _ANALYZE else {}
+    matrix = [Path(beside["mat"].filename)] if "mat" in beside else []
+    return (header, _image_half(header, path), *(file for file in matrix if file.is_file()))
+
+
+def _header_half(path: Path) -> Path:
+    """Of the image half of a pair its header; of any other file itself."""
+    named = path.name.lower().endswith((".img", ".img.gz"))
+    return (other_half(path, "hdr") or path) if named else path
 
 
 def _image_half(header: Path, named: Path) -> Path:
@@ -403,7 +424,7 @@ def _is_label_map(image: Any, path: Path) -> bool:
         return True
     if is_stamped_as_labels(_free_text(image)):
         return True
-    return bool(image.get_data_dtype().kind in "iu" and re.search(LABEL_NAME, path.name.lower()))
+    return bool(image.get_data_dtype().kind in "iu" and named_as_labels(path))
 
 
 def _format_name(image: Any) -> str:

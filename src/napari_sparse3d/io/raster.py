@@ -17,7 +17,7 @@ from napari_sparse3d.io.detached import VoxelFiles
 from napari_sparse3d.io.faults import Fault, FaultKind
 from napari_sparse3d.io.intensity import refuse_all_nan, rescaled, unit_and_modality
 from napari_sparse3d.io.limits import check_memory
-from napari_sparse3d.io.naming import LABEL_NAME, safe_file_name
+from napari_sparse3d.io.naming import named_as_labels, safe_file_name
 from napari_sparse3d.io.orientation import Canonical, axis_codes, canonical, shear_degrees
 from napari_sparse3d.io.provenance import is_stamped_as_labels
 from napari_sparse3d.io.series import SeriesInfo, VolumeSequence
@@ -155,9 +155,7 @@ class RasterFile:
         }
         if source:
             meta["unit_from"] = source
-        if data.dtype.kind in "iu" and (
-            re.search(LABEL_NAME, self.path.name.lower()) or is_stamped_as_labels(raster.free_text)
-        ):
+        if data.dtype.kind in "iu" and (named_as_labels(self.path) or is_stamped_as_labels(raster.free_text)):
             meta["labels"] = True
         if repairs:
             meta["repairs"] = repairs

@@ -59,7 +59,7 @@ def scan(path: PathLike | Sequence[PathLike], *, progress: Progress | None = Non
     named = len(roots) == 1 and roots[0].is_file()
     found = _Found()
     count = 0
-    for file in _files(roots):
+    for file in files_below(roots):
         _look_at(file, found, named=named)
         count += 1
         if progress is not None and count % 50 == 0:
@@ -87,7 +87,7 @@ class _Found:
         return [*(self.dicom.listed(source, alone=not self.other) if self.dicom is not None else ()), *self.other]
 
 
-def _files(roots: Iterable[Path]) -> Iterator[Path]:
+def files_below(roots: Iterable[Path]) -> Iterator[Path]:
     """All files below the roots in a stable order; each folder once, so that links cannot lead in a circle."""
     count = 0
     for root in roots:

@@ -130,11 +130,12 @@ def arrays(path: Path) -> dict[str, NDArray[Any]]:
     ReadError
         If it is no ``.npz``.
     """
-    return _arrays(path, path.stat().st_mtime_ns)
+    status = path.stat()
+    return _arrays(path, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
 
 
 @lru_cache(maxsize=4)
-def _arrays(path: Path, _modified: int) -> dict[str, NDArray[Any]]:
+def _arrays(path: Path, _size: int, _modified: int, _changed: int) -> dict[str, NDArray[Any]]:
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
             return {key: stored[key] for key in stored.files}

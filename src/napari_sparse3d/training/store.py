@@ -11,12 +11,11 @@ from pathlib import Path
 
 from napari_sparse3d.environment import folder_named_by
 from napari_sparse3d.errors import failure_line
+from napari_sparse3d.io.naming import named_as_labels
+from napari_sparse3d.io.sources import files_behind
 from napari_sparse3d.training.cases import Case
 from napari_sparse3d.training.read import read_voxels
-from napari_sparse3d.voxels import Recipe, VoxelSet
-
-_FORMAT = "1"
-"""Part of every key: raise it when the same recipe comes to give other voxels."""
+from napari_sparse3d.voxels import VOXELS_VERSION, Recipe, VoxelSet
 
 
 def default_cache() -> Path:
@@ -90,10 +89,11 @@ class VoxelStore:
             )
 
     def key(self, case: Case) -> str:
-        """Hash of the case's content and the recipe."""
-        parts = [_FORMAT, self._recipe_key, case.kind, case.item, content_hash(case.path)]
-        if case.mask is not None:
-            parts.append(content_hash(case.mask))
+        """Hash of all that the case's voxels follow from: its files' content, the recipe, the way they are made."""
+        parts = [f"voxels {VOXELS_VERSION}", self._recipe_key, case.kind, case.item]
+        for path in (case.path, case.mask):
+            # of the name counts only what decides how the content is read: a moved case is the same one
+            parts += [] if path is None else [f"labels {named_as_labels(path)}", content_hash(path)]
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
     def _hold(self, key: str, voxels: VoxelSet) -> None:
@@ -115,16 +115,24 @@ def case_title(case: Case) -> str:
 
 
 def content_hash(path: Path) -> str:
-    """SHA-256 of a file, or of all files of a folder with their names."""
+    """SHA-256 of a file, with all others that its reading depends on, or of all files of a folder with their names."""
+    files = files_behind(path)
+    if files == (path,):
+        return _file_hash(path)
     if path.is_dir():
-        parts = (f"{file.relative_to(path)} {content_hash(file)}" for file in sorted(path.rglob("*")) if file.is_file())
-        return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+        parts = [f"{os.fspath(file.relative_to(path))!a} {_file_hash(file)}" for file in files]
+    else:
+        parts = [_file_hash(file) for file in files]
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+
+def _file_hash(path: Path) -> str:
     status = path.stat()
-    return _file_hash(path, status.st_size, status.st_mtime_ns)
+    return _hash_of(path, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
 
 
 @lru_cache(maxsize=100_000)
-def _file_hash(path: Path, _size: int, _modified: int) -> str:
+def _hash_of(path: Path, _size: int, _modified: int, _changed: int) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest() if hasattr(hashlib, "file_digest") else _digest(path)
 

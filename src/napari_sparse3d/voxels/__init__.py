@@ -1,7 +1,7 @@
 """Volume to voxel set, as a recipe says."""
 
 from napari_sparse3d.voxels.field import centre_offset
-from napari_sparse3d.voxels.from_volume import require_voxels, voxelize
+from napari_sparse3d.voxels.from_volume import VOXELS_VERSION, require_voxels, voxelize
 from napari_sparse3d.voxels.recipe import (
     BUILT_IN,
     PRESETS,
@@ -21,6 +21,7 @@ from napari_sparse3d.voxels.voxel_set import VoxelSet
 __all__ = [
     "BUILT_IN",
     "PRESETS",
+    "VOXELS_VERSION",
     "Components",
     "FractionOfMax",
     "NoResampling",

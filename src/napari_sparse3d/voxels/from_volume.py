@@ -18,6 +18,9 @@ from napari_sparse3d.voxels.resample import resample_image_data
 from napari_sparse3d.voxels.threshold import bounds, indices_of
 from napari_sparse3d.voxels.voxel_set import VoxelSet
 
+VOXELS_VERSION = 2
+"""Raise it when the same file or volume comes to give other voxels by the same recipe: kept sets are then made anew."""
+
 
 def voxelize(volume: Volume, recipe: Recipe) -> VoxelSet:
     """Resample, threshold, clean up and take features, as ``recipe`` says.

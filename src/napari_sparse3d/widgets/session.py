@@ -9,7 +9,7 @@ import csv
 import hashlib
 import json
 import platform
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from napari_sparse3d.cohort.tables import Cohort, rows_of, write_rows
 from napari_sparse3d.errors import InputError
 from napari_sparse3d.files import replacing
+from napari_sparse3d.io.sources import files_behind
 from napari_sparse3d.text import cell_text
 from napari_sparse3d.voxels import Recipe
 from napari_sparse3d.widgets import repeat
@@ -232,13 +233,14 @@ def _save_figure(figure: Figure, stem: Path) -> None:
 
 
 def content_hash(path: Path) -> str:
-    """SHA-256 of a file, or of the contents of all files below a folder, in the order of their own hashes.
+    """SHA-256 of a file, or of all files that its reading depends on, or below a folder, in the order of their hashes.
 
     File names do not enter: they may hold an identity, and copying a folder must not change its hash.
     """
-    if path.is_file():
+    files = files_behind(path)
+    if files == (path,):
         return _hash_of(path)
-    hashes = sorted(_hash_of(file) for file in _files(path))
+    hashes = sorted(_hash_of(file) for file in files)
     return hashlib.sha256("".join(hashes).encode()).hexdigest()
 
 
@@ -249,10 +251,6 @@ def versions() -> dict[str, str]:
         with suppress(PackageNotFoundError):
             found[package] = version(package)
     return found
-
-
-def _files(folder: Path) -> Iterator[Path]:
-    return (file for file in folder.rglob("*") if file.is_file())
 
 
 def _hash_of(file: Path) -> str:
