@@ -15,7 +15,7 @@ from napari_sparse3d.training.cases import Case
 from napari_sparse3d.training.read import read_voxels
 from napari_sparse3d.voxels import Recipe, VoxelSet
 
-_FORMAT = "1"
+_FORMAT = "2"
 """Part of every key: raise it when the same recipe comes to give other voxels."""
 
 
