@@ -73,3 +73,51 @@ class Volume:
         """Distance between neighbouring voxel centres along (z, y, x), in mm."""
         z, y, x = np.linalg.norm(self.affine[:3, :3], axis=0).tolist()
         return z, y, x
+
+
+LABEL_TOLERANCE = 1e-3
+"""A label that is so near to a whole number is one, after a resampling or a scaling in floating point."""
+
+
+def whole_labels(data: NDArray[Any]) -> NDArray[Any]:
+    """The values of a label map as integers.
+
+    Parameters
+    ----------
+    data : ndarray
+        Any shape and real dtype. Integers are given back as they are.
+
+    Returns
+    -------
+    ndarray
+        Floats rounded to the nearest integer, in the smallest type that holds them.
+
+    Raises
+    ------
+    InputError
+        If a value is further than ``LABEL_TOLERANCE`` from a whole number, not finite, or beyond 32 bits: cut to an
+        integer it would be another label.
+    """
+    if data.dtype.kind in "iu":
+        return data
+    if data.dtype.kind == "b":
+        return data.astype(np.uint8)
+    if data.dtype.kind != "f":
+        raise InputError(f"labels must be integers, one a voxel, got {data.dtype}; take the map of the labels alone")
+    rounded: NDArray[Any] = np.rint(data)
+    with np.errstate(invalid="ignore"):  # infinity less itself
+        # one step of the type more: 1.999 in float32 is a little further from 2
+        whole = np.abs(data - rounded) <= LABEL_TOLERANCE + np.spacing(np.abs(data))
+    if not whole.all():
+        others = data[~whole]
+        raise InputError(
+            f"labels must be integers (or within {LABEL_TOLERANCE:g} of one), got {float(others[0]):g} and "
+            f"{others.size} such values in all; threshold probabilities, or resample labels by nearest neighbour"
+        )
+    if not data.size:
+        return rounded.astype(np.uint8)
+    low, high = int(rounded.min()), int(rounded.max())
+    if max(-low, high) >= 2**32:
+        raise InputError(f"labels must be integers of at most 32 bits, got {low:g} to {high:g}; is this a label map?")
+    smallest: np.dtype[Any] = np.result_type(np.min_scalar_type(low), np.min_scalar_type(high))
+    return rounded.astype(smallest)

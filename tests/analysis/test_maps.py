@@ -85,6 +85,36 @@ def test_who_has_no_patient_is_not_left_out_and_too_few_are_marked() -> None:
     assert np.isinf(distances[0, 3:]).all()
 
 
+@pytest.mark.parametrize("dimensions", [3, 64, 200])
+def test_equals_come_in_the_order_of_their_keys_whatever_the_table(dimensions: int) -> None:
+    """40 directions, 5 cases of each (some of other length): the answer is the same cases in the same order."""
+    random = np.random.default_rng(dimensions)
+    base = random.normal(size=(40, dimensions)).astype(np.float32)
+    table = np.concatenate([base, base, 2 * base, base / 4, base])
+    keys = [f"{number:03}" for number in random.permutation(len(table))]
+    queries = random.normal(size=(6, dimensions)).astype(np.float32)
+    queries[0] = base[3]
+    first = None
+    for _ in range(8):
+        order = random.permutation(len(table))
+        indices, distances = similar(queries, table[order], 12, keys=[keys[i] for i in order])
+        answer = [[keys[order[i]] for i in row] for row in indices]
+        for names in answer:
+            direction = [keys.index(name) % 40 for name in names]
+            assert direction == sorted(direction, key=direction.index)  # equals stand together
+            for one in set(direction[:10]):
+                members = sorted(keys[one::40])
+                assert [name for name in names if keys.index(name) % 40 == one] == members[: direction.count(one)]
+        assert first is None or answer == first
+        first = answer
+        assert (np.diff(distances, axis=1) >= 0).all()
+
+
+def test_keys_must_be_one_for_each_embedding() -> None:
+    with pytest.raises(InputError, match="one for each of 3"):
+        similar(np.eye(3), np.eye(3), 1, keys=["a"])
+
+
 def test_lengths_that_differ_are_said() -> None:
     with pytest.raises(InputError, match="same model"):
         similar(np.zeros((1, 3)), np.zeros((4, 5)), 1)

@@ -1,5 +1,7 @@
 """Retrieval against scikit-learn's average precision and rankings counted by hand."""
 
+from itertools import permutations
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -139,3 +141,74 @@ def test_what_cannot_be_measured_is_refused(vectors, labels, hint):
 def test_vectors_of_length_zero_do_no_harm():
     found = retrieval(np.array([[0.0, 0], [1, 0], [1, 0.1]]), np.array([0, 0, 0]))
     assert found.map == 1
+
+
+def of_one_order(right):
+    """All figures of one ranking, counted: the oracle, which knows no ties."""
+    right = np.asarray(right)
+    relevant = right.sum()
+    precisions = [right[: at + 1].mean() for at in np.flatnonzero(right)]
+    first = right[:32]
+    p, r = first.sum() / len(first), first.sum() / relevant
+    discount = [1 if place < 2 else 1 / np.log2(place) for place in range(1, len(right) + 1)]
+    return {
+        "map": np.mean(precisions),
+        "nn": right[0],
+        "ft": right[:relevant].sum() / relevant,
+        "st": right[: 2 * relevant].sum() / relevant,
+        "dcg": (right * discount).sum() / np.sum(discount[:relevant]),
+        "e32": 2 * p * r / (p + r) if p else 0.0,
+    }
+
+
+def over_all_orders(cosine, right):
+    """The mean over all permutations that leave the scores sorted."""
+    allowed = [order for order in permutations(range(len(right))) if (np.diff(cosine[list(order)]) <= 0).all()]
+    each = [of_one_order(right[list(order)]) for order in allowed]
+    return {name: np.mean([one[name] for one in each]) for name in each[0]}
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_ties_give_the_mean_over_all_orders(seed):
+    """Few directions, so that most results are tied; all 7! orders are tried."""
+    random = np.random.default_rng(seed)
+    directions = random.normal(size=(random.integers(1, 4), 3)).round(1)
+    which = random.integers(len(directions), size=7)
+    vectors, labels = directions[which], random.integers(2, size=7)
+    labels[:2] = 1
+    means = []
+    for query in range(7):
+        unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+        others = np.delete(np.arange(7), query)
+        cosine = (unit[others] * unit[query]).sum(1).round(9)
+        right = (labels[others] == labels[query]).astype(int)
+        if right.any():
+            means.append(over_all_orders(cosine, right))
+    expected = {name: np.mean([one[name] for one in means]) for name in means[0]}
+    assert retrieval(vectors, labels).figures() == pytest.approx(expected, abs=1e-12)
+
+
+@pytest.mark.parametrize("scale", [1.0, 3.0, 1e-4])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_the_order_of_ties_in_the_table_does_not_matter(scale, dtype):
+    """Copies, and copies of other length: one direction."""
+    vectors, labels = embeddings(8, n=20, dimensions=64)
+    vectors, labels = np.concatenate([vectors, scale * vectors]).astype(dtype), np.concatenate([labels, labels[::-1]])
+    if dtype is np.float32:
+        vectors = vectors.round(0) * np.float32(scale)  # exact in float32
+    expected = retrieval(vectors, labels)
+    for seed in range(5):
+        order = np.random.default_rng(seed).permutation(len(labels))
+        found = retrieval(vectors[order], labels[order])
+        assert found.figures() == pytest.approx(expected.figures(), abs=1e-12)
+        np.testing.assert_allclose(found.precision, expected.precision, atol=1e-12)
+
+
+def test_a_collapsed_embedding_is_worth_what_chance_is():
+    """All the same: sorted by label in the table it looked like a ranking."""
+    labels = np.repeat([0, 1], [4, 4])
+    found = retrieval(np.ones((8, 3)), labels)
+    right = np.array([1, 1, 1, 0, 0, 0, 0])
+    expected = over_all_orders(np.zeros(7), right)
+    assert found.figures() == pytest.approx(expected, abs=1e-12)
+    np.testing.assert_allclose(found.precision, 3 / 7)

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from napari_sparse3d.cohort import cohort_of, find_cases, read_cohort, rows_of, write_rows
+from napari_sparse3d.cohort import Cohort, cohort_of, find_cases, read_cohort, rows_of, write_rows
 from napari_sparse3d.cohort.embed import embed_cases, thumbnail
 from napari_sparse3d.errors import InputError
 from napari_sparse3d.io.write import write_volume
@@ -174,3 +174,11 @@ def call(*words: str) -> dict:  # type: ignore[type-arg]
     )
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
+
+
+def test_keys_order_series_by_number_and_survive_missing_columns():
+    """Equals in `similar` stand by path, then series 9 before 10."""
+    numbered = Cohort({"path": ["b", "a", "a", None], "series": [1, 10, 9, None]}, np.eye(4, dtype=np.float32))
+    keys = numbered.keys()
+    assert sorted(range(4), key=keys.__getitem__) == [3, 2, 1, 0]
+    assert len(set(Cohort({}, np.eye(2, dtype=np.float32)).keys())) == 1

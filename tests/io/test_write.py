@@ -182,6 +182,20 @@ def test_segmentation_refers_to_its_source_and_comes_back(orientation: tuple[flo
     np.testing.assert_array_equal(read_volume(tmp_path / "in").data, volume.data)
 
 
+def test_segmentation_of_labels_in_floating_point(tmp_path: Path) -> None:
+    series_of(tmp_path / "in")
+    (info,) = scan(tmp_path / "in")
+    volume = read_volume(info)
+    labels = np.zeros(volume.shape)
+    labels[0, 0, 0], labels[-1, -1, -1] = 1.9999, 3.0001
+    write_segmentation(dataclasses.replace(volume, data=labels), info, tmp_path / "seg.dcm")
+    again = read_volume(tmp_path / "seg.dcm").data
+    assert {place: int(again[place]) for place in zip(*np.nonzero(again), strict=True)} == {
+        (0, 0, 0): 2,
+        tuple(n - 1 for n in volume.shape): 3,
+    }
+
+
 def test_segmentation_on_another_grid_is_refused(tmp_path: Path) -> None:
     series_of(tmp_path / "in")
     (info,) = scan(tmp_path / "in")

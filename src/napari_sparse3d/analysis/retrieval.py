@@ -1,9 +1,14 @@
 """Retrieval by embedding: every case asks for cases of its own class, itself taken out. Arrays in, arrays out.
 
+Results of equal similarity have no order, and the order of the table must not lend them one: every measure is its
+expectation over all orders of equals, by formula.
+
 The measures are those of the shape-retrieval literature:
 
 Shilane, Min, Kazhdan, Funkhouser. The Princeton Shape Benchmark. SMI 2004 (NN, FT, ST, E, DCG).
 Manning, Raghavan, Schuetze. Introduction to Information Retrieval. 2008, section 8.4 (average precision).
+McSherry, Najork. Computing Information Retrieval Performance Measures Efficiently in the Presence of Tied Scores. ECIR
+2008 (the expectations).
 """
 
 from __future__ import annotations
@@ -20,6 +25,8 @@ from napari_sparse3d.errors import InputError
 E_DEPTH = 32
 """The E-measure looks at the first 32 results."""
 RECALL_LEVELS = 21
+EQUAL = 1e-12
+"""Cosines in float64 that are no further apart are equal: a matrix product rounds equal vectors differently."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,7 +47,8 @@ class Retrieval:
         E-measure at 32: harmonic mean of precision and recall of the first 32 results.
     n_queries : int
     recall, precision : ndarray
-        (21,): mean interpolated precision at recall 0, 0.05, ..., 1.
+        (21,): mean interpolated precision at recall 0, 0.05, ..., 1; among equals, that of the expected number of right
+        results at each place.
     average_precision : ndarray
         (n,): of each query, NaN where there was nothing to find.
     """
@@ -74,7 +82,7 @@ def retrieval(
     Parameters
     ----------
     embeddings : ndarray
-        (n, D); brought to unit length.
+        (n, D); brought to unit length. One of zeros is as near to every other.
     labels : ndarray
         (n,): a result is right if it has the query's label.
     groups : sequence of str, optional
@@ -94,16 +102,18 @@ def retrieval(
         chosen = few_of_each(labels, at_most_per_class, seed)
         embeddings, labels = embeddings[chosen], labels[chosen]
         patients = None if patients is None else patients[chosen]
-    length = np.linalg.norm(embeddings, axis=1, keepdims=True)
-    unit = (embeddings / np.where(length > 0, length, 1)).astype(np.float64)
+    vectors = embeddings.astype(np.float64)  # first: equal directions in float32 would come out as near ones
+    length = np.linalg.norm(vectors, axis=1, keepdims=True)
+    unit = vectors / np.where(length > 0, length, 1)
     rows = []
     for query in range(len(unit)):
         allowed = np.arange(len(unit)) != query
         if patients is not None:
             allowed &= patients != patients[query]
         others = np.flatnonzero(allowed)
-        order = others[np.argsort(-(unit[others] @ unit[query]), kind="stable")]
-        rows.append(_measure(labels[order] == labels[query]))
+        cosine = unit[others] @ unit[query]
+        order = np.argsort(-cosine, kind="stable")
+        rows.append(_measure(labels[others[order]] == labels[query], _equals(cosine[order])))
     found = [row for row in rows if row is not None]
     if not found:
         raise InputError("no query has another case of its class; retrieval needs two cases in at least one class")
@@ -121,24 +131,47 @@ def few_of_each(labels: NDArray[Any], most: int, seed: int = 0) -> NDArray[np.in
     return np.sort(np.concatenate(parts))
 
 
-def _measure(right: NDArray[np.bool_]) -> tuple[Any, ...] | None:
-    """(AP, NN, FT, ST, DCG, E, interpolated precision) of one ranking; None where there is nothing to find."""
+def _equals(falling: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Where each run of equals begins among scores that fall, and behind the last where they end: (runs + 1,)."""
+    begins = np.flatnonzero(np.diff(falling, prepend=np.inf) < -EQUAL)
+    return np.append(begins, len(falling))
+
+
+def _measure(right: NDArray[np.bool_], runs: NDArray[np.int64]) -> tuple[Any, ...] | None:
+    """Expected (AP, NN, FT, ST, DCG, E, interpolated precision) of one ranking; None where there is nothing to find.
+
+    Parameters
+    ----------
+    right : ndarray
+        (n,) of the ranked results.
+    runs : ndarray
+        Of :func:`_equals`: any order within a run is as likely as another.
+    """
     relevant = int(right.sum())
     if relevant == 0:
         return None
-    hits = np.cumsum(right)
     place = np.arange(1, len(right) + 1)
-    precision = hits / place
-    average = precision[right].mean()
+    size = np.diff(runs)
+    found = np.add.reduceat(right.astype(np.int64), runs[:-1])
+    before = np.cumsum(found) - found
+    # of the run at each place: how many it has, how many of them are right, how many were right before it
+    run = np.repeat(np.arange(len(size)), size)
+    n, r, earlier = size[run], found[run], before[run]
+    inside = place - 1 - runs[:-1][run]  # places of the run that come before this one
+    chance = r / n  # that the result at this place is right
+    hits = earlier + chance * (inside + 1)
+    # if it is right, the r - 1 others lie anywhere among the n - 1 other places (McSherry and Najork, section 3)
+    others = inside * (r - 1) / np.maximum(n - 1, 1)
+    average = (chance * (earlier + 1 + others) / place).sum() / relevant
     first_tier = hits[relevant - 1] / relevant
     second_tier = hits[min(2 * relevant, len(right)) - 1] / relevant
+    # 2 p r / (p + r) is linear in the hits, so that its expectation is that of the hits
     depth = min(E_DEPTH, len(right))
-    p, r = hits[depth - 1] / depth, hits[depth - 1] / relevant
-    e_measure = 2 * p * r / (p + r) if hits[depth - 1] else 0.0
+    e_measure = 2 * hits[depth - 1] / (depth + relevant)
     # the first two results count in full, later ones by the logarithm of their place
     gain = 1 / np.maximum(np.log2(place), 1)
-    dcg = gain[right].sum() / gain[:relevant].sum()
-    best_from_here = np.maximum.accumulate(precision[::-1])[::-1]
-    needed = np.ceil(np.linspace(0, 1, RECALL_LEVELS) * relevant - 1e-9).astype(int)
-    at = np.searchsorted(hits, np.maximum(needed, 1))
-    return average, float(right[0]), first_tier, second_tier, dcg, e_measure, best_from_here[at]
+    dcg = (gain * chance).sum() / gain[:relevant].sum()
+    best_from_here = np.maximum.accumulate((hits / place)[::-1])[::-1]
+    needed = np.ceil(np.linspace(0, 1, RECALL_LEVELS) * relevant - 1e-9)
+    at = np.searchsorted(hits, np.maximum(needed, 1) - 1e-9)
+    return average, chance[0], first_tier, second_tier, dcg, e_measure, best_from_here[at]

@@ -43,7 +43,8 @@ def similar(
 ) -> None:
     """Find the cases of a cohort that are most like a scan, by the distance of their embeddings.
 
-    Where the scan itself is in the cohort, it and the other cases of its patient are left out.
+    Where the scan itself is in the cohort, it and the other cases of its patient are left out. Of cases at the same
+    distance the first by path, then by series, comes first, whatever the order of the table.
 
     Example: napari-sparse3d similar head.nii.gz --table predictions.parquet --model deepc2 -k 5
     """
@@ -59,7 +60,9 @@ def similar(
         voxels = read_voxels(path, how, series=series, frame=frame, repair=repair)
     result = network.run(voxels, engine=engine, device=device)
     groups = same_case(cohort, path, series, patient)
-    indices, distances = nearest(result.embedding[None], cohort.embeddings, k, groups=groups, query_groups=[SAME])
+    indices, distances = nearest(
+        result.embedding[None], cohort.embeddings, k, groups=groups, query_groups=[SAME], keys=cohort.keys()
+    )
     found = [
         {**cohort.row(int(index)), "distance": float(distance)}
         for index, distance in zip(indices[0], distances[0], strict=True)

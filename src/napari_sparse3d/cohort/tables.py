@@ -45,6 +45,15 @@ class Cohort:
         """One column; None for every case where there is no such column."""
         return self.columns.get(name, [None] * len(self))
 
+    def keys(self) -> list[str]:
+        """What tells equals apart whatever the order of the table: each case's path, series and content, as text."""
+
+        def key(path: object, series: object, content: object) -> str:
+            # a series number is padded, so that 10 comes after 9
+            return "\0".join([str(path or ""), "" if series is None else str(series).rjust(9), str(content or "")])
+
+        return list(map(key, self.column("path"), self.column("series"), self.column("content")))
+
     def row(self, index: int) -> dict[str, Any]:
         """One case as a record."""
         return {name: values[index] for name, values in self.columns.items()}

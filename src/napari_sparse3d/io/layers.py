@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from napari_sparse3d.errors import InputError
 from napari_sparse3d.io.series import VolumeSequence
 from napari_sparse3d.text import printable
-from napari_sparse3d.volume import Volume
+from napari_sparse3d.volume import Volume, whole_labels
 
 LayerData = tuple[NDArray[Any], dict[str, Any], str]
 
@@ -82,6 +82,11 @@ def layer_of(scan: Volume | VolumeSequence, name: str = "") -> LayerData:
     tuple
         ``(data, kwargs, "image" | "labels")``; ``kwargs["metadata"]`` has ``affine``, ``unit``, ``modality`` and
         ``meta``, from which :func:`scan_of` makes the volume again.
+
+    Raises
+    ------
+    InputError
+        If ``meta`` says that these are labels and they are not whole numbers.
     """
     data, in_time = scan.data, False
     if isinstance(scan, VolumeSequence):
@@ -104,7 +109,7 @@ def layer_of(scan: Volume | VolumeSequence, name: str = "") -> LayerData:
         },
     }
     if scan.meta.get("labels"):
-        return np.asarray(data), kwargs, "labels"
+        return whole_labels(np.asarray(data)), kwargs, "labels"
     kwargs["contrast_limits"] = contrast_limits(scan)
     return data, kwargs, "image"
 

@@ -7,7 +7,7 @@ import struct
 import warnings
 import zlib
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from nibabel.spatialimages import HeaderDataError
 from nibabel.wrapstruct import WrapStructError
 from numpy.typing import NDArray
 
-from napari_sparse3d.errors import ReadError
+from napari_sparse3d.errors import InputError, ReadError
 from napari_sparse3d.io.content import MGH_ENDINGS, first_bytes, other_half
 from napari_sparse3d.io.faults import Fault, FaultKind
 from napari_sparse3d.io.intensity import refuse_all_nan, rescaled, unit_and_modality
@@ -31,6 +31,7 @@ from napari_sparse3d.io.naming import named_as_labels, safe_file_name
 from napari_sparse3d.io.orientation import axis_codes, canonical, shear_degrees
 from napari_sparse3d.io.provenance import is_stamped_as_labels
 from napari_sparse3d.io.series import SeriesInfo, VolumeSequence
+from napari_sparse3d.volume import whole_labels
 
 _MM_PER_UNIT = {0: 1.0, 1: 1000.0, 2: 1.0, 3: 0.001}  # NIfTI-1 xyzt_units: unknown, metre, mm, micron
 _SECONDS_PER_UNIT = {8: 1.0, 16: 1e-3, 24: 1e-6}  # and its bits of time; Hz, ppm and rad/s (32, 40, 48) are no time
@@ -89,7 +90,10 @@ class NiftiFile:
         if source:
             meta["unit_from"] = source
         if _is_label_map(image, self.path):
-            meta["labels"] = True
+            # labels in floating point are common (a scaled or resampled file); probabilities stay what they are
+            with suppress(InputError):
+                data = whole_labels(data)
+                meta["labels"] = True
         if repairs:
             meta["repairs"] = repairs
         times = _times_s(image, info.n_frames)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from napari_sparse3d.errors import InputError, ReadError, line_of
 from napari_sparse3d.io import read_volume
 from napari_sparse3d.training.cases import Case
-from napari_sparse3d.volume import Volume
+from napari_sparse3d.volume import Volume, whole_labels
 from napari_sparse3d.voxels import Recipe, ToLongestSide, VoxelSet, voxelize
 
 MESHES = (".off", ".stl", ".ply", ".obj")
@@ -68,8 +68,19 @@ def _scan(case: Case, recipe: Recipe) -> Volume:
 
 def _mask(case: Case, recipe: Recipe) -> Volume:
     labels = read_volume(case.mask or case.path)
-    inside = labels.data == int(case.item) if case.item else labels.data > 0
+    values = whole_labels(labels.data)
+    inside = values == _label_value(case.item) if case.item else values > 0
     return Volume(inside.astype(np.uint8), labels.affine, name=case.name)
+
+
+def _label_value(text: str) -> int:
+    """The label that a table names; numbers pass through spreadsheets as ``2.0``."""
+    try:
+        return int(whole_labels(np.array([float(text)]))[0])
+    except ValueError as error:
+        raise InputError(
+            f"the value of a label map must be a whole number, got {text!r}; name the label of the case's voxels"
+        ) from error
 
 
 def _mesh(case: Case, recipe: Recipe) -> Volume:

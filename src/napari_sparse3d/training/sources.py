@@ -16,6 +16,7 @@ from napari_sparse3d.io.naming import without_identity
 from napari_sparse3d.parse import read_csv
 from napari_sparse3d.training.cases import SPLITS, Case, Split
 from napari_sparse3d.training.read import MESHES, arrays
+from napari_sparse3d.volume import whole_labels
 
 SCANS = (".nii", ".nii.gz", ".nrrd", ".nhdr", ".mha", ".mhd", ".dcm", ".zip")
 TABLES = (".csv", ".parquet")
@@ -164,11 +165,14 @@ def _rows(path: Path) -> list[dict[str, str]]:
 def _label_maps(root: Path) -> Iterator[Case]:
     from napari_sparse3d.io import read_volume
 
-    for mask in sorted((root / "labels").iterdir()):
-        if _kind(mask) != "scan" or mask.name.startswith("."):
-            continue
-        values = np.unique(read_volume(mask).data)
-        for value in values[values > 0].astype(int).tolist():
+    masks = [mask for mask in sorted((root / "labels").iterdir()) if _kind(mask) == "scan" and mask.name[0] != "."]
+    for number, mask in enumerate(masks, start=1):
+        data = read_volume(mask).data
+        try:
+            values = np.unique(whole_labels(data))
+        except InputError as error:
+            raise InputError(f"file {number} of {len(masks)} in labels/ is no label map: {error}") from error
+        for value in values[values > 0].tolist():
             name = f"labels/{mask.name}[{value}]"
             yield Case(name, mask, "mask", str(value), str(value), None, mask.name.partition(".")[0], mask)
 

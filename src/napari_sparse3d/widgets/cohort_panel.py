@@ -469,7 +469,12 @@ class CohortPanel(Panel):
         n_same = groups.count(SAME)
         try:
             indices, distances = similar(
-                embedding, cohort.embeddings, self.similar.k.value(), groups=groups, query_groups=[SAME]
+                embedding,
+                cohort.embeddings,
+                self.similar.k.value(),
+                groups=groups,
+                query_groups=[SAME],
+                keys=cohort.keys(),
             )
         except InputError as error:
             self.fail(fault_of(error))

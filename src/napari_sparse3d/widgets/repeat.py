@@ -205,7 +205,7 @@ def similar_python(query: Query) -> str:
             f"cohort = read_cohort(Path({str(query.table)!r}))",
             f"groups = same_case(cohort, {itself})",
             f"indices, distances = similar(result.embedding[None], cohort.embeddings, {query.k}, groups=groups, "
-            "query_groups=[SAME])",
+            "query_groups=[SAME], keys=cohort.keys())",
             "for index, distance in zip(indices[0], distances[0]):",
             "    if index >= 0:  # there may be fewer",
             '        print(f"{distance:.4f}", cohort.row(int(index)).get("path", index))',

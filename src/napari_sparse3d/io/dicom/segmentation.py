@@ -25,7 +25,7 @@ from napari_sparse3d.io.faults import Fault, FaultKind
 from napari_sparse3d.io.limits import check_memory
 from napari_sparse3d.io.orientation import canonical
 from napari_sparse3d.io.series import SeriesInfo, VolumeSequence
-from napari_sparse3d.volume import Volume
+from napari_sparse3d.volume import Volume, whole_labels
 
 SOP_CLASSES = ("1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7")
 """Segmentation and label map segmentation storage."""
@@ -114,7 +114,8 @@ def write_segmentation(
     Parameters
     ----------
     labels : Volume
-        Integer ``data`` (Z, Y, X) on the grid of the source series; 0 is background, at least one label.
+        Whole numbers (Z, Y, X) on the grid of the source series, see :func:`~napari_sparse3d.volume.whole_labels`; 0
+        is background, at least one label.
     source : SeriesInfo
         The DICOM series, as :func:`napari_sparse3d.scan` lists it.
     path : path
@@ -125,14 +126,15 @@ def write_segmentation(
     Raises
     ------
     InputError
-        If the labels are not integers, lie on another grid, or the source is no DICOM series on disk.
+        If the labels are not whole numbers, lie on another grid, or the source is no DICOM series on disk.
     """
     import highdicom
 
     target = Path(path)
     if target.suffix.lower() != ".dcm":
         raise InputError(f"a DICOM segmentation is written as .dcm, got {target.name!r}")
-    values = _label_values(labels.data)
+    data = whole_labels(labels.data)
+    values = _label_values(data)
     loader = source.loader
     if not isinstance(loader, DicomStack) or loader.stack.grid is None or len(loader.stack.frames) != 1:
         raise InputError("a DICOM segmentation needs a DICOM series of one volume as its source; see scan")
@@ -143,7 +145,7 @@ def write_segmentation(
             f"labels must lie on the grid of their source: {order.shape} there, {labels.shape} here or elsewhere; "
             "a resampled volume cannot refer to the images it was made of"
         )
-    stored = np.ascontiguousarray(order.stored_view(labels.data).transpose(2, 1, 0))
+    stored = np.ascontiguousarray(order.stored_view(data).transpose(2, 1, 0))
     planes = loader.stack.frames[0]
     with _one_line(), quiet():
         paths = list(dict.fromkeys(plane.path for plane in planes))
@@ -240,8 +242,6 @@ def _own_labels(seg: Any) -> list[int] | None:
 
 
 def _label_values(data: NDArray[Any]) -> list[int]:
-    if data.dtype.kind not in "iub":
-        raise InputError(f"labels must be integers, got {data.dtype}; threshold or round them first")
     values = [int(value) for value in np.unique(data) if value != 0]
     if not values or min(values) < 0:
         raise InputError("labels must hold at least one positive label and no negative one")
