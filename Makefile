@@ -58,7 +58,7 @@ test-sanitizers: setup ## the C++ tests under address, undefined-behaviour and t
 test-address: setup ## the operators called with wrong arguments, the kernels under the address sanitizer
 	$(VENV)/bin/cmake -S kernels -B build/kernels-python-address -G Ninja -DCMAKE_MAKE_PROGRAM=$(CURDIR)/$(VENV)/bin/ninja -DSKBUILD=ON -DSKBUILD_PROJECT_NAME=napari_sparse3d -DPython_EXECUTABLE=$(CURDIR)/$(PY) -DSPARSE3D_SANITIZE=address
 	$(VENV)/bin/cmake --build build/kernels-python-address
-	SPARSE3D_KERNELS="$$(echo $(CURDIR)/build/kernels-python-address/_kernels*.so)" ASAN_OPTIONS=detect_leaks=0 \
+	NAPARI_SPARSE3D_KERNELS="$$(echo $(CURDIR)/build/kernels-python-address/_kernels*.so)" ASAN_OPTIONS=detect_leaks=0 \
 	  LD_PRELOAD="$$($(CXX) -print-file-name=libasan.so) $$($(CXX) -print-file-name=libstdc++.so.6)" $(PY) tests/sparse/wrong_arguments.py 2 native
 
 .PHONY: test-neon

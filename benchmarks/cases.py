@@ -1,12 +1,11 @@
 """Real cases for walking the panels and for their pictures; made-up ones where the real ones are not at hand.
 
-Real ones come from ``SPARSE3D_DATA``, or ``../shared/data`` beside the checkout.
+Real ones come from ``NAPARI_SPARSE3D_DATA``, or ``../shared/data`` beside the checkout.
 """
 
 from __future__ import annotations
 
 import csv
-import os
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +13,9 @@ from typing import Any
 
 import numpy as np
 
-DATA = Path(os.environ.get("SPARSE3D_DATA", Path(__file__).resolve().parents[2] / "shared" / "data"))
+from napari_sparse3d.environment import variable
+
+DATA = Path(variable("NAPARI_SPARSE3D_DATA") or Path(__file__).resolve().parents[2] / "shared" / "data")
 SERIES = ("TotalSegmentator__CT_jpeg2000_20sl", "dcm_qa_philips__classic_4D_EPI")
 """A body and a phantom: nobody's face."""
 

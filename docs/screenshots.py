@@ -1,7 +1,7 @@
 """The pictures of the documentation, taken in a real window with real data: ``make screenshots``.
 
 Steps wait for what they need and not for a time, so that a slow machine takes the same pictures. Without the folder of
-real scans (``SPARSE3D_DATA``, or ``../shared/data`` beside the checkout) the CT is the synthetic one.
+real scans (``NAPARI_SPARSE3D_DATA``, or ``../shared/data`` beside the checkout) the CT is the synthetic one.
 """
 
 from __future__ import annotations

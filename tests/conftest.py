@@ -16,6 +16,8 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, settings
 
+from napari_sparse3d.environment import variable
+
 # Workers of `pytest -n` share the processor; each would else start a thread for every core. Before torch is imported.
 if "PYTEST_XDIST_WORKER_COUNT" in os.environ:
     threads = max(1, (os.cpu_count() or 1) // int(os.environ["PYTEST_XDIST_WORKER_COUNT"]))
@@ -57,15 +59,15 @@ def _fixed_seeds() -> None:
 
 @pytest.fixture(scope="session")
 def data_dir() -> Path:
-    """The folder of real scans: ``SPARSE3D_DATA``, or ``../shared/data``. Where it is absent the test is skipped."""
-    named = os.environ.get("SPARSE3D_DATA")
+    """The folder of real scans: ``NAPARI_SPARSE3D_DATA``, or ``../shared/data``. Without it the test is skipped."""
+    named = variable("NAPARI_SPARSE3D_DATA")
     if named:
         if not Path(named).is_dir():
-            pytest.fail(f"SPARSE3D_DATA={named} is no folder; name the folder of scans, or unset it", pytrace=False)
+            pytest.fail(f"NAPARI_SPARSE3D_DATA={named} is no folder; set it to the scans, or unset it", pytrace=False)
         return Path(named)
     beside = Path(__file__).resolve().parents[2] / "shared" / "data"
     if not beside.is_dir():
-        pytest.skip("no folder of real scans: set SPARSE3D_DATA, or put it at ../shared/data beside the checkout")
+        pytest.skip("no folder of real scans: set NAPARI_SPARSE3D_DATA, or put it at ../shared/data")
     return beside
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import tarfile
 from dataclasses import dataclass
 from functools import lru_cache
@@ -12,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from napari_sparse3d.environment import variable
 
 # (z, y, x) and (S, A, R) to (x, y, z) and (R, A, S)
 REVERSE = np.array([[0, 0, 1, 0], [0, 1, 0, 0], [1, 0, 0, 0], [0, 0, 0, 1]], dtype=float)
@@ -44,7 +45,7 @@ class Case:
 def case_names() -> list[str]:
     """The names of all cases; none where the collection is not there."""
     here = Path(__file__).resolve().parents[2] / "shared" / "data"
-    data = Path(os.environ.get("SPARSE3D_DATA", here))
+    data = Path(variable("NAPARI_SPARSE3D_DATA") or here)
     return [item["case"] for item in manifest(data)] if (data / "dicom" / "manifest.json").is_file() else []
 
 

@@ -39,6 +39,22 @@ def test_import_of_the_package_is_light() -> None:
     }
 
 
+def test_networks_load_torch_and_neither_its_compiler_nor_what_files_need() -> None:
+    modules = "import json, sys; print(json.dumps(sorted(sys.modules)))"
+
+    def modules_of(statement: str) -> set[str]:
+        done = subprocess.run([sys.executable, "-c", f"{statement}\n{modules}"], capture_output=True, check=True)
+        return set(json.loads(done.stdout.splitlines()[-1]))
+
+    beside_torch = modules_of("import napari_sparse3d.models") - modules_of("import torch")
+    compiler = {"torch._dynamo", "torch._inductor", "sympy"}
+    for_files = {"pydantic", "polars", "pyarrow", "pandas", "matplotlib", "scipy"}
+    assert "napari_sparse3d.models" in beside_torch
+    assert not beside_torch & (compiler | for_files)
+    # the probe sees them: compiling does load torch's compiler
+    assert compiler - {"torch._inductor"} <= modules_of("import torch; torch.compile(torch.nn.Identity())")
+
+
 def test_reading_and_voxels_work_without_torch_and_qt() -> None:
     assert not loaded_by("import napari_sparse3d.io, napari_sparse3d.voxels") & HEAVY
 

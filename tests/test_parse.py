@@ -1,10 +1,20 @@
 """Small texts from users: what cannot be used is one line with the cure."""
 
 import codecs
+import re
+import sys
+from pathlib import Path
 
 import pytest
 
-from napari_sparse3d.environment import check_environment, folder_named_by
+from napari_sparse3d.environment import (
+    cache_folder,
+    check_environment,
+    config_folder,
+    data_folder,
+    folder_named_by,
+    variable,
+)
 from napari_sparse3d.errors import InputError
 from napari_sparse3d.parse import parse_json, parse_toml, read_csv
 
@@ -79,11 +89,66 @@ def test_variables_that_name_folders(tmp_path, monkeypatch, variable):
             check_environment()
 
 
+@pytest.mark.parametrize("name", ["SALT", "WINOGRAD_PAIRS", "DATA", "CASES"])
+def test_variables_of_earlier_versions_still_work(monkeypatch, name):
+    new, old = f"NAPARI_SPARSE3D_{name}", f"SPARSE3D_{name}"
+    monkeypatch.delenv(new, raising=False)
+    monkeypatch.delenv(old, raising=False)
+    assert variable(new) is None
+    monkeypatch.setenv(old, "150")
+    assert variable(new) == "150"
+    monkeypatch.setenv(new, "200")
+    assert variable(new) == "200"
+    # no other name is read without its prefix
+    monkeypatch.setenv("SPARSE3D_CACHE", "somewhere")
+    monkeypatch.delenv("NAPARI_SPARSE3D_CACHE", raising=False)
+    assert variable("NAPARI_SPARSE3D_CACHE") is None
+
+
+def test_a_wrong_variable_is_called_as_it_was_set(monkeypatch):
+    monkeypatch.delenv("NAPARI_SPARSE3D_WINOGRAD_PAIRS", raising=False)
+    monkeypatch.setenv("SPARSE3D_WINOGRAD_PAIRS", "many")
+    with pytest.raises(
+        InputError, match=r"^SPARSE3D_WINOGRAD_PAIRS is 'many'; set it to a number above 0, or unset it"
+    ):
+        check_environment()
+
+
+def test_every_variable_has_the_prefix():
+    root = Path(__file__).resolve().parents[1]
+    files = [*(root / "src").rglob("*.py"), *(root / "kernels" / "src").rglob("*.cpp")]
+    ours = re.compile(r"""["'`](?:[A-Z]+_)*SPARSE3D_[A-Z0-9_]+["'`]""")
+    found = {(file.name, name[1:-1]) for file in files for name in ours.findall(file.read_text(encoding="utf-8"))}
+    assert ("environment.py", "NAPARI_SPARSE3D_CACHE") in found
+    # the kernels read both names of theirs: they have no other way to it
+    allowed = {("winograd.cpp", "SPARSE3D_WINOGRAD_PAIRS")}
+    assert {pair for pair in found if not pair[1].startswith("NAPARI_")} == allowed
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the XDG base directories are those of Linux")
+@pytest.mark.parametrize("base", ["home", "xdg"])
+def test_folders_are_where_earlier_versions_had_them(tmp_path, monkeypatch, base):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for name in ("NAPARI_SPARSE3D_CACHE", "NAPARI_SPARSE3D_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    usual = {"CONFIG": ".config", "CACHE": ".cache", "DATA": ".local/share"}
+    for kind in usual:
+        if base == "xdg":
+            monkeypatch.setenv(f"XDG_{kind}_HOME", str(tmp_path / kind))
+        else:
+            monkeypatch.delenv(f"XDG_{kind}_HOME", raising=False)
+    where = {kind: tmp_path / (kind if base == "xdg" else usual[kind]) / "napari-sparse3d" for kind in usual}
+    assert {"CONFIG": config_folder(), "CACHE": cache_folder(), "DATA": data_folder()} == where
+    monkeypatch.setenv("NAPARI_SPARSE3D_CACHE", str(tmp_path / "c"))
+    monkeypatch.setenv("NAPARI_SPARSE3D_HOME", str(tmp_path / "d"))
+    assert (cache_folder(), data_folder()) == (tmp_path / "c", tmp_path / "d")
+
+
 @pytest.mark.parametrize(
     ("variable", "wrong", "right"),
     [
         ("NAPARI_SPARSE3D_ISA", ["quantum", "AVX2", " "], ["", "baseline", "avx2"]),
-        ("SPARSE3D_WINOGRAD_PAIRS", ["many", "", "-1", "0", "nan", "inf"], ["150", "1e9"]),
+        ("NAPARI_SPARSE3D_WINOGRAD_PAIRS", ["many", "", "-1", "0", "nan", "inf"], ["150", "1e9"]),
     ],
 )
 def test_variables_that_choose(monkeypatch, variable, wrong, right):

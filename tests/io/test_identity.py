@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import logging
 import warnings
@@ -244,11 +245,11 @@ def test_descriptions_lose_the_identity_and_keep_the_rest() -> None:
 
 
 def test_patient_hash_is_salted_and_stable(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("SPARSE3D_SALT", "one")
+    monkeypatch.setenv("NAPARI_SPARSE3D_SALT", "one")
     first = patient_hash("MRN0815")
     assert len(first) == 16
     assert patient_hash(" MRN0815 ") == first != patient_hash("MRN0816")
-    monkeypatch.setenv("SPARSE3D_SALT", "two")
+    monkeypatch.setenv("NAPARI_SPARSE3D_SALT", "two")
     assert patient_hash("MRN0815") != first
     assert patient_hash("") == patient_hash("  ") == ""
 
@@ -256,6 +257,7 @@ def test_patient_hash_is_salted_and_stable(monkeypatch: pytest.MonkeyPatch) -> N
 def test_patient_hash_keeps_its_salt_with_the_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from napari_sparse3d.io import identity
 
+    monkeypatch.delenv("NAPARI_SPARSE3D_SALT", raising=False)
     monkeypatch.delenv("SPARSE3D_SALT", raising=False)
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
     identity._kept_salt.cache_clear()
@@ -267,3 +269,24 @@ def test_patient_hash_keeps_its_salt_with_the_user(tmp_path: Path, monkeypatch: 
     identity._kept_salt.cache_clear()
     assert patient_hash("MRN0815") != first
     identity._kept_salt.cache_clear()
+
+
+def test_a_salt_of_an_earlier_version_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from napari_sparse3d.io import identity
+
+    for name in ("NAPARI_SPARSE3D_SALT", "SPARSE3D_SALT", "XDG_CONFIG_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    # as on a system whose settings lie elsewhere
+    monkeypatch.setattr(identity, "config_folder", lambda: tmp_path / "Application Support" / "napari-sparse3d")
+    identity._kept_salt.cache_clear()
+    new = patient_hash("MRN0815")
+    assert (tmp_path / "Application Support" / "napari-sparse3d" / "salt").is_file()
+    former = tmp_path / ".config" / "napari-sparse3d" / "salt"
+    former.parent.mkdir(parents=True)
+    former.write_bytes(b"1" * 32)
+    identity._kept_salt.cache_clear()
+    kept = patient_hash("MRN0815")
+    identity._kept_salt.cache_clear()
+    assert kept != new
+    assert kept == hashlib.blake2b(b"MRN0815", key=b"1" * 32, digest_size=8).hexdigest()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import itertools
-import os
 import subprocess
 import sys
 import tracemalloc
@@ -16,17 +15,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from napari_sparse3d.environment import variable
 from napari_sparse3d.errors import InputError, ReadError
 from napari_sparse3d.io import read_sequence, read_volume, sample_head_mri, sample_head_mri_path, scan
 from raw_nifti import canonical_by_trying, read_metaimage, read_mgz, read_nifti1
 
-DATA = Path(os.environ.get("SPARSE3D_DATA", Path(__file__).resolve().parents[3] / "shared" / "data"))
+DATA = Path(variable("NAPARI_SPARSE3D_DATA") or Path(__file__).resolve().parents[3] / "shared" / "data")
 ALL = sorted(path for path in (DATA / "nifti").rglob("*") if path.is_file()) if (DATA / "nifti").is_dir() else []
 SPECIAL = {"ct_perfusion.nii.gz": "colour", "minimal.nii.gz": "has no orientation"}
 NIFTI = [path for path in ALL if path.name.endswith((".nii.gz", ".hdr")) and path.name not in SPECIAL]
 
 
-@pytest.mark.skipif(not ALL, reason="no folder of real scans: set SPARSE3D_DATA")
+@pytest.mark.skipif(not ALL, reason="no folder of real scans: set NAPARI_SPARSE3D_DATA")
 @pytest.mark.parametrize("path", NIFTI, ids=lambda path: path.name)
 def test_real_file(path: Path) -> None:
     stored, affine = read_nifti1(path)
@@ -41,7 +41,7 @@ def test_real_file(path: Path) -> None:
     np.testing.assert_allclose(info.spacing_mm, np.linalg.norm(found.affine[:3, :3], axis=0))
 
 
-@pytest.mark.skipif(not ALL, reason="no folder of real scans: set SPARSE3D_DATA")
+@pytest.mark.skipif(not ALL, reason="no folder of real scans: set NAPARI_SPARSE3D_DATA")
 def test_every_real_file_is_read_or_refused_as_expected() -> None:
     refused = {"ct_perfusion.nii.gz": "colour"}
     right = 0

@@ -6,7 +6,8 @@ import torch
 
 from napari_sparse3d.errors import InputError
 from napari_sparse3d.models import load_model
-from napari_sparse3d.sparse.voxelize import TensorVoxels, voxelize_on
+from napari_sparse3d.sparse.tensor_voxels import TensorVoxels
+from napari_sparse3d.sparse.voxelize import voxelize_on
 from napari_sparse3d.volume import Volume
 from napari_sparse3d.voxels import FractionOfMax, Recipe, voxelize
 

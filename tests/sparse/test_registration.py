@@ -12,6 +12,7 @@ from cases import CASES, scattered
 from napari_sparse3d import sparse as sp
 from napari_sparse3d.sparse import SparseTensor, operators, plans, use_engine
 from napari_sparse3d.sparse.engine import Engine, engine
+from napari_sparse3d.sparse.engine import engine_name as chosen_engine
 from napari_sparse3d.sparse.kept import kept
 from napari_sparse3d.sparse.window import Geometry, Window
 
@@ -101,6 +102,32 @@ def test_compiled_gives_the_same():
     parameters = list(network.parameters())
     for a, b in zip(torch.autograd.grad(one, parameters), torch.autograd.grad(two, parameters)):
         torch.testing.assert_close(a, b)
+
+
+def test_compiled_keeps_the_engine_that_it_was_compiled_for():
+    engines = []
+
+    def record(graph, _):
+        engines.append({node.args[-1] for node in graph.graph.nodes if "sparse3d" in str(node.target)})
+        return graph
+
+    network, x = Small().eval(), tensor()
+    compiled = torch.compile(network, backend=record, fullgraph=True)
+    with torch.no_grad():
+        with use_engine("dense"):
+            compiled(x)
+        compiled(x)
+    assert engines == [{"dense"}]
+
+
+def test_the_mark_of_a_constant_is_the_one_that_torch_sets():
+    def plain():
+        return 1
+
+    # ours is set without loading torch's compiler
+    mark = vars(torch.compiler.assume_constant_result(plain))
+    assert mark
+    assert mark.items() <= vars(chosen_engine).items()
 
 
 def test_exported_gives_the_same_at_other_sites():

@@ -12,7 +12,8 @@ from napari_sparse3d.errors import DeviceMemoryError, InputError
 from napari_sparse3d.io import sample_head_mri
 from napari_sparse3d.sparse import SparseTensor
 from napari_sparse3d.sparse import voxelize as module
-from napari_sparse3d.sparse.voxelize import TensorVoxels, batch_in_field, needs_cpu, voxelize_for, voxelize_on
+from napari_sparse3d.sparse.tensor_voxels import TensorVoxels, batch_in_field
+from napari_sparse3d.sparse.voxelize import needs_cpu, voxelize_for, voxelize_on
 from napari_sparse3d.volume import Volume
 from napari_sparse3d.voxels import (
     BUILT_IN,

@@ -26,7 +26,7 @@ ENGINES = [name for name in ("native", "dense", "spconv") if name in engine_name
 def test_everything_wrong_is_refused(name):
     program = Path(__file__).with_name("wrong_arguments.py")
     more = {"OMP_NUM_THREADS": "2"}
-    examples = os.environ.get("SPARSE3D_WRONG_SCENES", "2")
+    examples = os.environ.get("NAPARI_SPARSE3D_WRONG_SCENES", "2")
     done = subprocess.run(
         [sys.executable, program, examples, name], capture_output=True, text=True, env={**os.environ, **more}
     )

@@ -4,15 +4,15 @@ What must be refused and is not, and what must be the same and is not, is printe
 calls there were. A call that reads foreign memory may end the program: the one who starts it sees that, and the name
 of the call that was begun last.
 
-``SPARSE3D_KERNELS=FILE`` takes the compiled kernels from another build (one under the address sanitizer).
+``NAPARI_SPARSE3D_KERNELS=FILE`` takes the compiled kernels from another build (one under the address sanitizer).
 """
 
 import importlib.util
 import os
 import sys
 
-if os.environ.get("SPARSE3D_KERNELS"):
-    _spec = importlib.util.spec_from_file_location("napari_sparse3d._kernels", os.environ["SPARSE3D_KERNELS"])
+if os.environ.get("NAPARI_SPARSE3D_KERNELS"):
+    _spec = importlib.util.spec_from_file_location("napari_sparse3d._kernels", os.environ["NAPARI_SPARSE3D_KERNELS"])
     sys.modules["napari_sparse3d._kernels"] = importlib.util.module_from_spec(_spec)
     _spec.loader.exec_module(sys.modules["napari_sparse3d._kernels"])
 

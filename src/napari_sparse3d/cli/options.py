@@ -13,7 +13,7 @@ from napari_sparse3d.files import try_output
 if TYPE_CHECKING:
     from napari_sparse3d.io import SeriesInfo
     from napari_sparse3d.models import Model
-    from napari_sparse3d.sparse.voxelize import TensorVoxels
+    from napari_sparse3d.sparse.tensor_voxels import TensorVoxels
     from napari_sparse3d.volume import Volume
     from napari_sparse3d.voxels import Recipe, VoxelSet
 

@@ -14,7 +14,8 @@ from napari_sparse3d.engine.choice import choose
 from napari_sparse3d.errors import failure_line
 from napari_sparse3d.io import read_volume
 from napari_sparse3d.models import Model
-from napari_sparse3d.sparse.voxelize import TensorVoxels, voxelize_for
+from napari_sparse3d.sparse.tensor_voxels import TensorVoxels
+from napari_sparse3d.sparse.voxelize import voxelize_for
 from napari_sparse3d.voxels import Recipe, VoxelSet, require_voxels
 
 THUMBNAIL = 48

@@ -8,14 +8,15 @@ import secrets
 from functools import lru_cache
 from pathlib import Path
 
-_SALT_VARIABLE = "SPARSE3D_SALT"
+from napari_sparse3d.environment import config_folder, variable
 
 
 def patient_hash(identifier: str) -> str:
     """Sixteen hexadecimal digits for a patient's identifier; ``""`` for none.
 
     The salt is secret and kept for this user, so the same patient has the same hash in every run here and the hash
-    cannot be searched for elsewhere. To get the same hashes on several machines, set ``SPARSE3D_SALT`` on all of them.
+    cannot be searched for elsewhere. To get the same hashes on several machines, set ``NAPARI_SPARSE3D_SALT`` on
+    all of them.
     """
     if not identifier.strip():
         return ""
@@ -23,15 +24,23 @@ def patient_hash(identifier: str) -> str:
 
 
 def _salt() -> bytes:
-    given = os.environ.get(_SALT_VARIABLE)
+    given = variable("NAPARI_SPARSE3D_SALT")
     return hashlib.sha256(given.encode()).digest() if given else _kept_salt()
+
+
+def _salt_file() -> Path:
+    """In the user's settings; where earlier versions kept one on every system, if there is one.
+
+    Another salt would give every patient another hash.
+    """
+    former = Path(os.environ.get("XDG_CONFIG_HOME") or "~/.config").expanduser() / "napari-sparse3d" / "salt"
+    return former if former.is_file() else config_folder() / "salt"
 
 
 @lru_cache(maxsize=1)
 def _kept_salt() -> bytes:
-    base = os.environ.get("XDG_CONFIG_HOME") or "~/.config"
-    path = Path(base).expanduser() / "napari-sparse3d" / "salt"
     try:
+        path = _salt_file()
         if not path.exists():
             path.parent.mkdir(parents=True, exist_ok=True)
             # exclusive: of two processes that start together one makes the salt, the other reads it

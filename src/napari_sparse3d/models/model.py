@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
 from time import perf_counter
-from typing import TypeAlias, TypeVar, cast
+from typing import TYPE_CHECKING, TypeAlias, TypeVar, cast
 
 import numpy as np
 import torch
@@ -21,14 +21,15 @@ from napari_sparse3d.engine.choice import Choice, choose
 from napari_sparse3d.errors import InputError
 from napari_sparse3d.files import replacing
 from napari_sparse3d.models.architectures import ARCHITECTURES, Network, build_network
-from napari_sparse3d.models.card import ModelCard
 from napari_sparse3d.models.finite import check_features, check_result, check_weights
 from napari_sparse3d.models.trace import recording
 from napari_sparse3d.models.weights import Damaged, checksum, pack, unpack
 from napari_sparse3d.sparse import SparseTensor, use_engine
-from napari_sparse3d.sparse.voxelize import TensorVoxels, batch_in_field
-from napari_sparse3d.voxels.recipe import Recipe
+from napari_sparse3d.sparse.tensor_voxels import TensorVoxels, batch_in_field
 from napari_sparse3d.voxels.voxel_set import VoxelSet
+
+if TYPE_CHECKING:
+    from napari_sparse3d.models.card import ModelCard
 
 SUFFIX = ".safetensors"
 
@@ -290,7 +291,12 @@ def _check_fits(card: ModelCard, shapes: dict[str, tuple[int, ...]], source: Pat
         )
 
 
+# Cards and recipes need pydantic: where one is read or made, and not for who wants a network alone.
+
+
 def _card(text: str | None, source: Path) -> ModelCard:
+    from napari_sparse3d.models.card import ModelCard
+
     if text is None:
         raise InputError(f"{source.name} holds weights but no model card; save it with Model.save")
     try:
@@ -300,6 +306,9 @@ def _card(text: str | None, source: Path) -> ModelCard:
 
 
 def _untrained(architecture: str, seed: int) -> Model:
+    from napari_sparse3d.models.card import ModelCard
+    from napari_sparse3d.voxels.recipe import Recipe
+
     network = build_network(architecture, seed=seed)
     described = cast(Network, network)
     recipe = Recipe.named(ARCHITECTURES[architecture].recipe).model_copy(update={"field": described.field})

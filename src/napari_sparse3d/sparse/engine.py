@@ -20,7 +20,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import cache
 from importlib.metadata import entry_points
-from typing import Any, ClassVar, NamedTuple, TypeVar, cast
+from typing import Any, ClassVar, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
@@ -320,8 +320,13 @@ _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 
 def _constant_in_compiled(function: _Function) -> _Function:
-    """A compiled network keeps the engine that it was compiled for."""
-    return cast(_Function, torch.compiler.assume_constant_result(function))  # type: ignore[no-untyped-call]
+    """A compiled network keeps the engine that it was compiled for.
+
+    What ``torch.compiler.assume_constant_result`` does, which first loads torch's compiler, sympy with it: as long as
+    torch itself takes, for who never compiles.
+    """
+    function._dynamo_marked_constant = True  # type: ignore[attr-defined]
+    return function
 
 
 _requested: ContextVar[str] = ContextVar("napari_sparse3d_engine", default="auto")

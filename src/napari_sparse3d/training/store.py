@@ -3,26 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import warnings
 from collections import OrderedDict
 from functools import lru_cache
 from pathlib import Path
 
-from napari_sparse3d.environment import folder_named_by
+from napari_sparse3d.environment import cache_folder
 from napari_sparse3d.errors import failure_line
 from napari_sparse3d.io.naming import named_as_labels
 from napari_sparse3d.io.sources import files_behind
 from napari_sparse3d.training.cases import Case
 from napari_sparse3d.training.read import read_voxels
 from napari_sparse3d.voxels import VOXELS_VERSION, Recipe, VoxelSet
-
-
-def default_cache() -> Path:
-    """``NAPARI_SPARSE3D_CACHE``, or ``napari-sparse3d`` in the user's cache folder."""
-    base = os.environ.get("XDG_CACHE_HOME")
-    usual = (Path(base) if base else Path.home() / ".cache") / "napari-sparse3d"
-    return folder_named_by("NAPARI_SPARSE3D_CACHE", usual)
 
 
 class VoxelStore:
@@ -32,14 +24,14 @@ class VoxelStore:
     ----------
     recipe : Recipe
     folder : Path, optional
-        Where they are kept between runs; None: :func:`default_cache`.
+        Where they are kept between runs; None: :func:`napari_sparse3d.environment.cache_folder`.
     memory_mb : float
         How much is kept in memory; what does not fit is read from disk again, so a set may be larger than memory.
     """
 
     def __init__(self, recipe: Recipe, folder: Path | None = None, *, memory_mb: float = 1024) -> None:
         self.recipe = recipe
-        self.folder = (default_cache() if folder is None else folder) / "voxels"
+        self.folder = (cache_folder() if folder is None else folder) / "voxels"
         self._memory_bytes = int(memory_mb * 1e6)
         self._held: OrderedDict[str, VoxelSet] = OrderedDict()
         self._held_bytes = 0

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import re
 import shlex
 import subprocess
@@ -12,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePath
 
-from napari_sparse3d.environment import folder_named_by
+from napari_sparse3d.environment import data_folder
 from napari_sparse3d.errors import InputError
 from napari_sparse3d.text import one_file_name
 from napari_sparse3d.voxels import BUILT_IN, Recipe
@@ -305,13 +304,7 @@ def recipe_argument(recipe: Recipe, file: str = "") -> str:
 
 def recipe_folder() -> Path:
     """Where recipes that were made in a panel are kept: ``NAPARI_SPARSE3D_HOME``, or the user's data folder."""
-    if "NAPARI_SPARSE3D_HOME" in os.environ:
-        return folder_named_by("NAPARI_SPARSE3D_HOME", Path()) / "recipes"
-    base = {
-        "win32": Path(os.environ.get("LOCALAPPDATA", Path.home() / "AppData/Local")),
-        "darwin": Path.home() / "Library/Application Support",
-    }.get(sys.platform, Path(os.environ.get("XDG_DATA_HOME", Path.home() / ".local/share")))
-    return base / "napari-sparse3d" / "recipes"
+    return data_folder() / "recipes"
 
 
 def _recipe_lines(recipe: Recipe) -> list[str]:
