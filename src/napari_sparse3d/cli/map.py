@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
+import numpy as np
 import typer
 
 from napari_sparse3d.cli.common import CallError, JsonFlag, emit, say, status
@@ -38,11 +39,25 @@ def map(
     with status(f"Mapping {len(cohort)} cases by {method}"):
         if method == "pca":
             positions = maps.pca(cohort.embeddings)
+            maps.check_drawn(cohort.embeddings, positions)
         else:
             positions = maps.tsne(cohort.embeddings, perplexity=perplexity, seed=seed)
+    trust = maps.trustworthiness(cohort.embeddings, positions)
+    known = None if np.isnan(trust) else round(trust, 4)
     rows = [{**row, "x": float(x), "y": float(y)} for row, (x, y) in zip(rows_of(cohort), positions, strict=True)]
     write_rows(rows, output)
     if as_json:
-        emit({"out": output, "n": len(rows), "left_out": cohort.n_failed, "method": method, "positions": positions})
+        emit(
+            {
+                "out": output,
+                "n": len(rows),
+                "left_out": cohort.n_failed,
+                "method": method,
+                "trustworthiness": known,
+                "positions": positions,
+            }
+        )
     else:
         say(f"{output}: {len(rows)} cases by {method}, {cohort.n_failed} without an embedding left out")
+        how = "it needs 3 cases" if known is None else "1: neighbours on the map are neighbours; 0.5: chance"
+        say(f"trustworthiness {'unknown' if known is None else f'{known:.3f}'} ({how})")

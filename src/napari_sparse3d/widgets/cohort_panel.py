@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Generator, Sequence
 from functools import partial
 from pathlib import Path
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QInputDialog, QPushButton, QVBoxLayout, QWidget
 
-from napari_sparse3d.analysis.maps import pca
+from napari_sparse3d.analysis.maps import pca, trustworthiness
 from napari_sparse3d.analysis.neighbours import similar
 from napari_sparse3d.analysis.palette import CLASS_COLOURS
 from napari_sparse3d.cohort.same import SAME, same_case
@@ -77,6 +78,7 @@ class CohortPanel(Panel):
         self.embedding.stepped.connect(self._embedded_one)
         self.embedding.finished.connect(self._embedded)
         self.maker.moved.connect(self._moved)
+        self.maker.finished.connect(lambda trust: self._say_trust("t-SNE", trust))
         self.maker.failed.connect(self.fail)
         self.maker.ended.connect(self._mapping_ended)
         self.placing.finished.connect(lambda positions: self.map.show_here(positions[0]))
@@ -318,6 +320,13 @@ class CohortPanel(Panel):
                 else "t-SNE: looking for neighbours …"
             )
             self.maker.start(cohort.embeddings)
+        elif not only_pca:
+            self._say_trust("PCA", trustworthiness(cohort.embeddings, self.map.positions, rows=200))
+
+    def _say_trust(self, method: str, trust: float) -> None:
+        if math.isfinite(trust):
+            self.say(f"{method}: trustworthiness {trust:.2f} (1: neighbours on the map are neighbours; 0.5: chance).")
+            self._waiting = False
 
     def _moved(self, iteration: int, positions: NDArray[np.float32]) -> None:
         self.map.set_positions(positions)
@@ -589,7 +598,9 @@ class CohortPanel(Panel):
             yield Step(0, 0, "Drawing the map, writing the table …")
             from napari_sparse3d.analysis.figures.maps import map_figure
 
-            title = f"{len(cohort)} cases by {about['map']}"
+            trust = trustworthiness(cohort.embeddings, positions)
+            faithful = f", trustworthiness {trust:.2f}" if math.isfinite(trust) else ""
+            title = f"{len(cohort)} cases by {about['map']}{faithful}"
             figure = map_figure(positions, cohort.column(colour), title=title, name=colour, here=place)
             kept = None if table is None else {"sha256": content_hash(table)}
             if recipe is not None:

@@ -22,7 +22,8 @@ class MapMaker(QObject):
 
     moved = Signal(int, object)
     """Iteration (0: still looking for neighbours) and positions (N, 2)."""
-    finished = Signal()
+    finished = Signal(float)
+    """The trustworthiness of the map."""
     failed = Signal(object)
     """A :class:`Fault`."""
     ended = Signal()
@@ -68,9 +69,10 @@ class MapMaker(QObject):
         if isinstance(step, tuple):
             self.moved.emit(*step)
 
-    def _finished(self, positions: NDArray[np.float32]) -> None:
+    def _finished(self, result: tuple[NDArray[np.float32], float]) -> None:
+        positions, trust = result
         self.moved.emit(-1, positions)
-        self.finished.emit()
+        self.finished.emit(trust)
 
     def _tsne(self, embeddings: NDArray[np.float32]) -> Generator[Any, Any, Any]:
         """In the worker's thread: pass the positions on, and wait while they are held."""

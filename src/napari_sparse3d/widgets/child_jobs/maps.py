@@ -21,8 +21,8 @@ def hello() -> Generator[Any, bool, str]:
     return str(openTSNE.__version__)
 
 
-def tsne(embeddings: NDArray[np.float32], perplexity: float) -> Generator[Any, bool, NDArray[np.float32]]:
-    """t-SNE; yields ``(iteration, positions)`` as it converges."""
+def tsne(embeddings: NDArray[np.float32], perplexity: float) -> Generator[Any, bool, tuple[NDArray[np.float32], float]]:
+    """t-SNE; yields ``(iteration, positions)`` as it converges, and returns positions and their trustworthiness."""
     yield (0, maps.pca(embeddings))
     # the library calls back, a job yields: so it runs in a thread, and waits for an answer in its callback
     told: queue.SimpleQueue[Any] = queue.SimpleQueue()
@@ -44,7 +44,7 @@ def tsne(embeddings: NDArray[np.float32], perplexity: float) -> Generator[Any, b
         if isinstance(said, Exception):
             raise said
         if not isinstance(said, tuple):
-            return np.asarray(said)
+            return np.asarray(said), maps.trustworthiness(embeddings, said)
         answers.put((yield said))
 
 
