@@ -20,6 +20,10 @@ class TensorTypeError(InputError, TypeError):
     """A tensor is of a type, or on a device, that an engine does not compute with."""
 
 
+class LayerError(InputError, TypeError):
+    """A module cannot be a layer of a sparse network. The message names the layer to take in its place."""
+
+
 class EngineError(RuntimeError):
     """The requested engine or device is not available here. The message names the line that installs it."""
 

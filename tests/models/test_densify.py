@@ -27,9 +27,34 @@ LAYERS = {
     "dropout": lambda: sp.SparseDropout(0.5),
     "leaky relu": lambda: torch.nn.LeakyReLU(1 / 3),
     "linear": lambda: torch.nn.Linear(3, 5),
+    "prelu of each channel": lambda: _prelu(),
+    "softmax over channels": lambda: torch.nn.Softmax(dim=1),
+    "gated": lambda: torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.GLU(dim=1)),
+    "layer norm": lambda: torch.nn.LayerNorm(3),
+    "a subclass of a pointwise layer": lambda: Doubled(1 / 3),
+    "a module of the user's own": lambda: sp.Pointwise(OfRows()),
     "global mean": sp.GlobalAvgPool,
     "global largest": sp.GlobalMaxPool,
 }
+
+
+class Doubled(torch.nn.LeakyReLU):
+    def forward(self, rows):
+        return 2 * super().forward(rows)
+
+
+class OfRows(torch.nn.Module):
+    """Counts axes: the channels of a row are axis 1."""
+
+    def forward(self, rows):
+        return torch.cat([rows.sum(1, keepdim=True), rows.cumsum(1)], 1)
+
+
+def _prelu():
+    layer = torch.nn.PReLU(3)
+    with torch.no_grad():
+        layer.weight.copy_(torch.tensor([-0.5, 0.25, 2.0]))
+    return layer
 
 
 def _trained_norm():
@@ -186,3 +211,9 @@ def test_a_layer_without_a_twin_is_named():
 def test_rows_instead_of_a_grid_are_refused():
     with pytest.raises(ValueError, match=r"takes \(B, C, D, H, W\), got \(5, 3\)"):
         densify(build_network("deepc2"))(torch.ones(5, 3))
+
+
+@pytest.mark.parametrize("layer", [sp.SparseGroupNorm(3, 3), sp.SparseInstanceNorm(3)])
+def test_norms_of_each_volume_have_no_dense_twin(layer):
+    with pytest.raises(InputError, match="statistics are those of the active sites of each volume"):
+        densify(sp.SparseSequential(sp.SubMConv3d(3, 3, 3), layer, sp.GlobalAvgPool()))

@@ -22,11 +22,13 @@ from napari_sparse3d.models.model import Model
 from napari_sparse3d.sparse import (
     GlobalAvgPool,
     GlobalMaxPool,
+    Pointwise,
     SparseAvgPool3d,
     SparseBatchNorm,
     SparseConv3d,
     SparseConvTranspose3d,
     SparseDropout,
+    SparseGroupNorm,
     SparseInverseConv3d,
     SparseMaxPool3d,
     SparseTensor,
@@ -347,6 +349,13 @@ _ON_EITHER = (SparseBatchNorm, SparseDropout)  # they touch features and backgro
 
 
 def _twin(module: nn.Module) -> nn.Module:
+    if isinstance(module, SparseGroupNorm):
+        raise InputError(
+            f"layer {type(module).__name__} has no dense twin: its statistics are those of the active sites of each "
+            "volume, which a dense program cannot tell from the others; use SparseBatchNorm to make one of a network"
+        )
+    if isinstance(module, Pointwise):
+        return module
     if type(module) in _TWINS:
         return _TWINS[type(module)](module)
     if next(module.children(), None) is None and takes_sparse(module) and not isinstance(module, _ON_EITHER):

@@ -14,7 +14,6 @@ from torch import Tensor, nn
 from napari_sparse3d.activity import LayerActivity
 from napari_sparse3d.models.finite import check_layer
 from napari_sparse3d.sparse import SparseTensor
-from napari_sparse3d.sparse.modules import takes_sparse
 from napari_sparse3d.sparse.modules.convolution import _Convolution
 from napari_sparse3d.sparse.observers import Observer, observed_by
 
@@ -66,7 +65,7 @@ class _Recorder(Observer):
         ms = (_now(inputs) - started) * 1000
         if isinstance(output, SparseTensor):
             self._layer(module, output, ms)
-        elif self.rows and not takes_sparse(module):
+        elif self.rows and inputs and isinstance(inputs[0], Tensor):  # rows of features: called at each site
             self._at_each_site(module, output, ms)
         return output
 
@@ -117,6 +116,8 @@ def kind_of(module: nn.Module) -> str:
         "SparseAvgPool3d": "avg pool",
         "SparseBatchNorm": "batch norm",
         "SparseDropout": "dropout",
+        "SparseGroupNorm": "group norm",
+        "SparseInstanceNorm": "instance norm",
     }
     kind = names.get(type(module).__name__, type(module).__name__)
     window = getattr(module, "window", None)

@@ -1,4 +1,4 @@
-"""What acts on each site alone: activations, normalisation, linear maps, dropout."""
+"""What acts on each site alone (activations, linear maps, your own), batch normalisation and dropout."""
 
 from __future__ import annotations
 
@@ -6,28 +6,128 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from napari_sparse3d.errors import InputError
+from napari_sparse3d.errors import InputError, LayerError
 from napari_sparse3d.sparse import operators
 from napari_sparse3d.sparse.arrays import check_sizes
 from napari_sparse3d.sparse.engine import scale_and_shift
 from napari_sparse3d.sparse.observers import SparseLayer, observed
 from napari_sparse3d.sparse.tensor import SparseTensor
 
-_NEEDS_ALL_SITES = (nn.modules.batchnorm._BatchNorm, nn.modules.instancenorm._InstanceNorm, nn.Dropout)
+_ELEMENTWISE = (
+    nn.CELU, nn.ELU, nn.GELU, nn.Hardshrink, nn.Hardsigmoid, nn.Hardswish, nn.Hardtanh, nn.Identity, nn.LeakyReLU,
+    nn.LogSigmoid, nn.Mish, nn.ReLU, nn.SELU, nn.SiLU, nn.Sigmoid, nn.Softplus, nn.Softshrink, nn.Softsign, nn.Tanh,
+    nn.Tanhshrink, nn.Threshold,
+)  # fmt: skip
+_ON_LAST_AXIS = (nn.Linear, nn.LayerNorm, nn.RMSNorm)
+_ON_AN_AXIS = (nn.Softmax, nn.Softmin, nn.LogSoftmax, nn.GLU)
+"""They act on the channels if ``dim`` says so."""
+AT_EACH_SITE = (*_ELEMENTWISE, *_ON_LAST_AXIS, *_ON_AN_AXIS, nn.PReLU)
+"""The modules of torch that are known to be one function of every row (C,); subclasses are believed to be as well."""
+
+_CURES: tuple[tuple[type[nn.Module] | tuple[type[nn.Module], ...], str], ...] = (
+    (nn.modules.batchnorm._BatchNorm, "use SparseBatchNorm"),
+    (nn.modules.instancenorm._InstanceNorm, "use SparseInstanceNorm"),
+    (nn.GroupNorm, "use SparseGroupNorm"),
+    (nn.modules.dropout._DropoutNd, "use SparseDropout"),
+    (_ON_AN_AXIS, "give it dim=1, the channels of a row"),
+    ((nn.LayerNorm, nn.RMSNorm), "give it the number of channels alone, or use SparseGroupNorm(1, channels)"),
+    (nn.RReLU, "use LeakyReLU: a random slope would be one for all sites of the background"),
+)
+"""What torch has that is no function of a row, and what to take for it."""
 
 
 def pointwise(module: nn.Module, x: SparseTensor) -> SparseTensor:
     """Apply a module of (rows, C) -> (rows, C') to the features and to the background; sites stay unchanged.
 
+    Of a module that is not torch's own, whoever calls this vouches that it is one function of every row, in training
+    and evaluation.
+
     Raises
     ------
-    TypeError
-        If the module is not the same function of every row (use :class:`SparseBatchNorm`, :class:`SparseDropout`).
+    LayerError
+        If the module is known not to be the same function of every row (see :class:`SparseBatchNorm`,
+        :class:`SparseGroupNorm`, :class:`SparseInstanceNorm`, :class:`SparseDropout`).
     """
-    if isinstance(module, _NEEDS_ALL_SITES):
-        raise TypeError(f"{type(module).__name__} does not act on each site alone; use SparseBatchNorm, SparseDropout")
+    for each in module.modules():
+        _refuse_known(each)
     background = None if x.background is None else module(x.background[None])[0]
-    return x.with_features(observed(module, x.features), background)
+    features = x.features
+    if features.ndim == 2 or _takes_any_axes(module):
+        return x.with_features(observed(module, features), background)
+    # a grid written out, channels last: to a module that counts axes it is rows as well
+    made = observed(module, features.flatten(0, -2))
+    return x.with_features(made.reshape(*features.shape[:-1], made.shape[-1]), background)
+
+
+class Pointwise(SparseLayer):
+    """A module of your own, (rows, C) -> (rows, C'), as a layer: see :func:`pointwise`.
+
+    ``SparseSequential`` cannot tell whether a module that it does not know acts on each site alone, or takes sparse
+    tensors; with this around it the module is applied to the features of the sites, and to the background.
+    """
+
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__()
+        self.module = module
+
+    def forward(self, x: SparseTensor) -> SparseTensor:
+        """(N, C) -> (N, C')."""
+        return pointwise(self.module, x)
+
+
+def acts_at_each_site(module: nn.Module) -> bool:
+    """Whether a module is known to be one function of every row: an allow-list of torch's, and chains of these."""
+    if isinstance(module, AT_EACH_SITE):
+        return not any(isinstance(module, kind) and _counts_sites(module) for kind, _ in _CURES)
+    return is_plain_chain(module) and all(acts_at_each_site(child) for child in module.children())
+
+
+def is_plain_chain(module: nn.Module) -> bool:
+    """Whether it calls its children one after the other and does nothing else."""
+    return isinstance(module, nn.Sequential) and type(module).forward is nn.Sequential.forward
+
+
+def refuse(module: nn.Module) -> None:
+    """Say why a module is no layer at each site, and what to do.
+
+    Raises
+    ------
+    LayerError
+        Always.
+    """
+    for each in module.modules():
+        _refuse_known(each)
+    raise LayerError(
+        f"it is not known whether {type(module).__name__} acts on each site alone; if it is one function of every row "
+        "of features, put it in as Pointwise(module)"
+    )
+
+
+def _refuse_known(module: nn.Module) -> None:
+    if isinstance(module, SparseLayer):
+        raise LayerError(
+            f"{type(module).__name__} takes sparse tensors, but stands inside a module of rows; put both into a "
+            "SparseSequential"
+        )
+    for kind, cure in _CURES:
+        if isinstance(module, kind) and _counts_sites(module):
+            raise LayerError(f"{type(module).__name__} does not act on each site alone; {cure}")
+
+
+def _counts_sites(module: nn.Module) -> bool:
+    """Whether a module of ``_CURES`` is one that looks beyond the row, or draws for each."""
+    if isinstance(module, _ON_AN_AXIS):
+        return module.dim not in (1, -1)
+    if isinstance(module, (nn.LayerNorm, nn.RMSNorm)):
+        return len(module.normalized_shape) != 1
+    return True
+
+
+def _takes_any_axes(module: nn.Module) -> bool:
+    """Whether axes before the channels may be any; of a subclass with a ``forward`` of its own nobody knows."""
+    if is_plain_chain(module):
+        return all(_takes_any_axes(child) for child in module.children())
+    return type(module) in (*_ELEMENTWISE, *_ON_LAST_AXIS)
 
 
 class SparseBatchNorm(SparseLayer, nn.BatchNorm1d):

@@ -4,16 +4,28 @@ from __future__ import annotations
 
 from torch import nn
 
+from napari_sparse3d.errors import LayerError
 from napari_sparse3d.sparse.engine import Layer
 from napari_sparse3d.sparse.modules.convolution import SparseConv3d, SubMConv3d, chained
-from napari_sparse3d.sparse.modules.pointwise import SparseBatchNorm, pointwise
+from napari_sparse3d.sparse.modules.pointwise import (
+    AT_EACH_SITE,
+    SparseBatchNorm,
+    acts_at_each_site,
+    is_plain_chain,
+    pointwise,
+    refuse,
+)
 from napari_sparse3d.sparse.modules.pooling import SparseMaxPool3d
 from napari_sparse3d.sparse.observers import SparseLayer, observed, observers_of
 from napari_sparse3d.sparse.tensor import SparseTensor
 
 
 class SparseSequential(SparseLayer, nn.Sequential):
-    """Layers one after the other: sparse layers as they are, any other module at each site (see :func:`pointwise`).
+    """Layers one after the other: sparse layers as they are, torch's pointwise modules at each site.
+
+    Which of torch's modules act on each site alone is a list (``pointwise.AT_EACH_SITE``); subclasses of these are
+    taken to do so too. Torch's others are refused, with what to take instead. A module of your own is called with the
+    sparse tensor, unless it stands in a :class:`Pointwise`, which applies it to rows of features.
 
     A convolution, the ReLU or leaky ReLU after it and the max pool after that run in one pass, the activation last: it
     never falls, so values and gradients are the same, without the large tensors between. So do a batch normalisation
@@ -36,13 +48,21 @@ class SparseSequential(SparseLayer, nn.Sequential):
                 x = normalized(module, modules[at + 1], x)
                 at += 2
             else:
-                x = _called(module, x) if takes_sparse(module) else pointwise(module, x)
+                x = _called(module, x) if takes_sparse(module) else _at_each_site(module, x)
                 at += 1
         return x
 
 
+def _at_each_site(module: nn.Module, x: SparseTensor) -> SparseTensor:
+    if not acts_at_each_site(module):
+        refuse(module)
+    return pointwise(module, x)
+
+
 def _called(module: nn.Module, x: SparseTensor) -> SparseTensor:
     """A layer, which may be one that knows nothing of observers."""
+    if is_plain_chain(module) and not all(takes_sparse(child) for child in module.children()):
+        raise LayerError("a torch.nn.Sequential holds sparse layers and layers of rows; make it a SparseSequential")
     made: SparseTensor = module(x) if isinstance(module, SparseLayer) else observed(module, x)
     return made
 
@@ -63,8 +83,18 @@ def _follows(norm: SparseBatchNorm, activation: nn.Module) -> bool:
 
 
 def takes_sparse(module: nn.Module) -> bool:
-    """Whether a module works on a ``SparseTensor`` itself; torch's own work on rows of features."""
-    return not type(module).__module__.startswith("torch.nn")
+    """Whether a module works on a ``SparseTensor`` itself.
+
+    Torch's own work on rows of features, and so do subclasses of what acts on each site alone, and of any of torch's
+    whose ``forward`` is still torch's. A chain takes what its members take.
+    """
+    if isinstance(module, SparseLayer):
+        return True
+    if isinstance(module, AT_EACH_SITE):
+        return False
+    if is_plain_chain(module):
+        return any(takes_sparse(child) for child in module.children())
+    return not getattr(type(module).forward, "__module__", "").startswith("torch.nn")
 
 
 def _convolutions(modules: list[nn.Module], first: int, x: SparseTensor) -> tuple[list[Layer], int]:
