@@ -55,6 +55,16 @@ COMPILED = {"_kernels": {"engine", "voxels"}}  # built from kernels/, beside the
 # Halves of one library, released together: the other's requirement brings them.
 BROUGHT_BY = {"pydantic_core": "pydantic"}
 
+# Declared, and used without an import of ours.
+USED_WITHOUT_IMPORT = {
+    "pylibjpeg": "pydicom finds it by itself: JPEG in DICOM",
+    "pylibjpeg-openjpeg": "pylibjpeg finds it by itself: JPEG 2000 in DICOM",
+    "nilearn": "carries the sample head MRI, which is read without importing it (io/samples.py)",
+    "npe2": "reads our napari.yaml where there is no napari: readers and writer without a window",
+    "pyqt6": "the binding behind qtpy",
+    "magicgui": "napari shows the widgets that its users make with it beside ours",
+}
+
 
 class Import(NamedTuple):
     """One import, wherever in a file: top level, function, ``if TYPE_CHECKING``, or ``import_module("...")``."""
@@ -80,6 +90,14 @@ def test_foreign_imports_are_declared() -> None:
         *(r for extra in project["optional-dependencies"].values() for r in extra),
     ]
     faults = undeclared(imports_of(ROOT / "src" / PACKAGE), requirements)
+    assert not faults, "\n".join(faults)
+
+
+def test_what_is_declared_is_used() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    extras = project["optional-dependencies"]
+    requirements = [*project["dependencies"], *(r for extra in ("gui", "train") for r in extras[extra])]
+    faults = unused(imports_of(ROOT / "src" / PACKAGE), requirements)
     assert not faults, "\n".join(faults)
 
 
@@ -118,6 +136,11 @@ def _imported(node: ast.AST, parent: list[str]) -> list[str]:
             return [f"{base}.{name.name}" for name in names]
         case ast.Call(func=ast.Name(id=name) | ast.Attribute(attr=name), args=[ast.Constant(value=str(module)), *_]):
             return [module] if name in {"import_module", "__import__"} and not module.startswith(".") else []
+        case ast.Call(
+            func=ast.Name(id="import_module"),
+            args=[ast.JoinedStr(values=[ast.Constant(value=str(module)), *_]), *_],
+        ):
+            return [module.rpartition(".")[0]] if "." in module else []
     return []
 
 
@@ -162,6 +185,31 @@ def undeclared(imports: Iterator[Import], requirements: list[str]) -> list[str]:
         for _, module, where, _ in imports
         if (top := module.partition(".")[0]) not in {PACKAGE, "__future__", *sys.stdlib_module_names}
         and not declared & {_normalised(name) for name in [BROUGHT_BY.get(top, top), *providers.get(top, [])]}
+    ]
+
+
+def unused(imports: Iterator[Import], requirements: list[str]) -> list[str]:
+    """One line for each requirement that no file imports, and for each exemption that is none."""
+    imported = {module.partition(".")[0] for _, module, _, _ in imports}
+    providers = packages_distributions()
+    declared = {_normalised(re.split(r"[^\w.-]", requirement)[0]) for requirement in requirements}
+
+    def is_imported(name: str) -> bool:
+        # what is not installed here (for another Python) is called as it is imported, as far as one can know
+        modules = {top for top, names in providers.items() if name in map(_normalised, names)}
+        return bool(imported & (modules or {name.replace("-", "_")}))
+
+    return [
+        *(
+            f"pyproject.toml declares {name}, which nothing imports; drop it, or say why in USED_WITHOUT_IMPORT"
+            for name in sorted(declared - USED_WITHOUT_IMPORT.keys())
+            if not is_imported(name)
+        ),
+        *(
+            f"{name} is in USED_WITHOUT_IMPORT, but it is {'imported' if name in declared else 'not declared'}"
+            for name in sorted(USED_WITHOUT_IMPORT)
+            if name not in declared or is_imported(name)
+        ),
     ]
 
 
@@ -256,3 +304,25 @@ def test_an_undeclared_import_is_found() -> None:
         iter(imports), ["numpy>=1.26", "connected-components-3d>=3.12", "tomli>=2; python_version < '3.11'"]
     )
     assert faults == ["io/a.py:4: yaml is imported but not declared in pyproject.toml"]
+
+
+def test_an_unused_requirement_is_found(tmp_path: Path) -> None:
+    path = tmp_path / PACKAGE / "io" / "a.py"
+    path.parent.mkdir(parents=True)
+    path.write_text('import numpy, cc3d\nimport_module(f"pytorch_metric_learning.{part}")\nimport tomli\n')
+    exempt = [f"{name}>=1" for name in USED_WITHOUT_IMPORT]
+    used = [
+        "numpy>=1.26",
+        "connected-components-3d>=3.12",
+        "pytorch-metric-learning>=2",
+        "tomli>=2; python_version < '3'",
+    ]
+    assert unused(imports_of(tmp_path / PACKAGE), [*exempt, *used]) == []
+    (fault,) = unused(imports_of(tmp_path / PACKAGE), [*exempt, *used, "scikit-learn>=1.4"])
+    assert fault.startswith("pyproject.toml declares scikit-learn, which nothing imports")
+    path.write_text(path.read_text() + "import magicgui\n")
+    (fault,) = unused(imports_of(tmp_path / PACKAGE), [*exempt, *used])
+    assert fault == "magicgui is in USED_WITHOUT_IMPORT, but it is imported"
+    assert unused(imports_of(tmp_path / PACKAGE), [*exempt[:-1], *used]) == [
+        "magicgui is in USED_WITHOUT_IMPORT, but it is not declared"
+    ]
