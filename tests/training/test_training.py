@@ -307,6 +307,37 @@ def test_probabilities_fit_the_validation_cases(shapes, settings, tmp_path):
     assert cards[0]["auc"] == cards[1]["auc"]
 
 
+def test_swapped_labels_are_said_and_leave_a_ranking(shapes, settings, tmp_path):
+    """The validation cases have each other's labels: the model goes on to rank them, and everybody is told."""
+    from dataclasses import replace
+
+    class Swapped(Data):
+        def cases(self):
+            other = {"ball": "box", "box": "ball"}
+            for_val = [case.name[-6:-4] >= "14" for case in super().cases()]
+            return [
+                replace(case, split="val", label=other[case.label]) if val else replace(case, split="train")
+                for case, val in zip(super().cases(), for_val, strict=True)
+            ]
+
+    config = settings(epochs=6, keep="last")
+    with pytest.warns(UserWarning, match=r"below chance on validation \(AUC 0\.\d\d\): are the labels swapped\?"):
+        outcome = train(
+            Swapped(shapes),
+            config,
+            runs=RunStore(tmp_path),
+            measure=measure,
+            judge=judge,
+            card={"limits": "small shapes"},
+        )
+    kept = load_model(outcome.model)
+    assert kept.card.limits.startswith("small shapes; below chance on validation")
+    assert kept.card.training["calibration"]["scale"] >= 0.1
+    prepared = prepare(Swapped(shapes).cases(), store := VoxelStore(kept.card.recipe), 16)
+    found = predict(kept.network, prepared.val, store, views=1).probabilities
+    assert len(np.unique(found[:, 1])) == len(prepared.val)
+
+
 class _Mirrored:
     def __init__(self, store):
         self.store = store

@@ -7,6 +7,7 @@ neither the embedding nor, with two classes, the order of the cases: AUC stays w
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +16,10 @@ from numpy.typing import NDArray
 from torch import nn
 
 from napari_sparse3d.errors import InputError
+
+SCALES = (0.1, 20.0)
+"""Between these a scale is fitted. Below, all probabilities would become equal, where a network ranks cases wrongly;
+above, all would become 0 or 1. Either way the order of the cases, which is worth something, would be lost."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +58,7 @@ class Correction:
 
 
 def fit(probabilities: NDArray[np.floating], labels: NDArray[np.int64]) -> Correction:
-    """The scale and bias under which the labels are most likely.
+    """The scale, within :data:`SCALES`, and the bias under which the labels are most likely.
 
     Parameters
     ----------
@@ -84,18 +89,51 @@ def fit(probabilities: NDArray[np.floating], labels: NDArray[np.int64]) -> Corre
     other = 1 / (counts + classes)
     targets = torch.from_numpy(np.repeat(other[:, None], classes, axis=1))
     targets[torch.arange(len(labels)), torch.from_numpy(labels)] = torch.from_numpy(1 - (classes - 1) * other)
-    found = torch.zeros(1 + classes, dtype=torch.float64, requires_grad=True)  # log of the scale, then the biases
-    optimizer = torch.optim.LBFGS([found], max_iter=200, tolerance_grad=1e-9, line_search_fn="strong_wolfe")
+    scale, bias = _most_likely(logits, targets, None)
+    if not SCALES[0] <= scale <= SCALES[1]:  # also where the search has left the numbers
+        nearest = SCALES[1] if scale > SCALES[1] else SCALES[0]
+        scale, bias = _most_likely(logits, targets, nearest)
+    return Correction(scale, tuple((bias - bias.mean()).tolist()))
+
+
+def _most_likely(logits: torch.Tensor, targets: torch.Tensor, scale: float | None) -> tuple[float, torch.Tensor]:
+    """The scale, unless it is given, and the biases (classes,) of the least cross entropy."""
+    log_scale = torch.tensor(math.log(scale or 1.0), dtype=torch.float64, requires_grad=scale is None)
+    bias = torch.zeros(logits.shape[1], dtype=torch.float64, requires_grad=True)
+    free = [log_scale, bias] if scale is None else [bias]
+    optimizer = torch.optim.LBFGS(free, max_iter=200, tolerance_grad=1e-9, line_search_fn="strong_wolfe")
 
     def loss() -> torch.Tensor:
         optimizer.zero_grad()
-        value = -(targets * torch.log_softmax(logits * found[0].exp() + found[1:], 1)).sum(1).mean()
+        value = -(targets * torch.log_softmax(logits * log_scale.exp() + bias, 1)).sum(1).mean()
         value.backward()  # type: ignore[no-untyped-call]
         return value
 
     optimizer.step(loss)  # type: ignore[no-untyped-call]
-    log_scale, bias = found.detach()[0], found.detach()[1:]
-    return Correction(float(log_scale.exp()), tuple((bias - bias.mean()).tolist()))
+    return float(log_scale.detach().exp()), bias.detach()
+
+
+def below_chance(probabilities: NDArray[np.floating], labels: NDArray[np.int64]) -> str:
+    """What is to be said where the cases are ranked against their labels; "" where they are not, or none can tell.
+
+    Parameters
+    ----------
+    probabilities, labels
+        As for :func:`fit`. The AUC is that of one class against the rest, its mean where there are more than two.
+    """
+    classes = range(probabilities.shape[1]) if probabilities.shape[1] > 2 else range(1, 2)
+    areas = [_area(probabilities[:, number], labels == number) for number in classes]
+    area = float(np.mean([found for found in areas if found is not None] or [1.0]))
+    return f"below chance on validation (AUC {area:.2f}): are the labels swapped?" if area < 0.5 else ""
+
+
+def _area(scores: NDArray[np.floating], positive: NDArray[np.bool_]) -> float | None:
+    """How often a positive case scores above another one, ties half."""
+    above, others = scores[positive], np.sort(scores[~positive])
+    if not len(above) or not len(others):
+        return None
+    counted = np.searchsorted(others, above, "left") + np.searchsorted(others, above, "right")
+    return float(counted.mean()) / (2 * len(others))
 
 
 def to_frequencies(counts: NDArray[np.int64]) -> Correction:

@@ -292,7 +292,11 @@ def _keep(
         else:
             network.load_state_dict(found[0])
             epoch = found[1] or trainer.progress.best_epoch or epoch
-    calibration = _calibrate(network, trainer, prepared.val)
+    predictions = _predicted(network, prepared.val, trainer.store, config)
+    calibration = _calibrate(network, trainer, predictions)
+    if inverted := calibrate.below_chance(predictions.probabilities, trainer.val_labels):
+        warnings.warn(inverted, stacklevel=2)
+        card = {**card, "limits": "; ".join(filter(None, [str(card.get("limits", "")), inverted]))}
     metrics = evaluate(
         network, prepared.val, trainer.val_labels, trainer.store, config=config, judge=judge, measure=trainer.measure
     )
@@ -324,13 +328,12 @@ def _keep(
     return path, metrics
 
 
-def _calibrate(network: torch.nn.Module, trainer: Trainer, cases: Sequence[Case]) -> dict[str, Any]:
+def _calibrate(network: torch.nn.Module, trainer: Trainer, found: Predictions) -> dict[str, Any]:
     """Correct the classifier's probabilities as the settings ask; what was done, for the card."""
     config, classifier = trainer.config, getattr(network, "classifier", None)
     if config.calibrate == "none" or not isinstance(classifier, torch.nn.Linear) or classifier.bias is None:
         return {}
     if config.calibrate == "validation":
-        found = _predicted(network, cases, trainer.store, config)
         correction = calibrate.fit(found.probabilities, trainer.val_labels)
     elif config.sampler in ("balanced", "pk") or config.loss.class_weights == "balanced":
         counts = np.bincount(trainer.train_labels, minlength=len(trainer.classes))
