@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from pydicom.dataset import Dataset
 from pydicom.uid import PositronEmissionTomographyImageStorage, generate_uid
@@ -202,7 +202,7 @@ def test_a_tag_that_was_lost_here_and_there_tells_nothing(tmp_path: Path) -> Non
 def test_times_that_mean_nothing_mix_nothing(scatter: Callable[[int], dict[str, Any]], tmp_path: Path) -> None:
     """The numbers run through volume after volume; the times order the images of each place in some other way."""
     write_series(tmp_path, lambda t, k: {"number": 1 + SLICES * t + k, **scatter(SLICES * t + k)})
-    with pytest.raises(ReadError, match="than the instance numbers"):
+    with pytest.raises(ReadError, match=r"than the instance numbers|would mix images of different acquisition time"):
         read_volume(tmp_path, frame=0)
 
 
@@ -233,6 +233,7 @@ def test_files_names_folders_and_numbers_never_change_the_answer(
 
 @settings(max_examples=12, deadline=None)
 @given(lost=st.sets(st.integers(0, TIMES * SLICES - 1)), numbers=st.permutations(range(TIMES * SLICES)))
+@example(lost={0}, numbers=[4, 1, 2, 3, 0, 5, 6, 8, 9, 10, 11, 7])  # numbers that run, though through other volumes
 def test_a_volume_never_mixes_whatever_tags_are_lost(lost: set[int], numbers: list[int]) -> None:
     with tempfile.TemporaryDirectory() as made:
         for which in range(TIMES * SLICES):

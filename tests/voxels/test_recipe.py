@@ -114,7 +114,7 @@ THRESHOLD = '[threshold]\nkind = "otsu"\n'
         (THRESHOLD + '[components]\nkeep = "some"', "'all' or a number of parts from 1"),
         (THRESHOLD + "[components]\nconnectivity = 7", "6, 18 or 26"),
         (THRESHOLD + '[resample]\nkind = "spacing_mm"\nspacing_mm = [1, 2]', "spacing_mm"),
-        (THRESHOLD + '[resample]\nkind = "spacing_mm"\nspacing_mm = 0', "greater than 0"),
+        (THRESHOLD + '[resample]\nkind = "spacing_mm"\nspacing_mm = 0', "greater than or equal to 0.0001"),
         (THRESHOLD + '[resample]\nkind = "longest_side"\nvoxels = 1.5', "integer"),
         ("threshold = ", "this is no TOML"),
     ],

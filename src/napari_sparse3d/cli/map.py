@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Annotated
 
-import numpy as np
 import typer
 
 from napari_sparse3d.cli.common import CallError, JsonFlag, emit, say, status
@@ -43,7 +43,7 @@ def map(
         else:
             positions = maps.tsne(cohort.embeddings, perplexity=perplexity, seed=seed)
     trust = maps.trustworthiness(cohort.embeddings, positions)
-    known = None if np.isnan(trust) else round(trust, 4)
+    known = None if math.isnan(trust) else round(trust, 4)
     rows = [{**row, "x": float(x), "y": float(y)} for row, (x, y) in zip(rows_of(cohort), positions, strict=True)]
     write_rows(rows, output)
     if as_json:

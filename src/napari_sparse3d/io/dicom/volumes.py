@@ -69,6 +69,8 @@ def volumes_of(columns: Columns) -> Volumes | Fault:
         )
     frames = tuple(tuple(column[0] for column in cls) for cls in classes)
     contradiction = _contradiction(frames, columns)
+    if not contradiction and INSTANCE in told_by:
+        contradiction = _against_numbers(frames, columns)
     if contradiction:
         return Fault.of(
             FaultKind.MIXED_CONTENT,
@@ -226,6 +228,23 @@ def _contradiction(frames: Frames, columns: Columns) -> str:
 
 
 _NOTHING = frozenset((None,))
+
+
+def _against_numbers(frames: Frames, columns: Columns) -> str:
+    """A mark, though some images lack it, by which volumes that only numbers tell would mix images."""
+    for mark in MARKS:
+        if mark.is_remark or mark.overlaps or mark.name in ("file", "content time"):
+            continue
+        at_places = [{value for value in row if value is not None} for row in _values(mark, columns)]
+        if all(len(known) <= 1 for known in at_places):
+            continue  # it tells places, not volumes
+        known = [[value for value in row if value is not None] for row in _values(mark, frames)]
+        if mark.scatters:
+            if _separate([row for row in known if row]) is None:
+                return mark.name
+        elif any(len(set(row)) > 1 for row in known):
+            return mark.name
+    return ""
 
 
 def _numbers_disagree(frames: Frames, told_by: Sequence[str], columns: Columns) -> bool:
