@@ -6,6 +6,8 @@ with Rows and Columns in their headers. What they lack are pixels; that does not
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 _STORED_BESIDE = {
     "1.2.840.10008.5.1.4.1.1.4.2": "a spectrum",
     "1.2.840.10008.5.1.4.1.1.9": "a waveform",
@@ -46,6 +48,7 @@ _SEGMENTED = ("1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7", "1
 _STANDARD = "1.2.840.10008."
 
 
+@lru_cache(maxsize=256)
 def no_image(sop_class: str, *, has_pixels: bool) -> str:
     """What an object is that is no image; ``""`` for an image, also one whose pixels are missing.
 
