@@ -1,5 +1,6 @@
 """No fault of a case, a disk or the environment, and no end at any moment, costs what was done or shows a traceback."""
 
+import contextlib
 import json
 import os
 import signal
@@ -18,6 +19,7 @@ from typer.testing import CliRunner
 from napari_sparse3d.cli import app
 from napari_sparse3d.cli import parts as parts_module
 from napari_sparse3d.cli import predict as predict_module
+from napari_sparse3d.io import nifti as nifti_module
 from napari_sparse3d.models import build_network, load_model
 from napari_sparse3d.models.model import Model
 from napari_sparse3d.voxels import RangeThreshold, Recipe, VoxelSet
@@ -323,6 +325,33 @@ def test_a_real_sigterm_keeps_the_rows_and_the_next_start_goes_on(scans, model, 
     assert run("predict", *many, "-m", model, "-o", output).exit_code == 0
     assert len(table(output)) == 200
     assert sorted(path.name for path in tmp_path.glob("*out*")) == ["out.parquet"]
+
+
+@pytest.mark.parametrize("command", ["predict", "convert", "voxelize"])
+def test_an_ending_that_a_library_swallows_is_not_lost(command, scans, model, recipe_file, tmp_path, monkeypatch):
+    """A signal may arrive where a library catches whatever is raised; seen in the first case of a `predict`."""
+    read = nifti_module._open
+    met = []
+
+    def swallowing(*args):
+        met.append(1)
+        if len(met) == 1:
+            with contextlib.suppress(SystemExit):
+                os.kill(os.getpid(), signal.SIGTERM)
+        return read(*args)
+
+    monkeypatch.setattr(nifti_module, "_open", swallowing)
+    output = tmp_path / {"predict": "a.parquet", "convert": "out", "voxelize": "a.npz"}[command]
+    more = {"predict": ("-m", model), "convert": (), "voxelize": ("-r", recipe_file)}[command]
+    given = scans if command == "predict" else scans[:1]
+    result = run(command, *given, *more, "-o", output)
+    assert met
+    assert result.exit_code == 143, result.output
+    assert "error: ended by SIGTERM" in result.output
+    if command == "predict":
+        assert not output.exists()
+        assert run(command, *given, *more, "-o", output).exit_code == 0
+        assert len(table(output)) == len(scans)
 
 
 @pytest.mark.parametrize(

@@ -160,6 +160,7 @@ def plain(value: Any) -> Any:
 @contextmanager
 def status(description: str) -> Iterator[None]:
     """Say on stderr what is being done; with a spinner where stderr is a terminal."""
+    _end_if_asked()
     console = _stderr()
     if console.is_terminal:
         with console.status(Text(printable(description))):
@@ -183,7 +184,9 @@ def track(items: Sequence[T], description: str) -> Iterator[T]:
         disable=not console.is_terminal,
     )
     with bar:
-        yield from bar.track(items, description=printable(description))
+        for item in bar.track(items, description=printable(description)):
+            _end_if_asked()
+            yield item
 
 
 @contextmanager
@@ -238,12 +241,15 @@ def guarded(command: Callable[P, R]) -> Callable[P, R]:
 def _ended_by_signals() -> Iterator[None]:
     """A signal that asks this process to end unwinds it like an interrupt, so that nothing half-written stays.
 
-    A long call into a library ends first. A second signal changes nothing; what is ignored (``nohup``) stays so, and
-    training, which has a better answer, puts its own in place.
+    A long call into a library ends first. A library that catches everything (an import that is tried, a callback from
+    C) may swallow the ending: it is kept, and raised again before the next piece of work and at the end. A second
+    signal changes nothing; what is ignored (``nohup``) stays so, and training, which has a better answer, puts its own
+    in place.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
+    _asked_to_end.clear()
     asked = [number for number in _ENDING if signal.getsignal(number) is signal.SIG_DFL]
 
     def end(number: int, _: Any) -> None:
@@ -254,17 +260,27 @@ def _ended_by_signals() -> Iterator[None]:
         output = _json_output.get()
         if output is not None and not output.printed:
             emit({"error": f"ended by {name}"})
-        raise SystemExit(128 + number)
+        _asked_to_end.append(number)
+        _end_if_asked()
 
     for number in asked:
         signal.signal(number, end)
     try:
         yield
+        _end_if_asked()
     finally:
+        _asked_to_end.clear()
         for number in asked:
             signal.signal(number, signal.SIG_DFL)
 
 
+def _end_if_asked() -> None:
+    if _asked_to_end:
+        raise SystemExit(128 + _asked_to_end[0])
+
+
+_asked_to_end: list[int] = []
+"""The signal that asked this process to end."""
 _ENDING = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name))
 
 
