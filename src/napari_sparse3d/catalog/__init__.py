@@ -1,0 +1,10 @@
+"""What there is to choose from. Each part describes itself once; help, panels, doctor, bench and docs read it here.
+
+A part of a kind is added by a descriptor in the file of its kind, or from another package by an entry point (see
+``docs/extending.md``). Nothing here imports the code of a part.
+"""
+
+from napari_sparse3d.catalog.engines import ENGINES, EngineInfo
+from napari_sparse3d.catalog.registry import Part, Registry
+
+__all__ = ["ENGINES", "EngineInfo", "Part", "Registry"]
