@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from napari_sparse3d.bench.workloads import NetworkWorkload, VolumeWorkload, Workload
+from napari_sparse3d.catalog import ENGINES
 from napari_sparse3d.engine.plain_spconv import PlainSpconv
 from napari_sparse3d.sparse import SparseConv3d, SparseMaxPool3d, SparseTensor, SubMConv3d, use_engine
 from napari_sparse3d.volume import Volume
@@ -19,6 +20,9 @@ from napari_sparse3d.voxels import RangeThreshold, Recipe, voxelize
 
 Run = Callable[[], object]
 PRECISIONS = ("fp32", "tf32", "fp16")
+_RIVALS = ("spconv", "torch gather", "dense")
+"""What the engines are measured against. On the CPU, spconv and dense are these programs as their users call them, not
+the engines of this package that stand on them."""
 
 
 def names(workload: Workload, mode: str, device: str) -> list[str]:
@@ -26,14 +30,17 @@ def names(workload: Workload, mode: str, device: str) -> list[str]:
     if isinstance(workload, VolumeWorkload):
         cards = ["torch cuda"] if device != "cpu" else []
         return ["native", "numpy", "torch", *cards] if mode == "forward" else []
-    cpu = ["native", "torch gather", "dense", "dense channels-last"]
+    engines = {name: info.devices for name, info in ENGINES.items() if name not in _RIVALS}
+    cpu = [*(name for name, devices in engines.items() if "cpu" in devices)]
     if mode == "forward":
-        cpu.insert(1, "spconv")  # its backward pass does not exist on the CPU
+        cpu.append("spconv")  # its backward pass does not exist on the CPU
+    cpu += ["torch gather", "dense", "dense channels-last"]
     if all(isinstance(layer, SubMConv3d) for layer in workload.layers):
         cpu.append("dense cropped")  # without padding, a crop would shift what a stride sees
     if device == "cpu":
         return cpu
-    return [*cpu, *(f"{kind} cuda {precision}" for kind in ("spconv", "dense") for precision in PRECISIONS)]
+    on_card = ["spconv", "dense", *(name for name, devices in engines.items() if "cuda" in devices)]
+    return [*cpu, *(f"{kind} cuda {precision}" for kind in on_card for precision in PRECISIONS)]
 
 
 def make(name: str, workload: Workload, mode: str, device: str) -> Run:

@@ -20,7 +20,9 @@ def bench(
     ] = None,
     engine: Annotated[
         list[str] | None,
-        typer.Option("--engine", metavar="E", help="Only native and those whose name starts so; again for more."),
+        typer.Option(
+            "--engine", metavar="E", help="Only native and those whose name starts so ({engines}, ...); again for more."
+        ),
     ] = None,
     rounds: Annotated[int, typer.Option("--rounds", min=1, help="Rounds of pairs: native, then another engine.")] = 7,
     memory: Annotated[bool, typer.Option(help="Take the peak memory too, in a fresh process each (slow).")] = True,

@@ -54,9 +54,7 @@ ModelOption = Annotated[
         help="A bundled model, a .safetensors file, or an architecture such as deepc2 (random weights).",
     ),
 ]
-EngineOption = Annotated[
-    str, typer.Option("--engine", metavar="E", help="auto, native (CPU), spconv (CUDA) or dense (torch).")
-]
+EngineOption = Annotated[str, typer.Option("--engine", metavar="E", help="auto, {engines}.")]
 DeviceOption = Annotated[str, typer.Option("--device", metavar="D", help="auto, cpu or cuda.")]
 
 

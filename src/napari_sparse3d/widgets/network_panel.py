@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QPushButton, QSpinBox, QTabWidget, QVBoxLayout, QWidget
 
+from napari_sparse3d.catalog import ENGINES
 from napari_sparse3d.errors import InputError
 from napari_sparse3d.volume import Volume
 from napari_sparse3d.voxels import require_voxels, voxelize
@@ -41,7 +42,6 @@ METHODS = ("class-activation map", "integrated gradients", "gradient × input", 
 """As in ``explain.methods``, which is not imported here: it brings torch."""
 
 _NOTHING = "No volume is open."
-ENGINES = {"auto": "auto", "native (CPU)": "native", "spconv (CUDA)": "spconv", "dense (torch)": "dense"}
 
 
 class NetworkPanel(Panel):
@@ -104,8 +104,9 @@ class NetworkPanel(Panel):
         self.model.activated.connect(self._model_chosen)
         self.about = small_label("Loading the list of models …")
         self.engine = combo("What runs the network; auto takes the graphics card where there is one")
-        for title, name in ENGINES.items():
-            self.engine.addItem(title, name)
+        self.engine.addItem("auto", "auto")
+        for info in ENGINES.values():
+            self.engine.addItem(info.title, info.name)
         self.engine.setCurrentIndex(max(self.engine.findData(preference("network.engine")), 0))
         self.ran_on = small_label()
         top.addRow("Voxels", self.voxels)
