@@ -20,7 +20,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from napari_sparse3d.errors import InputError
-from napari_sparse3d.models.architectures import Network, build_network
+from napari_sparse3d.models.architectures import build_network
+from napari_sparse3d.models.network import Network
 from napari_sparse3d.sparse import SparseTensor, use_engine
 from napari_sparse3d.training.augment import augment
 from napari_sparse3d.training.cases import Case, label_numbers

@@ -20,7 +20,7 @@ from napari_sparse3d.errors import InputError, line_of
 from napari_sparse3d.files import locked, replacing
 from napari_sparse3d.io.naming import without_identity
 from napari_sparse3d.models import Model, ModelCard, build_network
-from napari_sparse3d.models.architectures import Network
+from napari_sparse3d.models.network import Network
 from napari_sparse3d.training import calibrate
 from napari_sparse3d.training.cases import Case
 from napari_sparse3d.training.checkpoint import load_weights, previous_of
