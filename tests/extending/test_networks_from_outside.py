@@ -46,7 +46,6 @@ def installed(tmp_path_factory):
     (about / "entry_points.txt").write_text(POINTS)
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(place)
-        # of the folder itself too, which pytest puts on no path: what is tested is the copy
         importlib.invalidate_caches()
         for registry in (ARCHITECTURES, LOSSES, ATTRIBUTIONS):
             registry.forget()
@@ -99,6 +98,19 @@ def test_help_and_lists_show_them(installed):
     words = re.sub(r"\s+", " ", CliRunner().invoke(app, ["train", "--help"], env={"COLUMNS": "300"}).stdout)
     assert "deepc2, residual, lengths" in words
     assert "length-margin" in words
+    for command in ("activations", "predict"):
+        assert "residual, lengths (random weights)" in re.sub(
+            r"[\s│]+", " ", CliRunner().invoke(app, [command, "--help"], env={"COLUMNS": "300"}).stdout
+        )
+    checks = {
+        check["name"]: check for check in json.loads(CliRunner().invoke(app, ["doctor", "--json"]).stdout)["checks"]
+    }
+    for kind, name in (
+        ("architectures", "lengths"),
+        ("losses", "length-margin"),
+        ("attribution methods", "one left out"),
+    ):
+        assert name in checks[kind]["found"]
     rows = json.loads(CliRunner().invoke(app, ["models", "--json"]).stdout)["models"]
     (row,) = [row for row in rows if row["name"] == "lengths"]
     assert (row["kind"], row["description"]) == ("architecture", "one convolution, one capsule a class")
