@@ -89,6 +89,10 @@ format: setup ## rewrite the Python and C++ files in the project's style
 	$(VENV)/bin/ruff format .
 	$(VENV)/bin/clang-format -i $(CPP_SOURCES)
 
+.PHONY: stub
+stub: setup ## write anew what the Python module of the kernels offers, after a change of kernels/binding
+	$(PY) scripts/kernel_stub.py > src/napari_sparse3d/_kernels.pyi
+
 .PHONY: bench
 bench: setup ## the measurements, with the floor beside each; nothing in the tests is timed
 	$(say) 'Measuring (close other programs first)'
