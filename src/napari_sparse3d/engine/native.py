@@ -9,6 +9,7 @@ stay float32.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import Any, ClassVar
 
 import torch
@@ -31,30 +32,9 @@ from napari_sparse3d.sparse.window import Geometry, Triple, check_grid
 
 _INDEX = "native index"  # under which a tensor's is kept
 _NO_ACTIVATION = 1.0  # as the slope of a leaky ReLU
-_SUFFIX = {torch.float32: "f32", torch.float64: "f64"}
-_KERNELS = {
-    dtype: {
-        name: getattr(_kernels, f"{name}_{suffix}")
-        for name in (
-            "convolution",
-            "convolution_chain",
-            "convolution_chain_kept",
-            "convolution_chain_kept_bytes",
-            "convolution_chain_backward",
-            "convolution_backward",
-            "leaky_relu_backward",
-            "scale_rows",
-            "row_statistics",
-            "normalized_rows_backward",
-            "pooled_convolution",
-            "pooled_convolution_backward",
-            "max_pool",
-            "max_pool_backward",
-            "avg_pool",
-            "avg_pool_backward",
-        )
-    }
-    for dtype, suffix in _SUFFIX.items()
+_KERNELS: dict[torch.dtype, type[_kernels.Float32] | type[_kernels.Float64]] = {
+    torch.float32: _kernels.Float32,
+    torch.float64: _kernels.Float64,
 }
 
 
@@ -84,21 +64,21 @@ class NativeEngine(Engine):
     def output_sites(self, indices: Tensor, geometry: Geometry) -> Tensor:  # noqa: D102
         threads = torch.get_num_threads()
         sites = _index(indices, geometry.batch_size, geometry.in_shape)
-        index = _asked(_kernels.output_sites, sites, geometry.packed, threads)
+        index = _asked(_kernels.output_sites, inputs=sites, geometry=_bound(geometry), threads=threads)
         return _written(index, geometry.batch_size, geometry.out_shape)
 
     def plan(self, in_indices: Tensor, out_indices: Tensor, geometry: Geometry) -> Any:  # noqa: D102
         return _asked(
             _kernels.make_plan,
-            _index(in_indices, geometry.batch_size, geometry.in_shape),
-            _index(out_indices, geometry.batch_size, geometry.out_shape),
-            geometry.packed,
+            inputs=_index(in_indices, geometry.batch_size, geometry.in_shape),
+            outputs=_index(out_indices, geometry.batch_size, geometry.out_shape),
+            geometry=_bound(geometry),
         )
 
     def neighbours(self, plan: Any) -> Tensor:
         """The plan written out: (kernel volume, M) int32, the input row of each offset and output row, or -1."""
         rows = torch.empty((plan.volume, plan.outputs), dtype=torch.int32)
-        plan.write_neighbours(rows.data_ptr(), torch.get_num_threads())
+        plan.write_neighbours(rows=rows.data_ptr(), threads=torch.get_num_threads())
         return rows
 
     def convolution(  # noqa: D102
@@ -143,33 +123,35 @@ class NativeEngine(Engine):
         )
         rows = None
         made_background = None if background is None else features.new_empty(c_out)
-        given = (
-            plan,
-            features.data_ptr(),
-            weight.data_ptr(),
-            _address(bias),
-            _address(background),
-            c_in,
-            c_out,
-            slope,
-            not for_backward and self._rounds(),
-        )
-        kernels, threads = _KERNELS[features.dtype], torch.get_num_threads()
+        values = features.new_empty(((plan if pool_plan is None else pool_plan).outputs, c_out))
+        given = {
+            "plan": plan,
+            "layer": _layer(weight, bias, slope),
+            "features": features.data_ptr(),
+            "background": _address(background),
+            "bfloat16": not for_backward and self._rounds(),
+            "result": values.data_ptr(),
+            "result_background": _address(made_background),
+            "threads": torch.get_num_threads(),
+        }
+        kernels = _KERNELS[features.dtype]
         if pool_plan is None:
-            values = features.new_empty((plan.outputs, c_out))
-            kernels["convolution"](*given, values.data_ptr(), _address(made_background), threads)
+            kernels.convolution(**given)
         else:
-            values = features.new_empty((pool_plan.outputs, c_out))
             rows = torch.empty((pool_plan.outputs, c_out), dtype=torch.int32) if for_backward else None
-            kernels["pooled_convolution"](
-                *given, pool_plan, values.data_ptr(), _address(rows), _address(made_background), threads
-            )
+            kernels.pooled_convolution(pool_plan=pool_plan, rows=_address(rows), **given)
         return Fused(values, rows, made_background)
 
     def plan_chain(self, indices: Tensor, places: Sequence[Place]) -> tuple[Tensor | None, Any]:  # noqa: D102
         first, threads = places[0].geometry, torch.get_num_threads()
-        packed = [(each.packed, stays, None if pool is None else pool.packed) for each, stays, pool in places]
-        plan = _asked(_kernels.plan_chain, _index(indices, first.batch_size, first.in_shape), packed, threads)
+        layers = [
+            _kernels.LayerGeometry(
+                convolution=_bound(each), submanifold=stays, pool=None if pool is None else _bound(pool)
+            )
+            for each, stays, pool in places
+        ]
+        sites = _index(indices, first.batch_size, first.in_shape)
+        plan = _asked(_kernels.plan_chain, inputs=sites, layers=layers, threads=threads)
         if all(place.submanifold and place.pool is None for place in places):
             return None, plan
         return _written(plan.sites, first.batch_size, places[-1].out_shape), plan
@@ -179,15 +161,15 @@ class NativeEngine(Engine):
     ) -> tuple[Tensor, Tensor | None]:
         features, background, given, _held = _ready_chain(features, background, layers, plan)
         values, made_background = _result_of_chain(features, background, layers, plan)
-        _KERNELS[features.dtype]["convolution_chain"](
-            plan,
-            given,
-            features.data_ptr(),
-            _address(background),
-            self._rounds(),
-            values.data_ptr(),
-            _address(made_background),
-            torch.get_num_threads(),
+        _KERNELS[features.dtype].convolution_chain(
+            chain=plan,
+            layers=given,
+            features=features.data_ptr(),
+            background=_address(background),
+            bfloat16=self._rounds(),
+            result=values.data_ptr(),
+            result_background=_address(made_background),
+            threads=torch.get_num_threads(),
         )
         return values, made_background
 
@@ -197,16 +179,16 @@ class NativeEngine(Engine):
         features, background, given, _held = _ready_chain(features, background, layers, plan)
         kernels = _KERNELS[features.dtype]
         values, made_background = _result_of_chain(features, background, layers, plan)
-        between = torch.from_numpy(_kernels.new_bytes(kernels["convolution_chain_kept_bytes"](plan, given)))
-        kernels["convolution_chain_kept"](
-            plan,
-            given,
-            features.data_ptr(),
-            _address(background),
-            between.data_ptr(),
-            values.data_ptr(),
-            _address(made_background),
-            torch.get_num_threads(),
+        between = torch.from_numpy(_kernels.new_bytes(kernels.convolution_chain_kept_bytes(chain=plan, layers=given)))
+        kernels.convolution_chain_kept(
+            chain=plan,
+            layers=given,
+            features=features.data_ptr(),
+            background=_address(background),
+            kept=between.data_ptr(),
+            result=values.data_ptr(),
+            result_background=_address(made_background),
+            threads=torch.get_num_threads(),
         )
         return FusedChain(values, made_background, between)
 
@@ -231,27 +213,30 @@ class NativeEngine(Engine):
             dtype=features.dtype,
         )
         made_background, grad_background = (None, *others) if background is None else others
-        kept_bytes = kernels["convolution_chain_kept_bytes"](plan, given)
+        kept_bytes = kernels.convolution_chain_kept_bytes(chain=plan, layers=given)
         (between,) = _ready([("made.between", made.between, (kept_bytes,))], dtype=torch.uint8)
         found = [
             torch.empty_like(tensor) if asked and tensor is not None else None
             for tensor, asked in zip((features, background, *weights), needed, strict=True)
         ]
         g_features, g_background, *of_layers = map(_address, found)
-        kernels["convolution_chain_backward"](
-            plan,
-            given,
-            features.data_ptr(),
-            _address(background),
-            between.data_ptr(),
-            values.data_ptr(),
-            _address(made_background),
-            grad.data_ptr(),
-            _address(grad_background),
-            g_features,
-            g_background,
-            list(zip(of_layers[::2], of_layers[1::2], strict=True)),
-            torch.get_num_threads(),
+        kernels.convolution_chain_backward(
+            chain=plan,
+            layers=given,
+            features=features.data_ptr(),
+            background=_address(background),
+            kept=between.data_ptr(),
+            result=values.data_ptr(),
+            result_background=_address(made_background),
+            grad=grad.data_ptr(),
+            grad_background=_address(grad_background),
+            g_features=g_features,
+            g_background=g_background,
+            g_layers=[
+                _kernels.LayerGradients(weight=each, bias=bias)
+                for each, bias in zip(of_layers[::2], of_layers[1::2], strict=True)
+            ],
+            threads=torch.get_num_threads(),
         )
         return found
 
@@ -286,29 +271,25 @@ class NativeEngine(Engine):
         g_weight = torch.empty_like(weight)
         g_bias = weight.new_empty(c_out)
         g_background = None if background is None else torch.zeros_like(background)
-        given = (
-            plan,
-            grad.data_ptr(),
-            _address(grad_background),
-            features.data_ptr(),
-            weight.data_ptr(),
-            _address(background),
-            c_in,
-            c_out,
-        )
-        results = (
-            g_features.data_ptr() if of_features else 0,
-            g_weight.data_ptr(),
-            g_bias.data_ptr(),
-            _address(g_background) if of_features else 0,
-            torch.get_num_threads(),
-        )
+        given = {
+            "plan": plan,
+            "layer": _layer(weight, None, _NO_ACTIVATION),
+            "features": features.data_ptr(),
+            "background": _address(background),
+            "grad": grad.data_ptr(),
+            "grad_background": _address(grad_background),
+            "g_features": g_features.data_ptr() if of_features else 0,
+            "g_weight": g_weight.data_ptr(),
+            "g_bias": g_bias.data_ptr(),
+            "g_background": _address(g_background) if of_features else 0,
+            "threads": torch.get_num_threads(),
+        }
         kernels = _KERNELS[features.dtype]
         if made.rows is None:
-            kernels["convolution_backward"](*given, *results)
+            kernels.convolution_backward(**given)
         else:
             (rows,) = _ready([("rows", made.rows, shape)], dtype=torch.int32)
-            kernels["pooled_convolution_backward"](*given, pool_plan, rows.data_ptr(), *results)
+            kernels.pooled_convolution_backward(pool_plan=pool_plan, rows=rows.data_ptr(), **given)
         return g_features, g_weight, g_bias, g_background
 
     def _rounds(self) -> bool:
@@ -325,8 +306,13 @@ class NativeEngine(Engine):
         shape = tuple(grad.shape)
         grad, values = _ready([("grad", grad, shape), ("values", values, shape)])
         result = torch.empty_like(grad)
-        _KERNELS[grad.dtype]["leaky_relu_backward"](
-            grad.data_ptr(), values.data_ptr(), slope, grad.numel(), result.data_ptr(), torch.get_num_threads()
+        _KERNELS[grad.dtype].leaky_relu_backward(
+            grad=grad.data_ptr(),
+            values=values.data_ptr(),
+            slope=slope,
+            count=grad.numel(),
+            result=result.data_ptr(),
+            threads=torch.get_num_threads(),
         )
         return result
 
@@ -346,15 +332,16 @@ class NativeEngine(Engine):
             [("other", other, features.shape)],
         )
         result = torch.empty_like(features)
-        _KERNELS[features.dtype]["scale_rows"](
-            features.data_ptr(),
-            scale.data_ptr(),
-            shift.data_ptr(),
-            _address(other),
-            *features.shape,
-            slope,
-            result.data_ptr(),
-            torch.get_num_threads(),
+        _KERNELS[features.dtype].scale_rows(
+            features=features.data_ptr(),
+            scale=scale.data_ptr(),
+            shift=shift.data_ptr(),
+            other=_address(other),
+            rows=features.shape[0],
+            channels=features.shape[1],
+            slope=slope,
+            result=result.data_ptr(),
+            threads=torch.get_num_threads(),
         )
         return result
 
@@ -377,8 +364,13 @@ class NativeEngine(Engine):
             [("weight", weight, channels), ("bias", bias, channels), ("other", other, features.shape)],
         )
         mean, variance = (features.new_empty(features.shape[1]) for _ in range(2))
-        _KERNELS[features.dtype]["row_statistics"](
-            features.data_ptr(), *features.shape, mean.data_ptr(), variance.data_ptr(), torch.get_num_threads()
+        _KERNELS[features.dtype].row_statistics(
+            features=features.data_ptr(),
+            rows=features.shape[0],
+            channels=features.shape[1],
+            mean=mean.data_ptr(),
+            variance=variance.data_ptr(),
+            threads=torch.get_num_threads(),
         )
         scale, shift = scale_and_shift(mean, variance, weight, bias, eps)
         return Normalized(self.scale_rows(features, scale, shift, other, slope=slope), mean, variance)
@@ -406,20 +398,21 @@ class NativeEngine(Engine):
         g_features = torch.empty_like(features)
         g_other = torch.empty_like(features) if of_other else None
         g_weight, g_bias = (features.new_empty(features.shape[1]) for _ in range(2))
-        _KERNELS[features.dtype]["normalized_rows_backward"](
-            grad.data_ptr(),
-            0 if slope == _NO_ACTIVATION else values.data_ptr(),
-            features.data_ptr(),
-            mean.data_ptr(),
-            deviation.data_ptr(),
-            _address(weight),
-            *features.shape,
-            slope,
-            g_features.data_ptr(),
-            _address(g_other),
-            g_weight.data_ptr(),
-            g_bias.data_ptr(),
-            torch.get_num_threads(),
+        _KERNELS[features.dtype].normalized_rows_backward(
+            grad=grad.data_ptr(),
+            values=0 if slope == _NO_ACTIVATION else values.data_ptr(),
+            features=features.data_ptr(),
+            mean=mean.data_ptr(),
+            deviation=deviation.data_ptr(),
+            weight=_address(weight),
+            rows=features.shape[0],
+            channels=features.shape[1],
+            slope=slope,
+            g_features=g_features.data_ptr(),
+            g_other=_address(g_other),
+            g_weight=g_weight.data_ptr(),
+            g_bias=g_bias.data_ptr(),
+            threads=torch.get_num_threads(),
         )
         return g_features, g_weight, g_bias, g_other
 
@@ -430,14 +423,14 @@ class NativeEngine(Engine):
         )
         values = features.new_empty((plan.outputs, channels))
         rows = torch.empty((plan.outputs, channels), dtype=torch.int32)
-        _KERNELS[features.dtype]["max_pool"](
-            plan,
-            features.data_ptr(),
-            _address(background),
-            channels,
-            values.data_ptr(),
-            rows.data_ptr(),
-            torch.get_num_threads(),
+        _KERNELS[features.dtype].max_pool(
+            plan=plan,
+            features=features.data_ptr(),
+            background=_address(background),
+            channels=channels,
+            values=values.data_ptr(),
+            rows=rows.data_ptr(),
+            threads=torch.get_num_threads(),
         )
         return values, rows
 
@@ -446,14 +439,14 @@ class NativeEngine(Engine):
         shape = (plan.outputs, channels)
         (grad,), (rows,) = _ready([("grad", grad, shape)]), _ready([("rows", rows, shape)], dtype=torch.int32)
         features, background = grad.new_empty((plan.inputs, channels)), grad.new_empty(channels)
-        _KERNELS[grad.dtype]["max_pool_backward"](
-            plan,
-            grad.data_ptr(),
-            rows.data_ptr(),
-            channels,
-            features.data_ptr(),
-            background.data_ptr(),
-            torch.get_num_threads(),
+        _KERNELS[grad.dtype].max_pool_backward(
+            plan=plan,
+            grad=grad.data_ptr(),
+            rows=rows.data_ptr(),
+            channels=channels,
+            g_features=features.data_ptr(),
+            g_background=background.data_ptr(),
+            threads=torch.get_num_threads(),
         )
         return features, background
 
@@ -463,13 +456,13 @@ class NativeEngine(Engine):
             [("features", features, (plan.inputs, channels))], [("background", background, (channels,))]
         )
         values = features.new_empty((plan.outputs, channels))
-        _KERNELS[features.dtype]["avg_pool"](
-            plan,
-            features.data_ptr(),
-            _address(background),
-            channels,
-            values.data_ptr(),
-            torch.get_num_threads(),
+        _KERNELS[features.dtype].avg_pool(
+            plan=plan,
+            features=features.data_ptr(),
+            background=_address(background),
+            channels=channels,
+            values=values.data_ptr(),
+            threads=torch.get_num_threads(),
         )
         return values
 
@@ -477,16 +470,38 @@ class NativeEngine(Engine):
         channels = channels_of(grad, "grad")
         (grad,) = _ready([("grad", grad, (plan.outputs, channels))])
         features, background = grad.new_empty((plan.inputs, channels)), grad.new_empty(channels)
-        _KERNELS[grad.dtype]["avg_pool_backward"](
-            plan,
-            grad.data_ptr(),
-            channels,
-            over_active,
-            features.data_ptr(),
-            background.data_ptr(),
-            torch.get_num_threads(),
+        _KERNELS[grad.dtype].avg_pool_backward(
+            plan=plan,
+            grad=grad.data_ptr(),
+            channels=channels,
+            over_active=over_active,
+            g_features=features.data_ptr(),
+            g_background=background.data_ptr(),
+            threads=torch.get_num_threads(),
         )
         return features, background
+
+
+@lru_cache(maxsize=4096)
+def _bound(geometry: Geometry) -> _kernels.Geometry:
+    """A geometry as the kernels take it."""
+    window = geometry.window
+    return _kernels.Geometry(
+        kernel=window.kernel,
+        stride=window.stride,
+        padding=window.padding,
+        dilation=window.dilation,
+        in_shape=geometry.in_shape,
+        out_shape=geometry.out_shape,
+        batch_size=geometry.batch_size,
+        transposed=geometry.transposed,
+    )
+
+
+def _layer(weight: Tensor, bias: Tensor | None, slope: float) -> _kernels.Layer:
+    """A convolution as the kernels take it."""
+    shape = weight.shape
+    return _kernels.Layer(weight=weight.data_ptr(), bias=_address(bias), c_in=shape[4], c_out=shape[0], slope=slope)
 
 
 def _address(tensor: Tensor | None) -> int:
@@ -504,7 +519,7 @@ def _result_of_chain(
 
 def _ready_chain(
     features: Tensor, background: Tensor | None, layers: Sequence[Layer], plan: Any
-) -> tuple[Tensor, Tensor | None, list[tuple[int, int, int, int, float]], list[Tensor | None]]:
+) -> tuple[Tensor, Tensor | None, list[_kernels.Layer], list[Tensor | None]]:
     """Features, background, the layers as the kernels take them, and their weights and biases, to be held meanwhile."""
     kernels = plan.kernels
     if len(kernels) != len(layers):
@@ -512,20 +527,15 @@ def _ready_chain(
     channels = channels_of(features)
     required: list[Sized] = [("features", features, (plan.inputs, channels))]
     optional: list[Sized] = [("background", background, (channels,))]
-    sizes = []
     for (_, weight, bias, slope), kernel in zip(layers, kernels, strict=True):
         check_slope(slope)
         c_out, _ = channels_of_weight(weight)
         required.append(("weight", weight, (c_out, *kernel, channels)))
         optional.append(("bias", bias, (c_out,)))
-        sizes.append((channels, c_out))
         channels = c_out
     ready = _ready(required, optional)
     weights, biases = ready[1 : len(required)], ready[len(required) + 1 :]
-    given = [
-        (weight.data_ptr(), _address(bias), *size, layer.slope)
-        for layer, weight, bias, size in zip(layers, weights, biases, sizes, strict=True)
-    ]
+    given = [_layer(weight, bias, layer.slope) for layer, weight, bias in zip(layers, weights, biases, strict=True)]
     return ready[0], ready[len(required)], given, [each for pair in zip(weights, biases, strict=True) for each in pair]
 
 
@@ -544,7 +554,7 @@ def _ready(required: Sequence[Sized], optional: Sequence[Sized] = (), *, dtype: 
     given: list[Any] = [array for _, array, _ in (*required, *optional)]
     if dtype is None:
         dtype = given[0].dtype
-        if dtype not in _SUFFIX:
+        if dtype not in _KERNELS:
             raise TensorTypeError(
                 f"the native engine computes in float32 or float64, got {dtype}; convert the features"
             )
@@ -572,10 +582,10 @@ def _check_pool(plan: Any, pool_plan: Any) -> None:
         )
 
 
-def _asked(make: Callable[..., Any], *arguments: Any) -> Any:
+def _asked(make: Callable[..., Any], **arguments: Any) -> Any:
     """What the kernels make of sites; what they refuse is the caller's error."""
     try:
-        return make(*arguments)
+        return make(**arguments)
     except ValueError as error:
         raise InputError(str(error)) from None
 
@@ -589,7 +599,14 @@ def _index(indices: Tensor, batch_size: int, shape: Triple) -> Any:
         return held[1]
     (ready,) = _ready([("indices", indices, indices.shape)], dtype=torch.int32)
     check_grid(shape, batch_size)
-    index = _asked(_kernels.index_sites, ready.data_ptr(), len(ready), batch_size, shape, torch.get_num_threads())
+    index = _asked(
+        _kernels.index_sites,
+        indices=ready.data_ptr(),
+        rows=len(ready),
+        batch_size=batch_size,
+        shape=shape,
+        threads=torch.get_num_threads(),
+    )
     _remember(indices, index, batch_size, shape)
     return index
 
@@ -597,7 +614,7 @@ def _index(indices: Tensor, batch_size: int, shape: Triple) -> Any:
 def _written(index: Any, batch_size: int, shape: Triple) -> Tensor:
     """(N, 4): the sites of an index, which is kept for them."""
     sites = torch.empty((index.count, 4), dtype=torch.int32)
-    index.write(sites.data_ptr(), torch.get_num_threads())
+    index.write(indices=sites.data_ptr(), threads=torch.get_num_threads())
     _remember(sites, index, batch_size, shape)
     return sites
 
