@@ -17,8 +17,9 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Generic, NamedTuple, Protocol, TypeVar
+from typing import Any, ClassVar, Generic, NamedTuple, Protocol, TypeVar
 
+import torch
 from torch import Tensor
 
 from napari_sparse3d.sparse.sites import Sites
@@ -70,6 +71,10 @@ class Epilogue(Generic[P]):
     """Of the leaky ReLU, at least 0: 0 is ReLU, 1 none."""
     pool: P | None = None
     """The plan of the max pool, from the sites that the convolution writes."""
+
+
+NOTHING: Epilogue[Any] = Epilogue()
+"""No epilogue."""
 
 
 class Fused(NamedTuple):
@@ -144,7 +149,7 @@ class Engine(ABC, Generic[P]):
 
     @abstractmethod
     def fused_convolution(
-        self, inputs: Rows, filters: Filters, plan: P, then: Epilogue[P] = Epilogue(), *, for_backward: bool = True
+        self, inputs: Rows, filters: Filters, plan: P, then: Epilogue[P] = NOTHING, *, for_backward: bool = True
     ) -> Fused:
         """:meth:`convolution` and what follows it; of the background as well.
 
@@ -153,7 +158,7 @@ class Engine(ABC, Generic[P]):
 
     @abstractmethod
     def fused_convolution_backward(
-        self, grad: Rows, made: Fused, inputs: Rows, weight: Tensor, plan: P, then: Epilogue[P] = Epilogue(), *,
+        self, grad: Rows, made: Fused, inputs: Rows, weight: Tensor, plan: P, then: Epilogue[P] = NOTHING, *,
         of_features: bool = True,
     ) -> Gradients:  # fmt: skip
         """Gradients of :meth:`fused_convolution`, from those of the values (P, C_out) and of the background.
@@ -262,6 +267,15 @@ class Normalized(NamedTuple):
     """(C,), of the features."""
     variance: Tensor
     """(C,), of the features, divided by N."""
+
+
+def scale_and_shift(
+    mean: Tensor, variance: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float
+) -> tuple[Tensor, Tensor]:
+    """Batch normalisation by these statistics as one product and one sum a channel, all (C,)."""
+    scale = torch.rsqrt(variance + eps)
+    scale = scale if weight is None else scale * weight
+    return scale, -mean * scale if bias is None else bias - mean * scale
 
 
 class Normalizes(ABC):

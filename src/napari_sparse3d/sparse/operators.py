@@ -8,7 +8,7 @@ of the engine in use (see :mod:`engine`). It is executed at once for inference, 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple, TypeVar, cast
+from typing import TypeVar, cast
 
 import torch
 from torch import Tensor
@@ -78,13 +78,12 @@ def convolution(
     """
     name = engine_name(inputs.features.device.type)
     if torch.is_autocast_enabled(inputs.features.device.type) and follows_autocast(name):
-        inputs, filters = Rows(*map(_autocast, inputs)), Filters(*map(_autocast, filters))
+        inputs = Rows(_autocast(inputs.features), _autocast(inputs.background))
+        filters = Filters(_autocast(filters.weight), _autocast(filters.bias))
     if _plain(*inputs, *filters):
         chosen = engine(name)
         then = Epilogue(slope, None if pool is None else out.plan(chosen, *pool))
-        made = chosen.fused_convolution(
-            inputs, filters, sites.plan(chosen, out, geometry), then, for_backward=False
-        )
+        made = chosen.fused_convolution(inputs, filters, sites.plan(chosen, out, geometry), then, for_backward=False)
         return Rows(made.values, made.background)
     values, _, background = call(
         "convolution", inputs.features, *filters, inputs.background, sites, out, geometry, slope,

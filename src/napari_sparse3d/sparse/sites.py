@@ -112,7 +112,12 @@ class Sites:
 
     def check(self, inspect: Callable[[Sites], None]) -> None:
         """Let ``inspect`` raise ``InputError`` if a site cannot be; once, and not where they are trusted."""
-        self.once(_CHECKED, lambda: inspect(self) is None)
+
+        def passed() -> bool:
+            inspect(self)
+            return True
+
+        self.once(_CHECKED, passed)
 
     def output(self, engine: Engine[P], geometry: Geometry) -> Sites:
         """The sites that a layer of this geometry writes to; the same object each time it is asked for."""

@@ -264,13 +264,14 @@ def _check_same(one: Sites, other: Sites) -> None:
         )
     shared = len(one) + len(other) - len(torch.unique(torch.cat([one.indices, other.indices]), dim=0))
     raise InputError(
-        f"sparse tensors can be added only at the same sites, got {len(one)} and {len(other)}, of which {shared} are the "
-        "same; use submanifold convolutions on both branches, or the same stride"
+        f"sparse tensors can be added only at the same sites, got {len(one)} and {len(other)}, of which {shared} are "
+        "the same; use submanifold convolutions on both branches, or the same stride"
     )
 
 
 def _sorted(indices: Tensor) -> Tensor:
-    return torch.unique(indices, dim=0)
+    made: Tensor = torch.unique(indices, dim=0)
+    return made
 
 
 def _described(value: Any) -> str:

@@ -1,6 +1,6 @@
 """What each operator does with real tensors: find the plan, call the engine.
 
-Arguments are those of the schemas (see :mod:`registration`), in their order; the last ones say where (see :mod:`calls`).
+Arguments are those of the schemas (see :mod:`registration`), in their order; the last say where (see :mod:`calls`).
 """
 
 from __future__ import annotations
@@ -72,7 +72,9 @@ def _avg_pool_backward(grad: Tensor, over_active: bool, *where: Any) -> tuple[Te
 def _normalizing(name: str) -> Normalizes:
     chosen = engine(name)
     if not isinstance(chosen, Normalizes):
-        raise EngineError(f"engine {name!r} has no batch normalisation of its own; use SparseBatchNorm, which needs none")
+        raise EngineError(
+            f"engine {name!r} has no batch normalisation of its own; use SparseBatchNorm, which needs none"
+        )
     return chosen
 
 

@@ -88,7 +88,9 @@ def _sites_of(ctx: Any, saved: Sequence[Any]) -> Sequence[Any]:
 
 
 def _keep_convolution(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor, Tensor]) -> None:
-    features, weight, bias, background, sites, out, ctx.geometry, ctx.slope, pooled, ctx.pool_geometry, ctx.engine = inputs
+    features, weight, bias, background, sites, out, ctx.geometry, ctx.slope, pooled, ctx.pool_geometry, ctx.engine = (
+        inputs
+    )
     ctx.has_bias, ctx.has_background = bias is not None, background is not None
     values, rows, made_background = output
     activated = ctx.slope != 1  # else the backward pass needs no values

@@ -9,6 +9,7 @@ from torch.nn import functional
 from napari_sparse3d.errors import InputError, LayerError
 from napari_sparse3d.sparse import operators
 from napari_sparse3d.sparse.arrays import check_sizes
+from napari_sparse3d.sparse.contract import scale_and_shift
 from napari_sparse3d.sparse.observers import SparseLayer, observed
 from napari_sparse3d.sparse.tensor import SparseTensor
 
@@ -221,15 +222,6 @@ class SparseBatchNorm(SparseLayer, nn.BatchNorm1d):
         momentum = 1.0 / float(self.num_batches_tracked) if self.momentum is None else self.momentum
         self.running_mean.lerp_(mean.detach().to(self.running_mean), momentum)
         self.running_var.lerp_(variance.detach().to(self.running_var) * (rows / (rows - 1)), momentum)
-
-
-def scale_and_shift(
-    mean: Tensor, variance: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float
-) -> tuple[Tensor, Tensor]:
-    """Batch normalisation by these statistics as one product and one sum a channel, all (C,)."""
-    scale = torch.rsqrt(variance + eps)
-    scale = scale if weight is None else scale * weight
-    return scale, -mean * scale if bias is None else bias - mean * scale
 
 
 def _leaky(values: Tensor, slope: float) -> Tensor:
