@@ -137,23 +137,20 @@ class Sites:
 
     def chain(self, engine: RunsChains[C], places: Sequence[Place]) -> tuple[Sites, C]:
         """The sites that the last of some layers writes to, and the engine's plan of them all."""
-        places = tuple(places)
-        sites, plan = self.once((engine.name, places), lambda: engine.plan_chain(self, places))
+        key = (engine.name, tuple(places))
+        found = self._current().get(key)  # looked up by every pass of every layer: made by `once` if it is not there
+        sites, plan = self.once(key, lambda: engine.plan_chain(self, places)) if found is None else found
         return self if sites is None else sites, plan
-
-    def state(self) -> object:
-        """Changes when the indices are written to: what was made from them before is then out of date."""
-        return version(self.indices)
 
     def _current(self) -> _Made:
         """What was made from the indices as they are now. Whoever takes something from there asks here first."""
+        state = version(self.indices)
         store = self._store
         if store is None:
-            with _BEGIN:
+            with _BEGIN:  # of several threads, all get the store of the first of them
                 if self._store is None:
-                    self._store = _Store(self.state())
-            return self._current()
-        state = self.state()
+                    self._store = _Store(state)
+                store = self._store
         if store.state != state:
             check_indices(self.indices)
             store.state, store.made = state, _Made()

@@ -17,6 +17,7 @@ from torch import Tensor
 from napari_sparse3d.errors import InputError
 from napari_sparse3d.sparse.autograd.execution import EXECUTED
 from napari_sparse3d.sparse.contract import C, FusedChain, Layer, Rows, RunsChains
+from napari_sparse3d.sparse.kept import version
 from napari_sparse3d.sparse.sites import Sites
 from napari_sparse3d.sparse.window import Geometry
 
@@ -70,15 +71,19 @@ def _carried(given: Any) -> Any:
 def _keep(ctx: Any, tensors: Sequence[Tensor | None], sites: Sequence[Sites | Tensor | None]) -> None:
     """Save tensors as torch does it, and sites as they are, or as tensors where the dispatcher brought these."""
     ctx.sites = sites if isinstance(sites[0], Sites) else None
-    ctx.states = None if ctx.sites is None else [None if each is None else each.state() for each in ctx.sites]
+    ctx.versions = None if ctx.sites is None else _versions(ctx.sites)
     ctx.save_for_backward(*tensors, *(() if ctx.sites is not None else sites))
+
+
+def _versions(sites: Sequence[Any]) -> list[int]:
+    return [version(each.indices) for each in sites if each is not None]
 
 
 def _sites_of(ctx: Any, saved: Sequence[Any]) -> Sequence[Any]:
     """The sites that were kept, of which torch has ``saved`` if they were tensors."""
     if ctx.sites is None:
         return saved
-    if ctx.states != [None if each is None else each.state() for each in ctx.sites]:
+    if ctx.versions != _versions(ctx.sites):
         raise InputError(
             "the indices of a sparse tensor were written to between the forward and the backward pass; write the new "
             "sites to a tensor of their own"
