@@ -57,8 +57,8 @@ def test_it_agrees_with_the_dense_reference_forward_and_backward(there):
 CHOSEN = """
 from napari_sparse3d.catalog import ENGINES
 from napari_sparse3d.engine.choice import choose
-from napari_sparse3d.analysis.bench import contenders
-from napari_sparse3d.analysis.bench.workloads import object40
+from napari_sparse3d.bench import contenders
+from napari_sparse3d.bench.workloads import object40
 import sys
 assert not ENGINES.broken, ENGINES.broken
 assert "stranger_engine.engine" not in sys.modules

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from napari_sparse3d.analysis.metrics import auc, calibration
+from napari_sparse3d.measure.metrics import auc, calibration
 from napari_sparse3d.training.calibrate import SCALES, Correction, below_chance, fit, to_frequencies
 
 

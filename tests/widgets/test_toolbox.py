@@ -173,7 +173,7 @@ def test_the_child_and_what_it_is_made_of_import_no_qt() -> None:
 
 def test_names_that_are_written_twice_are_the_same() -> None:
     """Panels must not import the modules that bring torch."""
-    from napari_sparse3d.analysis.saliency import METHODS
+    from napari_sparse3d.explain.methods import METHODS
     from napari_sparse3d.models import ARCHITECTURES
     from napari_sparse3d.widgets import model_words, network_panel, train_panel
 

@@ -10,7 +10,7 @@ from napari_sparse3d.cli.common import CallError, JsonFlag, emit, say, show, sta
 from napari_sparse3d.cli.options import DeviceOption
 
 if TYPE_CHECKING:
-    from napari_sparse3d.analysis.bench import Row
+    from napari_sparse3d.bench import Row
 
 
 def bench(
@@ -40,7 +40,7 @@ def bench(
     """
     import torch
 
-    from napari_sparse3d.analysis.bench import WORKLOADS, machine, measure
+    from napari_sparse3d.bench import WORKLOADS, machine, measure
     from napari_sparse3d.engine.choice import choose
 
     wanted = workload or list(WORKLOADS)

@@ -103,7 +103,7 @@ def train(
     report = _lines() if json_lines else _words(config)
     with_errors = _reporting_errors(report) if json_lines else None
 
-    from napari_sparse3d.analysis.judge import judge, measure
+    from napari_sparse3d.measure.judge import judge, measure
     from napari_sparse3d.training.session import train as run_training
 
     source = data_of(
@@ -151,8 +151,8 @@ def train(
 
 def draw_curves(folder: Path, run: str, table: Any) -> None:
     """Draw the learning curves of a run into its folder."""
-    from napari_sparse3d.analysis.figures.evaluation import curves_figure
-    from napari_sparse3d.analysis.figures.style import as_png
+    from napari_sparse3d.pictures.evaluation import curves_figure
+    from napari_sparse3d.pictures.style import as_png
 
     row = table.find(run)
     if row["history"]:

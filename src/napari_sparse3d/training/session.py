@@ -166,7 +166,7 @@ def train(
     resume : str, optional
         A run to go on with; data and settings must be those that it was started with.
     measure, judge
-        Measures after each epoch, and for the card. Not imported from ``analysis``, which stands beside this part.
+        Measures after each epoch, and for the card. The caller's choice: see ``measure.judge``.
     report : function
         Called with each event.
     on_epoch : function

@@ -39,7 +39,7 @@ from napari_sparse3d.widgets.toolbox.viewers import camera_of
 from napari_sparse3d.widgets.toolbox.work import Step, Work
 
 METHODS = ("class-activation map", "integrated gradients", "gradient × input", "regions left out")
-"""As in ``analysis.saliency``, which is not imported here: it brings torch."""
+"""As in ``explain.methods``, which is not imported here: it brings torch."""
 
 _NOTHING = "No volume is open."
 

@@ -179,7 +179,7 @@ def map_python(table: Path, method: str) -> str:
         [
             "from pathlib import Path",
             "",
-            "from napari_sparse3d.analysis import maps",
+            "from napari_sparse3d.measure import maps",
             "from napari_sparse3d.cohort import read_cohort",
             "",
             f"cohort = read_cohort(Path({str(table)!r}))",
@@ -196,7 +196,7 @@ def similar_python(query: Query) -> str:
         [
             "from pathlib import Path",
             "",
-            "from napari_sparse3d.analysis.neighbours import similar",
+            "from napari_sparse3d.measure.neighbours import similar",
             "from napari_sparse3d.cohort import read_cohort",
             "from napari_sparse3d.cohort.same import SAME, same_case",
             activations_python(query.source, query.recipe, query.model).rstrip("\n"),
@@ -223,7 +223,7 @@ def train_python(data: Path, chosen: Mapping[str, object], loss: str, recipe: st
                 "from copy import deepcopy",
                 "from pathlib import Path",
                 "",
-                "from napari_sparse3d.analysis.judge import judge, measure",
+                "from napari_sparse3d.measure.judge import judge, measure",
                 "from napari_sparse3d.training.config import SMALL_SHAPES, Training",
                 "from napari_sparse3d.training.runs import RunStore",
                 "from napari_sparse3d.training.session import Data, train",

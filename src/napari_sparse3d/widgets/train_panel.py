@@ -23,7 +23,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_sparse3d.analysis.palette import CLASS_COLOURS
+from napari_sparse3d.pictures.palette import CLASS_COLOURS
 from napari_sparse3d.widgets import repeat
 from napari_sparse3d.widgets.curve import Curve
 from napari_sparse3d.widgets.runs_view import RunsView
@@ -414,7 +414,7 @@ class TrainPanel(Panel):
 
         def job() -> Generator[Step, None, str]:
             yield Step(0, 0, "Hashing the data, drawing the curves …")
-            from napari_sparse3d.analysis.figures.evaluation import curves_figure
+            from napari_sparse3d.pictures.evaluation import curves_figure
             from napari_sparse3d.training.runs import RunStore
 
             run = RunStore(runs).find(name)

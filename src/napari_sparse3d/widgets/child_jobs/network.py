@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from napari_sparse3d.analysis.grids import Grid, recording_grids
 from napari_sparse3d.errors import InputError
+from napari_sparse3d.explain.grids import Grid, recording_grids
 from napari_sparse3d.models import ARCHITECTURES, Model, Result, bundled_models, load_model
 from napari_sparse3d.sparse import use_engine
 from napari_sparse3d.widgets.records import Cost, LayerRow, ModelInfo, NetworkResult, Request, Sites
@@ -100,7 +100,8 @@ def layer(request: Request, name: str) -> Generator[Any, bool, Sites]:
 
 def attribution(request: Request, target: int, method: str) -> Generator[Any, bool, Sites]:
     """Which voxels drove a class."""
-    from napari_sparse3d.analysis.saliency import attribute, integrated_gradients_by_step
+    from napari_sparse3d.explain.gradients import integrated_gradients_by_step
+    from napari_sparse3d.explain.methods import attribute
 
     yield method
     result = _result(request)

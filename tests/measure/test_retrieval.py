@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score, ndcg_score, precision_recall_curve
 
-from napari_sparse3d.analysis.retrieval import few_of_each, retrieval
 from napari_sparse3d.errors import InputError
+from napari_sparse3d.measure.retrieval import few_of_each, retrieval
 
 
 def embeddings(seed, n=60, classes=4, dimensions=5):

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_sparse3d.analysis import metrics
-from napari_sparse3d.analysis.retrieval import retrieval
 from napari_sparse3d.errors import InputError
+from napari_sparse3d.measure import metrics
+from napari_sparse3d.measure.retrieval import retrieval
 
 RETRIEVED_PER_CLASS = 20
 """Retrieval is measured on at most so many cases of each class, as on ModelNet40."""

@@ -26,8 +26,8 @@ from typing import Any
 
 import torch
 
-from napari_sparse3d.analysis.bench import contenders
-from napari_sparse3d.analysis.bench.workloads import WORKLOADS, NetworkWorkload, Work, Workload
+from napari_sparse3d.bench import contenders
+from napari_sparse3d.bench.workloads import WORKLOADS, NetworkWorkload, Work, Workload
 from napari_sparse3d.errors import DeviceMemoryError, EngineError
 from napari_sparse3d.sparse.engine import engine
 
@@ -185,7 +185,7 @@ def _rates(device: str, precision: str) -> tuple[float, float]:
 
 def _fresh_peak(workload: str, mode: str, name: str, device: str) -> float | None:
     """Peak in a process of its own, in MB; None where this system does not tell."""
-    call = [sys.executable, "-m", "napari_sparse3d.analysis.bench.peak", workload, mode, name, device]
+    call = [sys.executable, "-m", "napari_sparse3d.bench.peak", workload, mode, name, device]
     done = subprocess.run(call, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         return None

@@ -2,7 +2,7 @@
 
 from html.parser import HTMLParser
 
-from napari_sparse3d.analysis import report
+from napari_sparse3d.pictures import report
 
 
 class _Balance(HTMLParser):

@@ -1,7 +1,8 @@
 """Which regions a class needs: each is emptied in turn, and the logit is watched. With captum, where it is installed.
 
-Gradients say what a small change would do; this says what the network answers without a region. The maps of
-``saliency`` stay our own: captum's integrated gradients give the same numbers, and its Grad-CAM wants dense grids.
+Gradients say what a small change would do; this says what the network answers without a region. Those of
+``gradients`` and ``activation_map`` stay our own: captum's integrated gradients give the same numbers, and its
+Grad-CAM wants dense grids.
 """
 
 from __future__ import annotations
@@ -9,8 +10,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from napari_sparse3d.analysis.saliency import Attribution, at_input, baseline, check_one_volume
 from napari_sparse3d.errors import InputError
+from napari_sparse3d.explain.attribution import Attribution, at_input, baseline, check_one_volume
 from napari_sparse3d.sparse import SparseTensor
 
 REGIONS_A_SIDE = 4
@@ -23,7 +24,7 @@ def regions_left_out(network: nn.Module, x: SparseTensor, target: int) -> Attrib
     Parameters
     ----------
     network, x, target
-        As in :func:`gradient_times_input`.
+        As in :func:`napari_sparse3d.explain.gradients.gradient_times_input`.
 
     Returns
     -------

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from napari_sparse3d.analysis.bench.workloads import NetworkWorkload, VolumeWorkload, Workload
+from napari_sparse3d.bench.workloads import NetworkWorkload, VolumeWorkload, Workload
 from napari_sparse3d.catalog import ENGINES
 from napari_sparse3d.engine.plain_spconv import PlainSpconv
 from napari_sparse3d.sparse import SparseConv3d, SparseMaxPool3d, SparseTensor, SubMConv3d, use_engine

@@ -10,10 +10,10 @@ from hypothesis.extra import numpy as hnp
 from sklearn.decomposition import PCA
 from sklearn.manifold import trustworthiness
 
-from napari_sparse3d.analysis import maps
-from napari_sparse3d.analysis.histogram import histogram
-from napari_sparse3d.analysis.neighbours import similar
 from napari_sparse3d.errors import InputError
+from napari_sparse3d.measure import maps
+from napari_sparse3d.measure.histogram import histogram
+from napari_sparse3d.measure.neighbours import similar
 
 
 @pytest.fixture

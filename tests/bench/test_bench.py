@@ -8,9 +8,9 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from napari_sparse3d.analysis.bench import contenders, timing
-from napari_sparse3d.analysis.bench.timing import MODES, _floor, _known_rates, machine, measure
-from napari_sparse3d.analysis.bench.workloads import WORKLOADS, NetworkWorkload, VolumeWorkload, Work
+from napari_sparse3d.bench import contenders, timing
+from napari_sparse3d.bench.timing import MODES, _floor, _known_rates, machine, measure
+from napari_sparse3d.bench.workloads import WORKLOADS, NetworkWorkload, VolumeWorkload, Work
 from napari_sparse3d.cli import app
 from napari_sparse3d.engine.plain_spconv import PlainSpconv
 from napari_sparse3d.sparse import SparseConv3d, SparseMaxPool3d, SparseSequential, SparseTensor, SubMConv3d, use_engine
@@ -127,8 +127,8 @@ def test_the_floor_is_operations_and_bytes_at_the_measured_rates(monkeypatch):
 def test_rows_hold_medians_of_paired_ratios(small_workloads, monkeypatch):
     # each round: native alone, native and numpy, native and torch
     clock = iter([1, 1, 4, 2, 9, 2, 2, 9, 3, 6, 3, 3, 6, 1, 5])
-    monkeypatch.setattr("napari_sparse3d.analysis.bench.timing._timed", lambda *_, **__: next(clock))
-    monkeypatch.setattr("napari_sparse3d.analysis.bench.timing._calls", lambda *_, **__: 1)
+    monkeypatch.setattr("napari_sparse3d.bench.timing._timed", lambda *_, **__: next(clock))
+    monkeypatch.setattr("napari_sparse3d.bench.timing._calls", lambda *_, **__: 1)
     monkeypatch.setitem(_known_rates, ("cpu", "fp32"), (1e9, 1e9))
     rows = list(measure("volume", rounds=3, memory=False))
     assert [(row.engine, row.ms, row.ratio) for row in rows] == [

@@ -7,8 +7,8 @@ import matplotlib.image
 import numpy as np
 import pytest
 
-from napari_sparse3d.analysis.figures import as_png, layers_figure, planes_figure
-from napari_sparse3d.analysis.figures.planes import _edges
+from napari_sparse3d.pictures import as_png, layers_figure, planes_figure
+from napari_sparse3d.pictures.planes import _edges
 from napari_sparse3d.volume import Volume
 from napari_sparse3d.voxels import RangeThreshold, Recipe, VoxelSet, voxelize
 

@@ -7,14 +7,11 @@ import pytest
 import torch
 from torch import nn
 
-from napari_sparse3d.analysis.grids import Grid, recording_grids
-from napari_sparse3d.analysis.saliency import (
-    attribute,
-    class_activation_map,
-    gradient_times_input,
-    integrated_gradients,
-)
 from napari_sparse3d.errors import InputError
+from napari_sparse3d.explain.activation_map import class_activation_map
+from napari_sparse3d.explain.gradients import gradient_times_input, integrated_gradients
+from napari_sparse3d.explain.grids import Grid, recording_grids
+from napari_sparse3d.explain.methods import attribute
 from napari_sparse3d.sparse import (
     GlobalAvgPool,
     SparseConv3d,

@@ -9,8 +9,8 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from napari_sparse3d.analysis.figures.style import INK, PAPER, style
-from napari_sparse3d.analysis.palette import CLASS_COLOURS
+from napari_sparse3d.pictures.palette import CLASS_COLOURS
+from napari_sparse3d.pictures.style import INK, PAPER, style
 
 
 def map_figure(

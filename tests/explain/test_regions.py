@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 import torch
 
-from napari_sparse3d.analysis.regions import regions_left_out
 from napari_sparse3d.errors import InputError
+from napari_sparse3d.explain.regions import regions_left_out
 from napari_sparse3d.sparse import SparseTensor
 
 
@@ -37,7 +37,7 @@ def test_a_region_counts_by_what_the_logit_loses() -> None:
 def test_our_integrated_gradients_are_those_of_captum() -> None:
     """So they need no further library: on a convolution, an activation and a pool of the project's own."""
     attr = pytest.importorskip("captum.attr")
-    from napari_sparse3d.analysis.saliency import integrated_gradients
+    from napari_sparse3d.explain.gradients import integrated_gradients
     from napari_sparse3d.models import load_model
 
     network = load_model("deepc2").network

@@ -9,9 +9,9 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from napari_sparse3d.analysis import metrics
-from napari_sparse3d.analysis.figures.style import BLUE, INK, MUTED, PAPER, RULE, VERMILLION, style
-from napari_sparse3d.analysis.retrieval import Retrieval
+from napari_sparse3d.measure import metrics
+from napari_sparse3d.measure.retrieval import Retrieval
+from napari_sparse3d.pictures.style import BLUE, INK, MUTED, PAPER, RULE, VERMILLION, style
 
 
 def evaluation_figure(

@@ -11,7 +11,7 @@ from matplotlib.colors import ListedColormap, to_rgb
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from napari_sparse3d.analysis.figures.style import NIGHT, NIGHT_INK, ORANGE, style
+from napari_sparse3d.pictures.style import NIGHT, NIGHT_INK, ORANGE, style
 from napari_sparse3d.volume import Volume
 from napari_sparse3d.voxels.voxel_set import VoxelSet
 

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from sklearn import metrics as sklearn_metrics
 from torchmetrics.classification import MulticlassCalibrationError
 
-from napari_sparse3d.analysis import metrics
 from napari_sparse3d.errors import InputError
+from napari_sparse3d.measure import metrics
 
 
 def predictions(seed, n=200, classes=3, levels=None):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from napari_sparse3d.analysis.figures.maps import map_figure
+from napari_sparse3d.pictures.maps import map_figure
 
 POSITIONS = np.random.default_rng(0).normal(size=(12, 2)).astype(np.float32)
 

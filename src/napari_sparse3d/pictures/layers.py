@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from napari_sparse3d.analysis.figures.style import BLUE, INK, PAPER, RULE, VERMILLION, style
+from napari_sparse3d.pictures.style import BLUE, INK, PAPER, RULE, VERMILLION, style
 
 
 def layers_figure(

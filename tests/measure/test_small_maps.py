@@ -10,9 +10,9 @@ import pytest
 from sklearn import manifold
 from typer.testing import CliRunner
 
-from napari_sparse3d.analysis import maps
 from napari_sparse3d.cli import app
 from napari_sparse3d.errors import InputError
+from napari_sparse3d.measure import maps
 
 
 def drawn(kind: str, n: int, seed: int) -> np.ndarray:  # type: ignore[type-arg]
