@@ -1,5 +1,5 @@
-"""A stranger's package: a network whose classes are lengths of capsules, with a head and a loss of its own, and a method
-of attribution. Its descriptors import neither torch nor anything heavy; its parts do.
+"""A stranger's package: a network whose classes are lengths of capsules, with a head and a loss of its own, and a way
+to say what drove a class. Its descriptors import neither torch nor anything heavy; its parts do.
 """
 
 from napari_sparse3d.catalog import ArchitectureInfo, AttributionInfo, LossInfo
