@@ -112,6 +112,11 @@ def test_another_loss_keeps_of_the_settings_what_it_takes(tmp_path):
     put_setting(values, "loss.kind", "triplet")
     put_setting(values, "loss.margin", 0.7)
     assert loss_of(values["loss"]) == Triplet(margin=0.7, smoothing=0.2)
+    for order in (("loss.kind", "loss.name"), ("loss.name", "loss.kind")):
+        values = {"loss": {}}
+        for name in order:
+            put_setting(values, name, {"loss.kind": "metric-learning", "loss.name": "NTXentLoss"}[name])
+        assert loss_of(values["loss"]) == MetricLearning(name="NTXentLoss")
     assert starting_settings(loss="own:loss")["loss"] == {"kind": "function", "name": "own:loss"}
     # the options of the command line, in any order
     for assignments in (["loss.margin=0.2", "loss.name=triplet"], ["loss.name=triplet", "loss.margin=0.2"]):

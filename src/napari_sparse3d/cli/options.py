@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -71,8 +72,18 @@ def find_model(text: str) -> Model:
     """The model that ``--model`` names; exit code 2 if there is none."""
     from napari_sparse3d.models import load_model
 
+    look_here(text)
     with the_call():
         return load_model(text)
+
+
+def look_here(*named: object) -> None:
+    """Where users name code of their own, ``module:name``, find it also in the folder where they are."""
+    from napari_sparse3d.catalog import is_own
+
+    here = str(Path.cwd())
+    if here not in sys.path and any(isinstance(name, str) and is_own(name.partition("=")[0]) for name in named):
+        sys.path.append(here)
 
 
 def check_engine(engine: str, device: str) -> None:
