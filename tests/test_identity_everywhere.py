@@ -21,6 +21,8 @@ import numpy as np
 import pydicom
 import pytest
 from pydicom.datadict import dictionary_VR
+from pydicom.dataset import Dataset
+from pydicom.sequence import Sequence
 from typer.testing import CliRunner
 
 from dicom_files import save, series_of, slice_of
@@ -31,6 +33,8 @@ from napari_sparse3d.io.naming import identity_words, own_file_name, safe_file_n
 FAMILY, GIVEN, SECOND = "Zebedäus", "Jürgen", "Straß"
 NUMBER, BORN = "MRN-0815-77", "19340229"
 NAME = f"{FAMILY}^{GIVEN}^{SECOND}"
+FORMER = "Quirinus^Ottokar"
+"""Named in a sequence alone."""
 KEPT = ("T1", "ax", "3D")
 
 
@@ -47,7 +51,7 @@ def letters(text: str) -> str:
 
 
 TRACES = ("zebedaus", "jurgen", "stras", "mrn081577", "29021934", "19340229", "02291934", "29feb1934", "29februar1934",
-          "29fevrier1934", "29febrero1934", "february291934", "1934feb29", "1934年2月29日")  # fmt: skip
+          "29fevrier1934", "29febrero1934", "february291934", "1934feb29", "1934年2月29日", "quirinus", "ottokar")  # fmt: skip
 SPELT_OUT = re.compile(r"29[./-]0?2[./-](19)?34|0?2[./-]29[./-](19)?34|(19)?34[./-]0?2[./-]29")
 
 
@@ -267,7 +271,12 @@ def plant(dataset: pydicom.Dataset, spelling: str) -> None:
     for keyword in IDENTIFYING:
         vr = dictionary_VR(keyword)
         setattr(dataset, keyword, {"PN": NAME, "DA": BORN, "CS": "ZEBEDAUS"}.get(vr, f"{FAMILY} {NUMBER}"))
-    dataset.PatientID, dataset.SeriesDescription = NUMBER, f"T1 ax {spelling} 3D"
+    dataset.PatientID, dataset.SeriesDescription = NUMBER, f"T1 ax {spelling} OTTOKAR 3D quirinus"
+    former = Dataset()
+    former.PatientName = FORMER
+    changed = Dataset()
+    changed.ModifiedAttributesSequence = Sequence([former])
+    dataset.OriginalAttributesSequence = Sequence([changed])
     for keyword in ("ProtocolName", "StudyDescription", "ImageComments", "PatientComments", "AcquisitionComments",
                     "DerivationDescription", "ContrastBolusAgent", "SequenceName",
                     "ManufacturerModelName"):  # fmt: skip
