@@ -51,7 +51,8 @@ def letters(text: str) -> str:
 
 
 TRACES = ("zebedaus", "jurgen", "stras", "mrn081577", "29021934", "19340229", "02291934", "29feb1934", "29februar1934",
-          "29fevrier1934", "29febrero1934", "february291934", "1934feb29", "1934年2月29日", "quirinus", "ottokar")  # fmt: skip
+          "29fevrier1934", "29febrero1934", "february291934", "1934feb29", "1934年2月29日",
+          "quirinus", "ottokar")  # fmt: skip
 SPELT_OUT = re.compile(r"29[./-]0?2[./-](19)?34|0?2[./-]29[./-](19)?34|(19)?34[./-]0?2[./-]29")
 
 
