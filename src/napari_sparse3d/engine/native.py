@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from napari_sparse3d import _kernels
-from napari_sparse3d.errors import EngineError, InputError, TensorTypeError
+from napari_sparse3d.errors import InputError, TensorTypeError
 from napari_sparse3d.sparse.arrays import (
     Sized,
     channels_of,
@@ -28,6 +28,7 @@ from napari_sparse3d.sparse.arrays import (
 from napari_sparse3d.sparse.engine import Engine, Fused, FusedChain, Layer, Normalized, Place, scale_and_shift
 from napari_sparse3d.sparse.kept import kept, version
 from napari_sparse3d.sparse.window import Geometry, Triple, check_grid
+from napari_sparse3d.voxels.instruction_set import instruction_set
 
 _INDEX = "native index"  # under which a tensor's is kept
 _NO_ACTIVATION = 1.0  # as the slope of a leaky ReLU
@@ -63,6 +64,8 @@ class NativeEngine(Engine):
 
     Raises
     ------
+    InputError
+        If one of our environment variables cannot be used.
     EngineError
         If ``NAPARI_SPARSE3D_ISA`` asks for an instruction set that this processor lacks.
     """
@@ -72,11 +75,8 @@ class NativeEngine(Engine):
     chains: ClassVar[bool] = True
 
     def __init__(self) -> None:
-        try:
-            self.instruction_set: str = _kernels.instruction_set()
-            self._multiplies_bfloat16: bool = _kernels.multiplies_bfloat16()
-        except ValueError as error:
-            raise EngineError(str(error)) from error
+        self.instruction_set = instruction_set()
+        self._multiplies_bfloat16: bool = _kernels.multiplies_bfloat16()
 
     def check_sites(self, indices: Tensor, batch_size: int, shape: Triple) -> None:  # noqa: D102
         _index(indices, batch_size, shape)

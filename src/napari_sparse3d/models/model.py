@@ -18,6 +18,7 @@ from torch import nn
 
 from napari_sparse3d.activity import LayerActivity
 from napari_sparse3d.engine.choice import Choice, choose
+from napari_sparse3d.environment import check_environment
 from napari_sparse3d.errors import InputError
 from napari_sparse3d.files import replacing
 from napari_sparse3d.models.architectures import ARCHITECTURES, Network, build_network
@@ -225,6 +226,7 @@ def load_model(name: str | os.PathLike[str], *, seed: int = 0) -> Model:
     FileNotFoundError
         If the file does not exist.
     """
+    check_environment()
     text = os.fspath(name)
     if text in ARCHITECTURES:
         return _untrained(text, seed)

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import napari_sparse3d._kernels as _kernels
+from napari_sparse3d.voxels.instruction_set import instruction_set
 
 _MANY = 1 << 21  # voxels of 32 MB; less than that the allocator itself keeps
 _SUFFIX = {"|u1": "u8", "<i2": "i16", "<u2": "u16", "<f4": "f32"}
@@ -93,6 +94,7 @@ def _view(data: NDArray[Any]) -> tuple[str, tuple[Any, ...]] | None:
     suffix = _SUFFIX.get(data.dtype.str)
     if suffix is None or data.size == 0 or not data.flags.aligned:
         return None
+    instruction_set()
     return suffix, _place(data)
 
 
