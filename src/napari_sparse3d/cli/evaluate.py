@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from napari_sparse3d.cli.common import CallError, JsonFlag, emit, replacing, say, show, status, the_call
-from napari_sparse3d.cli.options import DeviceOption, EngineOption
+from napari_sparse3d.cli.options import DeviceOption, EngineOption, check_output_folder
 from napari_sparse3d.cli.settings import DataArgument, LabelOption, RunsOption, ThreadsOption, run_store, use_threads
 from napari_sparse3d.errors import InputError, failure_line
 
@@ -48,6 +48,8 @@ def evaluate(
     Example: napari-sparse3d evaluate vessel vesselmnist3d_64.npz --split test -o report/
     """
     use_threads(threads)
+    if output is not None:
+        check_output_folder(output)
     loaded = _model(model, runs)
     with the_call():
         cases, chosen = _cases(data, label, split)
