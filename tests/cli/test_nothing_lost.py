@@ -26,6 +26,7 @@ from napari_sparse3d.cli import predict as predict_module
 from napari_sparse3d.io import nifti as nifti_module
 from napari_sparse3d.models import build_network, load_model
 from napari_sparse3d.models.model import Model
+from napari_sparse3d.training import session as session_module
 from napari_sparse3d.voxels import RangeThreshold, Recipe, VoxelSet
 
 SMALL = {"field": 16, "channels": (4, 8), "embedding": 6, "classes": 3}
@@ -380,31 +381,81 @@ def test_a_real_sigterm_keeps_the_rows_and_the_next_start_goes_on(scans, model, 
     assert sorted(path.name for path in tmp_path.glob("*out*")) == ["out.parquet"]
 
 
-@pytest.mark.parametrize("command", ["predict", "convert", "voxelize"])
-def test_an_ending_that_a_library_swallows_is_not_lost(command, scans, model, recipe_file, tmp_path, monkeypatch):
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("command", ["predict", "convert", "voxelize", "train", "evaluate", "search-params"])
+def test_an_ending_that_a_library_swallows_is_not_lost(
+    command, number, scans, model, recipe_file, tmp_path, monkeypatch
+):
     """A signal may arrive where a library catches whatever is raised; seen in the first case of a `predict`."""
+    monkeypatch.setenv("NAPARI_SPARSE3D_CACHE", str(tmp_path / "cache"))
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     read = nifti_module._open
     met = []
 
     def swallowing(*args):
         met.append(1)
         if len(met) == 1:
-            with contextlib.suppress(SystemExit):
-                os.kill(os.getpid(), signal.SIGTERM)
+            with contextlib.suppress(SystemExit, KeyboardInterrupt):
+                os.kill(os.getpid(), number)
         return read(*args)
 
     monkeypatch.setattr(nifti_module, "_open", swallowing)
-    output = tmp_path / {"predict": "a.parquet", "convert": "out", "voxelize": "a.npz"}[command]
-    more = {"predict": ("-m", model), "convert": (), "voxelize": ("-r", recipe_file)}[command]
-    given = scans if command == "predict" else scans[:1]
-    result = run(command, *given, *more, "-o", output)
+    output = tmp_path / {"predict": "a.parquet", "voxelize": "a.npz", "train": "a.safetensors"}.get(command, "out")
+    runs = ("--runs", tmp_path / "runs")
+    call = {
+        "predict": (*scans, "-m", model, "-o", output),
+        "convert": (scans[0], "-o", output),
+        "voxelize": (scans[0], "-r", recipe_file, "-o", output),
+        "train": (labelled(scans), "-r", recipe_file, "-e", "1", *TINY, *runs, "-o", output),
+        "evaluate": (model, labelled(scans), "--split", "all", "-o", output),
+        "search-params": (labelled(scans), "-r", recipe_file, "-s", "epochs=1", *TINY, *runs, "--trials", "2"),
+    }[command]
+    try:
+        result = run(command, *call)
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert met
-    assert result.exit_code == 143, result.output
-    assert "error: ended by SIGTERM" in result.output
+    assert result.exit_code == 143 if number == signal.SIGTERM else result.exit_code in (1, 130), result.output
+    assert number == signal.SIGINT or "error: ended by SIGTERM" in result.output
+    assert command in ("convert", "voxelize") or not output.exists()  # whose one scan was whole, when they were told
+    assert not (tmp_path / "runs").exists() or not list((tmp_path / "runs").glob("*/model.safetensors"))
     if command == "predict":
-        assert not output.exists()
-        assert run(command, *given, *more, "-o", output).exit_code == 0
+        assert run(command, *call).exit_code == 0
         assert len(table(output)) == len(scans)
+
+
+def labelled(scans):
+    """The scans as a labelled set of two classes."""
+    root = scans[0].parent.with_name("labelled")
+    for number, path in enumerate(scans):
+        for twice in range(2):
+            target = root / ("ball", "box")[number % 2] / f"{number}{twice}.nii.gz"
+            target.parent.mkdir(parents=True, exist_ok=True)
+            data = np.asarray(nibabel.load(path).dataobj).copy()
+            data[2, 2, 2 + twice] = 100  # no two are one
+            nibabel.save(nibabel.Nifti1Image(data, np.eye(4)), target)
+    return root
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_the_search_and_not_the_trial_alone(scans, recipe_file, tmp_path, monkeypatch, number):
+    pytest.importorskip("optuna")
+    monkeypatch.setenv("NAPARI_SPARSE3D_CACHE", str(tmp_path / "cache"))
+    original = session_module._epoch_columns
+    epochs = []
+
+    def sends(epoch, trainer):
+        epochs.append(epoch.epoch)
+        os.kill(os.getpid(), number)
+        return original(epoch, trainer)
+
+    monkeypatch.setattr(session_module, "_epoch_columns", sends)
+    call = ("-r", recipe_file, "-s", "epochs=3", *TINY, "--runs", tmp_path / "runs", "--trials", "4", "--json")
+    result = run("search-params", labelled(scans), *call)
+    assert result.exit_code == 0, result.output
+    assert epochs == [1]
+    assert json.loads(result.stdout)["trials"] == 1
 
 
 @pytest.mark.parametrize(
