@@ -476,6 +476,27 @@ def test_nested_texts_are_one_line(scans, shapes, tmp_path):
         one_line(run("train", shapes, "--settings", path, "--runs", tmp_path / "runs"), 2, "nested too deep")
 
 
+@pytest.mark.parametrize(
+    "training",
+    [
+        {"test_views": "many"},
+        {"test_views": 10**9, "augment": {"turns": "all"}},
+        {"test_views": -3},
+        {"test_views": 2.5},
+        {"test_views": None},
+        {"test_views": 4, "augment": "all"},
+        {"test_views": 4, "augment": None},
+        {"test_views": 4, "augment": {"turns": "bogus"}},
+        {"test_views": 4, "augment": {"turns": ["all"]}},
+    ],
+)
+def test_views_of_a_card_that_are_none_are_one_line(model, shapes, tmp_path, training):
+    loaded = load_model(model)
+    Model(loaded.network, loaded.card.model_copy(update={"training": training})).save(tmp_path / "m.safetensors")
+    one_line(run("evaluate", tmp_path / "m.safetensors", shapes, "--split", "all"), 2, "test_views of 1 to 48")
+    assert run("evaluate", tmp_path / "m.safetensors", shapes, "--split", "all", "--views", "1").exit_code == 0
+
+
 def test_arrays_that_hold_no_numbers_are_one_line(tmp_path):
     for dtype, name in ((complex, "complex"), (object, "object")):
         path = tmp_path / f"{name}.npz"

@@ -36,6 +36,7 @@ def window(make_napari_viewer: Any, one_child: Any, qtbot: Any) -> Any:
 
 def shown_by(viewer: Any) -> Iterator[tuple[str, str]]:
     """Every text of the window, hidden ones and tool tips too, with the kind of widget that has it."""
+    from qtpy.QtCore import QAbstractListModel
     from qtpy.QtGui import QAction
     from qtpy.QtWidgets import QAbstractItemView, QComboBox, QWidget
 
@@ -45,7 +46,10 @@ def shown_by(viewer: Any) -> Iterator[tuple[str, str]]:
     for thing in [main, *main.findChildren(QWidget), *main.findChildren(QAction)]:
         for getter in getters:
             asked = getattr(thing, getter, None)
-            value = asked() if callable(asked) else None
+            try:
+                value = asked() if callable(asked) else None
+            except TypeError:  # another method of that name
+                continue
             if isinstance(value, str) and value:
                 yield f"{type(thing).__name__}.{getter}", value
         if isinstance(thing, QComboBox):
@@ -54,8 +58,9 @@ def shown_by(viewer: Any) -> Iterator[tuple[str, str]]:
             )
         if isinstance(thing, QAbstractItemView) and thing.model() is not None:
             model = thing.model()
+            columns = 1 if isinstance(model, QAbstractListModel) else model.columnCount()
             for row in range(model.rowCount()):
-                for column in range(model.columnCount()):
+                for column in range(columns):
                     for role in (0, 3, 4, 5, 11, 12):  # display, tool tip, status tip, what is this, accessible
                         value = model.data(model.index(row, column), role)
                         if isinstance(value, str):
