@@ -16,7 +16,7 @@ from persons import BORN, NAME, content, planted_series, traces_in
 
 pytestmark = pytest.mark.gui
 
-WAIT_MS = 300_000
+WAIT_MS = 900_000
 PANELS = ("Sparse voxels", "Network", "Cohort", "Train")
 
 
