@@ -81,9 +81,7 @@ def test_a_tensor_that_was_made_in_inference_can_be_trained_on(engine_name):
 
 def test_an_inverse_convolution_in_a_chain_names_what_to_do():
     layers = SparseSequential(SparseConv3d(3, 4, 2, 2, bias=False), SparseInverseConv3d(4, 3, 2, 2))
-    with pytest.raises(
-        LayerError, match=r"SparseInverseConv3d returns to the sites of an earlier tensor.*SparseConvTr"
-    ):
+    with pytest.raises(LayerError, match=r"SparseInverseConv3d returns to the sites of .*SparseConvTr"):
         layers(tensor(background=False))
 
 

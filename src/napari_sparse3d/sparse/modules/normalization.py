@@ -168,14 +168,8 @@ class SparseSyncBatchNorm(SparseBatchNorm):
     def convert(cls, module: nn.Module, process_group: distributed.ProcessGroup | None = None) -> nn.Module:
         """The network with a layer of this kind, of the same weights, in place of each :class:`SparseBatchNorm`."""
         if type(module) is SparseBatchNorm:
-            made = cls(
-                module.num_features,
-                module.eps,
-                module.momentum,
-                module.affine,
-                module.track_running_stats,
-                process_group,
-            )
+            made = cls(module.num_features, module.eps, module.momentum, process_group=process_group)
+            made.affine, made.track_running_stats = module.affine, module.track_running_stats
             made.weight, made.bias = module.weight, module.bias
             made.running_mean, made.running_var = module.running_mean, module.running_var
             made.num_batches_tracked = module.num_batches_tracked
@@ -191,15 +185,17 @@ class SparseSyncBatchNorm(SparseBatchNorm):
     def _statistics(self, features: Tensor) -> tuple[Tensor, Tensor]:
         if self._processes() < 2:
             return super()._statistics(features)
+        if features.dtype in (torch.float16, torch.bfloat16):
+            features = features.float()
         # sums in float64: of counts exactly, of many sites without losing digits
         count = self._over_all(torch.tensor([float(len(features))], dtype=torch.float64, device=features.device))
         if count < 2:
             if self.running_mean is not None and self.running_var is not None:
                 return self.running_mean, self.running_var
             count = count.clamp(min=1)
-        mean = self._over_all(features.sum(0, dtype=torch.float64)) / count
-        variance = self._over_all((features - mean).square().sum(0)) / count
-        mean, variance = mean.to(features.dtype), variance.to(features.dtype)
+        mean = (self._over_all(features.sum(0, dtype=torch.float64)) / count).to(features.dtype)
+        squares = (features - mean).square().sum(0, dtype=torch.float64)
+        variance = (self._over_all(squares) / count).to(features.dtype)
         self._follow(mean, variance, int(count))
         return mean, variance
 
