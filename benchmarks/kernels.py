@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from napari_sparse3d.bench.workloads import mri110
 from napari_sparse3d.engine.native import NativeEngine
-from napari_sparse3d.models.deepc2 import DeepC2
+from napari_sparse3d.models.networks.deepc2 import DeepC2
 from napari_sparse3d.sparse import SparseTensor
 from napari_sparse3d.sparse.sites import Sites
 from napari_sparse3d.sparse.window import Geometry, Window

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from napari_sparse3d.engine.rulebook import output_sites, rulebook
 from napari_sparse3d.io import sample_head_mri
-from napari_sparse3d.models.deepc2 import FIELD, DeepC2
+from napari_sparse3d.models.networks.deepc2 import FIELD, DeepC2
 from napari_sparse3d.sparse import SparseConv3d, SparseMaxPool3d, SparseSequential, SparseTensor, SubMConv3d
 from napari_sparse3d.sparse.window import Geometry, Triple
 from napari_sparse3d.voxels import Recipe, voxelize

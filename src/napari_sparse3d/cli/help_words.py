@@ -14,6 +14,18 @@ def _engines() -> str:
     return _any_of([_called(part.name, part.title) for part in ENGINES.values()])
 
 
+def _architectures() -> str:
+    from napari_sparse3d.catalog import ARCHITECTURES
+
+    return ", ".join(ARCHITECTURES)
+
+
+def _losses() -> str:
+    from napari_sparse3d.catalog import LOSSES
+
+    return _any_of([info.spelled or info.name for info in sorted(LOSSES.values(), key=lambda info: bool(info.spelled))])
+
+
 def _called(name: str, title: str) -> str:
     """The name, which is what is typed; with what a title adds to it."""
     return title if title.startswith(name) else f"{name} ({title})"
@@ -23,7 +35,7 @@ def _any_of(words: list[str]) -> str:
     return " or ".join(filter(None, [", ".join(words[:-1]), *words[-1:]]))
 
 
-WORDS: dict[str, Callable[[], str]] = {"{engines}": _engines}
+WORDS: dict[str, Callable[[], str]] = {"{engines}": _engines, "{architectures}": _architectures, "{losses}": _losses}
 """What may stand in the help of an option, and what takes its place."""
 
 

@@ -52,7 +52,7 @@ def integrated_gradients(network: nn.Module, x: SparseTensor, target: int, steps
     """
     found: list[Attribution] = []
 
-    def finish() -> Generator[int, None, None]:
+    def finish() -> Generator[tuple[int, int], None, None]:
         found.append((yield from integrated_gradients_by_step(network, x, target, steps)))
 
     for _ in finish():
@@ -62,8 +62,8 @@ def integrated_gradients(network: nn.Module, x: SparseTensor, target: int, steps
 
 def integrated_gradients_by_step(
     network: nn.Module, x: SparseTensor, target: int, steps: int = 16
-) -> Generator[int, None, Attribution]:
-    """As :func:`integrated_gradients`; yields the number of points that are done, so that the caller can stop."""
+) -> Generator[tuple[int, int], None, Attribution]:
+    """As :func:`integrated_gradients`; yields how many points are done, of how many, so that the caller can stop."""
     check_one_volume(x)
     base = baseline(x)
     difference = x.features - base
@@ -71,7 +71,7 @@ def integrated_gradients_by_step(
     for step in range(steps):
         gradient, _ = _gradient(network, x, base + (step + 0.5) / steps * difference, target)
         total += gradient
-        yield step + 1
+        yield step + 1, steps
     return at_input(x, (difference * total / steps).sum(1))
 
 

@@ -113,29 +113,6 @@ def _most_likely(logits: torch.Tensor, targets: torch.Tensor, scale: float | Non
     return float(log_scale.detach().exp()), bias.detach()
 
 
-def below_chance(probabilities: NDArray[np.floating], labels: NDArray[np.int64]) -> str:
-    """What is to be said where the cases are ranked against their labels; "" where they are not, or none can tell.
-
-    Parameters
-    ----------
-    probabilities, labels
-        As for :func:`fit`. The AUC is that of one class against the rest, its mean where there are more than two.
-    """
-    classes = range(probabilities.shape[1]) if probabilities.shape[1] > 2 else range(1, 2)
-    areas = [_area(probabilities[:, number], labels == number) for number in classes]
-    area = float(np.mean([found for found in areas if found is not None] or [1.0]))
-    return f"below chance on validation (AUC {area:.2f}): are the labels swapped?" if area < 0.5 else ""
-
-
-def _area(scores: NDArray[np.floating], positive: NDArray[np.bool_]) -> float | None:
-    """How often a positive case scores above another one, ties half."""
-    above, others = scores[positive], np.sort(scores[~positive])
-    if not len(above) or not len(others):
-        return None
-    counted = np.searchsorted(others, above, "left") + np.searchsorted(others, above, "right")
-    return float(counted.mean()) / (2 * len(others))
-
-
 def to_frequencies(counts: NDArray[np.int64]) -> Correction:
     """The correction for a classifier that saw every class equally often, where cases come as ``counts`` (classes,) do.
 

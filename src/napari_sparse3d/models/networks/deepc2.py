@@ -10,15 +10,16 @@ from __future__ import annotations
 from collections import OrderedDict
 
 from torch import Tensor, nn
-from torch.nn import functional
 
+from napari_sparse3d.models.heads import ClassHead
+from napari_sparse3d.models.network import DescribingNetwork
 from napari_sparse3d.sparse import SparseConv3d, SparseMaxPool3d, SparseSequential, SparseTensor
 
 CHANNELS = (32, 64, 96, 128, 160, 192)
 FIELD = 126
 
 
-class DeepC2(nn.Module):
+class DeepC2(DescribingNetwork):
     """Sees a field of 126^3 voxels; the sides are 126-125-62-61-30-29-14-13-6-5-2-1.
 
     Parameters
@@ -42,7 +43,7 @@ class DeepC2(nn.Module):
                 layers[f"pool{number}"] = SparseMaxPool3d(3, stride=2)
             before = channels
         self.layers = SparseSequential(layers)
-        self.classifier = nn.Linear(before, classes)
+        self.classifier = ClassHead(before, classes)
         self.in_features, self.classes = in_features, classes
         self.reset_parameters()
 
@@ -54,22 +55,9 @@ class DeepC2(nn.Module):
                 bound = nn.init.calculate_gain("leaky_relu", 1 / 3) * (3 / fan_in) ** 0.5
                 nn.init.uniform_(module.weight, -bound, bound)
 
-    def forward(self, x: SparseTensor) -> Tensor:
-        """A batch of B volumes in a field of 126^3 -> logits (B, classes)."""
-        return self.logits(self.describe(x))
-
     def describe(self, x: SparseTensor) -> Tensor:
         """(B, 192): the features of the one site that is left of each volume."""
         if x.spatial_shape != (FIELD,) * 3:
             raise ValueError(f"deepC2 sees a field of {FIELD}^3 voxels, got {x.spatial_shape}")
         y: SparseTensor = self.layers(x)
         return y.dense()[:, :, 0, 0, 0]
-
-    def embed(self, x: SparseTensor) -> Tensor:
-        """(B, 192), unit length."""
-        return functional.normalize(self.describe(x))
-
-    def logits(self, described: Tensor) -> Tensor:
-        """(B, 192) -> (B, classes)."""
-        result: Tensor = self.classifier(described)
-        return result

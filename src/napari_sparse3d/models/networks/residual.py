@@ -16,6 +16,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from napari_sparse3d.errors import InputError
+from napari_sparse3d.models.heads import ClassHead
+from napari_sparse3d.models.network import DescribingNetwork
 from napari_sparse3d.sparse import (
     GlobalAvgPool,
     GlobalMaxPool,
@@ -28,7 +30,7 @@ from napari_sparse3d.sparse import (
 )
 
 
-class ResidualNet(nn.Module):
+class ResidualNet(DescribingNetwork):
     """Residual blocks at the active sites; each stage but the first halves the grid and so brings far sites together.
 
     Missing neighbours add nothing (``background=None`` inside, as submanifold networks are defined), so empty space
@@ -97,7 +99,7 @@ class ResidualNet(nn.Module):
         self.mean, self.largest = GlobalAvgPool(), GlobalMaxPool()
         self.project = nn.Linear(2 * channels[-1], embedding)
         self.dropout = nn.Dropout(dropout)
-        self.classifier = nn.Linear(embedding, classes)
+        self.classifier = ClassHead(embedding, classes)
         self.field, self.in_features, self.classes = field, in_features, classes
         self.reset_parameters()
 
@@ -115,24 +117,11 @@ class ResidualNet(nn.Module):
             elif isinstance(module, ResidualBlock):
                 nn.init.zeros_(module.norm2.weight)
 
-    def forward(self, x: SparseTensor) -> Tensor:
-        """A batch of B volumes in the field -> logits (B, classes)."""
-        return self.logits(self.describe(x))
-
     def describe(self, x: SparseTensor) -> Tensor:
         """(B, D): what the classifier sees."""
         y: SparseTensor = self.layers(x.with_features(x.features, None))
         pooled = torch.cat([self.mean(y), self.largest(y)], 1)
         return self.dropout(functional.relu(self.project(pooled)))  # type: ignore[no-any-return]
-
-    def embed(self, x: SparseTensor) -> Tensor:
-        """(B, D), unit length."""
-        return functional.normalize(self.describe(x))
-
-    def logits(self, described: Tensor) -> Tensor:
-        """(B, D) -> (B, classes)."""
-        result: Tensor = self.classifier(described)
-        return result
 
 
 class ResidualBlock(nn.Module):

@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from napari_sparse3d.measure.metrics import auc, calibration
-from napari_sparse3d.training.calibrate import SCALES, Correction, below_chance, fit, to_frequencies
+from napari_sparse3d.models.heads.calibration import SCALES, Correction, fit, to_frequencies
+from napari_sparse3d.training.swapped import below_chance
 
 
 def drawn(logits, random):
