@@ -92,7 +92,7 @@ def test_the_sum_at_permuted_sites_says_so():
     x = tensor()
     order = torch.randperm(len(x.indices))
     y = SparseTensor(x.features[order], x.indices[order], x.spatial_shape, 2, x.background)
-    with pytest.raises(InputError, match=f"the same {len(x.indices)} sites in two orders"):
+    with pytest.raises(InputError, match=f"got the same {len(x.indices)} sites in two orders"):
         x + y
 
 

@@ -213,8 +213,8 @@ class SparseTensor:
             raise ValueError("one summand has a background and the other has none; give both a background or neither")
         if self.features.shape != other.features.shape:  # torch would spread a single row or channel
             raise InputError(
-                f"sparse tensors can be added only with the same channels, got {tuple(self.features.shape)} and "
-                f"{tuple(other.features.shape)}"
+                f"sparse tensors can be added only at the same sites in the same order, got the same {len(one)} sites in two "
+                "orders; bring the rows of both, features and indices, into one order before the network"
             )
         background = None if self.background is None or other.background is None else self.background + other.background
         return self.with_features(self.features + other.features, background)
