@@ -213,8 +213,8 @@ class SparseTensor:
             raise ValueError("one summand has a background and the other has none; give both a background or neither")
         if self.features.shape != other.features.shape:  # torch would spread a single row or channel
             raise InputError(
-                f"sparse tensors can be added only at the same sites in the same order, got the same {len(one)} sites in two "
-                "orders; bring the rows of both, features and indices, into one order before the network"
+                f"sparse tensors can be added only with the same channels, got {tuple(self.features.shape)} and "
+                f"{tuple(other.features.shape)}"
             )
         background = None if self.background is None or other.background is None else self.background + other.background
         return self.with_features(self.features + other.features, background)
@@ -259,8 +259,8 @@ def _check_same(one: Sites, other: Sites) -> None:
         return
     if torch.equal(_sorted(one.indices), _sorted(other.indices)):
         raise InputError(
-            f"sparse tensors can be added only with their sites in the same order, got the same {len(one)} sites in "
-            "two orders; bring the rows of both, features and indices, into one order before the network"
+            f"sparse tensors can be added only at the same sites in the same order, got the same {len(one)} sites in two "
+            "orders; bring the rows of both, features and indices, into one order before the network"
         )
     shared = len(one) + len(other) - len(torch.unique(torch.cat([one.indices, other.indices]), dim=0))
     raise InputError(
