@@ -208,7 +208,7 @@ class SparseSyncBatchNorm(SparseBatchNorm):
         return distributed.get_world_size(self.process_group)
 
     def _over_all(self, own: Tensor) -> Tensor:
-        made: Tensor = _SumOverProcesses.apply(own, self.process_group)
+        made: Tensor = _SumOverProcesses.apply(own, self.process_group)  # type: ignore[no-untyped-call]
         return made
 
 
@@ -223,7 +223,7 @@ class _SumOverProcesses(torch.autograd.Function):
         return total
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
         total = grad.contiguous().clone()
         distributed.all_reduce(total, group=ctx.group)
         return total, None
