@@ -24,7 +24,7 @@ PACKAGE = "napari_sparse3d"
 # Parts on one step do not import each other; every part may import those on lower steps.
 ORDER = (
     "errors, activity, text, lazy <- files, parse, environment <- volume <- io, voxels <- sparse <- engine <- models"
-    " <- training, analysis <- cohort <- widgets, cli <- napari_reader, napari_writer"
+    " <- cases <- training, analysis <- cohort <- widgets, cli <- napari_reader, napari_writer"
 )
 STEP = {part.strip(): step for step, parts in enumerate(ORDER.split("<-")) for part in parts.split(",")}
 

@@ -7,12 +7,12 @@ import numpy as np
 import polars as pl
 import pytest
 
+from napari_sparse3d.cases.sources import cases_of
+from napari_sparse3d.cases.store import VoxelStore
 from napari_sparse3d.errors import InputError
 from napari_sparse3d.training.checks import prepare, require
 from napari_sparse3d.training.runs import RunStore
 from napari_sparse3d.training.session import Data, train
-from napari_sparse3d.training.sources import cases_of
-from napari_sparse3d.training.store import VoxelStore
 
 
 @pytest.fixture

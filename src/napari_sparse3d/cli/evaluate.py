@@ -14,8 +14,8 @@ from napari_sparse3d.cli.settings import DataArgument, LabelOption, RunsOption, 
 from napari_sparse3d.errors import InputError, failure_line
 
 if TYPE_CHECKING:
+    from napari_sparse3d.cases.case import Case
     from napari_sparse3d.models import Model
-    from napari_sparse3d.training.cases import Case
 
 
 def evaluate(
@@ -53,12 +53,12 @@ def evaluate(
         cases, chosen = _cases(data, label, split)
 
     from napari_sparse3d.analysis.judge import judge
+    from napari_sparse3d.cases.labels import label_numbers
+    from napari_sparse3d.cases.store import VoxelStore, content_hash
     from napari_sparse3d.engine.choice import choose
     from napari_sparse3d.sparse import use_engine
-    from napari_sparse3d.training.cases import label_numbers
     from napari_sparse3d.training.predict import predict
     from napari_sparse3d.training.session import patients_of
-    from napari_sparse3d.training.store import VoxelStore, content_hash
 
     choice = choose(engine, device)
     training = loaded.card.training
@@ -122,8 +122,8 @@ def _model(text: str, runs: Path | None) -> Model:
 
 
 def _cases(data: Path, label: str, split: str | None) -> tuple[list[Case], str]:
-    from napari_sparse3d.training.cases import SPLITS
-    from napari_sparse3d.training.sources import cases_of
+    from napari_sparse3d.cases.case import SPLITS
+    from napari_sparse3d.cases.sources import cases_of
 
     if split not in (None, "all", *SPLITS):
         raise CallError(f"there is no split {split!r}; choose train, val, test or all")
@@ -149,8 +149,8 @@ def _readable(cases: list[Case], store: Any) -> tuple[list[Case], list[str]]:
 def _fault(case: Case, store: Any) -> str:
     import torch
 
+    from napari_sparse3d.cases.store import case_title
     from napari_sparse3d.models.finite import check_features
-    from napari_sparse3d.training.store import case_title
 
     try:
         check_features(torch.from_numpy(store.get(case).features))

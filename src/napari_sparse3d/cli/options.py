@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
@@ -11,10 +11,9 @@ from napari_sparse3d.cli.common import CallError, say, the_call
 from napari_sparse3d.files import try_output
 
 if TYPE_CHECKING:
+    from napari_sparse3d.cases.read import Source
     from napari_sparse3d.io import SeriesInfo
     from napari_sparse3d.models import Model
-    from napari_sparse3d.sparse.tensor_voxels import TensorVoxels
-    from napari_sparse3d.volume import Volume
     from napari_sparse3d.voxels import Recipe, VoxelSet
 
 ScanPath = Annotated[
@@ -108,40 +107,32 @@ def read_voxels(
     InputError
         If it cannot be read, or the recipe leaves nothing of it.
     """
-    from napari_sparse3d.voxels import VoxelSet, require_voxels, voxelize
+    from napari_sparse3d.cases.read import some_voxels_of
 
-    if isinstance(scan, Path) and scan.suffix == ".npz":
-        return VoxelSet.load(scan)
-    volume = read_scan(scan, series=series, frame=frame, repair=repair)
-    return require_voxels(voxelize(volume, recipe), volume, recipe)
+    source = read_source(scan, recipe, series=series, frame=frame, repair=repair)
+    return cast("VoxelSet", some_voxels_of(source, recipe))  # made on the CPU
 
 
-def read_voxels_for(
-    device: str, scan: Path | SeriesInfo, recipe: Recipe, *, repair: str | None = None
-) -> VoxelSet | TensorVoxels:
-    """As :func:`read_voxels`, made on the device as far as the recipe can be followed there.
+def read_source(
+    scan: Path | SeriesInfo,
+    recipe: Recipe,
+    *,
+    series: int | None = None,
+    frame: int | None = None,
+    repair: str | None = None,
+) -> Source:
+    """Read one volume, and tell where its unit was guessed; or a voxel set that ``voxelize`` wrote.
 
     Raises
     ------
-    DeviceMemoryError
-        If a card has no memory left.
+    InputError
+        If it cannot be read.
     """
-    if device == "cpu" or (isinstance(scan, Path) and scan.suffix == ".npz"):
-        return read_voxels(scan, recipe, repair=repair)
-    from napari_sparse3d.sparse.voxelize import voxelize_for
-    from napari_sparse3d.voxels import require_voxels
+    from napari_sparse3d.cases import read
+    from napari_sparse3d.cases.case import Case
 
-    volume = read_scan(scan, repair=repair)
-    return require_voxels(voxelize_for(device, volume, recipe), volume, recipe)
-
-
-def read_scan(
-    scan: Path | SeriesInfo, *, series: int | None = None, frame: int | None = None, repair: str | None = None
-) -> Volume:
-    """Read one volume, and tell where its unit was guessed; raises ``InputError`` if it cannot be read."""
-    from napari_sparse3d.io import read_volume
-
-    volume = read_volume(scan, series=series, frame=frame, repair=repair)
-    if "unit_from" in volume.meta:
-        say(f"the file names no unit; taken as {volume.unit} from its {volume.meta['unit_from']}")
-    return volume
+    case = Case.at(scan, series) if isinstance(scan, Path) else Case(scan.source.name, scan.source, info=scan)
+    source = read.read_source(case, recipe, frame=frame, repair=repair)
+    if guessed := read.guessed_unit(source):
+        say(guessed)
+    return source

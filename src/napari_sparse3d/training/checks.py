@@ -7,9 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from napari_sparse3d.cases.case import Case
+from napari_sparse3d.cases.labels import class_names
+from napari_sparse3d.cases.store import VoxelStore, case_title
 from napari_sparse3d.errors import InputError, failure_line
-from napari_sparse3d.training.cases import Case, class_names, split_by_patient
-from napari_sparse3d.training.store import VoxelStore, case_title
+from napari_sparse3d.training.split import split_by_patient
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from napari_sparse3d.cases.case import Case
+from napari_sparse3d.cases.sources import cases_of, known_persons
+from napari_sparse3d.cases.store import VoxelStore
 from napari_sparse3d.engine.choice import choose
 from napari_sparse3d.errors import InputError, line_of
 from napari_sparse3d.files import locked, replacing
@@ -22,15 +25,12 @@ from napari_sparse3d.io.naming import without_identity
 from napari_sparse3d.models import Model, ModelCard, build_network
 from napari_sparse3d.models.architectures import Network
 from napari_sparse3d.training import calibrate
-from napari_sparse3d.training.cases import Case
 from napari_sparse3d.training.checkpoint import load_weights, previous_of
 from napari_sparse3d.training.checks import Prepared, prepare, require
 from napari_sparse3d.training.config import Training
 from napari_sparse3d.training.loop import EpochReport, Measure, Trainer, accuracy_alone
 from napari_sparse3d.training.predict import Predictions, predict
 from napari_sparse3d.training.runs import LOCK, RunStore
-from napari_sparse3d.training.sources import cases_of, known_persons
-from napari_sparse3d.training.store import VoxelStore
 from napari_sparse3d.training.team import join, leaving_together
 from napari_sparse3d.voxels import ToLongestSide
 

@@ -18,8 +18,9 @@ from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QInputDialog, QPushButton, 
 from napari_sparse3d.analysis.maps import pca, trustworthiness
 from napari_sparse3d.analysis.neighbours import similar
 from napari_sparse3d.analysis.palette import CLASS_COLOURS
+from napari_sparse3d.cases.record import write_rows
 from napari_sparse3d.cohort.same import SAME, same_case
-from napari_sparse3d.cohort.tables import Cohort, cohort_of, read_cohort, rows_of, write_rows
+from napari_sparse3d.cohort.tables import Cohort, cohort_of, read_cohort, rows_of
 from napari_sparse3d.errors import InputError
 from napari_sparse3d.widgets import repeat
 from napari_sparse3d.widgets.beside import Case, layer_from, put_saved_voxels, read_case, show_beside
