@@ -72,6 +72,25 @@ def series_at(path: Path) -> SeriesCases:
     return SeriesCases(cases, len(series) - len(meant))
 
 
+def one_case(path: Path, series: int | None = None) -> Case:
+    """The one case that is meant at a path, at its own place; ``series`` as ``read_volume`` takes it.
+
+    Raises
+    ------
+    ReadError, InputError
+        If there is none, or several that could be meant.
+    """
+    if path.suffix == ".npz":
+        return Case.at(path)
+    from napari_sparse3d.cases.identity import places
+    from napari_sparse3d.io import scan
+    from napari_sparse3d.io.read import choose_series
+
+    found = scan(path)
+    info = choose_series(path, series, found=found)
+    return _case_of(info, *places(path, found)[info.index])
+
+
 def find_cases(source: Path) -> list[Case]:
     """The cases below a folder, in one file, or in a table with a column ``path``: what a cohort is made of.
 

@@ -11,6 +11,7 @@ from napari_sparse3d.cli.common import CallError, say, the_call
 from napari_sparse3d.files import try_output
 
 if TYPE_CHECKING:
+    from napari_sparse3d.cases.case import Case
     from napari_sparse3d.cases.read import Source
     from napari_sparse3d.io import SeriesInfo
     from napari_sparse3d.models import Model
@@ -92,6 +93,19 @@ def check_output(path: Path, *endings: str) -> None:
         try_output(path)
 
 
+def find_case(path: Path, series: int | None = None) -> Case:
+    """The case at a path, at its own place (see :mod:`napari_sparse3d.cases.identity`).
+
+    Raises
+    ------
+    InputError
+        If there is none, or several that could be meant.
+    """
+    from napari_sparse3d.cases.sources import one_case
+
+    return one_case(path, series)
+
+
 def read_voxels(
     scan: Path | SeriesInfo,
     recipe: Recipe,
@@ -107,20 +121,15 @@ def read_voxels(
     InputError
         If it cannot be read, or the recipe leaves nothing of it.
     """
+    from napari_sparse3d.cases.case import Case
     from napari_sparse3d.cases.read import some_voxels_of
 
-    source = read_source(scan, recipe, series=series, frame=frame, repair=repair)
+    case = Case.at(scan, series) if isinstance(scan, Path) else Case(scan.source.name, scan.source, info=scan)
+    source = read_source(case, recipe, frame=frame, repair=repair)
     return cast("VoxelSet", some_voxels_of(source, recipe))  # made on the CPU
 
 
-def read_source(
-    scan: Path | SeriesInfo,
-    recipe: Recipe,
-    *,
-    series: int | None = None,
-    frame: int | None = None,
-    repair: str | None = None,
-) -> Source:
+def read_source(case: Case, recipe: Recipe, *, frame: int | None = None, repair: str | None = None) -> Source:
     """Read one volume, and tell where its unit was guessed; or a voxel set that ``voxelize`` wrote.
 
     Raises
@@ -129,9 +138,7 @@ def read_source(
         If it cannot be read.
     """
     from napari_sparse3d.cases import read
-    from napari_sparse3d.cases.case import Case
 
-    case = Case.at(scan, series) if isinstance(scan, Path) else Case(scan.source.name, scan.source, info=scan)
     source = read.read_source(case, recipe, frame=frame, repair=repair)
     if guessed := read.guessed_unit(source):
         say(guessed)

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_sparse3d.cases.record import read_rows
+from napari_sparse3d.cohort.comparable import check_one_origin
 from napari_sparse3d.errors import InputError
 
 _OWN = ("embedding", "probabilities", "thumbnail", "spacing_mm")
@@ -72,6 +73,7 @@ def cohort_of(rows: Sequence[Mapping[str, Any]]) -> Cohort:
     if not done:
         first = next((str(row["error"]) for row in rows if row.get("error")), "")
         raise InputError(f"none of {len(rows)} cases has an embedding{f': {first}' if first else ''}")
+    check_one_origin(done)
     names = dict.fromkeys(name for row in done for name in row if name not in _OWN)
     return Cohort(
         {name: [row.get(name) for row in done] for name in names},
@@ -116,11 +118,7 @@ def read_cohort(path: Path | Sequence[Path]) -> Cohort:
         If it is a folder, no table, or holds no embeddings.
     """
     paths = [path] if isinstance(path, Path) else list(path)
-    rows = [row for each in paths for row in read_rows(each)]
-    models = {str(row.get("model_hash") or row.get("model")) for row in rows if row.get("embedding") is not None}
-    if len(paths) > 1 and len(models) > 1:
-        raise InputError(f"the tables are of {len(models)} models, whose embeddings have nothing in common; name one")
-    return cohort_of(rows)
+    return cohort_of([row for each in paths for row in read_rows(each)])
 
 
 def rows_of(cohort: Cohort) -> list[dict[str, Any]]:
