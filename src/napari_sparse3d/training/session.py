@@ -95,7 +95,7 @@ class Data:
             return found
         others = cases_of(self.validation, label_column=self.label_column)
         return [replace(case, split="train") for case in found if case.split != "test"] + [
-            replace(case, split="val") for case in others
+            replace(case, split="val", number=len(found) + case.number) for case in others
         ]
 
 
