@@ -61,14 +61,14 @@ class Facts:
         return cls(**{**values, "spacing_mm": (z, y, x)})
 
 
-def facts_of(source: Source) -> Facts:
-    """The facts of what :func:`read.read_source` gave."""
+def facts_of(source: Source, *, with_content: bool = True) -> Facts:
+    """The facts of what :func:`read.read_source` gave; without its content (all voxels are hashed) where so asked."""
     if isinstance(source, VoxelSet):
         z, y, x = np.linalg.norm(source.affine[:3, :3], axis=0).tolist()
-        return Facts(content_of_voxels(source), (z, y, x), "voxels")
+        return Facts(content_of_voxels(source) if with_content else "", (z, y, x), "voxels")
     meta: Any = source.meta
     return Facts(
-        content_of_volume(source),
+        content_of_volume(source) if with_content else "",
         source.spacing_mm,
         "mask" if _has_two_values(source.data) else "scan",
         source.unit,

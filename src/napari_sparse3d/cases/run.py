@@ -14,6 +14,7 @@ from napari_sparse3d.cases.facts import Facts, facts_of
 from napari_sparse3d.cases.identity import patient_key
 from napari_sparse3d.cases.read import guessed_unit, located, read_source, some_voxels_of
 from napari_sparse3d.cases.record import NAMES, SCHEMA
+from napari_sparse3d.cases.seen import unlike_training
 from napari_sparse3d.engine.choice import choose
 from napari_sparse3d.errors import failure_line
 from napari_sparse3d.voxels import Recipe, VoxelSet
@@ -146,6 +147,7 @@ def _answered(case: Case, runner: Runner) -> dict[str, Any]:
         "embedding": result.embedding.tolist(),
         "n_active": len(result.input.indices),
         "active_percent": result.input.active_percent,
+        "outside_training": unlike_training(runner.model.card, facts, voxels, result.input.active_percent),
         "engine": result.choice.engine,
         **more,
     }

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from napari_sparse3d.cases.case import Case
     from napari_sparse3d.cases.read import Source
     from napari_sparse3d.io import SeriesInfo
-    from napari_sparse3d.models import Model
+    from napari_sparse3d.models import Model, Result
     from napari_sparse3d.voxels import Recipe, VoxelSet
 
 ScanPath = Annotated[
@@ -127,6 +127,29 @@ def read_voxels(
     case = Case.at(scan, series) if isinstance(scan, Path) else Case(scan.source.name, scan.source, info=scan)
     source = read_source(case, recipe, frame=frame, repair=repair)
     return cast("VoxelSet", some_voxels_of(source, recipe))  # made on the CPU
+
+
+def run_and_compare(
+    model: Model, source: Source, recipe: Recipe, engine: str, device: str
+) -> tuple[Result, str | None]:
+    """Run a model on what :func:`read_source` gave, and tell in what that is unlike its training.
+
+    Raises
+    ------
+    InputError
+        If the recipe leaves nothing of it, or it does not fit the model.
+    """
+    from napari_sparse3d.cases.facts import facts_of
+    from napari_sparse3d.cases.read import some_voxels_of
+    from napari_sparse3d.cases.seen import unlike_training
+
+    voxels = some_voxels_of(source, recipe)
+    result = model.run(voxels, engine=engine, device=device)
+    facts = facts_of(source, with_content=False)
+    outside = unlike_training(model.card, facts, voxels, result.input.active_percent)
+    if outside:
+        say(f"unlike what {model.card.name} was trained on, do not trust its answer: {outside}")
+    return result, outside
 
 
 def read_source(case: Case, recipe: Recipe, *, frame: int | None = None, repair: str | None = None) -> Source:

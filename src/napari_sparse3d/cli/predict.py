@@ -77,10 +77,16 @@ def predict(
             table.cases.append(case)
             table.rows.append(row)
         parts.join(table.rows)
+    unlike = sum(bool(row["outside_training"]) for row in table.rows)
+    if unlike:
+        say(
+            f"{unlike} of {len(table.rows)} series are unlike what {network.card.name} was trained on, do not trust "
+            "its answers there: see the column outside_training"
+        )
     failed = [number for number, row in enumerate(table.rows) if row["status"] == "failed"]
     done = len(table.rows) - len(failed)
     if as_json:
-        counts = {"done": done, "failed": len(failed), "left_out": table.left_out}
+        counts = {"done": done, "failed": len(failed), "left_out": table.left_out, "outside_training": unlike}
         emit({"out": output, **counts, "rows": table.rows})
     else:
         passed_over = f"; {table.left_out} scouts, reports or the like left out" if table.left_out else ""

@@ -22,6 +22,7 @@ from napari_sparse3d.cli.options import (
     find_model,
     find_recipe,
     read_source,
+    run_and_compare,
 )
 
 
@@ -55,7 +56,6 @@ def similar(
     how = network.card.recipe if recipe is None else find_recipe(recipe)
     from napari_sparse3d.analysis.neighbours import similar as nearest
     from napari_sparse3d.cases.facts import facts_of
-    from napari_sparse3d.cases.read import some_voxels_of
     from napari_sparse3d.cases.run import recipe_hash
     from napari_sparse3d.cohort import read_cohort
     from napari_sparse3d.cohort.comparable import Origin, check_comparable
@@ -68,7 +68,7 @@ def similar(
         case = find_case(path, series)
         source = read_source(case, how, frame=frame, repair=repair)
         content = facts_of(source).content
-    result = network.run(some_voxels_of(source, how), engine=engine, device=device)
+    result, outside = run_and_compare(network, source, how, engine, device)
     groups = same_case(cohort, case.path, case.series, patient or case.patient, content)
     indices, distances = nearest(
         result.embedding[None], cohort.embeddings, k, groups=groups, query_groups=[SAME], keys=cohort.keys()
@@ -80,7 +80,15 @@ def similar(
     ]
     if as_json:
         itself = {"path": case.path, "series": case.series, "content": content}
-        emit({"cases": found, "of": itself, "model": network.card.name, "n_cohort": len(cohort)})
+        emit(
+            {
+                "cases": found,
+                "of": itself,
+                "outside_training": outside,
+                "model": network.card.name,
+                "n_cohort": len(cohort),
+            }
+        )
         return
     from rich.table import Table
 

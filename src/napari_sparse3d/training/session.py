@@ -16,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 
 from napari_sparse3d.cases.case import Case
+from napari_sparse3d.cases.seen import seen_in, split_of
 from napari_sparse3d.cases.sources import cases_of, known_persons
 from napari_sparse3d.cases.store import VoxelStore
 from napari_sparse3d.engine.choice import choose
@@ -309,6 +310,8 @@ def _keep(
             "classes": trainer.classes,
             "trained": True,
             "active_percent_seen": prepared.active_percent,
+            "seen": seen_in(prepared.train, trainer.store, cast(Network, network).field),
+            "split": split_of(prepared.train, prepared.val, prepared.contents),
             "training": {
                 **config.model_dump(mode="json", exclude={"recipe", "architecture", "arguments"}),
                 "epoch": epoch,
