@@ -16,12 +16,12 @@ import torch
 from numpy.typing import NDArray
 from train_bundled import MODELS
 
-from napari_sparse3d.analysis import metrics
 from napari_sparse3d.cases.labels import label_numbers
 from napari_sparse3d.cases.sources import cases_of
 from napari_sparse3d.cases.store import VoxelStore
+from napari_sparse3d.measure import metrics
 from napari_sparse3d.models import load_model
-from napari_sparse3d.training.calibrate import Correction, fit, to_frequencies
+from napari_sparse3d.models.heads.calibration import Correction, fit, to_frequencies
 from napari_sparse3d.training.predict import predict
 
 Floats = NDArray[np.float32]

@@ -54,12 +54,12 @@ def similar(
     check_engine(engine, device)
     network = find_model(model)
     how = network.card.recipe if recipe is None else find_recipe(recipe)
-    from napari_sparse3d.analysis.neighbours import similar as nearest
     from napari_sparse3d.cases.facts import facts_of
     from napari_sparse3d.cases.run import recipe_hash
     from napari_sparse3d.cohort import read_cohort
     from napari_sparse3d.cohort.comparable import Origin, check_comparable
     from napari_sparse3d.cohort.same import SAME, same_case
+    from napari_sparse3d.measure.neighbours import similar as nearest
 
     cohort = read_cohort(table)
     if warning := check_comparable(cohort, Origin(network.card.name, network.digest(), recipe_hash(how))):
