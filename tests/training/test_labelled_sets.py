@@ -10,11 +10,13 @@ import trimesh
 from hypothesis import given
 from hypothesis import strategies as st
 
+from napari_sparse3d.cases import read, store
+from napari_sparse3d.cases.case import Case
+from napari_sparse3d.cases.labels import class_names, label_numbers
+from napari_sparse3d.cases.sources import cases_of
+from napari_sparse3d.cases.store import VoxelStore
 from napari_sparse3d.errors import InputError
-from napari_sparse3d.training import read, store
-from napari_sparse3d.training.cases import Case, class_names, label_numbers, split_by_patient
-from napari_sparse3d.training.sources import cases_of
-from napari_sparse3d.training.store import VoxelStore
+from napari_sparse3d.training.split import split_by_patient
 from napari_sparse3d.voxels import RangeThreshold, Recipe, ToLongestSide
 
 MASKS = Recipe(name="masks", threshold=RangeThreshold(low=0.5))
@@ -171,7 +173,7 @@ def test_the_cache_is_keyed_by_content_and_recipe(medmnist, tmp_path, monkeypatc
     assert first.key(case) != first.key(cases_of(path)[1])
     made = first.get(case)
     with monkeypatch.context() as patched:
-        patched.setattr(store, "read_voxels", lambda *_: pytest.fail("was made a second time"))
+        patched.setattr(store, "read_source", lambda *_: pytest.fail("was made a second time"))
         again = VoxelStore(MASKS, tmp_path / "cache").get(case)
     np.testing.assert_array_equal(again.indices, made.indices)
     before = first.key(case)

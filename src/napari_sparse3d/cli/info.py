@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.table import Table
@@ -13,6 +13,8 @@ from napari_sparse3d.cli.options import ScanPath
 from napari_sparse3d.text import printable
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from napari_sparse3d.io import SeriesInfo
 
 _BADGES = {
@@ -24,8 +26,18 @@ _BADGES = {
 }
 
 
-def info(path: ScanPath, as_json: JsonFlag = False) -> None:
+def info(
+    path: ScanPath,
+    content: Annotated[
+        bool,
+        typer.Option("--content", help="With --json: read the voxels too, and give each series' content hash."),
+    ] = False,
+    as_json: JsonFlag = False,
+) -> None:
     """List every series at a path, with its faults. Only headers are read.
+
+    With --json each series has its own place, path and series, by which `predict` writes it down and `similar` knows it
+    again; index is its number at PATH.
 
     ✓ and i: read as it is. ?: a series in time, choose with --frame. !: read with --repair. ✗: no volume can be made.
 
@@ -36,13 +48,29 @@ def info(path: ScanPath, as_json: JsonFlag = False) -> None:
     with status("Reading headers"):
         series = scan(path)
     if as_json:
-        emit({"series": [item.as_dict() for item in series]})
+        emit({"series": _records(path, series, content)})
     else:
         show(_table(series))
         if any(item.faults for item in series):
             show(_fault_lines(series))
     if not any(item.readable for item in series):
         raise typer.Exit(EXIT_INPUT)
+
+
+def _records(path: Path, series: list[SeriesInfo], with_content: bool) -> list[dict[str, Any]]:
+    """Each series with its identity, as the tables of ``predict`` have it."""
+    from napari_sparse3d.cases.identity import content_of_volume, places
+
+    own = places(path, series)
+    records = []
+    for item in series:
+        place, number = own[item.index]
+        record = {**item.as_dict(), "path": str(place), "series": number}
+        if with_content:
+            one = item.readable and item.n_frames == 1
+            record["content"] = content_of_volume(item.load().volume(0)) if one else None
+        records.append(record)
+    return records
 
 
 def _table(series: list[SeriesInfo]) -> Table:

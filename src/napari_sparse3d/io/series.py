@@ -109,6 +109,8 @@ class SeriesInfo:
         A scout image: listed, never chosen by itself.
     auxiliary : bool
         Found beside a DICOM series (a report, a derived file): listed, never chosen by itself.
+    series_number : int or None
+        DICOM's (0020,0011), as the scanner counted; ``None`` where there is none.
     """
 
     index: int
@@ -125,6 +127,7 @@ class SeriesInfo:
     patient: str = ""
     localizer: bool = False
     auxiliary: bool = False
+    series_number: int | None = None
     source: Path = field(default=Path(), repr=False, compare=False)
     loader: SeriesLoader | None = field(default=None, repr=False, compare=False)
     identity: frozenset[str] = field(default=frozenset(), repr=False, compare=False)
@@ -207,6 +210,7 @@ class SeriesInfo:
         """Plain values, for tables and JSON: no path and no identity."""
         return {
             "index": self.index,
+            "series_number": self.series_number,
             "format": self.format,
             "modality": self.modality,
             "description": self.description,
