@@ -20,7 +20,8 @@ from napari_sparse3d.io.detached import Encoding, VoxelFiles, beside
 from napari_sparse3d.io.faults import Fault, FaultKind, Severity
 from napari_sparse3d.io.limits import what_begins
 from napari_sparse3d.io.nrrd import numbered
-from napari_sparse3d.io.raster import LPS_TO_RAS, Axis, Raster, numbers, sizes_of
+from napari_sparse3d.io.raster import LPS_TO_RAS, Axis, Raster, RasterFile, numbers, sizes_of
+from napari_sparse3d.io.series import SeriesInfo
 from napari_sparse3d.io.units import mm_per_unit
 
 _MAX_HEADER_BYTES = 16 * 1024 * 1024
@@ -35,6 +36,16 @@ _SAME = {
 }  # fmt: skip
 _TEXT = "comment"
 """The field where our own files could keep their unit."""
+
+
+def scan_metaimage(path: Path) -> tuple[SeriesInfo]:
+    """Read the header of one file; errors as :func:`read_header`."""
+    return (RasterFile(path, read_header).scan(),)
+
+
+def files_of(path: Path) -> tuple[Path, ...]:
+    """The files of voxels that a header names; errors as :func:`read_header`."""
+    return read_header(path).voxels.files
 
 
 def read_header(path: Path) -> Raster:

@@ -16,6 +16,7 @@ from functools import lru_cache
 from itertools import permutations
 from pathlib import PurePath
 
+from napari_sparse3d.catalog.formats import FORMATS
 from napari_sparse3d.text import printable
 
 _DESCRIBING_WORDS = frozenset(
@@ -55,13 +56,11 @@ _BIDS_ENTITIES = frozenset(
     sub ses task acq ce trc stain rec dir run mod echo flip inv mt part proc hemi space res den label desc
     """.split()  # noqa: SIM905
 )
-_SUFFIXES = tuple(
-    ".nii.gz .tar.gz .hdr.gz .img.gz .nii .hdr .img .nrrd .nhdr .mha .mhd .mgz .mgh .zip .dcm .npz .gz".split()  # noqa: SIM905
-)
 _TITLES = frozenset(
     "mr mrs ms mx miss dr prof md phd herr frau mme mlle sr sra srta sig dott jr sen rn rt do".split()  # noqa: SIM905
 )
 """Words of a person's name that name nobody."""
+_PACKED = (".tar.gz", ".gz")
 _MAX_LENGTH = 60
 _LABEL_NAME = re.compile(r"(^|[_.-])(seg|segmentation|labels?|mask)(\d*|[_.-].*)?([_.-]|$)")
 
@@ -102,7 +101,7 @@ def safe_file_name(path: PurePath, fallback: str = "volume") -> str:
 
 
 def _stem(name: str) -> str:
-    suffix = next((suffix for suffix in _SUFFIXES if name.lower().endswith(suffix)), "")
+    suffix = FORMATS.ending_of(name) or next((each for each in _PACKED if name.lower().endswith(each)), "")
     return name[: len(name) - len(suffix)] or name
 
 

@@ -23,7 +23,7 @@ from nibabel.wrapstruct import WrapStructError
 from numpy.typing import NDArray
 
 from napari_sparse3d.errors import InputError, ReadError
-from napari_sparse3d.io.content import MGH_ENDINGS, first_bytes, other_half
+from napari_sparse3d.io.content import Beginning, first_bytes, is_mgh, other_half
 from napari_sparse3d.io.faults import Fault, FaultKind
 from napari_sparse3d.io.intensity import refuse_all_nan, rescaled, unit_and_modality
 from napari_sparse3d.io.limits import MAX_HEADER_BYTES, check_claim, check_memory, what_begins
@@ -46,7 +46,7 @@ SHEAR_SAID_DEGREES = 0.25
 FORMS_AGREE_MM = 0.05
 
 
-def scan_nifti(path: Path) -> SeriesInfo:
+def scan_nifti(path: Path) -> tuple[SeriesInfo]:
     """Read the header of one file.
 
     Raises
@@ -56,7 +56,7 @@ def scan_nifti(path: Path) -> SeriesInfo:
     """
     with _one_line(), warnings.catch_warnings(), ExitStack() as files:
         warnings.simplefilter("ignore")
-        return _describe(path, _open(path, files))
+        return (_describe(path, _open(path, files)),)
 
 
 @dataclass(frozen=True)
@@ -199,7 +199,7 @@ def _open(path: Path, files: ExitStack) -> Any:
     """
     header_path, image_path = _header_half(path), path
     head, compressed = first_bytes(header_path)
-    if header_path.name.lower().endswith(MGH_ENDINGS) and head[:4] == b"\0\0\0\1":
+    if is_mgh(Beginning(header_path.name.lower(), head, compressed)):
         kind: Any = nibabel.MGHImage
         _check_orientation_flag(head)
     else:

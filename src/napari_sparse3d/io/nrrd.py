@@ -19,7 +19,8 @@ from napari_sparse3d.errors import ReadError
 from napari_sparse3d.io.detached import Encoding, VoxelFiles, beside
 from napari_sparse3d.io.faults import Fault, FaultKind
 from napari_sparse3d.io.limits import what_begins
-from napari_sparse3d.io.raster import LPS_TO_RAS, Axis, Raster, number_of, numbers, sizes_of
+from napari_sparse3d.io.raster import LPS_TO_RAS, Axis, Raster, RasterFile, number_of, numbers, sizes_of
+from napari_sparse3d.io.series import SeriesInfo
 from napari_sparse3d.io.units import one_mm_per_unit, seconds_per_unit
 
 _MAX_HEADER_BYTES = 16 * 1024 * 1024
@@ -57,6 +58,16 @@ _FRAMES = ("list", "time", *_SPATIAL, "stub", "scalar")
 _HU = ("hu", "hounsfield", "hounsfield unit", "hounsfield units", "[hnsf'u]")
 _TIMES = ("acquisitiontime", "triggertime", "contenttime", "seriestime", "temporalpositiontimeoffset")
 """DICOM tags by which 3D Slicer's multi-volumes can be ordered, and which are times between volumes."""
+
+
+def scan_nrrd(path: Path) -> tuple[SeriesInfo]:
+    """Read the header of one file; errors as :func:`read_header`."""
+    return (RasterFile(path, read_header).scan(),)
+
+
+def files_of(path: Path) -> tuple[Path, ...]:
+    """The files of voxels that a header names; errors as :func:`read_header`."""
+    return read_header(path).voxels.files
 
 
 def read_header(path: Path) -> Raster:

@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 
 from napari_sparse3d.errors import InputError, line_of
+from napari_sparse3d.io.formats import opens
 from napari_sparse3d.io.naming import without_identity
 from napari_sparse3d.parse import read_csv
 from napari_sparse3d.training.cases import SPLITS, Case, Split
 from napari_sparse3d.training.read import MESHES, arrays
 from napari_sparse3d.volume import whole_labels
 
-SCANS = (".nii", ".nii.gz", ".nrrd", ".nhdr", ".mha", ".mhd", ".dcm", ".zip")
 TABLES = (".csv", ".parquet")
 NAMED_SPLITS: dict[str, Split] = {
     **{name: name for name in SPLITS},
@@ -219,7 +219,7 @@ def _kind(path: Path) -> str:
         return "mesh"
     if name.endswith(".npz"):
         return "voxels"
-    return "scan" if path.is_dir() or name.endswith(SCANS) else ""
+    return "scan" if opens(path) else ""
 
 
 def _split(text: str, table: Path) -> Split | None:

@@ -18,7 +18,7 @@ from napari_sparse3d.voxels.resample import resample_image_data
 from napari_sparse3d.voxels.threshold import bounds, indices_of
 from napari_sparse3d.voxels.voxel_set import VoxelSet
 
-VOXELS_VERSION = 2
+VOXELS_VERSION = 3
 """Raise it when the same file or volume comes to give other voxels by the same recipe: kept sets are then made anew."""
 
 
