@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from napari_sparse3d.errors import InputError, ReadError
 from napari_sparse3d.io.content import Beginning, first_bytes, is_mgh, other_half
 from napari_sparse3d.io.faults import Fault, FaultKind
-from napari_sparse3d.io.intensity import refuse_all_nan, rescaled, unit_and_modality
+from napari_sparse3d.io.intensity import refuse_all_nan, rescaled, unit_and_modality, unit_of_header
 from napari_sparse3d.io.limits import MAX_HEADER_BYTES, check_claim, check_memory, what_begins
 from napari_sparse3d.io.naming import named_as_labels, safe_file_name
 from napari_sparse3d.io.orientation import axis_codes, canonical, shear_degrees
@@ -407,7 +407,7 @@ def _describe(path: Path, image: Any) -> SeriesInfo:
         n_frames,
         spacing,
         orientation,
-        "a.u.",
+        unit_of_header(_free_text(image), dtype, *_scaling(image)),
         1,
         tuple(faults),
         source=path,
@@ -535,12 +535,18 @@ def _voxels(image: Any, frames: Sequence[int] | None) -> NDArray[Any]:
     """(x, y, z, t), scaled; integers stay integers where the scaling leaves them so. Only ``frames`` are read."""
     proxy = image.dataobj
     raw = _stored(proxy, _spatial_shape(image), frames)
-    slope, intercept = float(np.nan_to_num(proxy.slope, nan=1.0)), float(np.nan_to_num(proxy.inter, nan=0.0))
+    slope, intercept = _scaling(image)
     if not (np.isfinite(slope) and np.isfinite(intercept)):
         raise ReadError(f"the header's scaling is not finite (slope {slope}, intercept {intercept}); repair the header")
     if raw.dtype.kind == "c":
         return np.asarray(raw * slope + intercept)
     return rescaled(raw, 1.0 if slope == 0 else slope, intercept)
+
+
+def _scaling(image: Any) -> tuple[float, float]:
+    """Slope and intercept; a header that leaves them out means 1 and 0."""
+    proxy = image.dataobj
+    return float(np.nan_to_num(proxy.slope, nan=1.0)), float(np.nan_to_num(proxy.inter, nan=0.0))
 
 
 def _stored(proxy: Any, shape: tuple[int, int, int], frames: Sequence[int] | None) -> NDArray[Any]:

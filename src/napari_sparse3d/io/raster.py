@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from napari_sparse3d.errors import ReadError
 from napari_sparse3d.io.detached import VoxelFiles
 from napari_sparse3d.io.faults import Fault, FaultKind
-from napari_sparse3d.io.intensity import refuse_all_nan, rescaled, unit_and_modality
+from napari_sparse3d.io.intensity import refuse_all_nan, rescaled, unit_and_modality, unit_of_header
 from napari_sparse3d.io.limits import check_memory
 from napari_sparse3d.io.naming import named_as_labels, safe_file_name
 from napari_sparse3d.io.orientation import Canonical, axis_codes, canonical, shear_degrees
@@ -120,9 +120,16 @@ class Raster:
             spacing, orientation = (z, y, x), axis_codes(self.affine_ras)
             faults += _notes(self, order)
         return SeriesInfo(
-            0, self.format, "", safe_file_name(path), shape, n_frames, spacing, orientation, "a.u.", 1, tuple(faults),
-            source=path, loader=loader,
+            0, self.format, "", safe_file_name(path), shape, n_frames, spacing, orientation, self._unit(), 1,
+            tuple(faults), source=path, loader=loader,
         )  # fmt: skip
+
+    def _unit(self) -> str:
+        """As far as the header tells it; the magnitude of complex voxels is never that of air."""
+        if self.unit is not None:
+            return self.unit[0]
+        guess = not self.as_stored and Axis.COMPLEX not in self.axes
+        return unit_of_header(self.free_text, self.dtype, self.slope, self.intercept, guess=guess)
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ What has no counterpart in torch stays on the CPU, see :func:`needs_cpu`.
 from __future__ import annotations
 
 import math
+import warnings
 from typing import Any
 
 import numpy as np
@@ -36,7 +37,7 @@ from napari_sparse3d.voxels.recipe import (
     Threshold,
 )
 from napari_sparse3d.voxels.resample import LEAST_SHARE, NewGrid, neighbours, new_grid, resample_image_data
-from napari_sparse3d.voxels.threshold import bounds, next_above, otsu, otsu_of
+from napari_sparse3d.voxels.threshold import bounds, doubt_about, next_above, otsu, otsu_of
 from napari_sparse3d.voxels.voxel_set import VoxelSet
 
 _AS_STORED = {"bool": "uint8", "uint16": "int16", "uint32": "int32"}
@@ -106,6 +107,8 @@ def voxelize_on(device: str | torch.device, volume: Volume, recipe: Recipe) -> T
         raise InputError(
             f"recipe {recipe.name!r} cannot be followed on a device: {reason}; use voxelize(volume, recipe)"
         )
+    if doubt := doubt_about(recipe, volume.unit):
+        warnings.warn(doubt, stacklevel=2)
     with use_engine("auto"):  # no operator runs here, but a card without memory is told in the same words
         stored = _upload(volume.data, device)
         data, affine, inside = _resampled(stored, _inside(stored, volume), volume, recipe)

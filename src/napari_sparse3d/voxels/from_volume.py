@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from typing import Protocol, TypeVar
 
 import numpy as np
@@ -15,7 +16,7 @@ from napari_sparse3d.voxels.image_data import image_data, padding_of, values_ins
 from napari_sparse3d.voxels.native_threshold import find_voxels
 from napari_sparse3d.voxels.recipe import Recipe
 from napari_sparse3d.voxels.resample import resample_image_data
-from napari_sparse3d.voxels.threshold import bounds, indices_of
+from napari_sparse3d.voxels.threshold import bounds, doubt_about, indices_of
 from napari_sparse3d.voxels.voxel_set import VoxelSet
 
 VOXELS_VERSION = 3
@@ -35,6 +36,7 @@ def voxelize(volume: Volume, recipe: Recipe) -> VoxelSet:
         part of no histogram and no scale, and nothing is interpolated from them; see
         :mod:`napari_sparse3d.voxels.image_data`.
     recipe : Recipe
+        One that is for MR and is used on a CT is warned of.
 
     Returns
     -------
@@ -47,6 +49,8 @@ def voxelize(volume: Volume, recipe: Recipe) -> VoxelSet:
         If no value of the volume is image data, the threshold is in another unit than the volume, or its rule means
         nothing for these values (Otsu of a constant, a fraction of a maximum that is not positive).
     """
+    if doubt := doubt_about(recipe, volume.unit):
+        warnings.warn(doubt, stacklevel=2)
     inside = image_data(volume)
     data, affine, inside = resample_image_data(volume, recipe.resample, inside)
     z, y, x = data.shape

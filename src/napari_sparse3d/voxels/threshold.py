@@ -14,8 +14,10 @@ from napari_sparse3d.voxels.recipe import (
     FractionOfMax,
     OtsuThreshold,
     PercentileThreshold,
+    PlainThreshold,
     Preset,
     RangeThreshold,
+    Recipe,
     Threshold,
 )
 
@@ -46,18 +48,36 @@ def bounds(threshold: Threshold, data: NDArray[Any], unit: str) -> tuple[float, 
         If the threshold is one in HU and the volume's unit is another, or the rule means nothing for these values
         (Otsu of a constant, a fraction of a maximum that is not positive).
     """
-    plain = PRESETS[threshold.name] if isinstance(threshold, Preset) else threshold
-    if isinstance(plain, RangeThreshold):
-        if plain.unit is not None and plain.unit != unit:
+    rule = plain(threshold)
+    if isinstance(rule, RangeThreshold):
+        if rule.unit is not None and rule.unit != unit:
             what = f"preset {threshold.name!r}" if isinstance(threshold, Preset) else "this range"
             raise InputError(
-                f"{what} is in {plain.unit}, but the volume is in {unit}; "
+                f"{what} is in {rule.unit}, but the volume is in {unit}; "
                 "choose otsu, a percentile, a fraction of the maximum, or a range without a unit"
             )
-        low = -math.inf if plain.low is None else plain.low
-        high = math.inf if plain.high is None else plain.high
+        low = -math.inf if rule.low is None else rule.low
+        high = math.inf if rule.high is None else rule.high
         return low, high
-    return next_above(_cut(plain, data), data.dtype), math.inf
+    return next_above(_cut(rule, data), data.dtype), math.inf
+
+
+def doubt_about(recipe: Recipe, unit: str) -> str:
+    """What to say before a recipe is used on a volume of this unit, though it can be; ``""`` if nothing.
+
+    A recipe in HU on another unit is no doubt but an error, see :func:`bounds`.
+    """
+    if unit != "HU" or not isinstance(plain(recipe.threshold), FractionOfMax):
+        return ""
+    return (
+        f"recipe {recipe.name!r} keeps what exceeds a fraction of the maximum, a rule for MR: in HU, 0 is water and "
+        "the maximum may be metal; for a CT choose ct-bone-110, a preset such as bone, or a range in HU"
+    )
+
+
+def plain(threshold: Threshold) -> PlainThreshold:
+    """The rule itself: what the name of a preset stands for."""
+    return PRESETS[threshold.name] if isinstance(threshold, Preset) else threshold
 
 
 def _cut(threshold: OtsuThreshold | PercentileThreshold | FractionOfMax, data: NDArray[Any]) -> float:
