@@ -74,7 +74,7 @@ def test_without_the_package_it_is_unknown(tmp_path: Path) -> None:
     assert "shape" not in FORMATS
     with pytest.raises(ReadError, match=r"none of 1 files is a scan \(DICOM, NIfTI"):
         scan(tmp_path)
-    with pytest.raises(InputError, match=r"written as \.nii\.gz, \.nii, \.nrrd, got 'b\.shape'"):
+    with pytest.raises(InputError, match=r"written as \.nii\.gz, \.nii or \.nrrd, got 'b\.shape'"):
         write_volume(volume(), tmp_path / "b.shape")
 
 

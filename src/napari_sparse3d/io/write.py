@@ -17,6 +17,7 @@ from napari_sparse3d.files import replacing, replacing_folder
 from napari_sparse3d.io.orientation import ras_from_sar
 from napari_sparse3d.io.provenance import stamp
 from napari_sparse3d.io.series import VolumeSequence
+from napari_sparse3d.text import any_of
 from napari_sparse3d.volume import Volume
 
 _NRRD_TYPES = {
@@ -48,7 +49,7 @@ def write_volume(scan: Volume | VolumeSequence, path: str | os.PathLike[str]) ->
     target = Path(path)
     kind = FORMATS.written_as(target.name)
     if kind is None:
-        raise InputError(f"a volume is written as {', '.join(FORMATS.by_written_ending)}, got {target.name!r}")
+        raise InputError(f"a volume is written as {any_of(FORMATS.by_written_ending)}, got {target.name!r}")
     data = scan.data if isinstance(scan, VolumeSequence) and len(scan) > 1 else _single(scan)
     if data.dtype == np.bool_:
         data = data.astype(np.uint8)

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_sparse3d.errors import InputError
+from napari_sparse3d.voxels.arrays import NUMPY, Array, Arrays
 from napari_sparse3d.voxels.recipe import (
     PRESETS,
     FractionOfMax,
@@ -22,7 +23,7 @@ from napari_sparse3d.voxels.recipe import (
 )
 
 
-def bounds(threshold: Threshold, data: NDArray[Any], unit: str) -> tuple[float, float]:
+def bounds(threshold: Threshold, data: Array, unit: str, arrays: Arrays = NUMPY) -> tuple[float, float]:
     """The inclusive range of active values that ``threshold`` means for this array.
 
     Rules that say *exceeds* (all but the range) are turned into the next value up that the array's dtype can hold, so
@@ -32,10 +33,12 @@ def bounds(threshold: Threshold, data: NDArray[Any], unit: str) -> tuple[float, 
     ----------
     threshold : Threshold
         A preset is looked up first.
-    data : ndarray
+    data : array
         The values, finite, after resampling.
     unit : str
         The volume's unit, ``"HU"`` or ``"a.u."``.
+    arrays : Arrays
+        Of the kind of ``data``.
 
     Returns
     -------
@@ -59,7 +62,7 @@ def bounds(threshold: Threshold, data: NDArray[Any], unit: str) -> tuple[float, 
         low = -math.inf if rule.low is None else rule.low
         high = math.inf if rule.high is None else rule.high
         return low, high
-    return next_above(_cut(rule, data), data.dtype), math.inf
+    return next_above(_cut(rule, data, arrays), arrays.dtype(data)), math.inf
 
 
 def doubt_about(recipe: Recipe, unit: str) -> str:
@@ -80,13 +83,14 @@ def plain(threshold: Threshold) -> PlainThreshold:
     return PRESETS[threshold.name] if isinstance(threshold, Preset) else threshold
 
 
-def _cut(threshold: OtsuThreshold | PercentileThreshold | FractionOfMax, data: NDArray[Any]) -> float:
+def _cut(threshold: OtsuThreshold | PercentileThreshold | FractionOfMax, data: Array, arrays: Arrays) -> float:
     """The value that active voxels exceed."""
     if isinstance(threshold, PercentileThreshold):
-        return float(np.percentile(data, threshold.percentile))
+        # numpy takes no differences of truth values
+        return float(np.percentile(data.view(np.uint8) if data.dtype == bool else data, threshold.percentile))
     if isinstance(threshold, OtsuThreshold):
-        return otsu(data)
-    maximum = float(data.max())
+        return otsu(data, arrays=arrays)
+    maximum = float(arrays.highest(data))
     if maximum <= 0:
         raise InputError(
             f"a fraction of the maximum needs a positive maximum, got {maximum:g}; choose a range or a percentile"
@@ -94,15 +98,17 @@ def _cut(threshold: OtsuThreshold | PercentileThreshold | FractionOfMax, data: N
     return threshold.fraction * maximum
 
 
-def otsu(data: NDArray[Any], bins: int = 256) -> float:
+def otsu(data: Array, bins: int = 256, arrays: Arrays = NUMPY) -> float:
     """The threshold that maximises the variance between the two classes of a histogram (Otsu 1979, eq. 18).
 
     Parameters
     ----------
-    data : ndarray
+    data : array
         Any shape, finite.
     bins : int
         Equal bins from the smallest to the largest value.
+    arrays : Arrays
+        Of the kind of ``data``.
 
     Returns
     -------
@@ -114,14 +120,14 @@ def otsu(data: NDArray[Any], bins: int = 256) -> float:
     InputError
         If all values are equal.
     """
-    if data.min() == data.max():
-        raise InputError(f"Otsu's threshold needs two different values, but every voxel is {data.min():g}")
-    counts, edges = np.histogram(data.view(np.uint8) if data.dtype == bool else data, bins=bins)
-    return otsu_of(counts, edges)
+    lowest = arrays.lowest(data)
+    if lowest == arrays.highest(data):
+        raise InputError(f"Otsu's threshold needs two different values, but every voxel is {lowest:g}")
+    return _otsu_of(*arrays.histogram(data, bins))
 
 
-def otsu_of(counts: NDArray[np.intp], edges: NDArray[np.floating[Any]]) -> float:
-    """As :func:`otsu`, from the histogram: (B,) counts and (B + 1,) edges."""
+def _otsu_of(counts: NDArray[np.intp], edges: NDArray[np.floating[Any]]) -> float:
+    """From the histogram: (B,) counts and (B + 1,) edges."""
     centres = (edges[:-1] + edges[1:]) / 2
     weight = np.cumsum(counts)[:-1] / counts.sum()  # of the lower class, for a cut after each bin but the last
     moment = np.cumsum(counts * centres)[:-1] / counts.sum()
