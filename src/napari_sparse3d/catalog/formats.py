@@ -161,7 +161,7 @@ FORMATS = Formats(
             home="napari_sparse3d.io.nifti:scan_nifti",
             endings=(".nii", ".nii.gz", ".hdr", ".img", ".hdr.gz", ".img.gz"),
             sniff="napari_sparse3d.io.content:is_nifti",
-            files="napari_sparse3d.io.nifti:halves_of",
+            files="napari_sparse3d.io.nifti_files:halves_of",
             write="napari_sparse3d.io.write:write_nifti",
             written=(".nii.gz", ".nii"),
         ),
