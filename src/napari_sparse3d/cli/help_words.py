@@ -26,6 +26,18 @@ def _written() -> str:
     return ", ".join(FORMATS.by_written_ending)
 
 
+def _architectures() -> str:
+    from napari_sparse3d.catalog import ARCHITECTURES
+
+    return ", ".join(ARCHITECTURES)
+
+
+def _losses() -> str:
+    from napari_sparse3d.catalog import LOSSES
+
+    return _any_of([info.spelled or info.name for info in sorted(LOSSES.values(), key=lambda info: bool(info.spelled))])
+
+
 def _called(name: str, title: str) -> str:
     """The name, which is what is typed; with what a title adds to it."""
     return title if title.startswith(name) else f"{name} ({title})"
@@ -35,21 +47,24 @@ def _any_of(words: list[str]) -> str:
     return " or ".join(filter(None, [", ".join(words[:-1]), *words[-1:]]))
 
 
-WORDS: dict[str, Callable[[], str]] = {"{engines}": _engines, "{formats}": _formats, "{written}": _written}
+WORDS: dict[str, Callable[[], str]] = {
+    "{engines}": _engines,
+    "{formats}": _formats,
+    "{written}": _written,
+    "{architectures}": _architectures,
+    "{losses}": _losses,
+}
 """What may stand in the help of a parameter, and what takes its place."""
 
 
 class Command(TyperCommand):
     """A command whose parameters may have :data:`WORDS` in their help."""
 
-    def format_help(self, ctx: Any, formatter: Any) -> None:
+    def format_help(self, *given: Any) -> None:
         """As typer, with all words in their place."""
-        self._complete()
-        super().format_help(ctx, formatter)
-
-    def _complete(self) -> None:
         for parameter in self.params:
             if isinstance(parameter, (TyperArgument, TyperOption)) and parameter.help:
                 for word, say in WORDS.items():
                     if word in parameter.help:
                         parameter.help = parameter.help.replace(word, say())
+        super().format_help(*given)
