@@ -18,9 +18,7 @@ if TYPE_CHECKING:
     from napari_sparse3d.models import Model, Result
     from napari_sparse3d.voxels import Recipe, VoxelSet
 
-ScanPath = Annotated[
-    Path, typer.Argument(metavar="PATH", help="A DICOM folder or file, NIfTI, NRRD, MetaImage, or a zip of a series.")
-]
+ScanPath = Annotated[Path, typer.Argument(metavar="PATH", help="A scan ({formats}), a folder, or a zip of a series.")]
 SeriesOption = Annotated[
     int | None, typer.Option("--series", metavar="N", help="Which series, as `info` numbers them. Needed if several.")
 ]
