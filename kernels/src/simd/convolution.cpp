@@ -1,9 +1,16 @@
 // Convolutions of one type throughout, and the packing of their weights.
+#include "convolution.h"
+
 #include "few_channels.h"
 #include "output_tile.h"
 
 namespace sparse3d {
 namespace S3D_ISA {
+
+template <class T>
+int lanes() {
+    return kLanes<T>;
+}
 
 template <class T>
 size_t convolution_scratch(const ConvolutionTask<T>& task) {
@@ -117,7 +124,6 @@ void packed_times_vector(const T* packed, const T* vector, int c_in, int width, 
     });
 }
 
-// The sum of products of two lines of n.
 template <class T>
 T dot_product(const T* a, const T* b, int64_t n) {
     constexpr int L = kLanes<T>;
@@ -134,6 +140,7 @@ T dot_product(const T* a, const T* b, int64_t n) {
 }
 
 #define S3D_INSTANTIATE(T)                                                            \
+    template int lanes<T>();                                                          \
     template size_t convolution_scratch<T>(const ConvolutionTask<T>&);                \
     template void convolution_tile<T>(const ConvolutionTask<T>&, int64_t, void*);     \
     template void pack_weight<T>(const T*, int64_t, int64_t, int, int, int, int, T*); \

@@ -1,4 +1,6 @@
 // Stretches of rows in batch normalisation: scaled, summed, and their gradients. Vectors run along the channels.
+#include "norm.h"
+
 #include "vec.h"
 
 namespace sparse3d {

@@ -48,6 +48,11 @@ struct VecOf<Halves> {
     typedef uint32_t type __attribute__((vector_size(kVectorBytes)));
     typedef uint32_t loose __attribute__((vector_size(kVectorBytes), aligned(4), may_alias));
 };
+template <>
+struct VecOf<uint32_t> {
+    typedef uint32_t type __attribute__((vector_size(kVectorBytes)));
+    typedef uint32_t loose __attribute__((vector_size(kVectorBytes), aligned(4), may_alias));
+};
 
 template <class T>
 using Vec = typename VecOf<T>::type;
