@@ -23,8 +23,9 @@ PACKAGE = "napari_sparse3d"
 
 # Parts on one step do not import each other; every part may import those on lower steps.
 ORDER = (
-    "errors, activity, text, lazy <- files, parse, environment <- volume <- io, voxels <- sparse <- engine <- models"
-    " <- training, analysis <- cohort <- widgets, cli <- napari_reader, napari_writer"
+    "errors, activity, text, lazy <- files, parse, environment, catalog <- volume <- io, voxels <- sparse <- engine"
+    " <- models <- cases <- measure, explain <- pictures <- training <- cohort <- bench <- widgets, cli"
+    " <- napari_reader, napari_writer"
 )
 STEP = {part.strip(): step for step, parts in enumerate(ORDER.split("<-")) for part in parts.split(",")}
 
@@ -263,7 +264,7 @@ def test_order_of_every_pair(plant, part: str, imported: str) -> None:  # type: 
         ("voxels/resample.py", "import torch.nn.functional as F"),
         ("voxels/resample.py", "import nibabel"),
         ("models/deepc2.py", "from spconv.pytorch import SubMConv3d"),
-        ("analysis/maps.py", "async def f():\n    import pyqtgraph"),
+        ("measure/maps.py", "async def f():\n    import pyqtgraph"),
         ("cli/demo.py", "def f():\n    import napari"),
         ("training/loop.py", "from qtpy.QtCore import QThread"),
         ("cohort/table.py", "import SimpleITK as sitk"),
@@ -284,7 +285,7 @@ def test_a_planted_fault_is_found(plant, file: str, source: str) -> None:  # typ
         ("io/nifti.py", "import nibabel, numpy\nfrom .series import scan\nfrom napari_sparse3d.volume import Volume"),
         ("engine/spconv.py", "def f():\n    import spconv.pytorch, torch"),
         ("engine/native.py", "from napari_sparse3d import _kernels"),
-        ("widgets/panel.py", "import napari, qtpy.QtWidgets\nfrom ..analysis import maps"),
+        ("widgets/panel.py", "import napari, qtpy.QtWidgets\nfrom ..measure import maps"),
         ("cli/demo.py", "def f():\n    from napari_sparse3d.widgets import show"),
         ("sparse/tensor.py", "x = 'import napari'  # import napari"),
     ],

@@ -24,6 +24,12 @@ class LayerError(InputError, TypeError):
     """A module cannot be a layer of a sparse network. The message names the layer to take in its place."""
 
 
+class CatalogError(InputError, KeyError):
+    """There is no part of this name (an engine, a loss, a format, ...), or it cannot be loaded."""
+
+    __str__ = InputError.__str__  # a KeyError quotes its message
+
+
 class EngineError(RuntimeError):
     """The requested engine or device is not available here. The message names the line that installs it."""
 

@@ -134,7 +134,7 @@ def test_from_nothing_to_a_layer_in_3d(window: Any, qtbot: Any) -> None:
     from qtpy.QtCore import Qt
     from qtpy.QtWidgets import QApplication
 
-    from napari_sparse3d.analysis.published import MRI_PUBLISHED
+    from napari_sparse3d.measure.published import MRI_PUBLISHED
     from napari_sparse3d.widgets.toolbox.layers import ours
 
     viewer, open_panel = window

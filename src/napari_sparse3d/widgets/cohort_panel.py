@@ -15,17 +15,17 @@ from numpy.typing import NDArray
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QInputDialog, QPushButton, QVBoxLayout, QWidget
 
-from napari_sparse3d.analysis.maps import pca, trustworthiness
-from napari_sparse3d.analysis.neighbours import similar
-from napari_sparse3d.analysis.palette import CLASS_COLOURS
+from napari_sparse3d.catalog import ARCHITECTURES
 from napari_sparse3d.cohort.same import SAME, same_case
 from napari_sparse3d.cohort.tables import Cohort, cohort_of, read_cohort, rows_of, write_rows
 from napari_sparse3d.errors import InputError
+from napari_sparse3d.measure.maps import pca, trustworthiness
+from napari_sparse3d.measure.neighbours import similar
+from napari_sparse3d.pictures.palette import CLASS_COLOURS
 from napari_sparse3d.widgets import repeat
 from napari_sparse3d.widgets.beside import Case, layer_from, put_saved_voxels, read_case, show_beside
 from napari_sparse3d.widgets.case_words import case_name, hover_words, tells
 from napari_sparse3d.widgets.map_maker import MapMaker
-from napari_sparse3d.widgets.model_words import ARCHITECTURE_NAMES
 from napari_sparse3d.widgets.session import Lines, content_hash, save_cohort_session
 from napari_sparse3d.widgets.similar_cases import SimilarCases
 from napari_sparse3d.widgets.toolbox import words
@@ -203,7 +203,7 @@ class CohortPanel(Panel):
         self.label_button.setEnabled(len(self._selected) > 0)
 
     def _random_weights(self) -> bool:
-        return self.workbench.model in ARCHITECTURE_NAMES
+        return self.workbench.model in ARCHITECTURES
 
     # -- which cases ---------------------------------------------------------------------------------------------------
 
@@ -596,7 +596,7 @@ class CohortPanel(Panel):
 
         def job() -> Generator[Step, None, str]:
             yield Step(0, 0, "Drawing the map, writing the table …")
-            from napari_sparse3d.analysis.figures.maps import map_figure
+            from napari_sparse3d.pictures.maps import map_figure
 
             trust = trustworthiness(cohort.embeddings, positions)
             faithful = f", trustworthiness {trust:.2f}" if math.isfinite(trust) else ""

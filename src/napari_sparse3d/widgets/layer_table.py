@@ -19,8 +19,8 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_sparse3d.analysis.published import DEEPC2_LAYERS, MRI_PUBLISHED
 from napari_sparse3d.files import replacing
+from napari_sparse3d.measure.published import DEEPC2_LAYERS, MRI_PUBLISHED
 from napari_sparse3d.widgets.records import LayerRow, NetworkResult
 from napari_sparse3d.widgets.toolbox import words
 from napari_sparse3d.widgets.toolbox.panel import fit_height, table_style
@@ -247,7 +247,7 @@ def write_table(result: NetworkResult, path: Path) -> None:
 
 def write_chart(result: NetworkResult, path: Path) -> None:
     """Write the chart of percent active as SVG or PNG."""
-    from napari_sparse3d.analysis.figures import layers_figure
+    from napari_sparse3d.pictures import layers_figure
 
     published = published_percent(result)
     names = [row.name for row in result.rows]

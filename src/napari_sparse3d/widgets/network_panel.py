@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QPushButton, QSpinBox, QTabWidget, QVBoxLayout, QWidget
 
+from napari_sparse3d.catalog import ATTRIBUTIONS, ENGINES
 from napari_sparse3d.errors import InputError
 from napari_sparse3d.volume import Volume
 from napari_sparse3d.voxels import require_voxels, voxelize
@@ -37,11 +38,7 @@ from napari_sparse3d.widgets.toolbox.theme import Colours
 from napari_sparse3d.widgets.toolbox.viewers import camera_of
 from napari_sparse3d.widgets.toolbox.work import Step, Work
 
-METHODS = ("class-activation map", "integrated gradients", "gradient × input", "regions left out")
-"""As in ``analysis.saliency``, which is not imported here: it brings torch."""
-
 _NOTHING = "No volume is open."
-ENGINES = {"auto": "auto", "native (CPU)": "native", "spconv (CUDA)": "spconv", "dense (torch)": "dense"}
 
 
 class NetworkPanel(Panel):
@@ -104,8 +101,9 @@ class NetworkPanel(Panel):
         self.model.activated.connect(self._model_chosen)
         self.about = small_label("Loading the list of models …")
         self.engine = combo("What runs the network; auto takes the graphics card where there is one")
-        for title, name in ENGINES.items():
-            self.engine.addItem(title, name)
+        self.engine.addItem("auto", "auto")
+        for info in ENGINES.values():
+            self.engine.addItem(info.title, info.name)
         self.engine.setCurrentIndex(max(self.engine.findData(preference("network.engine")), 0))
         self.ran_on = small_label()
         top.addRow("Voxels", self.voxels)
@@ -163,8 +161,8 @@ class NetworkPanel(Panel):
         layout.addWidget(self.sites_text)
         drove = form()
         self.method = combo("How it is reckoned")
-        for name in METHODS:
-            self.method.addItem(name)
+        for each in ATTRIBUTIONS.values():
+            self.method.addItem(each.title, each.name)
         self.attribute_button = QPushButton("What drove it?")
         self.attribute_button.setToolTip("Which voxels spoke for the class (red) and which against it (blue)")
         self.attribute_button.clicked.connect(self.attribute)
@@ -344,7 +342,7 @@ class NetworkPanel(Panel):
         """Ask which voxels drove the chosen class."""
         if self.ran is None:
             return
-        request, target, method = self.ran.result.request, self.target.currentIndex(), self.method.currentText()
+        request, target, method = self.ran.result.request, self.target.currentIndex(), self.method.currentData()
         child = self.workbench.network_child
         call = partial(child.call, "network.attribution", request=request, target=target, method=method)
         self.attributing.start(lambda: _with_words(call()), f"reckoning the {method}")

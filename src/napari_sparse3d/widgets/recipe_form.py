@@ -10,8 +10,8 @@ from qtpy.QtCore import Qt, Signal  # type: ignore[attr-defined]
 from qtpy.QtGui import QStandardItemModel
 from qtpy.QtWidgets import QCheckBox, QFileDialog, QHBoxLayout, QSpinBox, QVBoxLayout, QWidget
 
-from napari_sparse3d.analysis.histogram import Histogram
 from napari_sparse3d.errors import InputError
+from napari_sparse3d.measure.histogram import Histogram
 from napari_sparse3d.voxels import Components, NoResampling, Preset, Recipe, ToLongestSide, ToSpacing
 from napari_sparse3d.voxels.recipe import FeatureName, Resample, Threshold
 from napari_sparse3d.voxels.threshold import bounds

@@ -179,7 +179,7 @@ def map_python(table: Path, method: str) -> str:
         [
             "from pathlib import Path",
             "",
-            "from napari_sparse3d.analysis import maps",
+            "from napari_sparse3d.measure import maps",
             "from napari_sparse3d.cohort import read_cohort",
             "",
             f"cohort = read_cohort(Path({str(table)!r}))",
@@ -196,7 +196,7 @@ def similar_python(query: Query) -> str:
         [
             "from pathlib import Path",
             "",
-            "from napari_sparse3d.analysis.neighbours import similar",
+            "from napari_sparse3d.measure.neighbours import similar",
             "from napari_sparse3d.cohort import read_cohort",
             "from napari_sparse3d.cohort.same import SAME, same_case",
             activations_python(query.source, query.recipe, query.model).rstrip("\n"),
@@ -215,35 +215,27 @@ def similar_python(query: Query) -> str:
 
 def train_python(data: Path, chosen: Mapping[str, object], loss: str, recipe: str, *, use_good: bool) -> str:
     """A training in Python; ``chosen`` are settings by name, as ``architecture`` and ``epochs``."""
-    fits = "" if chosen.get("architecture") == "residual" else 'settings.pop("arguments")  # of another architecture\n'
-    assignments = "\n".join(f"settings[{name!r}] = {value!r}" for name, value in chosen.items())
-    return (
-        "\n".join(
-            [
-                "from copy import deepcopy",
-                "from pathlib import Path",
-                "",
-                "from napari_sparse3d.analysis.judge import judge, measure",
-                "from napari_sparse3d.training.config import SMALL_SHAPES, Training",
-                "from napari_sparse3d.training.runs import RunStore",
-                "from napari_sparse3d.training.session import Data, train",
-                "from napari_sparse3d.voxels import Recipe",
-                "",
-                "settings = deepcopy(SMALL_SHAPES)",
-            ]
-        )
-        + f"\n{fits}{assignments}\n"
-        + "\n".join(
-            [
-                f'settings["recipe"] = Recipe.named({recipe!r})',
-                f'settings["loss"] = {{**settings.get("loss", {{}}), "name": {loss!r}}}',
-                f"data = Data(Path({str(data)!r}), use_good={use_good!r})",
-                'runs = RunStore(Path("runs"))',
-                "outcome = train(data, Training(**settings), runs=runs, measure=measure, judge=judge)",
-                "print(outcome.model, outcome.metrics)",
-                "",
-            ]
-        )
+    start = {"architecture": chosen.get("architecture"), "loss": loss}
+    others = {name: value for name, value in chosen.items() if name != "architecture"}
+    return "\n".join(
+        [
+            "from pathlib import Path",
+            "",
+            "from napari_sparse3d.measure.judge import judge, measure",
+            "from napari_sparse3d.training.config import Training, starting_settings",
+            "from napari_sparse3d.training.runs import RunStore",
+            "from napari_sparse3d.training.session import Data, train",
+            "from napari_sparse3d.voxels import Recipe",
+            "",
+            f"settings = starting_settings({', '.join(f'{name}={value!r}' for name, value in start.items() if value)})",
+            *(f"settings[{name!r}] = {value!r}" for name, value in others.items()),
+            f'settings["recipe"] = Recipe.named({recipe!r})',
+            f"data = Data(Path({str(data)!r}), use_good={use_good!r})",
+            'runs = RunStore(Path("runs"))',
+            "outcome = train(data, Training(**settings), runs=runs, measure=measure, judge=judge)",
+            "print(outcome.model, outcome.metrics)",
+            "",
+        ]
     )
 
 

@@ -23,7 +23,8 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_sparse3d.analysis.palette import CLASS_COLOURS
+from napari_sparse3d.catalog import ARCHITECTURES, DEFAULT_ARCHITECTURE, LOSSES
+from napari_sparse3d.pictures.palette import CLASS_COLOURS
 from napari_sparse3d.widgets import repeat
 from napari_sparse3d.widgets.curve import Curve
 from napari_sparse3d.widgets.runs_view import RunsView
@@ -34,8 +35,6 @@ from napari_sparse3d.widgets.toolbox.panel import SPACE, Panel, combo, fit_heigh
 from napari_sparse3d.widgets.toolbox.theme import Colours
 from napari_sparse3d.widgets.toolbox.work import Step, Work
 
-ARCHITECTURES = {"residual, small": "residual", "deepC2": "deepc2"}
-LOSSES = {"cross entropy": "cross-entropy", "triplet": "triplet"}
 RECIPES = {
     "Shape, 64 voxels": "shape-64",
     "Shape, 40 voxels": "shape-40",
@@ -92,14 +91,15 @@ class TrainPanel(Panel):
         self.body.addWidget(self.check_text)
         top = form()
         self.network = combo("The architecture")
-        for title, name in ARCHITECTURES.items():
-            self.network.addItem(title, name)
+        for each in sorted(ARCHITECTURES.values(), key=lambda each: each.name != DEFAULT_ARCHITECTURE):
+            self.network.addItem(each.title, each.name)
         self.recipe = combo("How a case becomes voxels")
         for title, name in RECIPES.items():
             self.recipe.addItem(title, name)
         self.loss = combo("What is learned: classes, or distances")
-        for title, name in LOSSES.items():
-            self.loss.addItem(title, name)
+        for loss in LOSSES.values():
+            if not loss.spelled:
+                self.loss.addItem(loss.title, loss.name)
         self.epochs = QSpinBox()
         self.epochs.setRange(1, 10_000)
         self.epochs.setValue(30)
@@ -414,7 +414,7 @@ class TrainPanel(Panel):
 
         def job() -> Generator[Step, None, str]:
             yield Step(0, 0, "Hashing the data, drawing the curves …")
-            from napari_sparse3d.analysis.figures.evaluation import curves_figure
+            from napari_sparse3d.pictures.evaluation import curves_figure
             from napari_sparse3d.training.runs import RunStore
 
             run = RunStore(runs).find(name)

@@ -13,8 +13,8 @@ from napari.viewer import Viewer
 from numpy.typing import NDArray
 from qtpy.QtWidgets import QCheckBox, QFileDialog, QPushButton, QVBoxLayout, QWidget
 
-from napari_sparse3d.analysis.histogram import Histogram, histogram_by_slab
 from napari_sparse3d.errors import InputError
+from napari_sparse3d.measure.histogram import Histogram, histogram_by_slab
 from napari_sparse3d.volume import Volume
 from napari_sparse3d.voxels import Preset, Recipe, require_voxels, voxelize
 from napari_sparse3d.voxels.image_data import padding_of
