@@ -29,6 +29,11 @@ ORDER = (
 )
 STEP = {part.strip(): step for step, parts in enumerate(ORDER.split("<-")) for part in parts.split(",")}
 
+ORDER_PRINTED = (
+    "```\n" + "".join(f"{step.strip()}\n" for step in ORDER.replace(" <- ", "\n    <- ").split("\n")) + "```\n"
+)
+"""As docs/architecture.md has it."""
+
 # The parts that may import a foreign module; a module that is not named here may be imported anywhere.
 FROM_SPARSE_UP = {part for part in STEP if STEP[part] >= STEP["sparse"]}
 QT = [
@@ -74,6 +79,19 @@ class Import(NamedTuple):
     module: str  # absolute, as far as the statement names it: "torch.nn", "napari_sparse3d.io.dicom.scan"
     where: str  # "io/dicom.py:12"
     deferred: bool  # in a function or under TYPE_CHECKING: importing the file does not run it
+
+
+def test_the_page_on_the_architecture_prints_the_order() -> None:
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    printed = re.search("<!-- order -->\n(.*)<!-- /order -->", page, re.DOTALL)
+    assert printed is not None
+    assert printed[1] == ORDER_PRINTED
+
+
+def test_the_page_on_the_architecture_names_every_room() -> None:
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    rooms = page.partition("## Rooms")[2].partition("<!-- order -->")[0]
+    assert [part for part in STEP if f"`{part}`" not in rooms and f"`{part}/`" not in rooms] == []
 
 
 def test_the_package_keeps_to_the_order() -> None:

@@ -38,6 +38,12 @@ def _losses() -> str:
     return _any_of([info.spelled or info.name for info in sorted(LOSSES.values(), key=lambda info: bool(info.spelled))])
 
 
+def _recipes() -> str:
+    from napari_sparse3d.voxels import BUILT_IN
+
+    return ", ".join(BUILT_IN)
+
+
 def _called(name: str, title: str) -> str:
     """The name, which is what is typed; with what a title adds to it."""
     return title if title.startswith(name) else f"{name} ({title})"
@@ -53,6 +59,7 @@ WORDS: dict[str, Callable[[], str]] = {
     "{written}": _written,
     "{architectures}": _architectures,
     "{losses}": _losses,
+    "{recipes}": _recipes,
 }
 """What may stand in the help of a parameter, and what takes its place."""
 

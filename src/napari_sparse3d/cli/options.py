@@ -40,8 +40,7 @@ RecipeOption = Annotated[
         "--recipe",
         "-r",
         metavar="R",
-        help="How the scan becomes voxels: mri-110, ct-bone-110, shape-40, shape-64, or a .toml or .json file. "
-        "Unless given, the model's own.",
+        help="How the scan becomes voxels: {recipes}, or a .toml or .json file. Unless given, the model's own.",
     ),
 ]
 ModelOption = Annotated[

@@ -27,7 +27,7 @@ def voxelize(
             "--recipe",
             "-r",
             metavar="R",
-            help="How the scan becomes voxels: mri-110, ct-bone-110, shape-40, shape-64, or a .toml or .json file.",
+            help="How the scan becomes voxels: {recipes}, or a .toml or .json file.",
         ),
     ],
     output: Annotated[Path, typer.Option("--output", "-o", metavar="OUT.npz", help="The file to write.")],

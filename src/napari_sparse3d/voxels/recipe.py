@@ -211,7 +211,7 @@ class Recipe(_Part):
 
     @classmethod
     def named(cls, name: str) -> Recipe:
-        """The built-in recipe of this name: ``mri-110``, ``ct-bone-110``, ``shape-40`` or ``shape-64``."""
+        """The built-in recipe of this name, one of :data:`BUILT_IN`."""
         if name not in BUILT_IN:
             raise InputError(f"there is no recipe {name!r}; choose {', '.join(BUILT_IN)} or give a .toml or .json file")
         return BUILT_IN[name]
