@@ -161,6 +161,15 @@ class Sites:
         sites, plan = self._current().once(key, lambda: engine.plan_chain(self, places))
         return self if sites is None else sites, plan
 
+    @property
+    def seen(self) -> object:
+        """The state of the indices when something was last taken from here."""
+        return None if self._store is None else self._store.state
+
+    def state(self) -> object:
+        """The state of the indices now: another when they have been written to."""
+        return self._current().state
+
     def _current(self) -> _Store:
         """What was made from the indices as they are now. Whoever takes something from there asks here first."""
         store = self._store

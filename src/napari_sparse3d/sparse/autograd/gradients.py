@@ -70,21 +70,15 @@ def _carried(given: Any) -> Any:
 def _keep(ctx: Any, tensors: Sequence[Tensor | None], sites: Sequence[Sites | Tensor | None]) -> None:
     """Save tensors as torch does it, and sites as they are, or as tensors where the dispatcher brought these."""
     ctx.sites = sites if isinstance(sites[0], Sites) else None
-    ctx.versions = None if ctx.sites is None else _versions(ctx.sites)
+    ctx.states = None if ctx.sites is None else [each.seen for each in ctx.sites if each is not None]
     ctx.save_for_backward(*tensors, *(() if ctx.sites is not None else sites))
-
-
-def _versions(sites: Sequence[Any]) -> list[int]:
-    """How often they were written to, as torch counts it for the tensors that it saves."""
-    tensors = (each.indices for each in sites if each is not None)
-    return [0 if indices.is_inference() else indices._version for indices in tensors]
 
 
 def _sites_of(ctx: Any, saved: Sequence[Any]) -> Sequence[Any]:
     """The sites that were kept, of which torch has ``saved`` if they were tensors."""
     if ctx.sites is None:
         return saved
-    if ctx.versions != _versions(ctx.sites):
+    if ctx.states != [each.state() for each in ctx.sites if each is not None]:
         raise InputError(
             "the indices of a sparse tensor were written to between the forward and the backward pass; write the new "
             "sites to a tensor of their own"
