@@ -64,7 +64,7 @@ def mesh_volume(path: Path, side: int, *, solid: bool, name: str = "mesh") -> Vo
         If the grid would have more than 2^31 voxels.
     """
     triangles = _triangles(path)
-    grid = _Grid.over(triangles, side)
+    grid = _MeshGrid.over(triangles, side)
     placed = (triangles - grid.corner) / grid.pitch  # in voxels: voxel i reaches from i to i + 1
     made = _how(placed) if solid else SURFACE
     if made in (CLOSED, TURNED):
@@ -108,7 +108,7 @@ def _triangles(path: Path) -> NDArray[np.float64]:
 
 
 @dataclass(frozen=True, eq=False)
-class _Grid:
+class _MeshGrid:
     """Cubic voxels over a mesh; axes (x, y, z)."""
 
     corner: NDArray[np.float64]
@@ -118,7 +118,7 @@ class _Grid:
     shape: tuple[int, int, int]
 
     @classmethod
-    def over(cls, triangles: NDArray[np.float64], side: int) -> _Grid:
+    def over(cls, triangles: NDArray[np.float64], side: int) -> _MeshGrid:
         points = triangles.reshape(-1, 3)
         low, high = points.min(axis=0), points.max(axis=0)
         pitch = float((high - low).max()) / side

@@ -31,7 +31,7 @@ MOVED_SAID_MM = 1e-3
 
 
 @dataclass(frozen=True)
-class Grid:
+class SliceGrid:
     """The even grid on which the planes of a stack lie."""
 
     shape: tuple[int, int, int]
@@ -153,7 +153,7 @@ def as_text(numbers: Sequence[float] | None) -> str:
     return "unknown" if numbers is None else " x ".join(f"{number:.4g}" for number in numbers)
 
 
-def grid_of(kind: Kind, frames: tuple[tuple[Plane, ...], ...]) -> tuple[Grid | None, list[Fault]]:
+def grid_of(kind: Kind, frames: tuple[tuple[Plane, ...], ...]) -> tuple[SliceGrid | None, list[Fault]]:
     """The even grid through the positions, or why there is none."""
     assert kind.orientation is not None  # unusable() has seen to it
     assert kind.pixel_spacing is not None
@@ -224,7 +224,7 @@ def grid_of(kind: Kind, frames: tuple[tuple[Plane, ...], ...]) -> tuple[Grid | N
     affine[:3, 2] = step
     affine[:3, 3] = positions[0]
     affine[:2] *= -1  # LPS to RAS
-    return Grid((n, kind.rows, kind.columns), affine), faults
+    return SliceGrid((n, kind.rows, kind.columns), affine), faults
 
 
 def _gap(steps: NDArray[np.float64], miss_mm: float) -> Fault:

@@ -12,12 +12,12 @@ from dataclasses import fields, replace
 
 from napari_sparse3d.io.dicom.grid import is_even, places_of
 from napari_sparse3d.io.dicom.kinds import by_grid, is_localizer
-from napari_sparse3d.io.dicom.parts import Part, partition
+from napari_sparse3d.io.dicom.parts import PlaneGroup, partition
 from napari_sparse3d.io.dicom.plane import Kind, Origin, Plane
 from napari_sparse3d.io.faults import Fault, FaultKind
 
 
-def series_of(planes: Iterable[Plane]) -> list[Part]:
+def series_of(planes: Iterable[Plane]) -> list[PlaneGroup]:
     """Planes by the series that they belong to; a series in time that was sent as many is put together."""
     by_uid: dict[str, list[Plane]] = defaultdict(list)
     for plane in planes:
@@ -34,7 +34,7 @@ _ORIGINS = {
 }
 
 
-def _by_origin(planes: list[Plane]) -> list[Part]:
+def _by_origin(planes: list[Plane]) -> list[PlaneGroup]:
     """One identifier, several patients, studies, frames of reference or series numbers: as many series.
 
     A file that lacks one of them goes with the others where they all name the same. Where each file names a study or a
@@ -42,7 +42,7 @@ def _by_origin(planes: list[Plane]) -> list[Part]:
     """
     origins = dict.fromkeys(plane.kind.origin for plane in planes)
     if len(origins) == 1:
-        return [Part(planes)]
+        return [PlaneGroup(planes)]
     arbitrary = [name for name in _ANONYMISED if _another_each_file(planes, name)]
     if arbitrary:
         blank = dict.fromkeys(arbitrary, "")
@@ -50,17 +50,17 @@ def _by_origin(planes: list[Plane]) -> list[Part]:
         if all(_one_even_grid(group) for group in groups):
             what = " and ".join(_ORIGINS[name] for name in arbitrary)
             fault = Fault.of(FaultKind.MIXED_CONTENT, f"each file names another of the {what}: they are not believed")
-            return [Part(group, (fault,)) for group in groups]
+            return [PlaneGroup(group, (fault,)) for group in groups]
     named = {name: {value for origin in origins if (value := getattr(origin, name))} for name in _ORIGINS}
     whole = {name: next(iter(values)) for name, values in named.items() if len(values) == 1}
     groups = partition(planes, lambda plane: replace(plane.kind.origin, **whole))
     what = " and ".join(f"{len(named[name])} {words}" for name, words in _ORIGINS.items() if len(named[name]) > 1)
     if len(groups) == 1:
-        return [Part(planes)]
+        return [PlaneGroup(planes)]
     fault = Fault.of(
         FaultKind.MIXED_CONTENT, f"one series identifier is used for {what or 'several series'}; each is listed"
     )
-    return [Part(group, (fault,)) for group in groups]
+    return [PlaneGroup(group, (fault,)) for group in groups]
 
 
 _ANONYMISED = ("study_uid", "frame_of_reference")
@@ -78,7 +78,7 @@ def _one_even_grid(planes: list[Plane]) -> bool:
     return len(by_grid(planes)) == 1 and is_even(planes) is not None
 
 
-def _one_identifier_a_file(series: list[list[Plane]]) -> tuple[list[list[Plane]], list[Part]]:
+def _one_identifier_a_file(series: list[list[Plane]]) -> tuple[list[list[Plane]], list[PlaneGroup]]:
     """The series as they are, and those put together of which a careless anonymiser made a series of each file.
 
     They are single images of one patient, series number and kind, with numbers of their own, that lie evenly, and
@@ -92,7 +92,7 @@ def _one_identifier_a_file(series: list[list[Plane]]) -> tuple[list[list[Plane]]
             detail = (
                 f"each of {len(group)} files has a series identifier of its own; they lie evenly and are read as one"
             )
-            scattered.append(Part(group, (Fault.of(FaultKind.MIXED_CONTENT, detail),)))
+            scattered.append(PlaneGroup(group, (Fault.of(FaultKind.MIXED_CONTENT, detail),)))
             taken.update(plane.kind.origin.series_uid for plane in group)
     return [members for members in series if members[0].kind.origin.series_uid not in taken], scattered
 
@@ -115,13 +115,13 @@ def _is_scattered(planes: list[Plane]) -> bool:
     return believable and _one_even_grid(planes)
 
 
-def _reunited(series: list[Part]) -> list[Part]:
+def _reunited(series: list[PlaneGroup]) -> list[PlaneGroup]:
     """Put together the volumes of a series in time that were exported under an identifier each.
 
     Their headers say that they are some of n temporal positions (0020,0105), they differ in nothing but their
     acquisition numbers, which run from 1, and they hold the same places once (Siemens XA).
     """
-    groups: dict[Hashable, list[Part]] = defaultdict(list)
+    groups: dict[Hashable, list[PlaneGroup]] = defaultdict(list)
     rest = []
     for part in series:
         key = None if part.faults else _one_time_of_several(part.planes)
@@ -148,7 +148,7 @@ def _one_time_of_several(planes: list[Plane]) -> Hashable | None:
     return (tuple(numbers.values()), positions)
 
 
-def _runs(members: list[Part]) -> list[Part]:
+def _runs(members: list[PlaneGroup]) -> list[PlaneGroup]:
     """Members whose acquisition numbers run from 1 as one part; else by series number, else each alone."""
     for groups in ([members], partition(members, lambda part: part.planes[0].kind.origin.series_number)):
         if all(_run_from_one(group) for group in groups):
@@ -156,16 +156,18 @@ def _runs(members: list[Part]) -> list[Part]:
     return members
 
 
-def _run_from_one(members: list[Part]) -> bool:
+def _run_from_one(members: list[PlaneGroup]) -> bool:
     numbers = sorted(part.planes[0].marks.acquisition or 0 for part in members)
     return numbers == list(range(1, len(members) + 1)) and len(members) <= members[0].planes[0].kind.n_temporal
 
 
-def _joined(members: list[Part]) -> Part:
+def _joined(members: list[PlaneGroup]) -> PlaneGroup:
     if len(members) == 1:
         return members[0]
     members = sorted(members, key=lambda part: part.planes[0].marks.acquisition or 0)
     n, of = len(members), members[0].planes[0].kind.n_temporal
     detail = f"{n} series identifiers hold one volume each of a series in time; they are listed as one"
     detail += "" if n == of else f", which lacks {of - n} of its {of} volumes"
-    return Part([plane for part in members for plane in part.planes], (Fault.of(FaultKind.ORDER_IN_TIME, detail),))
+    return PlaneGroup(
+        [plane for part in members for plane in part.planes], (Fault.of(FaultKind.ORDER_IN_TIME, detail),)
+    )

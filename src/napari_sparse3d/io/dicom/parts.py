@@ -31,22 +31,22 @@ _FAR = 5.0
 
 
 @dataclass(frozen=True)
-class Part:
+class PlaneGroup:
     """Images that may be one volume or one series in time, and what is to be said of their series."""
 
     planes: list[Plane]
     faults: tuple[Fault, ...] = ()
 
-    def said(self, *faults: Fault) -> Part:
+    def said(self, *faults: Fault) -> PlaneGroup:
         """The same with more to say."""
         return replace(self, faults=(*self.faults, *faults))
 
 
-def parts_of(series: Part) -> list[Part]:
+def parts_of(series: PlaneGroup) -> list[PlaneGroup]:
     """The parts of one series that can each stand alone."""
     grids = by_grid(series.planes)
     mixed = mixed_grids(grids)
-    parts = [Part(planes, (*series.faults, *mixed)) for planes in grids]
+    parts = [PlaneGroup(planes, (*series.faults, *mixed)) for planes in grids]
     for mark in _CONTRASTS:
         parts = [finer for part in parts for finer in _by_contrast(part, mark)]
     parts = [finer for part in parts for finer in _by_pass(part)]
@@ -106,7 +106,7 @@ _UNNAMED: tuple[Hashable, ...] = (None, "", ())
 """A header that says nothing says nothing else."""
 
 
-def _by_contrast(part: Part, contrast: _Contrast) -> list[Part]:
+def _by_contrast(part: PlaneGroup, contrast: _Contrast) -> list[PlaneGroup]:
     """Split where one place holds several, or where each kind stands by itself; else say that they are mixed."""
     labels = contrast.label(part.planes)
     if len({label for label in labels if label not in _UNNAMED}) < 2:
@@ -132,7 +132,7 @@ def _share_a_place(planes: list[Plane], labels: list[Hashable]) -> bool:
 # --- by pass ----------------------------------------------------------------------------------------------------------
 
 
-def _by_pass(part: Part) -> list[Part]:
+def _by_pass(part: PlaneGroup) -> list[PlaneGroup]:
     """Passes, stations and reconstructions that interleave or overlap and stand by themselves are volumes of their own.
 
     On one even grid, slab after slab is one volume, whatever its acquisition numbers; images of one place that every

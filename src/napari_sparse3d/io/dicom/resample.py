@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_sparse3d.io.dicom.grid import TILT_DEGREES, Grid
+from napari_sparse3d.io.dicom.grid import TILT_DEGREES, SliceGrid
 from napari_sparse3d.io.dicom.padding import Padding
 from napari_sparse3d.io.dicom.pixels import decode, dtype_of
 from napari_sparse3d.io.dicom.plane import Kind, Plane, normal_of
@@ -30,7 +30,7 @@ FILL_HU = -1024
 class Repair:
     """The true grid of a faulty stack."""
 
-    grid: Grid
+    grid: SliceGrid
     depths: NDArray[np.float64]
     """(N,) position of each slice along the normal, from the first; mm, rising."""
     shifts: NDArray[np.float64]
@@ -76,7 +76,7 @@ def plan_repair(kind: Kind, planes: tuple[Plane, ...]) -> Repair:
     said = f"resampled by linear interpolation from {len(planes)} slices to {n} slices {step:.6g} mm apart"
     if pixels.max() - pixels.min() > 1e-3:
         said += f", a tilt of {angle:.2f} degrees taken out"
-    return Repair(Grid((n, rows, columns), affine), depths, shifts, said)
+    return Repair(SliceGrid((n, rows, columns), affine), depths, shifts, said)
 
 
 def resampled_stack(

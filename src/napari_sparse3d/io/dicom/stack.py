@@ -7,10 +7,10 @@ from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from napari_sparse3d.io.dicom.grid import Grid, grid_of, places_of, unusable
+from napari_sparse3d.io.dicom.grid import SliceGrid, grid_of, places_of, unusable
 from napari_sparse3d.io.dicom.order import INSTANCE, Frames, Volumes
 from napari_sparse3d.io.dicom.origins import series_of
-from napari_sparse3d.io.dicom.parts import Part, parts_of
+from napari_sparse3d.io.dicom.parts import PlaneGroup, parts_of
 from napari_sparse3d.io.dicom.plane import Kind, Origin, Plane
 from napari_sparse3d.io.dicom.volumes import Columns, volumes_of
 from napari_sparse3d.io.faults import Fault, FaultKind, Severity
@@ -25,7 +25,7 @@ class Stack:
 
     kind: Kind
     frames: Frames
-    grid: Grid | None
+    grid: SliceGrid | None
     faults: tuple[Fault, ...]
     frame_label: str = ""
     """What tells the volumes apart: ``"temporal position"``, ``"b-value and gradient direction"``, ..."""
@@ -48,12 +48,12 @@ def stacks_of(planes: Sequence[Plane], same: Same) -> list[Stack]:
     for series in series_of(planes):
         unique, copies = _by_identifier(series.planes)
         differing = sum(not same(kept, other) for kept, other in copies)
-        for part in parts_of(Part(unique, series.faults)):
+        for part in parts_of(PlaneGroup(unique, series.faults)):
             rest, dropped = _without_copies(part.planes, same)
             if copies:
                 here = {id(plane) for plane in part.planes}
                 dropped += sum(id(kept) in here for kept, _ in copies)
-            stacks.append(_arranged(Part(rest, part.faults), dropped, differing, same))
+            stacks.append(_arranged(PlaneGroup(rest, part.faults), dropped, differing, same))
     return sorted(stacks, key=_listing_order)
 
 
@@ -174,7 +174,7 @@ def _copies(dropped: int, differing: int) -> list[Fault]:
 # --- volumes on a grid ------------------------------------------------------------------------------------------------
 
 
-def _arranged(part: Part, dropped: int, differing: int, same: Same) -> Stack:
+def _arranged(part: PlaneGroup, dropped: int, differing: int, same: Same) -> Stack:
     """One part as a stack: volumes in time, slices along the normal, on an even grid or with the fault."""
     planes, kind = part.planes, part.planes[0].kind
     in_order = tuple(sorted(planes, key=lambda plane: (plane.instance or 0, plane.frame, plane.tile or 0)))
