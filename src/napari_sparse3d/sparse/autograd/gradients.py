@@ -75,7 +75,7 @@ def _keep(ctx: Any, tensors: Sequence[Tensor | None], sites: Sequence[Sites | Te
     ctx.save_for_backward(*tensors, *(() if ctx.sites is not None else sites))
 
 
-def _versions(sites: Sequence[Any]) -> list[int]:
+def _versions(sites: Sequence[Any]) -> list[tuple[int, int]]:
     return [version(each.indices) for each in sites if each is not None]
 
 
