@@ -11,17 +11,15 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from time import monotonic
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from napari_sparse3d.cli.common import say
+from napari_sparse3d.cases.case import Case
+from napari_sparse3d.cases.identity import series_files
 from napari_sparse3d.files import locked, replacing, try_output
 from napari_sparse3d.parse import parse_json
-
-if TYPE_CHECKING:
-    from napari_sparse3d.io import SeriesInfo
 
 PART_S = 10.0
 """At most so much work is lost when the machine stops."""
@@ -40,6 +38,8 @@ class Parts:
     columns : pyarrow.Schema
     call : mapping
         What the rows follow from, in hashes. Parts of another call are put away, and that is said.
+    say : function
+        Takes one line for the user.
 
     Raises
     ------
@@ -49,8 +49,8 @@ class Parts:
         If nothing can be written there.
     """
 
-    def __init__(self, output: Path, columns: Any, call: Mapping[str, str]) -> None:
-        self.output, self.columns = output, columns
+    def __init__(self, output: Path, columns: Any, call: Mapping[str, str], say: Callable[[str], None]) -> None:
+        self.output, self.columns, self._say = output, columns, say
         self.folder = output.with_name(f"{output.name}.parts")
         self._rows: dict[tuple[str, int | None], tuple[str, dict[str, Any]]] = {}
         self._new: list[tuple[str, dict[str, Any]]] = []
@@ -101,7 +101,7 @@ class Parts:
 
     def _say_kept(self) -> None:
         if self._rows:
-            say(f"{len(self._rows)} rows are kept in {self.folder.name}; the same call goes on from there")
+            self._say(f"{len(self._rows)} rows are kept in {self.folder.name}; the same call goes on from there")
         else:
             shutil.rmtree(self.folder, ignore_errors=True)
 
@@ -115,7 +115,7 @@ class Parts:
             return
         if isinstance(before, dict):
             other = ", ".join(name for name in call if before.get(name) != call[name])
-            say(f"{self.folder.name} holds rows of another call (other {other}): starting anew")
+            self._say(f"{self.folder.name} holds rows of another call (other {other}): starting anew")
         for part in self._parts():
             part.unlink()
         with replacing(noted) as temporary:
@@ -133,14 +133,15 @@ class Parts:
                 rows = parquet.read_table(part).to_pylist()
                 found = [(row.pop(_STATE), row) for row in rows]
             except (pa.ArrowException, OSError, KeyError) as error:
-                say(f"{part.name} of {self.folder.name} is damaged ({type(error).__name__}): its rows are made anew")
+                why = type(error).__name__
+                self._say(f"{part.name} of {self.folder.name} is damaged ({why}): its rows are made anew")
                 part.unlink(missing_ok=True)
                 continue
             for state, row in found:
                 self._rows[(row["path"], row["series"])] = state, row
         if self._rows:
             done = sum(row["status"] == "done" for _, row in self._rows.values())
-            say(f"going on: {done} rows of an earlier start are kept")
+            self._say(f"going on: {done} rows of an earlier start are kept")
 
     def _write(self) -> None:
         import pyarrow as pa
@@ -159,23 +160,22 @@ class Parts:
         self._written = monotonic()
 
 
-def files_of(path: Path, info: SeriesInfo | None) -> list[Path]:
-    """The files that a row depends on."""
+def state_of(case: Case) -> str:
+    """A hash of what a case's row is made from: its files' names, sizes and times of change, and what its table says.
+
+    Empty where that cannot be told.
+    """
     from napari_sparse3d.io.sources import files_behind
 
-    stack = None if info is None else getattr(info.loader, "stack", None)
-    if stack is not None:  # of a folder of many series only this one's
-        return sorted({plane.path for plane in stack.planes})
-    return list(files_behind(path if info is None else info.source))
-
-
-def state_of(files: Iterable[Path]) -> str:
-    """A hash of names, sizes and times of change; empty where that cannot be told."""
     total = hashlib.sha256()
     try:
-        for file in files:
+        # of a folder of many series only this one's; the data file beside a header counts as well
+        own = series_files(case.info) if case.info is not None else [case.path]
+        own += [case.mask] if case.mask is not None else []
+        for file in sorted({each for path in own for each in files_behind(path)}):
             status = file.stat()
             total.update(f"{os.fspath(file)}\0{status.st_size}\0{status.st_mtime_ns}\n".encode())
     except OSError:
         return ""
+    total.update("\0".join(map(str, (case.kind, case.item, case.label, case.patient))).encode())
     return total.hexdigest()[:32]

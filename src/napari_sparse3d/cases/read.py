@@ -1,43 +1,111 @@
-"""A case becomes a volume: one reader for each kind of file."""
+"""A case becomes a volume, and a voxel set: one reader for each kind of file, one way for everybody."""
 
 from __future__ import annotations
 
 import zipfile
 from collections.abc import Callable
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_sparse3d.cases.case import Case
 from napari_sparse3d.errors import InputError, ReadError, line_of
-from napari_sparse3d.io import read_volume
-from napari_sparse3d.training.cases import Case
 from napari_sparse3d.volume import Volume, whole_labels
-from napari_sparse3d.voxels import Recipe, ToLongestSide, VoxelSet, voxelize
+from napari_sparse3d.voxels import Recipe, ToLongestSide, VoxelSet, require_voxels, voxelize
+from napari_sparse3d.voxels.mesh import mesh_volume
+
+if TYPE_CHECKING:
+    from napari_sparse3d.sparse.tensor_voxels import TensorVoxels
 
 MESHES = (".off", ".stl", ".ply", ".obj")
 
+Source: TypeAlias = Volume | VoxelSet
+"""What a case holds: a volume, or a voxel set that was saved."""
 
-def read_voxels(case: Case, recipe: Recipe) -> VoxelSet:
-    """The voxel set of a case; may be empty.
+
+def read_source(case: Case, recipe: Recipe, *, frame: int | None = None, repair: str | None = None) -> Source:
+    """What a case holds, before the recipe is followed; of the recipe counts only how large a mesh is drawn.
+
+    Parameters
+    ----------
+    case : Case
+    recipe : Recipe
+    frame, repair
+        Of a scan: see :func:`~napari_sparse3d.io.read_volume`.
 
     Raises
     ------
     InputError
-        If the file cannot be read or the recipe cannot be used on it.
+        If the file cannot be read.
     OSError
         If there is no such file.
     """
     if case.kind == "voxels":
-        voxels = VoxelSet.load(case.path)
-        if voxels.features.shape[1] != recipe.n_channels:
-            raise InputError(
-                f"the set holds {voxels.features.shape[1]} feature(s) a voxel, the recipe makes {recipe.n_channels}"
-            )
-        return voxels
-    return voxelize(READERS[case.kind](case, recipe), recipe)
+        return VoxelSet.load(case.path)
+    if case.kind == "scan":
+        return _scan(case, frame, repair)
+    return READERS[case.kind](case, recipe)
+
+
+def guessed_unit(source: Source) -> str:
+    """What is to be said of a volume whose file names no unit; "" of every other."""
+    if isinstance(source, VoxelSet) or "unit_from" not in source.meta:
+        return ""
+    return f"the file names no unit; taken as {source.unit} from its {source.meta['unit_from']}"
+
+
+def voxels_of(source: Source, recipe: Recipe, *, device: str = "cpu") -> VoxelSet | TensorVoxels:
+    """The voxel set of what :func:`read_source` gave, on the device as far as the recipe can be followed there.
+
+    A saved voxel set is used as it is. May be empty.
+
+    Raises
+    ------
+    InputError
+        If the recipe cannot be used on it.
+    DeviceMemoryError
+        If a card has no memory left.
+    """
+    if isinstance(source, VoxelSet):
+        return source
+    if device == "cpu":
+        return voxelize(source, recipe)
+    from napari_sparse3d.sparse.voxelize import voxelize_for
+
+    return voxelize_for(device, source, recipe)
+
+
+def some_voxels_of(source: Source, recipe: Recipe, *, device: str = "cpu") -> VoxelSet | TensorVoxels:
+    """As :func:`voxels_of`, and an error where the recipe leaves nothing of a volume."""
+    voxels = voxels_of(source, recipe, device=device)
+    return voxels if isinstance(source, VoxelSet) else require_voxels(voxels, source, recipe)
+
+
+def located(case: Case) -> Case:
+    """The case with its series, as a scan of its path finds it; what is no scan as it is.
+
+    Raises
+    ------
+    InputError
+        If there is no such series, or several that could be meant.
+    """
+    if case.kind != "scan" or case.info is not None:
+        return case
+    from napari_sparse3d.io.read import choose_series
+
+    return replace(case, info=choose_series(case.path, case.series))
+
+
+def _scan(case: Case, frame: int | None, repair: str | None) -> Volume:
+    from napari_sparse3d.io import read_volume
+
+    info = located(case).info
+    assert info is not None
+    return read_volume(info, frame=frame, repair=repair)
 
 
 def _medmnist(case: Case, recipe: Recipe) -> Volume:
@@ -62,11 +130,9 @@ def _packed(case: Case, recipe: Recipe) -> Volume:
     return _volume(bits[: side**3].reshape(side, side, side), case)
 
 
-def _scan(case: Case, recipe: Recipe) -> Volume:
-    return read_volume(case.path)
-
-
 def _mask(case: Case, recipe: Recipe) -> Volume:
+    from napari_sparse3d.io import read_volume
+
     labels = read_volume(case.mask or case.path)
     values = whole_labels(labels.data)
     inside = values == _label_value(case.item) if case.item else values > 0
@@ -88,46 +154,10 @@ def _mesh(case: Case, recipe: Recipe) -> Volume:
     return mesh_volume(case.path, side, solid=True, name=case.name)
 
 
-def mesh_volume(path: Path, side: int, *, solid: bool, name: str = "mesh") -> Volume:
-    """Occupancy of a triangle mesh, 1 inside (``solid``) or on its surface, 0 elsewhere.
-
-    Parameters
-    ----------
-    path : Path
-        OFF, STL, PLY or OBJ.
-    side : int
-        Render size: voxels along the longest side.
-    solid : bool
-        Whether what the surface encloses is filled. A surface with holes encloses nothing.
-
-    Raises
-    ------
-    ReadError
-        If the file holds no triangles.
-    """
-    import trimesh
-
-    try:
-        mesh: Any = trimesh.load(path, force="mesh")
-    # trimesh lets through whatever its parsers raise on a damaged file
-    except (ValueError, IndexError, KeyError, TypeError, AttributeError, NotImplementedError) as error:
-        raise ReadError(f"the file cannot be read as a mesh: {line_of(error, path)}") from error
-    extents = getattr(mesh, "extents", None)
-    if extents is None or not len(mesh.faces) or not np.isfinite(extents).all() or max(extents) <= 0:
-        raise ReadError("the file holds no triangles; a mesh (OFF, STL, PLY, OBJ) with faces is expected")
-    pitch = float(max(extents)) / side
-    grid = mesh.voxelized(pitch)
-    matrix = np.asarray((grid.fill() if solid else grid).matrix, dtype=np.uint8)
-    # trimesh orders axes (x, y, z), as a mesh's R, A, S
-    data = np.pad(np.ascontiguousarray(matrix.transpose(2, 1, 0)), 1)
-    return Volume(data, np.diag([pitch, pitch, pitch, 1.0]), name=name)
-
-
 READERS: dict[str, Callable[[Case, Recipe], Volume]] = {
     "medmnist": _medmnist,
     "sparse": _sparse,
     "packed": _packed,
-    "scan": _scan,
     "mask": _mask,
     "mesh": _mesh,
 }

@@ -9,13 +9,16 @@ from collections import OrderedDict
 from functools import lru_cache
 from pathlib import Path
 
+from napari_sparse3d.cases.case import Case
+from napari_sparse3d.cases.facts import Facts, facts_of
+from napari_sparse3d.cases.identity import SHORT
+from napari_sparse3d.cases.read import read_source, voxels_of
 from napari_sparse3d.ending import end_if_asked
 from napari_sparse3d.environment import cache_folder
-from napari_sparse3d.errors import failure_line
+from napari_sparse3d.errors import InputError, failure_line
+from napari_sparse3d.files import replacing
 from napari_sparse3d.io.naming import named_as_labels
 from napari_sparse3d.io.sources import files_behind
-from napari_sparse3d.training.cases import Case
-from napari_sparse3d.training.read import read_voxels
 from napari_sparse3d.voxels import VOXELS_VERSION, Recipe, VoxelSet
 
 
@@ -33,7 +36,8 @@ class VoxelStore:
 
     def __init__(self, recipe: Recipe, folder: Path | None = None, *, memory_mb: float = 1024) -> None:
         self.recipe = recipe
-        self.folder = (cache_folder() if folder is None else folder) / "voxels"
+        cache = cache_folder() if folder is None else folder
+        self.folder, self._facts_folder = cache / "voxels", cache / "facts"
         self._memory_bytes = int(memory_mb * 1e6)
         self._held: OrderedDict[str, VoxelSet] = OrderedDict()
         self._held_bytes = 0
@@ -42,7 +46,15 @@ class VoxelStore:
         self._recipe_key = recipe.model_dump_json(exclude={"name", "field"})
 
     def get(self, case: Case) -> VoxelSet:
-        """The voxel set of a case; errors as :func:`read.read_voxels`."""
+        """The voxel set of a case; may be empty.
+
+        Raises
+        ------
+        InputError
+            If the file cannot be read, or the recipe cannot be used on it.
+        OSError
+            If there is no such file.
+        """
         end_if_asked()
         key = self.key(case)
         held = self._held.get(key)
@@ -52,10 +64,43 @@ class VoxelStore:
         kept = self.folder / key[:2] / f"{key}.npz"
         voxels = self._from_disk(kept)
         if voxels is None:
-            voxels = read_voxels(case, self.recipe)
+            voxels = self._make(case)
             self._to_disk(voxels, kept)
         self._hold(key, voxels)
         return voxels
+
+    def facts(self, case: Case) -> Facts:
+        """What is known of a case's volume; kept beside the voxels, so that the volume is read once for both."""
+        kept = self._facts_at(case)
+        try:
+            return Facts.from_json(kept.read_text(encoding="utf-8"))
+        except (OSError, ValueError, TypeError, KeyError):  # not made yet, or damaged: it is made anew
+            facts = facts_of(read_source(case, self.recipe))
+            self._keep_facts(facts, kept)
+            return facts
+
+    def _make(self, case: Case) -> VoxelSet:
+        source = read_source(case, self.recipe)
+        if isinstance(source, VoxelSet) and (n := source.features.shape[1]) != self.recipe.n_channels:
+            raise InputError(f"the set holds {n} feature(s) a voxel, the recipe makes {self.recipe.n_channels}")
+        self._keep_facts(facts_of(source), self._facts_at(case))
+        voxels = voxels_of(source, self.recipe)
+        assert isinstance(voxels, VoxelSet)  # made on the CPU
+        return voxels
+
+    def _facts_at(self, case: Case) -> Path:
+        parts = self._parts(case) + ([self._recipe_key] if case.kind == "mesh" else [])  # which is drawn as it says
+        key = hashlib.sha256("\n".join(["facts", *parts]).encode()).hexdigest()
+        return self._facts_folder / key[:2] / f"{key}.json"
+
+    def _keep_facts(self, facts: Facts, kept: Path) -> None:
+        if self._full:
+            return
+        try:
+            with replacing(kept, durable=False) as temporary:
+                temporary.write_text(facts.to_json(), encoding="utf-8")
+        except OSError as error:
+            self._say_full(error)
 
     def _from_disk(self, kept: Path) -> VoxelSet | None:
         try:
@@ -75,21 +120,30 @@ class VoxelStore:
             # not flushed: after power loss it is made anew, if need be
             voxels.save(kept, durable=False)
         except OSError as error:
-            self._full = True
-            why = error.strerror or type(error).__name__
-            warnings.warn(
-                f"the cache of voxel sets cannot be written ({why}): they are made anew in every run; "
-                "free some space, or set NAPARI_SPARSE3D_CACHE to a folder that can be written",
-                stacklevel=4,
-            )
+            self._say_full(error)
+
+    def _say_full(self, error: OSError) -> None:
+        self._full = True
+        why = error.strerror or type(error).__name__
+        warnings.warn(
+            f"the cache of voxel sets cannot be written ({why}): they are made anew in every run; "
+            "free some space, or set NAPARI_SPARSE3D_CACHE to a folder that can be written",
+            stacklevel=5,
+        )
 
     def key(self, case: Case) -> str:
         """Hash of all that the case's voxels follow from: its files' content, the recipe, the way they are made."""
-        parts = [f"voxels {VOXELS_VERSION}", self._recipe_key, case.kind, case.item]
+        parts = [f"voxels {VOXELS_VERSION}", self._recipe_key, *self._parts(case)]
+        return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+    @staticmethod
+    def _parts(case: Case) -> list[str]:
+        """What the case's volume follows from."""
+        parts = [case.kind, case.item]
         for path in (case.path, case.mask):
             # of the name counts only what decides how the content is read: a moved case is the same one
             parts += [] if path is None else [f"labels {named_as_labels(path)}", content_hash(path)]
-        return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+        return parts if case.series is None else [*parts, f"series {case.series}"]
 
     def _hold(self, key: str, voxels: VoxelSet) -> None:
         self._held[key] = voxels
@@ -100,13 +154,19 @@ class VoxelStore:
 
 
 def case_title(case: Case) -> str:
-    """A case in a message: its number in the set, and how its content begins (eight digits of :func:`content_hash`)."""
-    if case.item and case.kind != "mask":  # one of many in a file
-        return f"case {case.number}"
+    """A case in a message: its number in the set, and how its file's content begins."""
+    digits = short_hash(case)
+    return f"case {case.number} ({digits})" if digits else f"case {case.number}"
+
+
+def short_hash(case: Case) -> str:
+    """The first digits of :func:`content_hash` of a case's file or folder; "" of one of many in a file, and of none."""
+    if case.item and case.kind != "mask":
+        return ""
     try:
-        return f"case {case.number} ({content_hash(case.path)[:8]})"
-    except OSError:
-        return f"case {case.number}"
+        return content_hash(case.path)[:SHORT]
+    except (OSError, InputError):
+        return ""
 
 
 def content_hash(path: Path) -> str:
