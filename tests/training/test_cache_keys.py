@@ -19,7 +19,7 @@ from napari_sparse3d.training.sources import cases_of
 from napari_sparse3d.training.store import VoxelStore, content_hash
 from napari_sparse3d.volume import Volume
 from napari_sparse3d.voxels import Components, RangeThreshold, Recipe, ToLongestSide, voxelize
-from napari_sparse3d.widgets import session
+from napari_sparse3d.widgets.toolbox import session_folder
 
 MASKS = Recipe(threshold=RangeThreshold(low=0.5))
 FORMATS = ["mhd", "nhdr", "hdr", "img", "zip", "folder"]
@@ -77,7 +77,7 @@ def test_kept_rows_and_sessions_see_rewritten_voxels_too(ending: str, tmp_path: 
 
     def seen() -> tuple[str, str]:
         (info,) = scan(path)
-        return state_of(files_of(path, info)), session.content_hash(path)
+        return state_of(files_of(path, info)), session_folder.content_hash(path)
 
     before = seen()
     write_scan(tmp_path / "one", ending, 8)
@@ -86,7 +86,7 @@ def test_kept_rows_and_sessions_see_rewritten_voxels_too(ending: str, tmp_path: 
 
 def test_a_file_alone_has_the_hash_that_sha256sum_prints(tmp_path: Path) -> None:
     path = write_metaimage(tmp_path / "a.mha")
-    assert content_hash(path) == session.content_hash(path) == hashlib.sha256(path.read_bytes()).hexdigest()
+    assert content_hash(path) == session_folder.content_hash(path) == hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def test_a_rewrite_that_keeps_size_and_time_is_seen(tmp_path: Path) -> None:

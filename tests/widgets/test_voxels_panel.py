@@ -23,7 +23,7 @@ WAIT_MS = 90_000
 
 @pytest.fixture
 def panel(make_napari_viewer: Any, one_child: Any, qtbot: Any) -> Any:
-    from napari_sparse3d.widgets.voxels_panel import VoxelsPanel
+    from napari_sparse3d.widgets.voxels.view import VoxelsPanel
 
     viewer = make_napari_viewer(show=True)
     made = VoxelsPanel(viewer)
@@ -145,7 +145,7 @@ def held_back(monkeypatch: Any) -> tuple[Event, list[int]]:
         gate.wait(60)
         return voxelize(volume, recipe)
 
-    monkeypatch.setattr("napari_sparse3d.widgets.voxels_panel.voxelize", slow)
+    monkeypatch.setattr("napari_sparse3d.widgets.voxels.jobs.voxelize", slow)
     return gate, started
 
 
@@ -203,7 +203,7 @@ def test_the_volume_removed_while_it_is_worked_on(panel: Any, qtbot: Any, obliqu
 def test_the_viewer_closed_while_it_is_worked_on(
     make_napari_viewer: Any, one_child: Any, qtbot: Any, oblique: Volume, add_volume: Any
 ) -> None:
-    from napari_sparse3d.widgets.voxels_panel import VoxelsPanel
+    from napari_sparse3d.widgets.voxels.view import VoxelsPanel
 
     viewer = make_napari_viewer(show=True)
     panel = VoxelsPanel(viewer)
@@ -341,7 +341,7 @@ def test_a_set_is_drawn_as_labels_as_a_surface_or_as_points(
         for index in expected.indices[:: expected.n_active // 5]:
             by_scan = scan.data_to_world((to_scan @ [*index, 1])[:3])
             np.testing.assert_allclose(layer.data_to_world(index), by_scan, atol=1e-6)
-    monkeypatch.setattr("napari_sparse3d.widgets.voxel_layer.MAX_POINTS", 100)
+    monkeypatch.setattr("napari_sparse3d.widgets.toolbox.voxel_picture.MAX_POINTS", 100)
     panel.form.resample_to.setValue(60)
     click(qtbot, panel.primary)
     qtbot.waitUntil(lambda: isinstance(ours(panel, "voxels")[0], Labels), timeout=WAIT_MS)

@@ -209,7 +209,7 @@ def test_from_a_prediction_to_the_nearest_case_beside_it(window: Any, qtbot: Any
     here, there = viewer.layers
     assert there.extent.world[0][-1] > here.extent.world[1][-1]
     # the next one who asks gets the same cases, which are kept
-    cohort.cohort = None
+    cohort.state.cohort = None
     qtbot.mouseClick(network.like_button, Qt.MouseButton.LeftButton)
     assert sorted(cohort.similar.indices) == [0, 1, 4, 5]
 

@@ -5,6 +5,7 @@ A part of a kind is added by a descriptor in the file of its kind, or from anoth
 """
 
 from napari_sparse3d.catalog.engines import ENGINES, EngineInfo
+from napari_sparse3d.catalog.panels import PANELS, PanelInfo
 from napari_sparse3d.catalog.registry import Part, Registry
 
-__all__ = ["ENGINES", "EngineInfo", "Part", "Registry"]
+__all__ = ["ENGINES", "PANELS", "EngineInfo", "PanelInfo", "Part", "Registry"]
