@@ -15,7 +15,7 @@ import torch
 from pairs import Contender, Run, paired, rates
 from torch import Tensor
 
-from napari_sparse3d.analysis.bench.workloads import NetworkWorkload, mri110
+from napari_sparse3d.bench.workloads import NetworkWorkload, mri110
 from napari_sparse3d.sparse import SparseTensor
 
 

@@ -16,9 +16,9 @@ import torch
 from pairs import Contender, Run, one_of, paired
 from torch import Tensor, nn
 
-from napari_sparse3d.analysis.bench.workloads import mri110
+from napari_sparse3d.bench.workloads import mri110
 from napari_sparse3d.engine.native import NativeEngine
-from napari_sparse3d.models.deepc2 import DeepC2
+from napari_sparse3d.models.networks.deepc2 import DeepC2
 from napari_sparse3d.sparse import SparseTensor
 from napari_sparse3d.sparse.window import Geometry, Window
 

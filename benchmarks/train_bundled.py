@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 
-from napari_sparse3d.analysis.judge import judge, measure
+from napari_sparse3d.measure.judge import judge, measure
 from napari_sparse3d.training.config import Training
 from napari_sparse3d.training.runs import RunStore
 from napari_sparse3d.training.session import Data, train

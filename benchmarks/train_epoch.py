@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from napari_sparse3d.models import build_network
-from napari_sparse3d.models.deepc2 import FIELD
+from napari_sparse3d.models.networks.deepc2 import FIELD
 from napari_sparse3d.sparse import SparseConv3d, SparseMaxPool3d, SparseTensor
 
 Step = Callable[[Tensor, Tensor], float]

@@ -21,9 +21,9 @@ import torch
 from numpy.typing import NDArray
 from train_bundled import HERE, MODELS
 
-from napari_sparse3d.analysis.judge import measure
-from napari_sparse3d.analysis.metrics import binary_auc, bootstrap_interval
 from napari_sparse3d.cli.settings import setting_value
+from napari_sparse3d.measure.judge import measure
+from napari_sparse3d.measure.metrics import binary_auc, bootstrap_interval
 from napari_sparse3d.models.architectures import build_network
 from napari_sparse3d.training.cases import Case
 from napari_sparse3d.training.checks import prepare

@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 
-from napari_sparse3d.analysis.metrics import binary_auc, bootstrap_interval
+from napari_sparse3d.measure.metrics import binary_auc, bootstrap_interval
 from napari_sparse3d.models import load_model
 from napari_sparse3d.training.cases import label_numbers
 from napari_sparse3d.training.predict import predict

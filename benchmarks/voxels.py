@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pairs import Contender, paired
 
-from napari_sparse3d.analysis.bench.workloads import ct512
+from napari_sparse3d.bench.workloads import ct512
 from napari_sparse3d.voxels.native_threshold import find_voxels
 
 Found = tuple[NDArray[np.int32], NDArray[np.float32]]

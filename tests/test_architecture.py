@@ -24,7 +24,8 @@ PACKAGE = "napari_sparse3d"
 # Parts on one step do not import each other; every part may import those on lower steps.
 ORDER = (
     "errors, activity, text, lazy <- files, parse, environment, catalog <- volume <- io, voxels <- sparse <- engine"
-    " <- models <- training, analysis <- cohort <- widgets, cli <- napari_reader, napari_writer"
+    " <- models <- cases <- measure, explain <- pictures <- training <- cohort <- bench <- widgets, cli"
+    " <- napari_reader, napari_writer"
 )
 STEP = {part.strip(): step for step, parts in enumerate(ORDER.split("<-")) for part in parts.split(",")}
 
@@ -62,7 +63,6 @@ USED_WITHOUT_IMPORT = {
     "nilearn": "carries the sample head MRI, which is read without importing it (io/samples.py)",
     "npe2": "reads our napari.yaml where there is no napari: readers and writer without a window",
     "pyqt6": "the binding behind qtpy",
-    "magicgui": "napari shows the widgets that its users make with it beside ours",
 }
 
 
@@ -263,7 +263,7 @@ def test_order_of_every_pair(plant, part: str, imported: str) -> None:  # type: 
         ("voxels/resample.py", "import torch.nn.functional as F"),
         ("voxels/resample.py", "import nibabel"),
         ("models/deepc2.py", "from spconv.pytorch import SubMConv3d"),
-        ("analysis/maps.py", "async def f():\n    import pyqtgraph"),
+        ("measure/maps.py", "async def f():\n    import pyqtgraph"),
         ("cli/demo.py", "def f():\n    import napari"),
         ("training/loop.py", "from qtpy.QtCore import QThread"),
         ("cohort/table.py", "import SimpleITK as sitk"),
@@ -284,7 +284,7 @@ def test_a_planted_fault_is_found(plant, file: str, source: str) -> None:  # typ
         ("io/nifti.py", "import nibabel, numpy\nfrom .series import scan\nfrom napari_sparse3d.volume import Volume"),
         ("engine/spconv.py", "def f():\n    import spconv.pytorch, torch"),
         ("engine/native.py", "from napari_sparse3d import _kernels"),
-        ("widgets/panel.py", "import napari, qtpy.QtWidgets\nfrom ..analysis import maps"),
+        ("widgets/panel.py", "import napari, qtpy.QtWidgets\nfrom ..measure import maps"),
         ("cli/demo.py", "def f():\n    from napari_sparse3d.widgets import show"),
         ("sparse/tensor.py", "x = 'import napari'  # import napari"),
     ],
@@ -320,9 +320,9 @@ def test_an_unused_requirement_is_found(tmp_path: Path) -> None:
     assert unused(imports_of(tmp_path / PACKAGE), [*exempt, *used]) == []
     (fault,) = unused(imports_of(tmp_path / PACKAGE), [*exempt, *used, "scikit-learn>=1.4"])
     assert fault.startswith("pyproject.toml declares scikit-learn, which nothing imports")
-    path.write_text(path.read_text() + "import magicgui\n")
+    path.write_text(path.read_text() + "import PyQt6.QtCore\n")
     (fault,) = unused(imports_of(tmp_path / PACKAGE), [*exempt, *used])
-    assert fault == "magicgui is in USED_WITHOUT_IMPORT, but it is imported"
+    assert fault == "pyqt6 is in USED_WITHOUT_IMPORT, but it is imported"
     assert unused(imports_of(tmp_path / PACKAGE), [*exempt[:-1], *used]) == [
-        "magicgui is in USED_WITHOUT_IMPORT, but it is not declared"
+        "pyqt6 is in USED_WITHOUT_IMPORT, but it is not declared"
     ]

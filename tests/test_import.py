@@ -60,5 +60,5 @@ def test_reading_and_voxels_work_without_torch_and_qt() -> None:
 
 
 def test_only_widgets_load_qt_and_only_a_request_loads_spconv() -> None:
-    parts = ("sparse", "engine", "models", "training", "analysis", "cohort", "cli")
+    parts = ("sparse", "engine", "models", "measure", "explain", "pictures", "training", "cohort", "bench", "cli")
     assert not loaded_by(f"import {', '.join(f'napari_sparse3d.{part}' for part in parts)}") & (HEAVY - {"torch"})

@@ -88,7 +88,7 @@ def test_without_a_display(tmp_path, monkeypatch):
 
 
 def test_a_figure_that_is_off_is_an_error(tmp_path, monkeypatch):
-    from napari_sparse3d.analysis import published
+    from napari_sparse3d.measure import published
 
     off = (*published.MNI152_REFERENCE[:3], 15.2, *published.MNI152_REFERENCE[4:])
     monkeypatch.setattr(published, "MNI152_REFERENCE", off)

@@ -194,8 +194,8 @@ def test_no_cell_is_a_formula() -> None:
 
 
 def test_names_with_dollars_are_drawn(tmp_path: Path) -> None:
-    from napari_sparse3d.analysis.figures.evaluation import evaluation_figure
-    from napari_sparse3d.analysis.figures.style import as_png
+    from napari_sparse3d.pictures.evaluation import evaluation_figure
+    from napari_sparse3d.pictures.style import as_png
 
     probabilities = np.array([[0.9, 0.1], [0.2, 0.8], [0.7, 0.3], [0.4, 0.6]], np.float32)
     figure = evaluation_figure(probabilities, np.array([0, 1, 0, 1]), ["$\\frac$", "a_$"], None, title="$x^{")

@@ -6,7 +6,7 @@ import torch
 
 from napari_sparse3d.io import sample_head_mri
 from napari_sparse3d.models import Model, build_network, load_model
-from napari_sparse3d.models.deepc2 import FIELD
+from napari_sparse3d.models.networks.deepc2 import FIELD
 from napari_sparse3d.sparse import SparseConv3d, SparseTensor, use_engine
 from napari_sparse3d.voxels import Recipe, VoxelSet, voxelize
 

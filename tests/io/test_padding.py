@@ -12,9 +12,9 @@ import pytest
 from pydicom.uid import ImplicitVRLittleEndian
 
 from dicom_files import save, series_of
-from napari_sparse3d.analysis.histogram import histogram
 from napari_sparse3d.errors import ReadError
 from napari_sparse3d.io import read_sequence, read_volume, scan, write_volume
+from napari_sparse3d.measure.histogram import histogram
 from napari_sparse3d.sparse.voxelize import voxelize_on
 from napari_sparse3d.volume import Volume
 from napari_sparse3d.voxels import voxelize

@@ -5,7 +5,7 @@ from importlib import resources
 import numpy as np
 import pytest
 
-from napari_sparse3d.analysis.judge import judge
+from napari_sparse3d.measure.judge import judge
 from napari_sparse3d.models import bundled_models, load_model
 from napari_sparse3d.training.cases import label_numbers
 from napari_sparse3d.training.predict import predict

@@ -7,7 +7,7 @@ import torch
 
 import oracle
 from napari_sparse3d.models import build_network
-from napari_sparse3d.models.deepc2 import FIELD
+from napari_sparse3d.models.networks.deepc2 import FIELD
 from napari_sparse3d.sparse import SparseConv3d, SparseMaxPool3d, SparseTensor, use_engine
 
 SIDES = [126, 125, 62, 61, 30, 29, 14, 13, 6, 5, 2, 1]

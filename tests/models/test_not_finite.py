@@ -12,7 +12,7 @@ from napari_sparse3d.cli import app
 from napari_sparse3d.errors import InputError
 from napari_sparse3d.models import load_model
 from napari_sparse3d.models.export import export_model
-from napari_sparse3d.training import calibrate
+from napari_sparse3d.models.heads import calibration
 from napari_sparse3d.training.cases import Case
 from napari_sparse3d.training.predict import predict
 from napari_sparse3d.voxels import VoxelSet
@@ -170,14 +170,14 @@ def test_nothing_is_calibrated_on_what_is_not_finite(bad):
     probabilities[2, 0] = bad
     labels = np.array([0, 1, 0, 1, 0, 1])
     with pytest.raises(InputError, match="1 of 12"):
-        calibrate.fit(probabilities, labels)
+        calibration.fit(probabilities, labels)
     with pytest.raises(InputError, match="1 of 12"):
-        calibrate.Correction(1.0, (0.0, 0.0)).applied(probabilities)
+        calibration.Correction(1.0, (0.0, 0.0)).applied(probabilities)
     classifier = torch.nn.Linear(3, 2)
     before = classifier.weight.detach().clone()
-    for wrong in (calibrate.Correction(bad, (0.0, 0.0)), calibrate.Correction(1.0, (0.0, bad))):
+    for wrong in (calibration.Correction(bad, (0.0, 0.0)), calibration.Correction(1.0, (0.0, bad))):
         with pytest.raises(InputError, match="not finite"):
             wrong.fold_into(classifier)
     assert torch.equal(classifier.weight, before)
     with pytest.raises(InputError, match="no case"):
-        calibrate.to_frequencies(np.zeros(2, dtype=np.int64))
+        calibration.to_frequencies(np.zeros(2, dtype=np.int64))

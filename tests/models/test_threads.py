@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from napari_sparse3d.analysis.grids import recording_grids
+from napari_sparse3d.explain.grids import recording_grids
 from napari_sparse3d.models import Model, load_model, recording
 from napari_sparse3d.sparse import SparseTensor, observers
 from napari_sparse3d.sparse.kept import _KEPT

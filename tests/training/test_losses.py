@@ -10,8 +10,8 @@ from pytorch_metric_learning import miners
 from torch.nn import functional
 
 from napari_sparse3d.errors import InputError
-from napari_sparse3d.training.config import Loss
-from napari_sparse3d.training.losses import Criterion, choose_triplets, triplet
+from napari_sparse3d.training.losses import loss_of
+from napari_sparse3d.training.losses.triplet import Triplet, choose_triplets, triplet
 
 
 @pytest.fixture
@@ -22,7 +22,7 @@ def batch():
 
 
 def criterion(weights=(1.0, 1.0, 1.0), **how):
-    return Criterion(Loss(**how), 3, 5, torch.tensor(weights))
+    return loss_of(how).criterion(3, 5, torch.tensor(weights))
 
 
 def random():
@@ -79,7 +79,7 @@ def test_a_batch_without_triplets_has_loss_zero_and_gradients():
     embedding = functional.normalize(torch.randn(4, 5)).requires_grad_()
     for label in ([0, 0, 0, 0], [0, 1, 2, 3]):
         found = choose_triplets(embedding, torch.tensor(label), "hardest", random())
-        loss = triplet(embedding, found, Loss(name="triplet"))
+        loss = triplet(embedding, found, Triplet())
         loss.backward()
         assert loss == 0
         assert torch.isfinite(embedding.grad).all()
@@ -140,5 +140,7 @@ def test_what_there_is_not_is_named(how, hint):
 def test_all_pairs_of_settings_are_reachable():
     """Every choice that the configuration offers makes a criterion."""
     for distance, pairs in itertools.product(("cosine", "squared-l2"), ("shuffled", "random", "hardest")):
-        assert criterion(name="triplet", distance=distance, pairs=pairs).on_embeddings
-    assert not criterion().on_embeddings
+        how = loss_of({"name": "triplet", "distance": distance, "pairs": pairs})
+        assert how.on_embeddings
+        assert how.criterion(3, 5, torch.ones(3)).how == Triplet(distance=distance, pairs=pairs)
+    assert not loss_of({}).on_embeddings

@@ -12,10 +12,10 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from napari_sparse3d.analysis.judge import judge, measure
 from napari_sparse3d.errors import InputError
+from napari_sparse3d.measure.judge import judge, measure
 from napari_sparse3d.models import build_network, load_model
-from napari_sparse3d.training.calibrate import fit
+from napari_sparse3d.models.heads.calibration import fit
 from napari_sparse3d.training.checks import prepare
 from napari_sparse3d.training.config import Training
 from napari_sparse3d.training.loop import Trainer

@@ -300,7 +300,7 @@ def test_an_input_unlike_the_training_is_flagged(panel: Any, qtbot: Any) -> None
 def test_published_figures_stand_beside_those_of_deepc2(
     panel: Any, qtbot: Any, oblique: Volume, add_volume: Any, tmp_path: Path
 ) -> None:
-    from napari_sparse3d.analysis.published import MRI_PUBLISHED
+    from napari_sparse3d.measure.published import MRI_PUBLISHED
     from napari_sparse3d.widgets.network.layer_table import COLUMNS
 
     add_volume(panel.viewer, oblique)

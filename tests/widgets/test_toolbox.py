@@ -171,19 +171,6 @@ def test_the_child_and_what_it_is_made_of_import_no_qt() -> None:
     assert done.stdout.strip() == "[]"
 
 
-def test_names_that_are_written_twice_are_the_same() -> None:
-    """Panels must not import the modules that bring torch."""
-    from napari_sparse3d.analysis.saliency import METHODS
-    from napari_sparse3d.models import ARCHITECTURES
-    from napari_sparse3d.widgets.network import model_words
-    from napari_sparse3d.widgets.network import view as network
-    from napari_sparse3d.widgets.train import settings
-
-    assert set(model_words.ARCHITECTURE_NAMES) == set(ARCHITECTURES)
-    assert set(settings.ARCHITECTURES.values()) <= set(ARCHITECTURES)
-    assert set(network.METHODS) == set(METHODS)
-
-
 def test_panels_import_no_torch() -> None:
     code = (
         "import sys;"

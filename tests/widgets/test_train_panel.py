@@ -134,6 +134,39 @@ def test_the_copied_python_is_the_training_of_the_copied_line(panel: Any, shapes
         assert space["data"].path == shapes
 
 
+def test_every_other_setting_is_handed_over(panel: Any, qtbot: Any, shapes: Path) -> None:
+    """What is set in the folded forms goes into the copied line and the copied Python, and means the same there."""
+    from napari_sparse3d.cli.settings import settings_of
+
+    panel.set_data(shapes)
+    plain = panel.arguments()
+    click(qtbot, panel.more)
+    qtbot.waitUntil(lambda: bool(panel.settings.more.forms), timeout=WAIT_MS)
+    assert panel.arguments() == plain
+    panel.loss.setCurrentIndex(panel.loss.findData("triplet"))
+    forms = panel.settings.more.forms
+    assert forms["loss/triplet"].isVisible()
+    assert not forms["loss/cross-entropy"].isVisible()
+    forms["loss/triplet"].controls["margin"].parts["value"].setValue(0.25)
+    forms["arguments/residual"].controls["dropout"].parts["value"].setValue(0.5)
+    forms["training"].controls["batch_size"].parts["value"].setValue(4)
+    forms["training"].controls["clip"].parts["words"].setCurrentIndex(0)
+    forms["augment"].controls["turns"].parts["value"].setCurrentText("all")
+    arguments = panel.arguments()
+    assignments = [arguments[i + 1] for i, word in enumerate(arguments) if word == "--set"]
+    named = {"architecture": "residual", "loss.name": "triplet", "epochs": panel.epochs.value()}
+    expected = settings_of(None, "shape-64", named, assignments)
+    assert (expected.loss.margin, expected.batch_size, expected.clip, expected.augment.turns) == (0.25, 4, None, "all")
+    assert expected.arguments["dropout"] == 0.5
+    assert expected.arguments["channels"] == [16, 32, 64, 96]  # the others, which fit each other, are given with it
+    space: dict[str, Any] = {}
+    exec(re.sub(r"(?m)^(outcome|print).*$", "", panel.python()) + "\ntraining = Training(**settings)", space)
+    assert space["training"] == expected
+    forms["arguments/residual"].controls["channels"].parts["value"].setText("[16, ")
+    click(qtbot, panel.copy_command)
+    assert "channels is written as JSON" in panel.message.text()
+
+
 def test_runs_are_compared(panel: Any, qtbot: Any, tmp_path: Path) -> None:
     from napari_sparse3d.training.runs import RunStore
 

@@ -4,8 +4,29 @@ A part of a kind is added by a descriptor in the file of its kind, or from anoth
 ``docs/extending.md``). Nothing here imports the code of a part.
 """
 
+from napari_sparse3d.catalog.architectures import ARCHITECTURES, DEFAULT_ARCHITECTURE, ArchitectureInfo
+from napari_sparse3d.catalog.attributions import ATTRIBUTIONS, AttributionInfo
 from napari_sparse3d.catalog.engines import ENGINES, EngineInfo
+from napari_sparse3d.catalog.losses import DEFAULT_LOSS, LOSSES, LossInfo
+from napari_sparse3d.catalog.own import is_own, load_own
 from napari_sparse3d.catalog.panels import PANELS, PanelInfo
 from napari_sparse3d.catalog.registry import Part, Registry
 
-__all__ = ["ENGINES", "PANELS", "EngineInfo", "PanelInfo", "Part", "Registry"]
+__all__ = [
+    "ARCHITECTURES",
+    "ATTRIBUTIONS",
+    "DEFAULT_ARCHITECTURE",
+    "DEFAULT_LOSS",
+    "ENGINES",
+    "LOSSES",
+    "PANELS",
+    "ArchitectureInfo",
+    "AttributionInfo",
+    "EngineInfo",
+    "LossInfo",
+    "PanelInfo",
+    "Part",
+    "Registry",
+    "is_own",
+    "load_own",
+]

@@ -25,8 +25,10 @@ class EngineInfo(Part):
     rank: int = 0
 
 
-SPCONV_PACKAGE = "spconv-cu120" if sys.version_info < (3, 12) else "spconv-cu126"
-"""The build of spconv with wheels for this Python; both need a driver for CUDA 12."""
+def spconv_package(python: tuple[int, ...] = sys.version_info) -> str:
+    """The build of spconv with wheels for this Python; both need a driver for CUDA 12."""
+    return "spconv-cu120" if python < (3, 12) else "spconv-cu126"
+
 
 ENGINES: Registry[EngineInfo] = Registry(
     "engine",
@@ -47,7 +49,7 @@ ENGINES: Registry[EngineInfo] = Registry(
             description="for CUDA cards",
             home="napari_sparse3d.engine.spconv:SpconvEngine",
             needs=("spconv",),
-            install=f"pip install {SPCONV_PACKAGE}",
+            install=f"pip install {spconv_package()}",
             devices=("cuda", "cpu"),
             rank=5,
         ),

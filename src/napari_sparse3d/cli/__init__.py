@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 
 from napari_sparse3d.cli.common import guarded
+from napari_sparse3d.cli.help_words import Command
 
 COMMANDS = (
     *("demo", "doctor"),
@@ -55,7 +56,7 @@ def _options(
 for _name in COMMANDS:
     _identifier = _name.replace("-", "_")
     _module = import_module(f"napari_sparse3d.cli.{_identifier}")
-    app.command(_name)(guarded(getattr(_module, _identifier)))
+    app.command(_name, cls=Command)(guarded(getattr(_module, _identifier)))
 
 
 def main() -> None:

@@ -10,7 +10,7 @@ from napari_sparse3d.cli.common import CallError, JsonFlag, emit, say, show, sta
 from napari_sparse3d.cli.options import DeviceOption
 
 if TYPE_CHECKING:
-    from napari_sparse3d.analysis.bench import Row
+    from napari_sparse3d.bench import Row
 
 
 def bench(
@@ -20,7 +20,9 @@ def bench(
     ] = None,
     engine: Annotated[
         list[str] | None,
-        typer.Option("--engine", metavar="E", help="Only native and those whose name starts so; again for more."),
+        typer.Option(
+            "--engine", metavar="E", help="Only native and those whose name starts so ({engines}, ...); again for more."
+        ),
     ] = None,
     rounds: Annotated[int, typer.Option("--rounds", min=1, help="Rounds of pairs: native, then another engine.")] = 7,
     memory: Annotated[bool, typer.Option(help="Take the peak memory too, in a fresh process each (slow).")] = True,
@@ -38,7 +40,7 @@ def bench(
     """
     import torch
 
-    from napari_sparse3d.analysis.bench import WORKLOADS, machine, measure
+    from napari_sparse3d.bench import WORKLOADS, machine, measure
     from napari_sparse3d.engine.choice import choose
 
     wanted = workload or list(WORKLOADS)

@@ -50,7 +50,7 @@ class Demo:
 
 def compare(result: Result) -> tuple[Row, ...]:
     """Each layer of deepC2 beside the published figures and the reference."""
-    from napari_sparse3d.analysis.published import DEEPC2_LAYERS, MNI152_REFERENCE, MRI_PUBLISHED
+    from napari_sparse3d.measure.published import DEEPC2_LAYERS, MNI152_REFERENCE, MRI_PUBLISHED
 
     record = activity_record(result)
     return tuple(
@@ -91,7 +91,7 @@ def write_report(made: Demo, folder: Path) -> list[Path]:
     """Everything that stays: report, pictures, voxel set, embedding, recipe and the per-layer record."""
     import numpy as np
 
-    from napari_sparse3d.analysis.figures import as_png, layers_figure, planes_figure
+    from napari_sparse3d.pictures import as_png, layers_figure, planes_figure
     from napari_sparse3d.voxels import Recipe
 
     planes = as_png(planes_figure(made.volume, made.voxels))
@@ -122,7 +122,7 @@ def write_report(made: Demo, folder: Path) -> list[Path]:
 
 
 def _report(made: Demo, planes: bytes, layers: bytes) -> str:
-    from napari_sparse3d.analysis import report
+    from napari_sparse3d.pictures import report
 
     voxels, result = made.voxels, made.result
     network_ms = 1000 * result.seconds

@@ -8,11 +8,14 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import typer
 
 from napari_sparse3d.cli.common import EXIT_INPUT, JsonFlag, emit, show, status
+
+if TYPE_CHECKING:
+    from napari_sparse3d.catalog import EngineInfo
 
 REINSTALL = "pip install --force-reinstall napari-sparse3d"
 
@@ -88,9 +91,11 @@ def _cuda() -> Iterator[Check]:
 
 
 def _engines() -> Iterator[Check]:
-    from napari_sparse3d.sparse.engine import engine_names
+    from napari_sparse3d.catalog import ENGINES
 
-    yield from map(_engine, engine_names())
+    yield from map(_engine, ENGINES.values())
+    for name, why in ENGINES.broken.items():
+        yield Check(f"engine {name}", "broken", why, "update or remove the package that brings it")
 
 
 def _choice() -> Iterator[Check]:
@@ -99,20 +104,17 @@ def _choice() -> Iterator[Check]:
     yield Check("networks run on", "ok", str(choose()))
 
 
-def _engine(name: str) -> Check:
+def _engine(info: EngineInfo) -> Check:
     from napari_sparse3d.errors import EngineError
     from napari_sparse3d.sparse.engine import engine
 
-    optional = {"spconv": 'with a CUDA card: pip install "napari-sparse3d[cuda]"'}
-    what = {"native": "C++ on the CPU", "dense": "torch, the reference", "spconv": "for CUDA cards"}
     try:
-        found = engine(name)
+        found = engine(info.name)
     except EngineError as error:
-        return Check(
-            f"engine {name}", "absent" if name in optional else "broken", str(error), optional.get(name, REINSTALL)
-        )
-    said = [what.get(name, ""), getattr(found, "instruction_set", "")]
-    return Check(f"engine {name}", "ok", ", ".join(filter(None, said)))
+        mend = f"with a CUDA card: {info.install}" if info.devices[0] == "cuda" else info.install
+        return Check(f"engine {info.name}", "absent" if info.needs else "broken", str(error), mend or REINSTALL)
+    said = [info.description, getattr(found, "instruction_set", "")]
+    return Check(f"engine {info.name}", "ok", ", ".join(filter(None, said)))
 
 
 def _codecs() -> Iterator[Check]:

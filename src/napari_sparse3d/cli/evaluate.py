@@ -52,8 +52,8 @@ def evaluate(
     with the_call():
         cases, chosen = _cases(data, label, split)
 
-    from napari_sparse3d.analysis.judge import judge
     from napari_sparse3d.engine.choice import choose
+    from napari_sparse3d.measure.judge import judge
     from napari_sparse3d.sparse import use_engine
     from napari_sparse3d.training.cases import label_numbers
     from napari_sparse3d.training.predict import predict
@@ -177,10 +177,10 @@ def _report(
     folder: Path, result: dict[str, Any], probabilities: Any, embeddings: Any, labels: Any, groups: Any
 ) -> None:
     """``report.md`` with its pictures, and the figures as ``figures.json``."""
-    from napari_sparse3d.analysis.figures.evaluation import evaluation_figure
-    from napari_sparse3d.analysis.figures.style import as_png
-    from napari_sparse3d.analysis.judge import RETRIEVED_PER_CLASS
-    from napari_sparse3d.analysis.retrieval import retrieval
+    from napari_sparse3d.measure.judge import RETRIEVED_PER_CLASS
+    from napari_sparse3d.measure.retrieval import retrieval
+    from napari_sparse3d.pictures.evaluation import evaluation_figure
+    from napari_sparse3d.pictures.style import as_png
 
     try:
         found = retrieval(embeddings, labels, groups=groups, at_most_per_class=RETRIEVED_PER_CLASS)

@@ -32,8 +32,8 @@ def map(
     check_output(output, ".parquet")
     if method not in ("tsne", "pca"):
         raise CallError(f"--method must be tsne or pca, got {method!r}")
-    from napari_sparse3d.analysis import maps
     from napari_sparse3d.cohort import read_cohort, rows_of, write_rows
+    from napari_sparse3d.measure import maps
 
     cohort = read_cohort(tables)
     with status(f"Mapping {len(cohort)} cases by {method}"):

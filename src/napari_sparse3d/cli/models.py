@@ -50,7 +50,8 @@ def models(
 
 
 def _rows() -> list[dict[str, Any]]:
-    from napari_sparse3d.models import ARCHITECTURES, bundled_models, load_model
+    from napari_sparse3d.catalog import ARCHITECTURES
+    from napari_sparse3d.models import bundled_models, load_model
 
     found = []
     for name in (*bundled_models(), *ARCHITECTURES):

@@ -51,12 +51,11 @@ ModelOption = Annotated[
         "--model",
         "-m",
         metavar="M",
-        help="A bundled model, a .safetensors file, or an architecture such as deepc2 (random weights).",
+        help="A bundled model, a .safetensors file, or an architecture: {architectures} (random weights). A file of "
+        "your own architecture is module:factory=FILE.",
     ),
 ]
-EngineOption = Annotated[
-    str, typer.Option("--engine", metavar="E", help="auto, native (CPU), spconv (CUDA) or dense (torch).")
-]
+EngineOption = Annotated[str, typer.Option("--engine", metavar="E", help="auto, {engines}.")]
 DeviceOption = Annotated[str, typer.Option("--device", metavar="D", help="auto, cpu or cuda.")]
 
 

@@ -112,7 +112,7 @@ def _text(value: Any) -> str:
 def _plot(path: Path, rows: list[dict[str, Any]]) -> None:
     from matplotlib.figure import Figure
 
-    from napari_sparse3d.analysis.figures.style import as_png, style
+    from napari_sparse3d.pictures.style import as_png, style
 
     if path.suffix != ".png":
         raise CallError(f"a plot is written as .png, got {path.name!r}")

@@ -65,7 +65,7 @@ def search_params(
     use_threads(threads)
     config = settings_of(settings, recipe, {}, set_)
 
-    from napari_sparse3d.analysis.judge import judge, measure
+    from napari_sparse3d.measure.judge import judge, measure
     from napari_sparse3d.training import search as searching
 
     table = run_store(runs)

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from copy import deepcopy
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from napari_sparse3d.catalog import DEFAULT_ARCHITECTURE, is_own
 from napari_sparse3d.cli.common import CallError, the_call
 from napari_sparse3d.errors import InputError
 from napari_sparse3d.parse import parse_json, parse_toml
 
 if TYPE_CHECKING:
+    from napari_sparse3d.models import Model
     from napari_sparse3d.training.config import Training
     from napari_sparse3d.training.runs import RunStore
     from napari_sparse3d.training.session import Data
@@ -66,7 +67,11 @@ ThreadsOption = Annotated[
 
 
 def settings_of(
-    file: Path | None, recipe: str | None, named: dict[str, Any], assignments: Sequence[str] | None
+    file: Path | None,
+    recipe: str | None,
+    named: dict[str, Any],
+    assignments: Sequence[str] | None,
+    start: Model | None = None,
 ) -> Training:
     """Settings from a file, or ``SMALL_SHAPES``; then named options, then ``--set``. Exit code 2 if they do not fit.
 
@@ -74,32 +79,66 @@ def settings_of(
     ----------
     named : dict
         Dotted name and value; None: not given.
+    start : Model, optional
+        What the training begins with: its architecture, arguments and recipe, unless others are given.
     """
-    from napari_sparse3d.models import ARCHITECTURES
-    from napari_sparse3d.training.config import SMALL_SHAPES, Training
+    from napari_sparse3d.models.architectures import check_architecture
+    from napari_sparse3d.training.config import Training, put_setting, starting_settings
     from napari_sparse3d.voxels import Recipe
 
     with the_call():
-        values = _load(file) if file else deepcopy(SMALL_SHAPES)
-        sized = any(text.startswith("arguments.") for text in assignments or ())
-        if not file and (sized or named.get("architecture") not in (None, "residual")):
-            values.pop("arguments")  # they fit each other and one architecture
-        for name, value in named.items():
-            if value is not None:
-                _put(values, name, value)
-        for text in assignments or ():
-            name, equals, value = text.partition("=")
-            if not equals:
-                raise CallError(f"--set takes NAME=VALUE, got {text!r}; for example --set epochs=40")
-            _put(values, name, setting_value(value))
+        given = {name: value for name, value in named.items() if value is not None}
+        given |= dict(map(_assigned, assignments or ()))
+        if file:
+            values = _load(file)
+            _check_own(values.get("architecture"), given)
+        else:
+            asked = given.get("architecture") or (start.card.architecture if start else DEFAULT_ARCHITECTURE)
+            values = starting_settings(str(asked))
+            if any(name.startswith("arguments.") for name in given):
+                values["arguments"] = {}  # those to start from fit each other
+        if start is not None:
+            values["architecture"] = start.card.architecture
+            sizes = ("in_features", "classes")
+            values["arguments"] = {k: v for k, v in start.card.arguments.items() if k not in sizes}
+            values["recipe"] = start.card.recipe
+        for name in sorted(given, key=lambda each: each not in ("loss.kind", "loss.name")):
+            put_setting(values, name, given[name])
         if recipe is not None:
             values["recipe"] = Recipe.find(recipe)
-        architecture = str(values.get("architecture", "residual"))
-        if architecture not in ARCHITECTURES:
-            raise CallError(f"there is no architecture {architecture!r}; choose {', '.join(ARCHITECTURES)}")
         if "recipe" not in values:
             values["recipe"] = Recipe.named("shape-64")
+        check_architecture(str(values.get("architecture", DEFAULT_ARCHITECTURE)))
         return Training(**values)
+
+
+def _assigned(text: str) -> tuple[str, Any]:
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise CallError(f"--set takes NAME=VALUE, got {text!r}; for example --set epochs=40")
+    return name, setting_value(value)
+
+
+def _check_own(architecture: object, given: Mapping[str, Any]) -> None:
+    """A file's word alone imports nothing."""
+    if isinstance(architecture, str) and is_own(architecture) and "architecture" not in given:
+        raise CallError(
+            f"the settings ask for {architecture!r}, code that is not part of this package; if you trust it, name it "
+            f"yourself: --architecture {architecture}"
+        )
+
+
+def trained_model(text: str, runs: RunStore) -> Model:
+    """The model that ``--from`` names: bundled, a file, or that of a run; exit code 2 if there is none."""
+    from napari_sparse3d.models import ARCHITECTURES, bundled_models, load_model
+
+    with the_call():
+        if text.endswith(".safetensors") or text in bundled_models() or text in ARCHITECTURES or is_own(text):
+            return load_model(text)
+        path = Path(runs.find(text)["folder"]) / "model.safetensors"
+        if not path.exists():
+            raise CallError(f"run {text!r} has no model yet; let it finish, or stop it to keep its best")
+        return load_model(path)
 
 
 def data_of(
@@ -147,16 +186,6 @@ def _load(file: Path) -> dict[str, Any]:
     if not isinstance(values, dict):
         raise CallError(f"{file.name} must hold one object of settings, got a {type(values).__name__}")
     return values
-
-
-def _put(values: dict[str, Any], name: str, value: Any) -> None:
-    *path, last = name.split(".")
-    for part in path:
-        inner = values.setdefault(part, {})
-        if not isinstance(inner, dict):
-            raise CallError(f"setting {name!r}: {part!r} holds no settings of its own")
-        values = inner
-    values[last] = value
 
 
 def setting_value(text: str) -> Any:

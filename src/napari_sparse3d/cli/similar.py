@@ -51,9 +51,9 @@ def similar(
     check_engine(engine, device)
     network = find_model(model)
     how = network.card.recipe if recipe is None else find_recipe(recipe)
-    from napari_sparse3d.analysis.neighbours import similar as nearest
     from napari_sparse3d.cohort import read_cohort
     from napari_sparse3d.cohort.same import SAME, same_case
+    from napari_sparse3d.measure.neighbours import similar as nearest
 
     cohort = read_cohort(table)
     with status("Reading the scan"):

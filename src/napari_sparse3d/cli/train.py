@@ -26,6 +26,7 @@ from napari_sparse3d.cli.settings import (
     data_of,
     run_store,
     settings_of,
+    trained_model,
     use_threads,
 )
 from napari_sparse3d.errors import line_of
@@ -47,11 +48,23 @@ def train(
     classes: ClassesOption = None,
     recipe: CaseRecipeOption = None,
     architecture: Annotated[
-        str | None, typer.Option("--architecture", "-a", help="deepc2 or residual. Unless given, residual.")
+        str | None,
+        typer.Option(
+            "--architecture", "-a", help="{architectures}, or module:factory of your own. Unless given, residual."
+        ),
+    ] = None,
+    from_: Annotated[
+        str | None,
+        typer.Option(
+            "--from",
+            metavar="MODEL",
+            help="Begin with the weights of this model (fine-tuning): bundled, a .safetensors file, or a run. Its "
+            "architecture and recipe are taken too; its last layers only where the classes are the same.",
+        ),
     ] = None,
     loss: Annotated[
         str | None,
-        typer.Option("--loss", help="cross-entropy, triplet, a class of pytorch-metric-learning, or module:function."),
+        typer.Option("--loss", help="{losses}. Unless given, the architecture's: of ours cross-entropy."),
     ] = None,
     epochs: Annotated[int | None, typer.Option("--epochs", "-e", min=1)] = None,
     batch_size: Annotated[int | None, typer.Option("--batch-size", "-b", min=1)] = None,
@@ -79,6 +92,8 @@ def train(
     a patient on both sides are named, with what to do. Killed at any moment, a run is resumed to the same weights with
     --resume. Ctrl-C, or a file named `stop` in the run's folder, ends it and keeps the best epoch.
 
+    Your own network or loss, module:name, is looked for in the folder where you are, too.
+
     Example: napari-sparse3d train shapes/ --epochs 40 -s augment.turns=all -o model.safetensors
     """
     if as_json and json_lines:
@@ -91,6 +106,9 @@ def train(
     if resume is not None and settings is None:
         with the_call():
             settings = Path(table.find(resume)["folder"]) / "settings.json"
+    if any(":" in name for name in (architecture, loss, from_) if name):
+        sys.path.append(str(Path.cwd()))  # what users name of their own mostly lies where they are
+    start = None if from_ is None else trained_model(from_, table)
     named = {
         "architecture": architecture,
         "loss.name": loss,
@@ -99,11 +117,11 @@ def train(
         "learning_rate": learning_rate,
         "seed": seed,
     }
-    config = settings_of(settings, recipe, named, set_)
+    config = settings_of(settings, recipe, named, set_, start)
     report = _lines() if json_lines else _words(config)
     with_errors = _reporting_errors(report) if json_lines else None
 
-    from napari_sparse3d.analysis.judge import judge, measure
+    from napari_sparse3d.measure.judge import judge, measure
     from napari_sparse3d.training.session import train as run_training
 
     source = data_of(
@@ -121,6 +139,7 @@ def train(
             name=name,
             runs=table,
             resume=resume,
+            start=start,
             measure=measure,
             judge=judge,
             report=report,
@@ -151,8 +170,8 @@ def train(
 
 def draw_curves(folder: Path, run: str, table: Any) -> None:
     """Draw the learning curves of a run into its folder."""
-    from napari_sparse3d.analysis.figures.evaluation import curves_figure
-    from napari_sparse3d.analysis.figures.style import as_png
+    from napari_sparse3d.pictures.evaluation import curves_figure
+    from napari_sparse3d.pictures.style import as_png
 
     row = table.find(run)
     if row["history"]:
@@ -187,6 +206,9 @@ def _words(config: Training) -> Callable[[dict[str, Any]], None]:
             say(f"{event['train']} cases to train on ({classes}), {event['val']} to validate")
             for problem in event["problems"]:
                 say(f"left out: {problem['case']}: {problem['message']}")
+        elif event["event"] == "start":
+            new = f"; random: {', '.join(event['anew'])}" if event["anew"] else ""
+            say(f"from {event['model']}: the weights of {', '.join(event['taken'])}{new}")
         elif event["event"] == "epoch":
             chosen = event["selected_by"]
             say(

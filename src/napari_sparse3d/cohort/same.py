@@ -26,7 +26,7 @@ def same_case(cohort: Cohort, path: Path | None, series: int | None, patient: st
     Returns
     -------
     list of str
-        ``"same"`` or ``""`` for each case: as ``groups`` of :func:`napari_sparse3d.analysis.neighbours.similar`, with
+        ``"same"`` or ``""`` for each case: as ``groups`` of :func:`napari_sparse3d.measure.neighbours.similar`, with
         ``query_groups=["same"]``.
     """
     own = None if path is None else path.resolve()

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-import sys
 from dataclasses import dataclass
 
 import torch
 
+from napari_sparse3d.catalog import ENGINES, EngineInfo
 from napari_sparse3d.errors import EngineError
-from napari_sparse3d.sparse.engine import engine, engine_names
+from napari_sparse3d.sparse.engine import engine, engines_for, why_not
 
 
 @dataclass(frozen=True)
@@ -27,12 +27,13 @@ class Choice:
 def choose(engine_name: str = "auto", device: str = "auto") -> Choice:
     """Decide on an engine and a device.
 
-    ``"auto"`` is spconv on CUDA where torch sees a card and spconv can be imported, else native on the CPU.
+    ``"auto"`` is the engine of the highest rank that can be used: on a CUDA card where torch sees one and an engine for
+    it is installed, else on the CPU.
 
     Parameters
     ----------
     engine_name : str
-        ``"auto"``, ``"native"``, ``"spconv"`` or ``"dense"``.
+        ``"auto"``, or a name in :data:`napari_sparse3d.catalog.ENGINES`.
     device : str
         ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"cuda:0"``, ...
 
@@ -42,40 +43,55 @@ def choose(engine_name: str = "auto", device: str = "auto") -> Choice:
         If what was asked for is not here; the message names the line that installs it.
     """
     _check_device(device)
-    if engine_name == "auto":
-        return _choose_both(device)
-    if engine_name == "native":
-        if device.startswith("cuda"):
-            raise EngineError("engine 'native' runs on the CPU only; use --engine spconv for CUDA, or --device cpu")
-        device = "cpu"
-    engine(engine_name)  # says what is missing
-    asked = f"engine {engine_name} was asked for"
+    return _choose_both(device) if engine_name == "auto" else _choose_device(engine_name, device)
+
+
+def _choose_device(name: str, device: str) -> Choice:
+    engine(name)  # says what is missing
+    info, reason = ENGINES[name], f"engine {name} was asked for"
     if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-        asked += "" if device == "cuda" else f"; {_no_card()}"
-    if engine_name == "spconv" and device != "cpu" and (missing := _missing_spconv()):
-        raise EngineError(missing)
-    return Choice(engine_name, device, asked)
+        device = next((kind for kind in info.devices if kind != "cuda" or torch.cuda.is_available()), "")
+        if not device:
+            raise EngineError(f"engine {name!r} runs on CUDA only, and {_no_card()}; {_cuda_advice()}")
+        if device == "cpu" and "cuda" in info.devices:
+            reason += f"; {_no_card()}"
+    kind = device.partition(":")[0]
+    if kind not in info.devices:
+        raise EngineError(_elsewhere(info, kind))
+    if why := why_not(info, kind):
+        raise EngineError(why)
+    return Choice(name, device, reason)
+
+
+def _elsewhere(info: EngineInfo, kind: str) -> str:
+    """That an engine does not compute on a kind of device, and what does."""
+    titles = {"cpu": "the CPU", "cuda": "CUDA"}
+    others = [other.name for other in engines_for(kind)]
+    use = f"use --engine {others[0]} for {titles[kind]}, or " if others else ""
+    places = " and ".join(titles.get(place, place) for place in info.devices)
+    return f"engine {info.name!r} runs on {places} only; {use}--device {info.devices[0]}"
 
 
 def _choose_both(device: str) -> Choice:
     if device == "cpu":
-        return Choice("native", "cpu", "device cpu was asked for")
+        return Choice(_best("cpu"), "cpu", "device cpu was asked for")
     if not torch.cuda.is_available():
-        return Choice("native", "cpu", _no_card())
-    missing = _missing_spconv()
-    if not missing:
-        name = torch.cuda.get_device_name("cuda" if device == "auto" else device)
-        return Choice("spconv", "cuda" if device == "auto" else device, f"torch sees {name}, and spconv is installed")
+        return Choice(_best("cpu"), "cpu", _no_card())
+    missing = {info.name: why_not(info, "cuda") for info in engines_for("cuda")}
+    for name, why in missing.items():
+        if not why:
+            place = "cuda" if device == "auto" else device
+            return Choice(name, place, f"torch sees {torch.cuda.get_device_name(place)}, and {name} is installed")
+    why = next(iter(missing.values()), "there is no engine for it")
     if device != "auto":
-        raise EngineError(missing)
-    return Choice("native", "cpu", f"torch sees a CUDA card, but {missing}")
+        raise EngineError(why)
+    return Choice(_best("cpu"), "cpu", f"torch sees a CUDA card, but {why}")
 
 
-def spconv_install_line() -> str:
-    """The line that installs spconv for this Python; both builds need a driver for CUDA 12."""
-    package = "spconv-cu120" if sys.version_info < (3, 12) else "spconv-cu126"
-    return f"pip install {package}"
+def _best(kind: str) -> str:
+    """The best engine for a kind of device; the first of those that cannot be used where none can."""
+    names = [info.name for info in engines_for(kind) if not why_not(info, kind)]
+    return names[0] if names else engines_for(kind)[0].name
 
 
 def _check_device(device: str) -> None:
@@ -98,16 +114,3 @@ def _cuda_advice() -> str:
     if torch.version.cuda is None:
         return "this torch is built for the CPU: install its CUDA build (https://pytorch.org/get-started/locally)"
     return f"this torch is built for CUDA {torch.version.cuda}: update the driver until nvidia-smi lists the card"
-
-
-def _missing_spconv() -> str:
-    """Why spconv cannot run on a card here, or nothing."""
-    if "spconv" not in engine_names():
-        return f"spconv is not installed; {spconv_install_line()}"
-    try:
-        found = engine("spconv")
-    except EngineError as error:
-        return str(error)
-    if not getattr(found, "has_cuda", True):
-        return f"spconv here is its CPU build; pip uninstall --yes spconv && {spconv_install_line()}"
-    return ""

@@ -27,7 +27,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from napari_sparse3d.engine.choice import spconv_install_line
+from napari_sparse3d.catalog import ENGINES
 from napari_sparse3d.engine.rulebook import Rulebook, check_sites, output_sites, rulebook
 from napari_sparse3d.errors import EngineError
 from napari_sparse3d.sparse.arrays import channels_of, check_convolution, check_pool, check_sizes
@@ -92,7 +92,13 @@ class SpconvEngine(Engine):
 
     def __init__(self) -> None:
         self._ops = _import_spconv()
-        self.has_cuda: bool = self._ops.CONV_CPP is not None
+        self._has_cuda = self._ops.CONV_CPP is not None
+
+    def lacks(self, device_type: str) -> str:
+        """See :class:`Engine`."""
+        if device_type == "cpu" or self._has_cuda:
+            return ""
+        return f"spconv here is its CPU build; pip uninstall --yes spconv && {ENGINES['spconv'].install}"
 
     def check_sites(self, indices: Tensor, batch_size: int, shape: Triple) -> None:
         """See :class:`Engine`."""
@@ -336,5 +342,5 @@ def _import_spconv() -> Any:
             warnings.simplefilter("ignore")  # of torch.cuda.amp, which spconv still uses
             from spconv.pytorch import ops
     except (ImportError, OSError) as error:
-        raise EngineError(f"spconv cannot be imported ({error}); {spconv_install_line()}") from error
+        raise EngineError(f"spconv cannot be imported ({error}); {ENGINES['spconv'].install}") from error
     return ops

@@ -17,8 +17,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from napari_sparse3d.errors import InputError
-from napari_sparse3d.models.architectures import Network
+from napari_sparse3d.models.heads import meaning_of
 from napari_sparse3d.models.model import Model
+from napari_sparse3d.models.network import Network
 from napari_sparse3d.sparse import (
     GlobalAvgPool,
     GlobalMaxPool,
@@ -89,6 +90,10 @@ class DenseNetwork(nn.Module):
     def logits(self, described: Tensor) -> Tensor:
         """(B, D) -> (B, classes)."""
         return self._typed.logits(described)
+
+    def probabilities(self, logits: Tensor) -> Tensor:
+        """(B, classes) -> (B, classes)."""
+        return meaning_of(self.network).probabilities(logits)
 
     @property
     def _typed(self) -> Network:

@@ -35,7 +35,7 @@ class Exported(nn.Module):
     def forward(self, voxels: Tensor) -> tuple[Tensor, Tensor]:
         """Probabilities and unit embedding."""
         described = self.network.describe(voxels)
-        return torch.softmax(self.network.logits(described), 1), nn.functional.normalize(described)
+        return self.network.probabilities(self.network.logits(described)), nn.functional.normalize(described)
 
 
 def export_model(model: Model, path: str | os.PathLike[str], *, format: str) -> None:

@@ -17,11 +17,14 @@ from numpy.typing import NDArray
 from torch import nn
 
 from napari_sparse3d.activity import LayerActivity
+from napari_sparse3d.catalog import ARCHITECTURES, is_own
 from napari_sparse3d.engine.choice import Choice, choose
 from napari_sparse3d.errors import InputError
 from napari_sparse3d.files import replacing
-from napari_sparse3d.models.architectures import ARCHITECTURES, Network, build_network
+from napari_sparse3d.models.architectures import build_network
 from napari_sparse3d.models.finite import check_features, check_result, check_weights
+from napari_sparse3d.models.heads import meaning_of
+from napari_sparse3d.models.network import Network
 from napari_sparse3d.models.trace import recording
 from napari_sparse3d.models.weights import Damaged, checksum, pack, unpack
 from napari_sparse3d.sparse import SparseTensor, use_engine
@@ -166,7 +169,8 @@ class Model:
             with recording(self.network) as (rows, _):
                 described = self.describer.describe(x)
             # numpy has no bfloat16, in which autocast may have left them
-            probabilities = torch.softmax(self.describer.logits(described).float(), 1)[0]
+            logits = self.describer.logits(described).float()
+            probabilities = meaning_of(self.network).probabilities(logits)[0]
             embedding = nn.functional.normalize(described.float())[0]
             check_result(probabilities, embedding, described)
             seen = probabilities.cpu().numpy(), embedding.cpu().numpy()
@@ -215,6 +219,8 @@ def load_model(name: str | os.PathLike[str], *, seed: int = 0) -> Model:
     ----------
     name : str or path
         A bundled model, a ``.safetensors`` file written by :meth:`Model.save`, or an architecture such as ``"deepc2"``.
+        Your own architecture is ``module:factory``, and a file of its weights ``module:factory=file.safetensors``: what
+        a file names is never imported, unless you name it too.
     seed : int
         For an architecture: what its random weights are drawn from.
 
@@ -226,11 +232,14 @@ def load_model(name: str | os.PathLike[str], *, seed: int = 0) -> Model:
         If the file does not exist.
     """
     text = os.fspath(name)
-    if text in ARCHITECTURES:
+    if text in ARCHITECTURES or is_own(text):
         return _untrained(text, seed)
     bundled = bundled_models()
     if text in bundled:
         return read_model(bundled[text])
+    own, equals, file = text.partition("=")
+    if equals and is_own(own) and not Path(text).is_file():
+        return read_model(file, architecture=own)
     if Path(text).suffix == SUFFIX or os.sep in text:
         return read_model(Path(text))
     raise InputError(
@@ -244,8 +253,15 @@ def bundled_models() -> dict[str, Path]:
     return {path.stem: path for path in sorted(folder.glob(f"*{SUFFIX}"))}
 
 
-def read_model(path: str | os.PathLike[str]) -> Model:
-    """Read a file that :meth:`Model.save` wrote; for errors see :func:`load_model`."""
+def read_model(path: str | os.PathLike[str], *, architecture: str | None = None) -> Model:
+    """Read a file that :meth:`Model.save` wrote; for errors see :func:`load_model`.
+
+    Parameters
+    ----------
+    path : str or path
+    architecture : str, optional
+        The user's own, ``module:factory``, where the file is one of it.
+    """
     source = Path(path)
     if not source.is_file():
         raise FileNotFoundError(f"there is no model file {source}")
@@ -254,8 +270,7 @@ def read_model(path: str | os.PathLike[str]) -> Model:
     except Damaged as error:
         raise InputError(f"{source.name} is no model file: a {SUFFIX} file was expected ({error})") from error
     card = _card(notes.get("card"), source)
-    _check_fits(card, {key: tuple(tensor.shape) for key, tensor in weights.items()}, source)
-    network = build_network(card.architecture, **card.arguments)
+    network = _network_of(card, {key: tuple(tensor.shape) for key, tensor in weights.items()}, source, architecture)
     try:
         network.load_state_dict(weights)
     except RuntimeError as error:
@@ -267,10 +282,30 @@ def read_model(path: str | os.PathLike[str]) -> Model:
     return Model(network.eval(), card)
 
 
-def _check_fits(card: ModelCard, shapes: dict[str, tuple[int, ...]], source: Path) -> None:
-    """That the network which the card asks for is the one whose weights are there, before it takes memory."""
-    with torch.device("meta"):  # shapes alone
+def _network_of(card: ModelCard, shapes: dict[str, tuple[int, ...]], source: Path, named: str | None) -> nn.Module:
+    """The network that a card asks for, once it is known that the file's weights and card fit it.
+
+    A card's word alone imports nothing: what is no name in the catalogue must be what the user has ``named``.
+    """
+    own = is_own(card.architecture)
+    if own and named is None:
+        raise InputError(
+            f"{source.name} holds weights of {card.architecture[:80]!r}, code that is not part of this package; if you "
+            "trust it, name it yourself: module:factory=FILE in place of FILE"
+        )
+    if named is not None and named != card.architecture:
+        raise InputError(f"{source.name} holds weights of {card.architecture[:80]!r}, not of {named!r}; name that one")
+    if own:  # the user's word: made at once, as their code need not know how to make shapes alone
         network = build_network(card.architecture, **card.arguments)
+        _check_fits(card, network, shapes, source)
+        return network
+    with torch.device("meta"):  # shapes alone, before they take memory
+        _check_fits(card, build_network(card.architecture, **card.arguments), shapes, source)
+    return build_network(card.architecture, **card.arguments)
+
+
+def _check_fits(card: ModelCard, network: nn.Module, shapes: dict[str, tuple[int, ...]], source: Path) -> None:
+    """That the network which the card asks for is the one whose weights are there."""
     wanted = {key: tuple(tensor.shape) for key, tensor in network.state_dict().items()}
     other = sorted(key for key in wanted.keys() | shapes.keys() if wanted.get(key) != shapes.get(key))
     if other:
@@ -311,7 +346,8 @@ def _untrained(architecture: str, seed: int) -> Model:
 
     network = build_network(architecture, seed=seed)
     described = cast(Network, network)
-    recipe = Recipe.named(ARCHITECTURES[architecture].recipe).model_copy(update={"field": described.field})
+    named = _recipe_for(described.in_features) if is_own(architecture) else ARCHITECTURES[architecture].recipe
+    recipe = Recipe.named(named).model_copy(update={"field": described.field})
     classes = tuple(f"class {number}" for number in range(described.classes))
     card = ModelCard(
         name=architecture,
@@ -322,3 +358,10 @@ def _untrained(architecture: str, seed: int) -> Model:
         description=f"random weights (seed {seed}): the classes mean nothing",
     )
     return Model(network.eval(), card)
+
+
+def _recipe_for(in_features: int) -> str:
+    """The first built-in recipe that makes so many features; or the first, whose voxels are then refused."""
+    from napari_sparse3d.voxels.recipe import BUILT_IN
+
+    return next((name for name, each in BUILT_IN.items() if each.n_channels == in_features), next(iter(BUILT_IN)))

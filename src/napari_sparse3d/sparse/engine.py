@@ -1,8 +1,8 @@
 """What an engine must offer, and the one lookup by name.
 
 The operators of this package are executed by an *engine*: ``native`` (our C++ kernels, CPU), ``dense`` (plain torch,
-the reference) or ``spconv`` (CUDA). Engines are found through the entry-point group ``napari_sparse3d.engines``: this
-package depends on none of them.
+the reference), ``spconv`` (CUDA), or one that another package brings. The catalogue knows them all
+(:data:`napari_sparse3d.catalog.ENGINES`): this package depends on none of them.
 
 Meaning shared by all engines
 -----------------------------
@@ -19,14 +19,14 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import cache
-from importlib.metadata import entry_points
 from typing import Any, ClassVar, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from napari_sparse3d.errors import DeviceMemoryError, EngineError
+from napari_sparse3d.catalog import ENGINES, EngineInfo
+from napari_sparse3d.errors import CatalogError, DeviceMemoryError, EngineError
 from napari_sparse3d.sparse.arrays import channels_of, channels_of_weight, check_sizes
 from napari_sparse3d.sparse.window import Geometry, Triple
 
@@ -44,6 +44,13 @@ class Engine(ABC):
     name: ClassVar[str]
     normalizes: ClassVar[bool] = False  # whether it has batch normalisation, with what may follow it, in one pass
     chains: ClassVar[bool] = False  # whether it runs layers one after the other in one call
+
+    def lacks(self, device_type: str) -> str:
+        """Why it does not compute on this kind of device as it is installed here, with the cure; "" where it does.
+
+        Asked only of kinds that its :class:`~napari_sparse3d.catalog.EngineInfo` names.
+        """
+        return ""
 
     @abstractmethod
     def check_sites(self, indices: Tensor, batch_size: int, shape: Triple) -> None:
@@ -334,7 +341,7 @@ _requested: ContextVar[str] = ContextVar("napari_sparse3d_engine", default="auto
 
 @contextmanager
 def use_engine(name: str) -> Iterator[None]:
-    """Run the operators in the ``with`` block on engine ``name``; ``"auto"``: native on the CPU, spconv on CUDA.
+    """Run the operators in the ``with`` block on engine ``name``; ``"auto"``: the best on each device.
 
     Raises
     ------
@@ -365,16 +372,45 @@ def _out_of_memory(message: str) -> str:
 
 @_constant_in_compiled
 def engine_name(device_type: str) -> str:
-    """The engine that runs operators on tensors of this device: what was requested, or the default of the device."""
+    """The engine that runs operators on tensors of this device: what was requested, or the best there is.
+
+    Raises
+    ------
+    EngineError
+        If none was requested, and no engine computes on such a device.
+    """
     requested = _requested.get()
-    if requested != "auto":
-        return requested
-    return "native" if device_type == "cpu" else "spconv"
+    return _automatic(device_type) if requested == "auto" else requested
+
+
+@cache
+def _automatic(device_type: str) -> str:
+    on_device = engines_for(device_type)
+    if not on_device:
+        raise EngineError(f"no engine computes on {device_type!r}; move the tensors to the CPU or a CUDA card")
+    usable = (info.name for info in on_device if not why_not(info, device_type))
+    return next(usable, on_device[0].name)  # of which the lookup says what is missing
+
+
+def engines_for(device_type: str) -> list[EngineInfo]:
+    """What ``auto`` chooses from on this kind of device, installed or not: the best first."""
+    willing = [info for info in ENGINES.values() if info.rank >= 0 and device_type in info.devices]
+    return sorted(willing, key=lambda info: -info.rank)
+
+
+def why_not(info: EngineInfo, device_type: str) -> str:
+    """What keeps an engine from computing on a kind of device here, with the cure; "" where nothing does."""
+    if info.missing:
+        return info.missing
+    try:
+        return engine(info.name).lacks(device_type)
+    except EngineError as error:
+        return str(error)
 
 
 def engine_names() -> list[str]:
-    """The names of all engines that are installed."""
-    return sorted(point.name for point in entry_points(group="napari_sparse3d.engines"))
+    """The names of all engines that are known: ours, and those of installed packages."""
+    return list(ENGINES)
 
 
 @cache
@@ -386,11 +422,8 @@ def engine(name: str) -> Engine:
     EngineError
         If there is none of this name, or what it needs cannot be imported.
     """
-    points = list(entry_points(group="napari_sparse3d.engines", name=name))
-    if not points:
-        raise EngineError(f"there is no engine {name!r}; choose one of {', '.join(engine_names())}")
     try:
-        made: Engine = points[0].load()()
-    except ImportError as error:
-        raise EngineError(f"engine {name!r} cannot be loaded: {error}; reinstall napari-sparse3d") from error
+        made: Engine = ENGINES[name].load()()
+    except CatalogError as error:
+        raise EngineError(str(error)) from error
     return made

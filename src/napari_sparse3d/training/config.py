@@ -3,31 +3,22 @@
 from __future__ import annotations
 
 import hashlib
-from typing import Annotated, Any, Literal, TypeAlias
+from collections.abc import MutableMapping
+from copy import deepcopy
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
+from napari_sparse3d.catalog import ARCHITECTURES, DEFAULT_ARCHITECTURE, DEFAULT_LOSS, is_own
 from napari_sparse3d.errors import InputError
+from napari_sparse3d.training.losses.base import LossSettings
+from napari_sparse3d.training.losses.choice import AnyLoss, FlatLoss, switched
+from napari_sparse3d.training.losses.cross_entropy import CrossEntropy
+from napari_sparse3d.training.settings import Positive, Settings
 from napari_sparse3d.voxels import Recipe
 
-Share: TypeAlias = Annotated[float, Field(ge=0, le=1)]
-Positive: TypeAlias = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
-
-class _Part(BaseModel):
-    """Frozen; unknown keys are refused; what is wrong is said in one line, as an :class:`InputError`."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    def __init__(self, **values: Any) -> None:
-        try:
-            super().__init__(**values)
-        except ValidationError as error:
-            faults = (f"{'.'.join(map(str, fault['loc'])) or 'training'}: {fault['msg']}" for fault in error.errors())
-            raise InputError("; ".join(faults)) from error
-
-
-class Augmentation(_Part):
+class Augmentation(Settings):
     """How training shapes are varied, on their sparse coordinates (see :mod:`augment`). The default varies nothing.
 
     Attributes
@@ -58,48 +49,34 @@ class Augmentation(_Part):
     jitter: float = Field(default=0.0, ge=0, le=1)
 
 
-class Loss(_Part):
-    """What is made small.
+class Start(Settings):
+    """The trained model that a training began from.
 
     Attributes
     ----------
     name : str
-        ``cross-entropy``, ``triplet``, or a loss of pytorch-metric-learning by its class name (``MultiSimilarityLoss``,
-        ``ArcFaceLoss``, ...); or ``module:function``, the user's own: (embedding, logits, label) -> loss.
-    smoothing : float
-        Label smoothing of the cross entropy.
-    class_weights : {"none", "balanced"}
-        ``balanced``: each class counts the same, however many cases it has.
-    distance : {"cosine", "squared-l2"}
-        Of the triplet loss, between unit vectors.
-    margin : float
-        Of the triplet loss.
-    pairs : {"shuffled", "random", "hardest"}
-        How triplets are found in a batch: see :func:`losses.choose_triplets`.
-    miner : str
-        For a loss of pytorch-metric-learning: class name of a miner, or "" for none.
-    arguments : dict
-        Handed to the loss of pytorch-metric-learning.
-    classify : float
-        Weight of a cross entropy added to a loss on embeddings, so that the model can also classify.
+        What its card calls it.
+    digest : str
+        See :meth:`napari_sparse3d.models.Model.digest`.
     """
 
-    name: str = "cross-entropy"
-    smoothing: Share = 0.0
-    class_weights: Literal["none", "balanced"] = "none"
-    distance: Literal["cosine", "squared-l2"] = "cosine"
-    margin: float = Field(default=0.5, gt=0)
-    pairs: Literal["shuffled", "random", "hardest"] = "hardest"
-    miner: str = ""
-    arguments: dict[str, Any] = Field(default_factory=dict)
-    classify: float = Field(default=1.0, ge=0)
+    name: str
+    digest: str
 
 
-class Training(_Part):
+class Training(Settings):
     """One training.
 
     Attributes
     ----------
+    architecture : str
+        A name in ``catalog.ARCHITECTURES``, or ``module:factory``, the user's own callable.
+    arguments : dict
+        Handed to it.
+    loss : LossSettings
+        What is made small: a union by ``kind`` of the losses in ``catalog.LOSSES``.
+    start : Start or None
+        The model whose weights the training begins with; None: random ones.
     epochs, batch_size, seed : int
     sampler : {"shuffled", "balanced", "pk"}
         ``balanced``: every class as often as the others. ``pk``: batches of P classes with K cases each.
@@ -133,7 +110,7 @@ class Training(_Part):
         A checkpoint is written at least so often, and after each epoch.
     """
 
-    architecture: str = "residual"
+    architecture: str = DEFAULT_ARCHITECTURE
     arguments: dict[str, Any] = Field(default_factory=dict)
     recipe: Recipe
     epochs: int = Field(default=60, ge=1)
@@ -142,7 +119,7 @@ class Training(_Part):
     sampler: Literal["shuffled", "balanced", "pk"] = "shuffled"
     classes_per_batch: int = Field(default=8, ge=2)
     cases_per_class: int = Field(default=4, ge=1)
-    loss: Loss = Loss()
+    loss: AnyLoss = CrossEntropy()
     augment: Augmentation = Augmentation()
     optimizer: Literal["adamw", "nesterov"] = "adamw"
     learning_rate: Positive = 1e-3
@@ -159,6 +136,7 @@ class Training(_Part):
     calibrate: Literal["validation", "frequencies", "none"] = "validation"
     mixed_precision: bool = False
     checkpoint_seconds: Positive = 60.0
+    start: Start | None = None
 
     @model_validator(mode="after")
     def _gradient_channels(self) -> Training:
@@ -169,12 +147,19 @@ class Training(_Part):
 
     def digest(self) -> str:
         """A short hash of everything that decides the outcome."""
-        outcome = self.model_dump_json(exclude={"checkpoint_seconds"})
+        outcome = self.model_dump_json(exclude={"checkpoint_seconds", *(() if self.start else ("start",))})
+        if flat := FlatLoss.of(self.loss):
+            # as settings were written before each loss had its own: runs that were begun then go on
+            outcome = outcome.replace(f'"loss":{_text(self.loss)}', f'"loss":{_text(flat)}', 1)
         return hashlib.sha256(outcome.encode()).hexdigest()[:16]
 
 
+def _text(part: LossSettings | FlatLoss) -> str:
+    return part.model_dump_json()
+
+
 SMALL_SHAPES: dict[str, Any] = {
-    "arguments": {"field": 64, "stem_stride": 2, "channels": [16, 32, 64, 96], "blocks": [0, 1, 1, 1], "dropout": 0.3},
+    "arguments": dict(ARCHITECTURES[DEFAULT_ARCHITECTURE].arguments),
     "epochs": 30,
     "learning_rate": 0.002,
     "schedule": "one-cycle",
@@ -184,3 +169,49 @@ SMALL_SHAPES: dict[str, Any] = {
     "augment": {"rotate_degrees": 20, "scale": 0.1, "shift": 0.05},
 }
 """Where the command line starts from: what was good for vessels and glands in a grid of 64, with few of one class."""
+
+
+def starting_settings(architecture: str = DEFAULT_ARCHITECTURE, loss: str | None = None) -> dict[str, Any]:
+    """``SMALL_SHAPES``, for another architecture with its own arguments, and for another loss as far as it takes them.
+
+    Parameters
+    ----------
+    architecture : str
+    loss : str, optional
+        As on the command line; None: the architecture's own.
+
+    Raises
+    ------
+    InputError
+        If there is no such architecture or loss.
+    """
+    values = deepcopy(SMALL_SHAPES)
+    info = None if is_own(architecture) else ARCHITECTURES[architecture]
+    values["architecture"] = architecture
+    values["arguments"] = deepcopy(dict(info.arguments)) if info else {}
+    asked = loss or (info.loss if info else DEFAULT_LOSS)
+    values["loss"] = switched(values["loss"], asked)
+    return values
+
+
+def put_setting(values: MutableMapping[str, Any], name: str, value: Any) -> None:
+    """Set one setting by its dotted name, in settings that are still a mapping.
+
+    ``loss.name`` and ``loss.kind`` choose another loss, which keeps of the settings before what it takes.
+
+    Raises
+    ------
+    InputError
+        If a part of the name holds no settings of its own, or there is no such loss.
+    """
+    if name in ("loss.name", "loss.kind", "loss") and isinstance(value, str):
+        before = values.get("loss")
+        values["loss"] = switched(before if isinstance(before, dict) else {}, value)
+        return
+    *path, last = name.split(".")
+    for part in path:
+        inner = values.setdefault(part, {})
+        if not isinstance(inner, MutableMapping):
+            raise InputError(f"setting {name!r}: {part!r} holds no settings of its own")
+        values = inner
+    values[last] = value

@@ -20,13 +20,15 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from napari_sparse3d.errors import InputError
-from napari_sparse3d.models.architectures import Network, build_network
+from napari_sparse3d.models.architectures import build_network
+from napari_sparse3d.models.fine_tuning import take_weights
+from napari_sparse3d.models.model import Model
+from napari_sparse3d.models.network import Network
 from napari_sparse3d.sparse import SparseTensor, use_engine
 from napari_sparse3d.training.augment import augment
 from napari_sparse3d.training.cases import Case, label_numbers
 from napari_sparse3d.training.checkpoint import Progress, load_checkpoint, save_checkpoint, save_weights
 from napari_sparse3d.training.config import Training
-from napari_sparse3d.training.losses import Criterion
 from napari_sparse3d.training.optimize import Average, half_type, learning_rate, make_optimizer
 from napari_sparse3d.training.predict import Predictions, predict
 from napari_sparse3d.training.samplers import class_weights, epoch_batches
@@ -100,6 +102,8 @@ class Trainer:
     engine : str
     team : Team, optional
         The processes that train together.
+    start : Model, optional
+        What the weights are taken from, as far as they fit; see :func:`models.fine_tuning.take_weights`.
     """
 
     def __init__(
@@ -114,6 +118,7 @@ class Trainer:
         device: str = "cpu",
         engine: str = "auto",
         team: Team | None = None,
+        start: Model | None = None,
     ) -> None:
         self.team = Team() if team is None else team
         self.config, self.store, self.measure = config, store, measure
@@ -127,13 +132,14 @@ class Trainer:
             "classes": len(classes),
         }
         self.network = build_network(config.architecture, seed=config.seed, **self.arguments).to(device)
+        self.taken = None if start is None else take_weights(self.network, start, classes)
         weights = np.ones(len(classes), dtype=np.float32)
-        if config.loss.class_weights == "balanced":
+        if config.loss.balances_classes:
             weights = class_weights(self.train_labels.tolist(), len(classes))
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.seed)
             length = self._embedding_length()
-            self.criterion = Criterion(config.loss, len(classes), length, torch.from_numpy(weights)).to(device)
+            self.criterion = config.loss.criterion(len(classes), length, torch.from_numpy(weights)).to(device)
         self.average = Average(self.network, config.average)
         self.optimizer = make_optimizer((self.network, self.criterion), config)
         # float16 is so coarse near 0 that small gradients vanish unless the loss is scaled up; the scaler drops steps
@@ -150,7 +156,7 @@ class Trainer:
             if wanted not in measured:
                 raise InputError(f"there is no measure {wanted!r} to select by; choose one of {', '.join(measured)}")
             return wanted
-        liked = ["map"] * self.criterion.on_embeddings + ["auc"] * (len(self.classes) == 2) + ["accuracy", "loss"]
+        liked = ["map"] * self.config.loss.on_embeddings + ["auc"] * (len(self.classes) == 2) + ["accuracy", "loss"]
         return next(name for name in liked if name in measured)
 
     @property

@@ -11,8 +11,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from napari_sparse3d.models.architectures import Network
 from napari_sparse3d.models.finite import check_features, check_result, check_weights
+from napari_sparse3d.models.heads import meaning_of
+from napari_sparse3d.models.network import Network
 from napari_sparse3d.sparse import SparseTensor
 from napari_sparse3d.training.augment import Rows, turn, turns
 from napari_sparse3d.training.cases import Case
@@ -26,7 +27,7 @@ class Predictions:
     Attributes
     ----------
     probabilities : ndarray
-        (n, classes) float32: softmax of the logits' mean over the views. So a correction of the logits gives the same
+        (n, classes) float32: those of the logits' mean over the views. So a correction of the logits gives the same
         whether it is made before the mean or after it.
     embeddings : ndarray
         (n, D) float32, unit length: the mean over the views, normalised.
@@ -65,7 +66,7 @@ def predict(
     InputError
         If the features of a case, the weights or the result are not all finite.
     """
-    described = cast(Network, network)
+    described, meaning = cast(Network, network), meaning_of(network)
     check_weights(network)
     chosen = spread(len(turns(view_kind)), views)
     was_training = network.training
@@ -82,7 +83,7 @@ def predict(
                 vector = described.describe(_view(x, number, view_kind))
                 logits.append(described.logits(vector))
                 vectors.append(nn.functional.normalize(vector))
-            probabilities.append(torch.softmax(torch.stack(logits).mean(0), 1).cpu())
+            probabilities.append(meaning.probabilities(torch.stack(logits).mean(0)).cpu())
             embeddings.append(nn.functional.normalize(torch.stack(vectors).mean(0)).cpu())
     network.train(was_training)
     check_result(*probabilities, *embeddings)

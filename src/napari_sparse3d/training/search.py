@@ -9,10 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from napari_sparse3d.catalog import LOSSES
 from napari_sparse3d.errors import InputError
 from napari_sparse3d.files import process_lives, process_mark
-from napari_sparse3d.training.config import Training
+from napari_sparse3d.training.config import Training, put_setting
 from napari_sparse3d.training.loop import EpochReport, Measure, accuracy_alone
+from napari_sparse3d.training.losses import kind_of
 from napari_sparse3d.training.runs import RunStore
 from napari_sparse3d.training.session import Data, Judge, Report, train
 
@@ -199,21 +201,47 @@ def found_in(study: Any) -> Found:
 
 
 def with_settings(config: Training, chosen: dict[str, Any]) -> Training:
-    """The same settings with some replaced, by dotted name."""
+    """The same settings with some replaced, by dotted name; where a loss is among them, it goes first.
+
+    Settings of other losses than that one are left out: a search over losses varies those of each.
+    """
     values = config.model_dump()
+    losses = sorted(name for name in chosen if name in _LOSS)
+    for name in losses:
+        put_setting(values, name, chosen[name])
+    taken = set(values["loss"]) if not losses else _settings_of_loss(values["loss"]["kind"])
     for name, value in chosen.items():
-        *path, last = name.split(".")
-        inner = values
-        for part in path:
-            inner = inner[part]
-        inner[last] = value
+        if name in _LOSS or (losses and name.startswith("loss.") and name.split(".")[1] not in taken):
+            continue
+        put_setting(values, name, value)
     return Training(**values)
+
+
+_LOSS = ("loss.kind", "loss.name")
+"""Settings that choose a loss."""
+
+
+def _settings_of_loss(kind: str) -> set[str]:
+    return set(LOSSES[kind].load().model_fields)
+
+
+def _searchable(config: Training, space: Space) -> dict[str, Any]:
+    """All settings that there are, by their values now, None where they come with another loss."""
+    values = config.model_dump()
+    values["loss"]["name"] = values["loss"].get("name")
+    for name in _LOSS:
+        allowed = space.get(name)
+        for text in allowed.values if isinstance(allowed, OneOf) else ():
+            kind, _ = kind_of(str(text))
+            values["loss"] = dict.fromkeys(_settings_of_loss(kind)) | values["loss"]
+    return values
 
 
 def check_space(config: Training, space: Space) -> None:
     """Raise ``InputError`` for a name that is no setting (``arguments.`` takes any), or an empty range."""
+    known = _searchable(config, space)
     for name, allowed in space.items():
-        inner: Any = config.model_dump()
+        inner: Any = known
         for part in name.split("."):
             if not isinstance(inner, dict) or (part not in inner and not name.startswith(("arguments.", "loss.arg"))):
                 raise InputError(f"there is no setting {name!r} to search; settings are those of --set")

@@ -20,17 +20,18 @@ from napari_sparse3d.errors import InputError, line_of
 from napari_sparse3d.files import locked, replacing
 from napari_sparse3d.io.naming import without_identity
 from napari_sparse3d.models import Model, ModelCard, build_network
-from napari_sparse3d.models.architectures import Network
-from napari_sparse3d.training import calibrate
+from napari_sparse3d.models.heads import meaning_of
+from napari_sparse3d.models.network import Network
 from napari_sparse3d.training.cases import Case
 from napari_sparse3d.training.checkpoint import load_weights, previous_of
 from napari_sparse3d.training.checks import Prepared, prepare, require
-from napari_sparse3d.training.config import Training
+from napari_sparse3d.training.config import Start, Training
 from napari_sparse3d.training.loop import EpochReport, Measure, Trainer, accuracy_alone
 from napari_sparse3d.training.predict import Predictions, predict
 from napari_sparse3d.training.runs import LOCK, RunStore
 from napari_sparse3d.training.sources import cases_of, known_persons
 from napari_sparse3d.training.store import VoxelStore
+from napari_sparse3d.training.swapped import below_chance
 from napari_sparse3d.training.team import join, leaving_together
 from napari_sparse3d.voxels import ToLongestSide
 
@@ -122,7 +123,8 @@ class Outcome:
 def look(data: Data, config: Training, cache: Path | None = None) -> tuple[Prepared, VoxelStore]:
     """Find the cases, voxelise them, and say what is wrong with them."""
     store = VoxelStore(config.recipe, cache)
-    field = cast(Network, build_network(config.architecture, **config.arguments)).field
+    sized = {**config.arguments, "in_features": config.recipe.n_channels, "classes": 2}  # more classes, the same field
+    field = cast(Network, build_network(config.architecture, **sized)).field
     prepared = prepare(
         data.cases(),
         store,
@@ -144,6 +146,7 @@ def train(
     name: str = "",
     runs: RunStore | None = None,
     resume: str | None = None,
+    start: Model | None = None,
     cache: Path | None = None,
     measure: Measure = accuracy_alone,
     judge: Judge | None = None,
@@ -165,8 +168,11 @@ def train(
         Where the run is written down.
     resume : str, optional
         A run to go on with; data and settings must be those that it was started with.
+    start : Model, optional
+        A trained model whose weights it begins with (fine-tuning): all but the head's where the classes differ. Its
+        architecture and recipe's features must be those of ``config``.
     measure, judge
-        Measures after each epoch, and for the card. Not imported from ``analysis``, which stands beside this part.
+        Measures after each epoch, and for the card. The caller's choice: see ``measure.judge``.
     report : function
         Called with each event.
     on_epoch : function
@@ -182,6 +188,7 @@ def train(
         If the data cannot be trained on.
     """
     choice = choose(engine, device)
+    config = _starting(config, start)
     table = RunStore() if runs is None else runs
     team = join()
     if team.leads:
@@ -201,11 +208,18 @@ def train(
         device=choice.device,
         engine=choice.engine,
         team=team,
+        start=start,
     )
+    if team.leads and trainer.taken is not None:
+        report({"event": "start", "model": cast(Start, config.start).name, **asdict(trainer.taken)})
     held = ExitStack()
     run = team.told(_run(table, name, resume, held) if team.leads else "")
     folder = table.folder / run
     with held:
+        if config.start is not None and start is None and not _has_checkpoint(folder):
+            raise InputError(
+                f"run {run} begins with the weights of model {config.start.name!r}; give it again (--from)"
+            )
         # all processes read the same generation: the first may put a damaged one aside
         if team.leads and _has_checkpoint(folder):
             trainer.resume(folder / CHECKPOINT)
@@ -260,6 +274,20 @@ def _lead(
     return Outcome(run, status, model, metrics)
 
 
+def _starting(config: Training, start: Model | None) -> Training:
+    """The settings with what they begin from, which must be of their architecture."""
+    if start is None:
+        return config
+    if not start.card.trained:
+        raise InputError(f"model {start.card.name!r} has random weights, which are nothing to start from; leave it out")
+    if start.card.architecture != config.architecture:
+        raise InputError(
+            f"model {start.card.name!r} is a {start.card.architecture}, the settings ask for {config.architecture}; "
+            "train the model's own architecture"
+        )
+    return config.model_copy(update={"start": Start(name=start.card.name, digest=start.digest())})
+
+
 def _run(table: RunStore, name: str, resume: str | None, held: ExitStack) -> str:
     """The name of a new run, or of the one to go on with, which nothing asks to stop any more; held against others."""
     run: str = table.find(resume)["run"] if resume else table.new(name)
@@ -294,7 +322,7 @@ def _keep(
             epoch = found[1] or trainer.progress.best_epoch or epoch
     predictions = _predicted(network, prepared.val, trainer.store, config)
     calibration = _calibrate(network, trainer, predictions)
-    if inverted := calibrate.below_chance(predictions.probabilities, trainer.val_labels):
+    if inverted := below_chance(predictions.probabilities, trainer.val_labels):
         warnings.warn(inverted, stacklevel=2)
         card = {**card, "limits": "; ".join(filter(None, [str(card.get("limits", "")), inverted]))}
     metrics = evaluate(
@@ -329,19 +357,15 @@ def _keep(
 
 
 def _calibrate(network: torch.nn.Module, trainer: Trainer, found: Predictions) -> dict[str, Any]:
-    """Correct the classifier's probabilities as the settings ask; what was done, for the card."""
-    config, classifier = trainer.config, getattr(network, "classifier", None)
-    if config.calibrate == "none" or not isinstance(classifier, torch.nn.Linear) or classifier.bias is None:
-        return {}
+    """Make the network's probabilities fit as the settings ask; what was done, for the card."""
+    config, meaning = trainer.config, meaning_of(network)
+    done: dict[str, Any] = {}
     if config.calibrate == "validation":
-        correction = calibrate.fit(found.probabilities, trainer.val_labels)
-    elif config.sampler in ("balanced", "pk") or config.loss.class_weights == "balanced":
+        done = meaning.calibrate(found.probabilities, trainer.val_labels)
+    elif config.calibrate == "frequencies" and (config.sampler in ("balanced", "pk") or config.loss.balances_classes):
         counts = np.bincount(trainer.train_labels, minlength=len(trainer.classes))
-        correction = calibrate.to_frequencies(counts)
-    else:
-        return {}
-    correction.fold_into(classifier)
-    return {"calibration": {"to": config.calibrate, **asdict(correction)}}
+        done = meaning.calibrate_to_frequencies(counts)
+    return {"calibration": {"to": config.calibrate, **done}} if done else {}
 
 
 def evaluate(
@@ -404,7 +428,6 @@ def _summary(prepared: Prepared) -> dict[str, Any]:
 
 def _columns(data: Data, trainer: Trainer, device: str) -> dict[str, Any]:
     config = trainer.config
-    metric = trainer.criterion.on_embeddings
     longest = config.recipe.resample
     return {
         "status": "running",
@@ -416,10 +439,8 @@ def _columns(data: Data, trainer: Trainer, device: str) -> dict[str, Any]:
         "val_cases": len(trainer.val_cases),
         "batch_size": config.batch_size,
         "test_interval": 1,
-        "loss_name": config.loss.name,
-        "pair_method": (config.loss.miner or config.loss.pairs) if metric else None,
-        "margin": config.loss.margin if config.loss.name == "triplet" else None,
-        "norm": config.loss.distance if metric else None,
+        **dict.fromkeys(("loss_name", "pair_method", "margin", "norm")),
+        **config.loss.columns(),
         "optimizer": config.optimizer,
         "learning_rate": config.learning_rate,
         "learning_rate_policy": config.schedule,

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_sparse3d.analysis.palette import CLASS_COLOURS
 from napari_sparse3d.cohort.tables import Cohort
+from napari_sparse3d.pictures.palette import CLASS_COLOURS
 
 MAX_CLASSES = 20
 """A column of text with more values than this has no legend that anybody could read."""

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_sparse3d.analysis.maps import trustworthiness
 from napari_sparse3d.cohort.tables import Cohort
+from napari_sparse3d.measure.maps import trustworthiness
 from napari_sparse3d.volume import Volume
 from napari_sparse3d.voxels import NoResampling, RangeThreshold, Recipe, VoxelSet
 from napari_sparse3d.widgets.cohort.save import save_cohort_session
@@ -65,7 +65,7 @@ def save_session(
     """
 
     def write() -> str:
-        from napari_sparse3d.analysis.figures.maps import map_figure
+        from napari_sparse3d.pictures.maps import map_figure
 
         trust = trustworthiness(cohort.embeddings, positions)
         faithful = f", trustworthiness {trust:.2f}" if math.isfinite(trust) else ""

@@ -12,7 +12,7 @@ from qtpy.QtCore import QEvent, QObject, QPointF, Qt, Signal  # type: ignore[att
 from qtpy.QtGui import QColor, QMouseEvent, QPainterPath, QPolygonF
 from qtpy.QtWidgets import QSizePolicy, QToolTip, QVBoxLayout, QWidget
 
-from napari_sparse3d.analysis.palette import CLASS_COLOURS
+from napari_sparse3d.pictures.palette import CLASS_COLOURS
 from napari_sparse3d.widgets.toolbox.theme import Colours
 
 _REACH = 10

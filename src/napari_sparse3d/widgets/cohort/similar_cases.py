@@ -39,7 +39,7 @@ class SimilarCases(QWidget):
         self.k.setToolTip("How many")
         self.k.setAccessibleName("How many similar cases")
         self.k.setButtonSymbols(QSpinBox.ButtonSymbols.NoButtons)
-        self.k.setMaximumWidth(44)
+        self.k.setStyleSheet("QSpinBox { min-width: 20px; max-width: 32px; }")  # napari asks for 70
         row.addWidget(self.button, 1)
         row.addWidget(self.k)
         self.text = small_label()

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_sparse3d.analysis.neighbours import similar
 from napari_sparse3d.cohort.same import SAME, same_case
 from napari_sparse3d.cohort.tables import Cohort, rows_of
+from napari_sparse3d.measure.neighbours import similar
 from napari_sparse3d.widgets import repeat
 from napari_sparse3d.widgets.cohort.colours import Colouring, colouring, telling_columns
 from napari_sparse3d.widgets.network.state import NetworkRun

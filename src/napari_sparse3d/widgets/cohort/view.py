@@ -13,9 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QInputDialog, QPushButton
 
-from napari_sparse3d.analysis.maps import pca, trustworthiness
+from napari_sparse3d.catalog import ARCHITECTURES
 from napari_sparse3d.cohort.tables import Cohort, cohort_of, read_cohort, rows_of, write_rows
 from napari_sparse3d.errors import InputError
+from napari_sparse3d.measure.maps import pca, trustworthiness
 from napari_sparse3d.widgets import repeat
 from napari_sparse3d.widgets.cohort import jobs
 from napari_sparse3d.widgets.cohort.beside import layer_from, put_saved_voxels, show_beside
@@ -23,7 +24,6 @@ from napari_sparse3d.widgets.cohort.case_words import case_name, hover_words
 from napari_sparse3d.widgets.cohort.controls import METHODS, Controls
 from napari_sparse3d.widgets.cohort.map_maker import MapMaker
 from napari_sparse3d.widgets.cohort.state import CohortState, LoadedCase, kept_tables, last_kept, nearest
-from napari_sparse3d.widgets.network.model_words import ARCHITECTURE_NAMES
 from napari_sparse3d.widgets.toolbox import words
 from napari_sparse3d.widgets.toolbox.failures import failure_of
 from napari_sparse3d.widgets.toolbox.layers import volume_layer
@@ -149,7 +149,7 @@ class CohortPanel(Panel):
         for link in (self.save_table, self.session):
             link.setEnabled(has)
         self.similar.set_askable(has and self.workbench.result is not None)
-        untrained = self.workbench.model in ARCHITECTURE_NAMES
+        untrained = self.workbench.model in ARCHITECTURES
         random = "\n⚠ Random weights: nothing was learned; choose a trained model" if untrained else ""
         self.model_text.setText(f"Model: {Path(self.workbench.model).stem} (chosen in Network){random}")
         self.label_button.setEnabled(len(state.selected) > 0)

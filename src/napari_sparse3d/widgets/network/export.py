@@ -6,8 +6,8 @@ import csv
 from pathlib import Path
 from typing import Any
 
-from napari_sparse3d.analysis.published import DEEPC2_LAYERS, MRI_PUBLISHED
 from napari_sparse3d.files import replacing
+from napari_sparse3d.measure.published import DEEPC2_LAYERS, MRI_PUBLISHED
 from napari_sparse3d.widgets.child.records import NetworkResult
 
 
@@ -49,7 +49,7 @@ def write_table(result: NetworkResult, path: Path) -> None:
 
 def write_chart(result: NetworkResult, path: Path) -> None:
     """Write the chart of percent active as SVG or PNG."""
-    from napari_sparse3d.analysis.figures import layers_figure
+    from napari_sparse3d.pictures import layers_figure
 
     published = published_percent(result)
     names = [row.name for row in result.rows]

@@ -7,9 +7,6 @@ from typing import Any
 from napari_sparse3d.widgets.child.records import ModelInfo, NetworkResult
 from napari_sparse3d.widgets.toolbox import words
 
-ARCHITECTURE_NAMES = ("deepc2", "residual")
-"""As in ``models``, which is not imported here: it brings torch. A model of such a name has random weights."""
-
 
 def card_words(info: ModelInfo) -> str:
     """The card in a line: what it is, its field, how good it is; what it is for stands beside its prediction."""

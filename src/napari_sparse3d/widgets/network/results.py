@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QHBoxLayout, QPushButton, QSpinBox, QTabWidget, QWidget
 
+from napari_sparse3d.catalog import ATTRIBUTIONS
 from napari_sparse3d.widgets.child.records import NetworkResult
 from napari_sparse3d.widgets.network.bars import ProbabilityBars
 from napari_sparse3d.widgets.network.layer_chart import LayerChart
 from napari_sparse3d.widgets.network.layer_table import LayerTable
 from napari_sparse3d.widgets.network.model_words import honest_words
-from napari_sparse3d.widgets.toolbox.layout import combo, form, small_label, stacked
+from napari_sparse3d.widgets.toolbox.layout import NARROW, combo, form, grey_out, small_label, stacked
 
 CLICK_A_ROW = "Click a row to see that layer over the scan."
 
@@ -20,7 +19,7 @@ CLICK_A_ROW = "Click a row to see that layer over the scan."
 class Results(QWidget):
     """Builds and fills; what the controls do is the panel's."""
 
-    def __init__(self, methods: Sequence[str]) -> None:
+    def __init__(self) -> None:
         super().__init__()
         self.bars = ProbabilityBars()
         self.honest = small_label()
@@ -30,6 +29,7 @@ class Results(QWidget):
         self.in_3d.setCheckable(True)
         self.in_3d.setToolTip("See the layers in 3D, or by slices")
         self.colour_by = combo("What a site's colour means", 3)
+        self.colour_by.setMinimumWidth(NARROW)
         self.colour_by.addItem("norm", "norm")
         self.colour_by.addItem("channel", "channel")
         self.channel = _channel()
@@ -37,7 +37,9 @@ class Results(QWidget):
         self.target = combo("For which class")
         self.bars.chosen.connect(self.target.setCurrentIndex)
         self.method = combo("How it is reckoned")
-        self.method.addItems(list(methods))
+        for each in ATTRIBUTIONS.values():
+            self.method.addItem(each.title, each.name)
+            grey_out(self.method, each.missing)
         self.attribute_button = QPushButton("What drove it?")
         self.attribute_button.setToolTip("Which voxels spoke for the class (red) and which against it (blue)")
         self.like_button = QPushButton("Who is like it? ▸")
@@ -101,6 +103,7 @@ def _channel() -> QSpinBox:
     box.setToolTip("Step through the channels (− and +, arrow keys, or the wheel)")
     box.setAccessibleName("Channel")
     box.setRange(1, 1)
+    box.setMinimumWidth(NARROW)
     box.setWrapping(True)
     box.setAlignment(Qt.AlignmentFlag.AlignCenter)
     return box

@@ -35,9 +35,6 @@ from napari_sparse3d.widgets.toolbox.sources import source_of, volume_of_layer
 from napari_sparse3d.widgets.toolbox.viewers import camera_of
 from napari_sparse3d.widgets.toolbox.work import Work
 
-METHODS = ("class-activation map", "integrated gradients", "gradient × input", "regions left out")
-"""As in ``analysis.saliency``, which is not imported here: it brings torch."""
-
 
 class NetworkPanel(Panel):
     """Choose voxels and a model, run, and see probabilities, layers and attribution."""
@@ -84,7 +81,7 @@ class NetworkPanel(Panel):
         self.body.addLayout(top)
 
     def _build_results(self) -> None:
-        self.results = shown = Results(METHODS)
+        self.results = shown = Results()
         self.bars, self.honest, self.table, self.chart = shown.bars, shown.honest, shown.table, shown.chart
         self.colour_by, self.channel, self.in_3d = shown.colour_by, shown.channel, shown.in_3d
         self.sites_text, self.target, self.method = shown.sites_text, shown.target, shown.method
@@ -103,7 +100,9 @@ class NetworkPanel(Panel):
             lambda: repeat.activations_command(*self._repeated()),
             lambda: repeat.activations_python(*self._repeated()),
         )
-        self.export = self.add_link("Export table or chart…", "CSV, SVG or PNG, by the name's ending", self._export)
+        self.export = self.add_link(
+            "Export table…", "As CSV; or the chart as SVG or PNG, by the name's ending", self._export
+        )
         tip = "Recipe, hashes, versions, table, chart and the line, in one folder"
         self.session = self.add_session_link(tip, self.save_session_to)
 
@@ -234,7 +233,7 @@ class NetworkPanel(Panel):
         """Ask which voxels drove the chosen class."""
         if self.ran is None:
             return
-        request, target, method = self.ran.result.request, self.target.currentIndex(), self.method.currentText()
+        request, target, method = self.ran.result.request, self.target.currentIndex(), self.method.currentData()
         child = self.workbench.network_child
         call = partial(child.call, "network.attribution", request=request, target=target, method=method)
         self.attributing.start(lambda: jobs.in_words(call()), f"reckoning the {method}")

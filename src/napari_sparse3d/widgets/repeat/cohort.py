@@ -75,7 +75,7 @@ def map_python(table: Path, method: str) -> str:
         [
             "from pathlib import Path",
             "",
-            "from napari_sparse3d.analysis import maps",
+            "from napari_sparse3d.measure import maps",
             "from napari_sparse3d.cohort import read_cohort",
             "",
             f"cohort = read_cohort(Path({str(table)!r}))",
@@ -92,7 +92,7 @@ def similar_python(query: Query) -> str:
         [
             "from pathlib import Path",
             "",
-            "from napari_sparse3d.analysis.neighbours import similar",
+            "from napari_sparse3d.measure.neighbours import similar",
             "from napari_sparse3d.cohort import read_cohort",
             "from napari_sparse3d.cohort.same import SAME, same_case",
             activations_python(query.source, query.recipe, query.model).rstrip("\n"),

@@ -31,23 +31,21 @@ def train_python(
     more : mapping
         Further settings by dotted name, as ``train --set`` takes them.
     """
-    fits = [] if chosen.get("architecture") == "residual" else ['settings.pop("arguments")  # of another architecture']
+    start = {"architecture": chosen.get("architecture"), "loss": loss}
+    others = {name: value for name, value in chosen.items() if name != "architecture"}
     return "\n".join(
         [
-            "from copy import deepcopy",
             "from pathlib import Path",
             "",
-            "from napari_sparse3d.analysis.judge import judge, measure",
-            "from napari_sparse3d.training.config import SMALL_SHAPES, Training",
+            "from napari_sparse3d.measure.judge import judge, measure",
+            "from napari_sparse3d.training.config import Training, starting_settings",
             "from napari_sparse3d.training.runs import RunStore",
             "from napari_sparse3d.training.session import Data, train",
             "from napari_sparse3d.voxels import Recipe",
             "",
-            "settings = deepcopy(SMALL_SHAPES)",
-            *fits,
-            *(f"settings[{name!r}] = {value!r}" for name, value in chosen.items()),
+            f"settings = starting_settings({', '.join(f'{name}={value!r}' for name, value in start.items() if value)})",
+            *(f"settings[{name!r}] = {value!r}" for name, value in others.items()),
             f'settings["recipe"] = Recipe.named({recipe!r})',
-            f'settings["loss"] = {{**settings.get("loss", {{}}), "name": {loss!r}}}',
             *_further(more or {}),
             f"data = Data(Path({str(data)!r}), use_good={use_good!r})",
             'runs = RunStore(Path("runs"))',

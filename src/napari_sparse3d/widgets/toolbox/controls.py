@@ -9,11 +9,20 @@ from typing import Any
 from magicgui.widgets import create_widget
 from magicgui.widgets.bases import ValueWidget
 from qtpy.QtCore import QObject, Qt, Signal  # type: ignore[attr-defined]
-from qtpy.QtWidgets import QAbstractSpinBox, QComboBox, QDoubleSpinBox, QGridLayout, QHBoxLayout, QLineEdit, QWidget
+from qtpy.QtWidgets import (
+    QAbstractSpinBox,
+    QCheckBox,
+    QComboBox,
+    QDoubleSpinBox,
+    QGridLayout,
+    QHBoxLayout,
+    QLineEdit,
+    QWidget,
+)
 
 from napari_sparse3d.errors import InputError
 from napari_sparse3d.widgets.toolbox.fields import Field
-from napari_sparse3d.widgets.toolbox.layout import SPACE, shrink
+from napari_sparse3d.widgets.toolbox.layout import NARROW, SPACE, shrink
 from napari_sparse3d.widgets.toolbox.plain_text import plain_tip
 
 _LARGEST = 2**31 - 1
@@ -101,7 +110,7 @@ class Control(QObject):
     def _kind_of_box(self) -> dict[str, Any]:
         field = self.field
         if field.kind == "switch":
-            return {"annotation": bool, "options": {"text": ""}}
+            return {"annotation": bool}
         if field.kind == "choice":
             return {"widget_type": "ComboBox", "options": {"choices": [(self._title(x), x) for x in field.choices]}}
         if field.kind in ("text", "json"):
@@ -114,6 +123,8 @@ class Control(QObject):
         native: QWidget = box.native
         native.setToolTip(plain_tip(self.field.tip))
         native.setAccessibleName(self.field.title)
+        if isinstance(native, QCheckBox):
+            native.setText(name if self.field.kind == "subset" else "")  # a switch has its label beside it
         if isinstance(native, QComboBox):
             shrink(native)
         if isinstance(native, QAbstractSpinBox):
@@ -126,7 +137,7 @@ class Control(QObject):
 
     def _words_or_number(self) -> QWidget:
         choices = [(self._title(word), _word(word, self._titles)) for word in self.field.words]
-        choices.append((self._titles.get(_NUMBER, _NUMBER), _NUMBER))
+        choices.append((self._titles.get(_NUMBER, "value"), _NUMBER))
         words = self._box("words", {"widget_type": "ComboBox", "options": {"choices": choices}})
         return side_by_side(words, self._box("value", _number(self.field)))
 
@@ -135,8 +146,9 @@ class Control(QObject):
         grid = QGridLayout(inside)
         grid.setContentsMargins(0, 0, 0, 0)
         grid.setVerticalSpacing(2)
+        grid.setHorizontalSpacing(0)
         for number, name in enumerate(self.field.choices):
-            box = self._box(name, {"annotation": bool, "options": {"text": name}})
+            box = self._box(name, {"annotation": bool})
             box.setToolTip(self._titles.get(name, self.field.tip))
             box.setAccessibleName(name)
             grid.addWidget(box, number // 2, number % 2)
@@ -160,7 +172,7 @@ def side_by_side(*widgets: QWidget) -> QWidget:
     row.setContentsMargins(0, 0, 0, 0)
     row.setSpacing(SPACE)
     for number, widget in enumerate(widgets):
-        widget.setMinimumWidth(64)
+        widget.setMinimumWidth(NARROW)
         row.addWidget(widget, 3 if number else 5)
     return inside
 
@@ -180,7 +192,8 @@ def _number(field: Field) -> dict[str, Any]:
 
 def _digits(field: Field) -> int:
     """Decimals: six for rates, which may be tiny; three for shares; two else; more where the default has them."""
-    if field.above and field.high is None:
+    tiny = not isinstance(field.default, float) or field.default < 0.1
+    if field.above and field.high is None and tiny:
         return 6
     usual = 3 if field.high is not None and field.high <= 1 else 2
     return max(usual, len(str(field.default).partition(".")[2]) if isinstance(field.default, float) else 0)

@@ -127,7 +127,14 @@ def fields_of_arguments(function: Callable[..., Any], *, without: Sequence[str] 
 
 def documented(what: Any) -> dict[str, str]:
     """What a numpy docstring says of each parameter or attribute, in one line; the summary under ``""``."""
-    text = inspect.getdoc(what) or ""
+    # what a class says of its own stands above what those say that it derives from
+    bases = what.__mro__[:0:-1] if isinstance(what, type) else ()
+    said = {name: tip for base in bases if base is not BaseModel for name, tip in _said(base).items() if name}
+    return {**said, **_said(what)}
+
+
+def _said(what: Any) -> dict[str, str]:
+    text = inspect.cleandoc(what.__doc__ or "")
     said = {"": _plain(text.partition("\n\n")[0])}
     for section in re.findall(r"^(?:Parameters|Attributes)\n-+\n(.*?)(?=^\S[^\n]*\n-{3,}$|\Z)", text, re.M | re.S):
         for names, body in re.findall(r"^(\w[\w, ]*?)\s*(?::[^\n]*)?\n((?:[ ]{4}[^\n]*\n?|\n)*)", section + "\n", re.M):
@@ -210,6 +217,7 @@ def _is_model(annotation: Any) -> bool:
 
 def _hints(function: Callable[..., Any]) -> dict[str, Any]:
     try:
-        return get_type_hints(function.__init__ if isinstance(function, type) else function, include_extras=True)
+        called = getattr(function, "__init__") if isinstance(function, type) else function  # noqa: B009  (mypy)
+        return get_type_hints(called, include_extras=True)
     except (NameError, TypeError):  # a name that only a type checker imports: the defaults tell enough
         return {}

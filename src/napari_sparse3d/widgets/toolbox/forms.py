@@ -10,7 +10,7 @@ from qtpy.QtWidgets import QComboBox, QHBoxLayout, QWidget
 
 from napari_sparse3d.widgets.toolbox.controls import Control
 from napari_sparse3d.widgets.toolbox.fields import Field
-from napari_sparse3d.widgets.toolbox.layout import SPACE, Form, combo, form
+from napari_sparse3d.widgets.toolbox.layout import NARROW, SPACE, Form, combo, form
 from napari_sparse3d.widgets.toolbox.plain_text import plain_tip
 
 Titles = Mapping[str, Mapping[Any, str]]
@@ -88,6 +88,7 @@ class KindForm(QWidget):
         super().__init__()
         self._values = {kind: dict(begin.get(kind, {})) for kind in kinds}
         self.choice: QComboBox = combo(tip)
+        self.choice.setMinimumWidth(NARROW)
         self.controls: dict[str, dict[str, Control]] = {}
         row = QHBoxLayout(self)
         row.setContentsMargins(0, 0, 0, 0)
@@ -98,7 +99,7 @@ class KindForm(QWidget):
             self.controls[kind] = {}
             for each in fields:
                 control = Control(each, (argument_titles or {}).get(each.name))
-                control.widget.setMinimumWidth(64)
+                control.widget.setMinimumWidth(NARROW)
                 control.changed.connect(lambda kind=kind, name=each.name: self._edited(kind, name))
                 row.addWidget(control.widget, 3)
                 self.controls[kind][each.name] = control

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from qtpy.QtCore import Qt, QTimer
+from qtpy.QtGui import QStandardItemModel
 from qtpy.QtWidgets import QComboBox, QFormLayout, QLabel, QTableWidget, QVBoxLayout, QWidget
 
 from napari_sparse3d.widgets.toolbox.plain_text import plain_label
@@ -13,6 +14,8 @@ from napari_sparse3d.widgets.toolbox.theme import Colours
 
 SPACE = 8
 """Pixels between things."""
+NARROW = 64
+"""Pixels to which a control beside another one shrinks."""
 LABEL_WIDTH = 64
 """Pixels of the widest label of a control: Resample."""
 
@@ -63,6 +66,16 @@ def shrink(box: QComboBox, minimum: int = 8) -> None:
     """Let a combo box shrink to so many letters."""
     box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
     box.setMinimumContentsLength(minimum)
+
+
+def grey_out(box: QComboBox, reason: str) -> None:
+    """Let the last item of a combo box not be chosen, with the reason on hover; ``""``: it can be."""
+    model = box.model()
+    if reason and isinstance(model, QStandardItemModel):
+        item = model.item(box.count() - 1)
+        if item is not None:
+            item.setEnabled(False)
+            item.setToolTip(reason)
 
 
 def small_label(text: str = "") -> QLabel:

@@ -39,6 +39,8 @@ from napari_sparse3d.widgets.toolbox.theme import Colours, colours, link_style, 
 from napari_sparse3d.widgets.toolbox.work import Work
 from napari_sparse3d.widgets.workbench import Workbench
 
+MINIMUM_WIDTH = 260
+"""Pixels; a dock of napari's begins with 270, its frame among them."""
 LINK = "sparse3d-link"
 """Object name of the quiet buttons."""
 
@@ -63,7 +65,7 @@ class Panel(QWidget, metaclass=OneInViewer):
         self._working: Work | None = None
         self._said = ("", False)
         self._waiting = False  # the message is about the work that runs
-        self.setMinimumWidth(280)
+        self.setMinimumWidth(MINIMUM_WIDTH)
         self._build_shell()
         self.build()
         self._add_others()

@@ -9,7 +9,7 @@ from qtpy.QtCore import QPointF, QRectF, Qt
 from qtpy.QtGui import QColor, QPainter, QPaintEvent, QPen, QPolygonF
 from qtpy.QtWidgets import QSizePolicy
 
-from napari_sparse3d.analysis.palette import CLASS_COLOURS
+from napari_sparse3d.pictures.palette import CLASS_COLOURS
 from napari_sparse3d.widgets.toolbox.styled import Painted
 from napari_sparse3d.widgets.toolbox.theme import Colours
 

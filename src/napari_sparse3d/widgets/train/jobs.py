@@ -102,7 +102,7 @@ def save_session(
     """Draw the curves of a run and write its session."""
 
     def write() -> str:
-        from napari_sparse3d.analysis.figures.evaluation import curves_figure
+        from napari_sparse3d.pictures.evaluation import curves_figure
         from napari_sparse3d.training.runs import RunStore
 
         run = RunStore(runs).find(run_name)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from qtpy.QtWidgets import QHBoxLayout, QPushButton, QWidget
 
-from napari_sparse3d.analysis.palette import CLASS_COLOURS
+from napari_sparse3d.pictures.palette import CLASS_COLOURS
 from napari_sparse3d.widgets.toolbox.layout import small_label, stacked
 from napari_sparse3d.widgets.train.confusion import ConfusionTable
 from napari_sparse3d.widgets.train.curve import Curve

@@ -7,16 +7,15 @@ from pathlib import Path
 from typing import Any
 
 from qtpy.QtCore import Signal  # type: ignore[attr-defined]
-from qtpy.QtWidgets import QWidget
+from qtpy.QtWidgets import QAbstractSpinBox, QWidget
 
+from napari_sparse3d.catalog import ARCHITECTURES, DEFAULT_ARCHITECTURE, LOSSES
 from napari_sparse3d.widgets import repeat
 from napari_sparse3d.widgets.toolbox.controls import Control
 from napari_sparse3d.widgets.toolbox.fields import Field
-from napari_sparse3d.widgets.toolbox.layout import combo, form, stacked
+from napari_sparse3d.widgets.toolbox.layout import combo, form, grey_out, stacked
 from napari_sparse3d.widgets.train.more_settings import MoreSettings
 
-ARCHITECTURES = {"residual, small": "residual", "deepC2": "deepc2"}
-LOSSES = {"cross entropy": "cross-entropy", "triplet": "triplet"}
 RECIPES = {
     "Shape, 64 voxels": "shape-64",
     "Shape, 40 voxels": "shape-40",
@@ -35,16 +34,21 @@ class Settings(QWidget):
     def __init__(self) -> None:
         super().__init__()
         self.network = combo("The architecture")
-        for title, name in ARCHITECTURES.items():
-            self.network.addItem(title, name)
+        for each in sorted(ARCHITECTURES.values(), key=lambda each: each.name != DEFAULT_ARCHITECTURE):
+            self.network.addItem(each.title, each.name)
+            grey_out(self.network, each.missing)
         self.recipe = combo("How a case becomes voxels")
         for title, name in RECIPES.items():
             self.recipe.addItem(title, name)
         self.loss = combo("What is learned: classes, or distances")
-        for title, name in LOSSES.items():
-            self.loss.addItem(title, name)
+        for loss in LOSSES.values():
+            if not loss.spelled:
+                self.loss.addItem(loss.title, loss.name)
+                grey_out(self.loss, loss.missing)
         self._epochs = Control(_EPOCHS)
         self.epochs = self._epochs.widget
+        if isinstance(self.epochs, QAbstractSpinBox):
+            self.epochs.setButtonSymbols(QAbstractSpinBox.ButtonSymbols.UpDownArrows)
         self.use_good = combo("What to do with cases that cannot be used")
         self.use_good.addItem("stop and say which", False)
         self.use_good.addItem("leave them out, and say which", True)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Generator
 
-from napari_sparse3d.analysis.histogram import Histogram, histogram_by_slab
 from napari_sparse3d.errors import InputError
+from napari_sparse3d.measure.histogram import Histogram, histogram_by_slab
 from napari_sparse3d.volume import Volume
 from napari_sparse3d.voxels import Recipe, require_voxels, voxelize
 from napari_sparse3d.voxels.image_data import padding_of

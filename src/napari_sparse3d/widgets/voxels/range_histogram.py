@@ -9,7 +9,7 @@ from qtpy.QtGui import QColor, QPainter, QPaintEvent
 from qtpy.QtWidgets import QDoubleSpinBox, QHBoxLayout, QLabel, QSizePolicy, QVBoxLayout, QWidget
 from superqt import QDoubleRangeSlider
 
-from napari_sparse3d.analysis.histogram import Histogram
+from napari_sparse3d.measure.histogram import Histogram
 from napari_sparse3d.widgets.toolbox.styled import Painted
 from napari_sparse3d.widgets.toolbox.theme import ORANGE
 

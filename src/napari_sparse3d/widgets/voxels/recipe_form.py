@@ -5,18 +5,17 @@ from __future__ import annotations
 from dataclasses import replace
 
 from qtpy.QtCore import Signal  # type: ignore[attr-defined]
-from qtpy.QtGui import QStandardItemModel
 from qtpy.QtWidgets import QCheckBox, QComboBox, QDoubleSpinBox, QFileDialog, QWidget
 
-from napari_sparse3d.analysis.histogram import Histogram
 from napari_sparse3d.errors import InputError
+from napari_sparse3d.measure.histogram import Histogram
 from napari_sparse3d.voxels import Preset, Recipe
-from napari_sparse3d.voxels.recipe import Components, Resample, Threshold
+from napari_sparse3d.voxels.recipe import Components, PresetName, Resample, Threshold
 from napari_sparse3d.widgets.toolbox.controls import Control
 from napari_sparse3d.widgets.toolbox.failures import failure_of
 from napari_sparse3d.widgets.toolbox.fields import Field, fields_of, kinds_of
 from napari_sparse3d.widgets.toolbox.forms import KindForm
-from napari_sparse3d.widgets.toolbox.layout import combo, form, stacked
+from napari_sparse3d.widgets.toolbox.layout import combo, form, grey_out, small_label, stacked
 from napari_sparse3d.widgets.voxels.range_histogram import RangeHistogram
 from napari_sparse3d.widgets.voxels.recipes import (
     FEATURE_TIPS,
@@ -84,7 +83,8 @@ class RecipeForm(QWidget):
         below.addRow("Threshold", self._threshold)
         below.addRow("Resample", self._resample)
         below.addRow("Keep", self._keep.widget)
-        below.addRow("Features", self._features.widget)
+        below.addRow(small_label("Features"))  # above them: beside a label they would be cut
+        below.addRow(self._features.widget)
         layout.addLayout(above)
         layout.addWidget(self.histogram)
         layout.addLayout(below)
@@ -140,14 +140,9 @@ class RecipeForm(QWidget):
 
     def _fill_recipes(self) -> None:
         self.recipe_box.clear()
-        model = self.recipe_box.model()
         for choice in choices(self._unit):
             self.recipe_box.addItem(choice.title, (choice.kind, choice.name))
-            if choice.reason and isinstance(model, QStandardItemModel):
-                item = model.item(self.recipe_box.count() - 1)
-                if item is not None:
-                    item.setEnabled(False)
-                    item.setToolTip(choice.reason)
+            grey_out(self.recipe_box, choice.reason)
         self.recipe_box.addItem("From a file…", ("file", ""))
         self.recipe_box.addItem("Custom", ("custom", ""))
 
@@ -197,7 +192,7 @@ class RecipeForm(QWidget):
             return
         self.changed.emit()
 
-    def _take_preset(self, name: str) -> None:
+    def _take_preset(self, name: PresetName) -> None:
         """A preset sets the threshold alone, and gives its name."""
         preset = Preset(name=name)
         self._recipe = Recipe(**{**dict(self._recipe), "threshold": preset, "name": name})

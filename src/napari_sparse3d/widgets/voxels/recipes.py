@@ -9,7 +9,7 @@ from typing import Any, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_sparse3d.analysis.histogram import Histogram
+from napari_sparse3d.measure.histogram import Histogram
 from napari_sparse3d.volume import Volume
 from napari_sparse3d.voxels import BUILT_IN, PRESETS, Preset, RangeThreshold, Recipe
 from napari_sparse3d.voxels.recipe import PresetName, Threshold

@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 
 from numpy.typing import NDArray
 
-from napari_sparse3d.analysis.histogram import Histogram
+from napari_sparse3d.measure.histogram import Histogram
 from napari_sparse3d.volume import Volume
 from napari_sparse3d.voxels import Preset, Recipe
 from napari_sparse3d.widgets.child.records import Cost

@@ -10,8 +10,8 @@ from napari.layers import Layer
 from numpy.typing import NDArray
 from qtpy.QtWidgets import QFileDialog
 
-from napari_sparse3d.analysis.histogram import Histogram
 from napari_sparse3d.errors import InputError
+from napari_sparse3d.measure.histogram import Histogram
 from napari_sparse3d.volume import Volume
 from napari_sparse3d.widgets import repeat
 from napari_sparse3d.widgets.child.records import Cost, Request

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_sparse3d.analysis import maps
+from napari_sparse3d.measure import maps
 
 
 def hello() -> Generator[Any, bool, str]:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from napari_sparse3d.analysis.grids import Grid, recording_grids
+from napari_sparse3d.catalog import ARCHITECTURES, ATTRIBUTIONS
 from napari_sparse3d.errors import InputError
-from napari_sparse3d.models import ARCHITECTURES, Model, Result, bundled_models, load_model
+from napari_sparse3d.explain.grids import Grid, recording_grids
+from napari_sparse3d.models import Model, Result, bundled_models, load_model
 from napari_sparse3d.sparse import use_engine
 from napari_sparse3d.widgets.child.records import Cost, LayerRow, ModelInfo, NetworkResult, Request, Sites
 
@@ -100,18 +101,17 @@ def layer(request: Request, name: str) -> Generator[Any, bool, Sites]:
 
 def attribution(request: Request, target: int, method: str) -> Generator[Any, bool, Sites]:
     """Which voxels drove a class."""
-    from napari_sparse3d.analysis.saliency import attribute, integrated_gradients_by_step
+    from napari_sparse3d.explain.methods import attribute
 
+    by_step = ATTRIBUTIONS[method].load_by_step()
     yield method
     result = _result(request)
     network, x = result.model.network, result.input
     with use_engine(result.choice.engine):
-        if method == "integrated gradients":
-            steps = 16
-            work = integrated_gradients_by_step(network, x, target, steps)
-            made = yield from _counted(work, lambda done: f"{method}: {done} of {steps}")
-        else:
+        if by_step is None:
             made = attribute(network, x, target, method)
+        else:
+            made = yield from _counted(by_step(network, x, target), method)
     return Sites(
         np.ascontiguousarray(made.indices[:, 1:].numpy()),
         made.values[:, None].numpy(),
@@ -123,12 +123,12 @@ def attribution(request: Request, target: int, method: str) -> Generator[Any, bo
     )
 
 
-def _counted(work: Generator[int, None, Any], words: Callable[[int], str]) -> Generator[Any, bool, Any]:
+def _counted(work: Generator[tuple[int, int], None, Any], title: str) -> Generator[Any, bool, Any]:
     """Tell how far the work is after each step, and stop it when nobody waits for it any more."""
     try:
         while True:
-            done = next(work)
-            if not (yield words(done)):
+            done, steps = next(work)
+            if not (yield f"{title}: {done} of {steps}"):
                 raise InputError("stopped")
     except StopIteration as end:
         return end.value

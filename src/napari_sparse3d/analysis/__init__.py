@@ -1,1 +1,0 @@
-"""What is inside: measures, maps, neighbours and pictures. Arrays in, arrays out."""

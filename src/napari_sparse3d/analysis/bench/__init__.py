@@ -1,6 +1,0 @@
-"""Engines side by side: the same work, in the same process, one round after the other."""
-
-from napari_sparse3d.analysis.bench.timing import Row, machine, measure
-from napari_sparse3d.analysis.bench.workloads import WORKLOADS
-
-__all__ = ["WORKLOADS", "Row", "machine", "measure"]

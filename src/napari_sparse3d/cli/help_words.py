@@ -1,0 +1,55 @@
+"""What a command's help says of the parts that there are to choose from: looked up when help is shown, not before."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from typer import Context
+from typer.core import TyperCommand, TyperOption
+
+
+def _engines() -> str:
+    from napari_sparse3d.catalog import ENGINES
+
+    return _any_of([_called(part.name, part.title) for part in ENGINES.values()])
+
+
+def _architectures() -> str:
+    from napari_sparse3d.catalog import ARCHITECTURES
+
+    return ", ".join(ARCHITECTURES)
+
+
+def _losses() -> str:
+    from napari_sparse3d.catalog import LOSSES
+
+    return _any_of([info.spelled or info.name for info in sorted(LOSSES.values(), key=lambda info: bool(info.spelled))])
+
+
+def _called(name: str, title: str) -> str:
+    """The name, which is what is typed; with what a title adds to it."""
+    return title if title.startswith(name) else f"{name} ({title})"
+
+
+def _any_of(words: list[str]) -> str:
+    return " or ".join(filter(None, [", ".join(words[:-1]), *words[-1:]]))
+
+
+WORDS: dict[str, Callable[[], str]] = {"{engines}": _engines, "{architectures}": _architectures, "{losses}": _losses}
+"""What may stand in the help of an option, and what takes its place."""
+
+
+class Command(TyperCommand):
+    """A command whose options may have :data:`WORDS` in their help."""
+
+    def format_help(self, ctx: Context, formatter: object) -> None:
+        """As typer, with all words in their place."""
+        self._complete()
+        super().format_help(ctx, formatter)  # type: ignore[arg-type]
+
+    def _complete(self) -> None:
+        for option in self.params:
+            if isinstance(option, TyperOption) and option.help:
+                for word, say in WORDS.items():
+                    if word in option.help:
+                        option.help = option.help.replace(word, say())

@@ -1,0 +1,1 @@
+"""Figures, maps and neighbours of cases. Arrays in, arrays out."""

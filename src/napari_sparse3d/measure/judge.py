@@ -1,0 +1,64 @@
+"""What a model is judged by: classification and retrieval, each figure with its interval. Arrays in, figures out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_sparse3d.errors import InputError
+from napari_sparse3d.measure import metrics
+from napari_sparse3d.measure.retrieval import retrieval
+
+RETRIEVED_PER_CLASS = 20
+"""Retrieval is measured on at most so many cases of each class, as on ModelNet40."""
+
+
+def measure(probabilities: NDArray[Any], embeddings: NDArray[Any], labels: NDArray[Any]) -> dict[str, float]:
+    """The figures that are worth a curve: accuracy, balanced accuracy, AUC, calibration error, mAP.
+
+    Parameters
+    ----------
+    probabilities : ndarray
+        (n, classes).
+    embeddings : ndarray
+        (n, D).
+    labels : ndarray
+        (n,) class numbers.
+    """
+    found = metrics.figures(probabilities, labels)
+    try:
+        found["map"] = retrieval(embeddings, labels, at_most_per_class=RETRIEVED_PER_CLASS).map
+    except InputError:  # no class with two cases: nothing can be retrieved
+        found["map"] = float("nan")
+    return found
+
+
+def judge(
+    probabilities: NDArray[Any],
+    embeddings: NDArray[Any],
+    labels: NDArray[Any],
+    groups: Sequence[str] | None = None,
+) -> dict[str, Any]:
+    """Everything of :func:`measure`, with all figures of retrieval, the confusion matrix and 95 % intervals.
+
+    Parameters
+    ----------
+    groups : sequence of str, optional
+        Patients: intervals are over patients, and a query's own patient is no result.
+    """
+    found: dict[str, Any] = {"n": len(labels), **metrics.figures(probabilities, labels)}
+    try:
+        figures = retrieval(embeddings, labels, groups=groups, at_most_per_class=RETRIEVED_PER_CLASS).figures()
+    except InputError:
+        figures = {}
+    found |= {"map": None, **figures}
+    found["confusion"] = metrics.confusion(probabilities, labels).tolist()
+    found["intervals"] = {name: list(pair) for name, pair in metrics.intervals(probabilities, labels, groups).items()}
+    found["interval"] = f"95 % bootstrap over {'cases' if groups is None else 'patients'}"
+    # NaN is no JSON; a figure that does not exist (AUC of one class) is null
+    return {
+        name: None if isinstance(value, float) and not np.isfinite(value) else value for name, value in found.items()
+    }

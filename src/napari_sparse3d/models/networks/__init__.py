@@ -1,0 +1,1 @@
+"""The architectures of this package, one a file; ``catalog/architectures.py`` names them."""
