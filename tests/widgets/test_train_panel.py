@@ -164,7 +164,7 @@ def test_every_other_setting_is_handed_over(panel: Any, qtbot: Any, shapes: Path
     assert space["training"] == expected
     forms["arguments/residual"].controls["channels"].parts["value"].setText("[16, ")
     click(qtbot, panel.copy_command)
-    assert "channels is written as JSON" in panel.message.text()
+    assert "Channels is written as JSON" in panel.message.text()
 
 
 def test_runs_are_compared(panel: Any, qtbot: Any, tmp_path: Path) -> None:
