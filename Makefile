@@ -9,6 +9,7 @@ VENV := .venv
 PY := $(VENV)/bin/python
 LOCK := requirements/dev.txt
 KERNEL_SOURCES := $(shell find kernels -type f)
+CPP_SOURCES := $(filter %.h %.cpp,$(KERNEL_SOURCES))
 
 # PYTHON=/usr/bin/python3.12 chooses the interpreter of .venv; PYTEST_ARGS="tests/io -x" narrows the tests.
 export PYTHON
@@ -76,15 +77,21 @@ test-faults: setup ## every command killed at random moments (20 minutes; FULL=1
 	$(PY) -m pytest -m faults tests/faults $(PYTEST_ARGS)
 
 .PHONY: lint
-lint: setup ## ruff and mypy
+lint: setup ## ruff, clang-format and mypy
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/clang-format --dry-run --Werror $(CPP_SOURCES)
 	$(VENV)/bin/mypy
 
 .PHONY: format
-format: setup ## rewrite the Python files in the project's style
+format: setup ## rewrite the Python and C++ files in the project's style
 	$(VENV)/bin/ruff check --fix-only .
 	$(VENV)/bin/ruff format .
+	$(VENV)/bin/clang-format -i $(CPP_SOURCES)
+
+.PHONY: stub
+stub: setup ## write anew what the Python module of the kernels offers, after a change of kernels/binding
+	$(PY) scripts/kernel_stub.py > src/napari_sparse3d/_kernels.pyi
 
 .PHONY: bench
 bench: setup ## the measurements, with the floor beside each; nothing in the tests is timed

@@ -20,6 +20,7 @@ from napari_sparse3d.bench.workloads import mri110
 from napari_sparse3d.engine.native import NativeEngine
 from napari_sparse3d.models.networks.deepc2 import DeepC2
 from napari_sparse3d.sparse import SparseTensor
+from napari_sparse3d.sparse.sites import Sites
 from napari_sparse3d.sparse.window import Geometry, Window
 
 
@@ -118,7 +119,8 @@ def submanifold(sites: Tensor, threads: int, pairs: int) -> None:
     from spconv.core import ConvAlgo
 
     native = NativeEngine()
-    pooled = native.output_sites(sites, Geometry(Window((3, 3, 3), (2, 2, 2)), 1, (126,) * 3, (62,) * 3))
+    pool = Geometry(Window((3, 3, 3), (2, 2, 2)), 1, (126,) * 3, (62,) * 3)
+    pooled = native.output_sites(Sites(sites, (126,) * 3, 1), pool).indices
     window = Window.submanifold((3, 3, 3))
     parts = []
     for at, side, channels in ((sites, 126, 32), (pooled, 62, 64)):
@@ -133,13 +135,13 @@ def submanifold(sites: Tensor, threads: int, pairs: int) -> None:
     def ours() -> None:
         for at, side, features, weight, *_ in parts:
             geometry = Geometry(window, 1, (side,) * 3, (side,) * 3)
-            new = fresh(at)
+            new = Sites(fresh(at), (side,) * 3, 1)
             native.convolution(features, weight.detach(), None, None, native.plan(new, new, geometry))
 
     def ours_backward() -> None:
         for at, side, features, weight, *_ in parts:
             geometry = Geometry(window, 1, (side,) * 3, (side,) * 3)
-            new = fresh(at)
+            new = Sites(fresh(at), (side,) * 3, 1)
             plan = native.plan(new, new, geometry)
             made = native.convolution(features, weight.detach(), None, None, plan)
             native.convolution_backward(made, features, weight.detach(), None, plan)
@@ -171,7 +173,7 @@ def neighbour_map(sites: Tensor, threads: int, pairs: int) -> None:
     geometry = Geometry(Window.submanifold((3, 3, 3)), 1, (126,) * 3, (126,) * 3)
 
     def ours() -> None:
-        new = fresh(sites)
+        new = Sites(fresh(sites), (126,) * 3, 1)
         native.neighbours(native.plan(new, new, geometry))
 
     def theirs() -> None:

@@ -1,5 +1,5 @@
-// How fast each kernel is by itself. Before anything is timed it is compared, on a small grid of the same kind, with the
-// naive loops of the tests: a wrong kernel has no speed.
+// How fast each kernel is by itself. Before anything is timed it is compared, on a small grid of the same kind, with
+// the naive loops of the tests: a wrong kernel has no speed.
 //
 //   bench_kernels [threads, 2 if not given] [only those whose name holds this]
 //
@@ -108,8 +108,14 @@ struct Scene {
 // A window over a cube of this side. submanifold: the outputs are the inputs.
 Geometry window(int side, int kernel, int stride, bool submanifold) {
     const int padding = submanifold ? kernel / 2 : 0, out = submanifold ? side : (side - kernel) / stride + 1;
-    return {{kernel, kernel, kernel}, {stride, stride, stride}, {padding, padding, padding}, {1, 1, 1},
-            {side, side, side}, {out, out, out}, 1, false};
+    return {{kernel, kernel, kernel},
+            {stride, stride, stride},
+            {padding, padding, padding},
+            {1, 1, 1},
+            {side, side, side},
+            {out, out, out},
+            1,
+            false};
 }
 
 Scene make_scene(const Geometry& g, Indices in, bool submanifold) {
@@ -128,7 +134,7 @@ double pairs_of(const Scene& s) {
     return double(std::count_if(rows.begin(), rows.end(), [](std::int32_t row) { return row >= 0; }));
 }
 
-// --- the index --------------------------------------------------------------------------------------------------------
+// --- the index ---------------------------------------------------------------------------------------------
 
 void bench_index(const char* kind, const Indices& small, int small_side, const Indices& large, int side) {
     if (!wanted("index") && !wanted("output sites") && !wanted("neighbours")) return;
@@ -146,19 +152,22 @@ void bench_index(const char* kind, const Indices& small, int small_side, const I
         const Scene many = make_scene(window(side, 3, stride, submanifold), large, submanifold);
         if (submanifold) {
             name = std::string("index, ") + kind;
-            row(name.c_str(), seconds([&] { index_sites(many.in.data(), std::int64_t(many.n()), 1, many.geometry.in_shape, threads); }), many.n(), 0,
-                double(many.in.size() * 4));
+            row(name.c_str(), seconds([&] {
+                    index_sites(many.in.data(), std::int64_t(many.n()), 1, many.geometry.in_shape, threads);
+                }),
+                many.n(), 0, double(many.in.size() * 4));
         } else {
             name = std::string("output sites 3^3 stride 2, ") + kind;
             row(name.c_str(), seconds([&] { output_sites(many.in_sites, many.geometry, threads); }), many.n(), 0, 0);
         }
         rows.resize(27 * many.m());
         name = std::string("neighbours 3^3 stride ") + std::to_string(stride) + ", " + kind;
-        row(name.c_str(), seconds([&] { write_neighbours(many.plan, rows.data(), threads); }), many.m(), 0, double(rows.size() * 4));
+        row(name.c_str(), seconds([&] { write_neighbours(many.plan, rows.data(), threads); }), many.m(), 0,
+            double(rows.size() * 4));
     }
 }
 
-// --- convolutions -----------------------------------------------------------------------------------------------------
+// --- convolutions ------------------------------------------------------------------------------------------
 
 struct Layer {
     Values features, weight, grad;
@@ -166,8 +175,10 @@ struct Layer {
 };
 
 Layer make_layer(const Scene& s, int c_in, int c_out) {
-    Layer made{random_values(s.n() * std::size_t(c_in)), random_values(std::size_t(c_out * s.geometry.volume() * c_in)),
-               random_values(s.m() * std::size_t(c_out)), {}};
+    Layer made{random_values(s.n() * std::size_t(c_in)),
+               random_values(std::size_t(c_out * s.geometry.volume() * c_in)),
+               random_values(s.m() * std::size_t(c_out)),
+               {}};
     made.args = {made.features.data(), made.weight.data(), nullptr, nullptr, c_in, c_out};
     return made;
 }
@@ -180,8 +191,8 @@ void check_convolution(const char* name, const Scene& s, int c_in, int c_out) {
         for (const auto& met : of)
             for (std::size_t c = 0; met.in >= 0 && c < co; ++c)
                 for (std::size_t i = 0; i < ci; ++i) {
-                    const std::size_t w = (c * volume + std::size_t(met.offset)) * ci + i, x = std::size_t(met.in) * ci + i,
-                                      y = std::size_t(met.out) * co + c;
+                    const std::size_t w = (c * volume + std::size_t(met.offset)) * ci + i,
+                                      x = std::size_t(met.in) * ci + i, y = std::size_t(met.out) * co + c;
                     value[y] += double(layer.weight[w]) * double(layer.features[x]);
                     g_weight[w] += double(layer.grad[y]) * double(layer.features[x]);
                     g_features[x] += double(layer.grad[y]) * double(layer.weight[w]);
@@ -189,7 +200,8 @@ void check_convolution(const char* name, const Scene& s, int c_in, int c_out) {
     Values result(value.size()), features(g_features.size()), weight(g_weight.size()), bias(co);
     convolution<float>(s.plan, layer.args, result.data(), nullptr, threads);
     check_close(result, value, name);
-    convolution_backward<float>(s.plan, layer.args, layer.grad.data(), nullptr, {features.data(), weight.data(), bias.data(), nullptr}, threads);
+    convolution_backward<float>(s.plan, layer.args, layer.grad.data(), nullptr,
+                                {features.data(), weight.data(), bias.data(), nullptr}, threads);
     check_close(features, g_features, name);
     check_close(weight, g_weight, name);
 }
@@ -199,19 +211,25 @@ void bench_convolution(const char* name, const Scene& small, const Scene& large,
     check_convolution(name, small, c_in, c_out);
     const Layer layer = make_layer(large, c_in, c_out);
     const double operations = 2 * pairs_of(large) * c_in * c_out;
-    Values result(layer.grad.size()), features(layer.features.size()), weight(layer.weight.size()), bias(std::size_t(c_out), 0);
+    Values result(layer.grad.size()), features(layer.features.size()), weight(layer.weight.size()),
+        bias(std::size_t(c_out), 0);
     const double bytes = 4.0 * double(features.size() + weight.size() + result.size());
     const std::string all = name;
-    row(name, seconds([&] { convolution<float>(large.plan, layer.args, result.data(), nullptr, threads); }), large.m(), operations, bytes);
+    row(name, seconds([&] { convolution<float>(large.plan, layer.args, result.data(), nullptr, threads); }), large.m(),
+        operations, bytes);
     row((all + ", input gradient").c_str(), seconds([&] {
-            convolution_backward<float>(large.plan, layer.args, layer.grad.data(), nullptr, {features.data(), nullptr, nullptr, nullptr}, threads);
-        }), large.m(), operations, bytes);
+            convolution_backward<float>(large.plan, layer.args, layer.grad.data(), nullptr,
+                                        {features.data(), nullptr, nullptr, nullptr}, threads);
+        }),
+        large.m(), operations, bytes);
     row((all + ", weight gradient").c_str(), seconds([&] {
-            convolution_backward<float>(large.plan, layer.args, layer.grad.data(), nullptr, {nullptr, weight.data(), nullptr, nullptr}, threads);
-        }), large.m(), operations, bytes);
+            convolution_backward<float>(large.plan, layer.args, layer.grad.data(), nullptr,
+                                        {nullptr, weight.data(), nullptr, nullptr}, threads);
+        }),
+        large.m(), operations, bytes);
 }
 
-// --- pools ------------------------------------------------------------------------------------------------------------
+// --- pools -------------------------------------------------------------------------------------------------
 
 void bench_pools(const char* kind, const Scene& small, const Scene& large, int channels) {
     if (!wanted("pool")) return;
@@ -243,17 +261,20 @@ void bench_pools(const char* kind, const Scene& small, const Scene& large, int c
         const double bytes = 4.0 * double(features.size() + values.size());
         row(("max " + name).c_str(), seconds([&] {
                 max_pool<float>(s->plan, features.data(), nullptr, channels, values.data(), rows.data(), threads);
-            }), s->m(), 0, bytes + double(rows.size() * 4));
+            }),
+            s->m(), 0, bytes + double(rows.size() * 4));
         row(("max " + name + ", backward").c_str(), seconds([&] {
-                max_pool_backward(s->plan, grad.data(), rows.data(), channels, back.data(), of_background.data(), threads);
-            }), s->m(), 0, bytes + double(rows.size() * 4));
-        row(("average " + name).c_str(), seconds([&] {
-                avg_pool<float>(s->plan, features.data(), nullptr, channels, mean.data(), threads);
-            }), s->m(), 0, bytes);
+                max_pool_backward(s->plan, grad.data(), rows.data(), channels, back.data(), of_background.data(),
+                                  threads);
+            }),
+            s->m(), 0, bytes + double(rows.size() * 4));
+        row(("average " + name).c_str(),
+            seconds([&] { avg_pool<float>(s->plan, features.data(), nullptr, channels, mean.data(), threads); }),
+            s->m(), 0, bytes);
     }
 }
 
-// --- volumes to voxels ------------------------------------------------------------------------------------------------
+// --- volumes to voxels -------------------------------------------------------------------------------------
 
 void bench_voxels(int side) {
     if (!wanted("voxels")) return;
@@ -273,16 +294,19 @@ void bench_voxels(int side) {
     Indices indices(expected.size());
     Values values(expected.size() / 3);
     if (count_voxels(volume, low, high, threads) != n) wrong("voxels, counted");
-    if (find_voxels(volume, low, high, n, indices.data(), values.data(), nullptr, threads) != n || indices != expected) wrong("voxels");
+    if (find_voxels(volume, low, high, n, indices.data(), values.data(), nullptr, threads) != n || indices != expected)
+        wrong("voxels");
     for (std::size_t i = 0; i < values.size(); ++i) {
-        const std::size_t z = std::size_t(indices[3 * i]), y = std::size_t(indices[3 * i + 1]), x = std::size_t(indices[3 * i + 2]);
+        const std::size_t z = std::size_t(indices[3 * i]), y = std::size_t(indices[3 * i + 1]),
+                          x = std::size_t(indices[3 * i + 2]);
         if (values[i] != float(data[(z * std::size_t(side) + y) * std::size_t(side) + x])) wrong("voxels");
     }
     // into memory that has been written before: pages that are new to the process cost as much again
-    row("voxels of int16, 5 % by chance", seconds([&] {
-            find_voxels(volume, low, high, n, indices.data(), values.data(), nullptr, threads);
-        }), std::size_t(n), 0, double(cells * 2) + double(n) * 16);
-    row("voxels, counted", seconds([&] { count_voxels(volume, low, high, threads); }), std::size_t(n), 0, double(cells * 2));
+    row("voxels of int16, 5 % by chance",
+        seconds([&] { find_voxels(volume, low, high, n, indices.data(), values.data(), nullptr, threads); }),
+        std::size_t(n), 0, double(cells * 2) + double(n) * 16);
+    row("voxels, counted", seconds([&] { count_voxels(volume, low, high, threads); }), std::size_t(n), 0,
+        double(cells * 2));
 }
 
 }  // namespace
@@ -302,10 +326,12 @@ int main(int argc, char** argv) {
 
     const auto convolutions = [&](const std::string& kind, const Indices& few, const Indices& many, int large_side) {
         const auto both = [&](const char* what, int kernel, int stride, bool submanifold, int c_in, int c_out) {
-            const std::string name = std::string(what) + " " + std::to_string(c_in) + " to " + std::to_string(c_out) + ", " + kind;
+            const std::string name =
+                std::string(what) + " " + std::to_string(c_in) + " to " + std::to_string(c_out) + ", " + kind;
             if (!wanted(name.c_str())) return;
             bench_convolution(name.c_str(), make_scene(window(small, kernel, stride, submanifold), few, submanifold),
-                              make_scene(window(large_side, kernel, stride, submanifold), many, submanifold), c_in, c_out);
+                              make_scene(window(large_side, kernel, stride, submanifold), many, submanifold), c_in,
+                              c_out);
         };
         both("submanifold 3^3", 3, 1, true, 1, 32);
         both("submanifold 3^3", 3, 1, true, 32, 32);  // full windows: Winograd; lone sites: direct

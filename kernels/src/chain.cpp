@@ -40,7 +40,8 @@ enum class Piece { values, rows, background };
 template <class T, class F>
 void over_kept(const std::vector<LayerPlan>& plans, const std::vector<Convolution<T>>& layers, F&& f) {
     for (std::size_t i = 0; i < plans.size(); ++i) {
-        const std::size_t channels = std::size_t(layers[i].c_out), size = std::size_t(site_count(plans[i].out())) * channels;
+        const std::size_t channels = std::size_t(layers[i].c_out),
+                          size = std::size_t(site_count(plans[i].out())) * channels;
         if (plans[i].pool) f(i, Piece::rows, size * sizeof(std::int32_t));
         if (i + 1 == plans.size()) break;
         f(i, Piece::values, size * sizeof(T));
@@ -52,14 +53,15 @@ std::size_t whole_lines(std::size_t bytes) { return (bytes + 63) / 64 * 64; }
 
 template <class T>
 bool asks(const ConvolutionGradients<T>& result) {
-    return result.features != nullptr || result.weight != nullptr || result.bias != nullptr || result.background != nullptr;
+    return result.features != nullptr || result.weight != nullptr || result.bias != nullptr ||
+           result.background != nullptr;
 }
 
 }  // namespace
 
 template <class T>
-void convolution_chain(const std::vector<LayerPlan>& plans, const std::vector<Convolution<T>>& layers, const T* features,
-                       const T* background, T* result, T* result_background, int threads) {
+void convolution_chain(const std::vector<LayerPlan>& plans, const std::vector<Convolution<T>>& layers,
+                       const T* features, const T* background, T* result, T* result_background, int threads) {
     std::unique_ptr<Scratchpad> held;  // what the last layer made
     std::vector<T> ground;
     for (std::size_t i = 0; i < plans.size(); ++i) {
@@ -71,7 +73,12 @@ void convolution_chain(const std::vector<LayerPlan>& plans, const std::vector<Co
         if (!last) made = rows_of<T>(plans[i].out(), layer.c_out);
         std::vector<T> made_ground(std::size_t(layer.c_out));
         T* const values = last ? result : made->template as<T>();
-        run_layer<T>(plans[i], layer, {values, nullptr, background == nullptr ? nullptr : last ? result_background : made_ground.data()}, threads);
+        run_layer<T>(plans[i], layer,
+                     {values, nullptr,
+                      background == nullptr ? nullptr
+                      : last                ? result_background
+                                            : made_ground.data()},
+                     threads);
         held.swap(made);
         ground.swap(made_ground);
         features = values;
@@ -87,15 +94,17 @@ std::size_t layer_values_bytes(const std::vector<LayerPlan>& plans, const std::v
 }
 
 template <class T>
-std::vector<LayerValues<T>> layer_values(const std::vector<LayerPlan>& plans, const std::vector<Convolution<T>>& layers, void* memory,
-                                         T* last_values, T* last_background) {
+std::vector<LayerValues<T>> layer_values(const std::vector<LayerPlan>& plans, const std::vector<Convolution<T>>& layers,
+                                         void* memory, T* last_values, T* last_background) {
     std::vector<LayerValues<T>> kept(plans.size(), LayerValues<T>{});
     char* next = static_cast<char*>(memory);
     over_kept(plans, layers, [&](std::size_t i, Piece piece, std::size_t bytes) {
         switch (piece) {
             case Piece::values: kept[i].values = reinterpret_cast<T*>(next); break;
             case Piece::rows: kept[i].rows = reinterpret_cast<std::int32_t*>(next); break;
-            case Piece::background: kept[i].background = last_background == nullptr ? nullptr : reinterpret_cast<T*>(next); break;
+            case Piece::background:
+                kept[i].background = last_background == nullptr ? nullptr : reinterpret_cast<T*>(next);
+                break;
         }
         next += whole_lines(bytes);
     });
@@ -105,8 +114,8 @@ std::vector<LayerValues<T>> layer_values(const std::vector<LayerPlan>& plans, co
 }
 
 template <class T>
-void convolution_chain(const std::vector<LayerPlan>& plans, const std::vector<Convolution<T>>& layers, const T* features,
-                       const T* background, const std::vector<LayerValues<T>>& kept, int threads) {
+void convolution_chain(const std::vector<LayerPlan>& plans, const std::vector<Convolution<T>>& layers,
+                       const T* features, const T* background, const std::vector<LayerValues<T>>& kept, int threads) {
     for (std::size_t i = 0; i < plans.size(); ++i) {
         Convolution<T> layer = layers[i];
         layer.features = i == 0 ? features : kept[i - 1].values;
@@ -116,8 +125,9 @@ void convolution_chain(const std::vector<LayerPlan>& plans, const std::vector<Co
 }
 
 template <class T>
-void convolution_chain_backward(const std::vector<LayerPlan>& plans, const std::vector<Convolution<T>>& layers, const T* features,
-                                const T* background, const std::vector<LayerValues<T>>& kept, const T* grad, const T* grad_background,
+void convolution_chain_backward(const std::vector<LayerPlan>& plans, const std::vector<Convolution<T>>& layers,
+                                const T* features, const T* background, const std::vector<LayerValues<T>>& kept,
+                                const T* grad, const T* grad_background,
                                 const std::vector<ConvolutionGradients<T>>& results, int threads) {
     std::size_t first = 0;
     while (first < results.size() && !asks(results[first])) ++first;
@@ -132,7 +142,8 @@ void convolution_chain_backward(const std::vector<LayerPlan>& plans, const std::
             // what the layer after this one made is written over; what the caller gave is not
             if (held == nullptr) held = rows_of<T>(plan.out(), layer.c_out);
             T* const before = held->template as<T>();
-            leaky_relu_backward(grad, kept[i].values, layer.slope, site_count(plan.out()) * layer.c_out, before, threads);
+            leaky_relu_backward(grad, kept[i].values, layer.slope, site_count(plan.out()) * layer.c_out, before,
+                                threads);
             grad = before;
             if (grad_background != nullptr) {
                 ground.resize(std::size_t(layer.c_out));
@@ -149,7 +160,8 @@ void convolution_chain_backward(const std::vector<LayerPlan>& plans, const std::
             result.background = background == nullptr ? nullptr : made_ground.data();
         }
         if (plan.pool)
-            pooled_convolution_backward<T>(plan.convolution, layer, *plan.pool, grad, grad_background, kept[i].rows, result, threads);
+            pooled_convolution_backward<T>(plan.convolution, layer, *plan.pool, grad, grad_background, kept[i].rows,
+                                           result, threads);
         else
             convolution_backward(plan.convolution, layer, grad, grad_background, result, threads);
         held.swap(made);
@@ -159,15 +171,17 @@ void convolution_chain_backward(const std::vector<LayerPlan>& plans, const std::
     }
 }
 
-#define S3D_INSTANTIATE(T)                                                                                                            \
-    template void convolution_chain<T>(const std::vector<LayerPlan>&, const std::vector<Convolution<T>>&, const T*, const T*, T*, T*, int); \
-    template void convolution_chain<T>(const std::vector<LayerPlan>&, const std::vector<Convolution<T>>&, const T*, const T*,         \
-                                       const std::vector<LayerValues<T>>&, int);                                                      \
-    template std::size_t layer_values_bytes<T>(const std::vector<LayerPlan>&, const std::vector<Convolution<T>>&);                    \
-    template std::vector<LayerValues<T>> layer_values<T>(const std::vector<LayerPlan>&, const std::vector<Convolution<T>>&, void*, T*, T*); \
-    template void convolution_chain_backward<T>(const std::vector<LayerPlan>&, const std::vector<Convolution<T>>&, const T*, const T*, \
-                                                const std::vector<LayerValues<T>>&, const T*, const T*,                               \
-                                                const std::vector<ConvolutionGradients<T>>&, int);
+#define S3D_INSTANTIATE(T)                                                                                          \
+    template void convolution_chain<T>(const std::vector<LayerPlan>&, const std::vector<Convolution<T>>&, const T*, \
+                                       const T*, T*, T*, int);                                                      \
+    template void convolution_chain<T>(const std::vector<LayerPlan>&, const std::vector<Convolution<T>>&, const T*, \
+                                       const T*, const std::vector<LayerValues<T>>&, int);                          \
+    template std::size_t layer_values_bytes<T>(const std::vector<LayerPlan>&, const std::vector<Convolution<T>>&);  \
+    template std::vector<LayerValues<T>> layer_values<T>(const std::vector<LayerPlan>&,                             \
+                                                         const std::vector<Convolution<T>>&, void*, T*, T*);        \
+    template void convolution_chain_backward<T>(const std::vector<LayerPlan>&, const std::vector<Convolution<T>>&,  \
+                                                const T*, const T*, const std::vector<LayerValues<T>>&, const T*,   \
+                                                const T*, const std::vector<ConvolutionGradients<T>>&, int);
 S3D_INSTANTIATE(float)
 S3D_INSTANTIATE(double)
 

@@ -29,11 +29,15 @@ bool in_phase(const Window& w, int k, int phase) {
     return true;
 }
 
-bool has_few_channels(const Window& w, int volume, int c_in) { return c_in <= 4 && volume * c_in <= 512 && !w.transposed; }
+bool has_few_channels(const Window& w, int volume, int c_in) {
+    return c_in <= 4 && volume * c_in <= 512 && !w.transposed;
+}
 
 // Rows of a tile: enough to reuse each offset's weights, few enough for the sums to stay in the cache and for many
 // tiles to share out. A function of sizes alone, never of the number of threads.
-int tile_rows_for(std::int64_t rows, int tiles) { return int(std::clamp<std::int64_t>((rows / tiles + 63) / 64 * 64, 64, 256)); }
+int tile_rows_for(std::int64_t rows, int tiles) {
+    return int(std::clamp<std::int64_t>((rows / tiles + 63) / 64 * 64, 64, 256));
+}
 
 std::int64_t tile_count(std::int64_t rows, int tile_rows) { return (rows + tile_rows - 1) / tile_rows; }
 
@@ -75,7 +79,8 @@ void round_inputs(const Product<float>& p, std::int64_t n, Halves* features, flo
     std::vector<Halves> rounded(static_cast<std::size_t>(pairs));
     k.round_rows(p.background, 1, p.c_in, rounded.data());
     for (int c = 0; c < p.c_in; ++c) {
-        const std::uint32_t both = rounded[std::size_t(c / 2)].bits, bits = c % 2 == 0 ? both << 16 : both & 0xffff0000u;
+        const std::uint32_t both = rounded[std::size_t(c / 2)].bits,
+                            bits = c % 2 == 0 ? both << 16 : both & 0xffff0000u;
         std::memcpy(background + c, &bits, sizeof bits);
     }
 }
@@ -132,13 +137,18 @@ Prepared<T> prepare(const Plan& plan, const Product<T>& p, T* result, bool pays,
     } else {
         const auto pack = [&](std::int64_t offset, int first, int last) {
             T* block = packed + std::size_t(offset) * std::size_t(p.c_in) * width;
-            k.pack_weight(p.weight + offset * p.weight_stride_offset, p.weight_stride_out, p.weight_stride_in, p.c_out, p.c_in, first, last, block);
+            k.pack_weight(p.weight + offset * p.weight_stride_offset, p.weight_stride_out, p.weight_stride_in, p.c_out,
+                          p.c_in, first, last, block);
             if constexpr (std::is_same_v<T, float>)
-                if (rounds) kernels().bf16->round_packed(block, p.c_in, task.width, packed_halves + std::size_t(offset) * pairs * width);
+                if (rounds)
+                    kernels().bf16->round_packed(block, p.c_in, task.width,
+                                                 packed_halves + std::size_t(offset) * pairs * width);
             if (counts_missing)
-                k.packed_times_vector(block, background, p.c_in, task.width, first, last, missing + std::size_t(offset) * width);
+                k.packed_times_vector(block, background, p.c_in, task.width, first, last,
+                                      missing + std::size_t(offset) * width);
         };
-        // All weights of an output channel lie together, and are best read in one go; rounding takes an offset as a whole.
+        // All weights of an output channel lie together, and are best read in one go; rounding takes an offset as a
+        // whole.
         const bool by_output = p.weight_stride_in == 1 && !rounds;
         parallel_for(by_output ? vectors : volume, packed_size > 8000 ? threads : 1, [&](std::int64_t part, int) {
             if (!by_output) pack(part, 0, vectors);
@@ -170,12 +180,14 @@ void empty_window(const Plan& plan, const Convolution<T>& args, T* result, int t
     for (int offset = 0; offset < plan.geometry.volume() && args.background != nullptr; ++offset)
         std::copy_n(args.background, args.c_in, repeated + std::int64_t(offset) * args.c_in);
     constexpr std::int64_t kRows = 16;
-    parallel_for((args.c_out + kRows - 1) / kRows, each * args.c_out > 100000 ? threads : 1, [&](std::int64_t part, int) {
-        for (std::int64_t o = part * kRows; o < std::min<std::int64_t>(args.c_out, (part + 1) * kRows); ++o) {
-            result[o] = args.bias != nullptr ? args.bias[o] : T(0);
-            if (args.background != nullptr) result[o] += typed_kernels<T>().dot_product(args.weight + o * each, repeated, each);
-        }
-    });
+    parallel_for(
+        (args.c_out + kRows - 1) / kRows, each * args.c_out > 100000 ? threads : 1, [&](std::int64_t part, int) {
+            for (std::int64_t o = part * kRows; o < std::min<std::int64_t>(args.c_out, (part + 1) * kRows); ++o) {
+                result[o] = args.bias != nullptr ? args.bias[o] : T(0);
+                if (args.background != nullptr)
+                    result[o] += typed_kernels<T>().dot_product(args.weight + o * each, repeated, each);
+            }
+        });
 }
 
 template <class T>
@@ -206,7 +218,8 @@ bool multiply(const Plan& plan, const Product<T>& p, T* result, T* start, int th
     auto tile = k.convolution_tile;
     if constexpr (std::is_same_v<T, float>)
         if (task.features_halves != nullptr) tile = kernels().bf16->convolution_tile;
-    parallel_for(tiles * task.splits, threads, [&](std::int64_t index, int worker) { tile(task, index, scratch.of(worker)); });
+    parallel_for(tiles * task.splits, threads,
+                 [&](std::int64_t index, int worker) { tile(task, index, scratch.of(worker)); });
     return !task.few_channels && phase_count(task.window) == 1;
 }
 
@@ -214,20 +227,21 @@ bool multiply(const Plan& plan, const Product<T>& p, T* result, T* start, int th
 template <class T>
 void background_gradient(const Convolution<T>& args, int volume, const double* unpaired, T* background, int threads) {
     const std::int64_t rows = std::int64_t(args.c_out) * volume;
-    const std::vector<double> sums = sum_stretches(rows, std::size_t(args.c_in), threads, [&](std::int64_t first, std::int64_t n, double* sum) {
-        for (std::int64_t row = first; row < first + n; ++row) {
-            const double g = unpaired[row % volume * args.c_out + row / volume];
-            for (int c = 0; c < args.c_in; ++c) sum[c] += g * double(args.weight[row * args.c_in + c]);
-        }
-    });
+    const std::vector<double> sums =
+        sum_stretches(rows, std::size_t(args.c_in), threads, [&](std::int64_t first, std::int64_t n, double* sum) {
+            for (std::int64_t row = first; row < first + n; ++row) {
+                const double g = unpaired[row % volume * args.c_out + row / volume];
+                for (int c = 0; c < args.c_in; ++c) sum[c] += g * double(args.weight[row * args.c_in + c]);
+            }
+        });
     for (int c = 0; c < args.c_in; ++c) background[c] = T(sums[std::size_t(c)]);
 }
 
-// Partial sums of stretches of rows, then the stretches in order. `grad_background` (c_out), if not null: of the output's
-// background, which is one more output that no offset reaches.
+// Partial sums of stretches of rows, then the stretches in order. `grad_background` (c_out), if not null: of the
+// output's background, which is one more output that no offset reaches.
 template <class T>
-void weight_gradients(const Plan& plan, const Convolution<T>& args, const T* grad, const T* grad_background, const PoolTask<T>* pool,
-                      const ConvolutionGradients<T>& result, int threads) {
+void weight_gradients(const Plan& plan, const Convolution<T>& args, const T* grad, const T* grad_background,
+                      const PoolTask<T>* pool, const ConvolutionGradients<T>& result, int threads) {
     const TypedKernels<T>& k = typed_kernels<T>();
     WeightGradientTask<T> task{};
     task.in = plan.in->view();
@@ -265,7 +279,8 @@ void weight_gradients(const Plan& plan, const Convolution<T>& args, const T* gra
     const std::int64_t tiles = tile_count(task.out.n_sites, task.tile_rows);
     const std::size_t sum_rows = std::size_t(volume) * std::size_t(task.few_channels ? c_in + task.flags : c_out);
     const std::size_t each = sum_rows * std::size_t(task.width);
-    const std::int64_t most = std::clamp<std::int64_t>(std::int64_t(8e6 / (double(each) * sizeof(T))), 1, task.few_channels ? 64 : 16);
+    const std::int64_t most =
+        std::clamp<std::int64_t>(std::int64_t(8e6 / (double(each) * sizeof(T))), 1, task.few_channels ? 64 : 16);
     const std::int64_t chunks = std::max<std::int64_t>(1, std::min(most, tiles / 4));
     task.tiles_per_chunk = int(std::max<std::int64_t>(1, (tiles + chunks - 1) / chunks));
     const int groups = task.few_channels ? 1 : int(std::min<std::int64_t>(volume, (16 + chunks - 1) / chunks));
@@ -312,7 +327,8 @@ void weight_gradients(const Plan& plan, const Convolution<T>& args, const T* gra
                 double sum = grad_background != nullptr ? double(grad_background[o]) : 0;
                 if (task.few_channels) {
                     for (std::int64_t chunk = 0; chunk < chunks && task.flags; ++chunk)
-                        sum += double(task.partial[chunk * std::int64_t(each) + std::int64_t(volume * c_in + offset) * task.width + o]);
+                        sum += double(task.partial[chunk * std::int64_t(each) +
+                                                   std::int64_t(volume * c_in + offset) * task.width + o]);
                 } else {
                     for (int phase = 0; phase < phases; ++phase)
                         if (in_phase(task.window, offset, phase)) sum += totals[std::size_t(phase * c_out + o)];
@@ -328,7 +344,8 @@ void weight_gradients(const Plan& plan, const Convolution<T>& args, const T* gra
     parallel_for(c_out, threads, [&](std::int64_t o, int) {
         for (int offset = 0; offset < volume; ++offset) {
             T* to = result.weight + (o * volume + offset) * c_in;
-            const std::int64_t from = task.few_channels ? std::int64_t(offset) * c_in * task.width + o : (o * volume + offset) * task.width;
+            const std::int64_t from =
+                task.few_channels ? std::int64_t(offset) * c_in * task.width + o : (o * volume + offset) * task.width;
             const std::int64_t step = task.few_channels ? task.width : 1;
             T g = T(0);  // few_channels writes missing inputs out
             if (args.background != nullptr && !task.few_channels)
@@ -346,8 +363,17 @@ void weight_gradients(const Plan& plan, const Convolution<T>& args, const T* gra
 
 template <class T>
 Product<T> forward_product(const Plan& plan, const Convolution<T>& args) {
-    return {args.features, args.weight, args.bias, args.background, args.c_in, args.c_out,
-            std::int64_t(plan.geometry.volume()) * args.c_in, 1, args.c_in, args.activation == Activation::leaky_relu, args.slope,
+    return {args.features,
+            args.weight,
+            args.bias,
+            args.background,
+            args.c_in,
+            args.c_out,
+            std::int64_t(plan.geometry.volume()) * args.c_in,
+            1,
+            args.c_in,
+            args.activation == Activation::leaky_relu,
+            args.slope,
             std::is_same_v<T, float> && args.bfloat16};
 }
 
@@ -374,7 +400,8 @@ void convolution_backward(const Plan& plan, const Convolution<T>& args, const T*
     if (result.features != nullptr) {
         const Plan reversed{plan.out, plan.in, plan.geometry.reversed()};
         multiply<T>(reversed,
-                    {grad, args.weight, nullptr, nullptr, args.c_out, args.c_in, 1, std::int64_t(volume) * args.c_in, args.c_in, false, T(0)},
+                    {grad, args.weight, nullptr, nullptr, args.c_out, args.c_in, 1, std::int64_t(volume) * args.c_in,
+                     args.c_in, false, T(0)},
                     result.features, nullptr, threads);
     }
     if (result.weight == nullptr && result.bias == nullptr && result.background == nullptr) return;
@@ -383,7 +410,8 @@ void convolution_backward(const Plan& plan, const Convolution<T>& args, const T*
             winograd_weight_gradients(plan, args, grad, grad_background, result.weight, threads);
             const auto ground = [&](int o) { return grad_background != nullptr ? grad_background[o] : T(0); };
             if (result.bias != nullptr) {
-                sum_rows(plan.out->count(), args.c_out, result.bias, threads, [&](std::int64_t row, int c) { return grad[row * args.c_out + c]; });
+                sum_rows(plan.out->count(), args.c_out, result.bias, threads,
+                         [&](std::int64_t row, int c) { return grad[row * args.c_out + c]; });
                 for (int o = 0; o < args.c_out; ++o) result.bias[o] += ground(o);
             }
             if (result.background != nullptr && args.background != nullptr) {
@@ -401,13 +429,14 @@ template <class T>
 void leaky_relu_backward(const T* grad, const T* values, T slope, std::int64_t n, T* result, int threads) {
     constexpr std::int64_t kPart = 16384;
     parallel_for((n + kPart - 1) / kPart, threads, [&](std::int64_t part, int) {
-        for (std::int64_t i = part * kPart; i < std::min(n, (part + 1) * kPart); ++i) result[i] = values[i] > 0 ? grad[i] : slope * grad[i];
+        for (std::int64_t i = part * kPart; i < std::min(n, (part + 1) * kPart); ++i)
+            result[i] = values[i] > 0 ? grad[i] : slope * grad[i];
     });
 }
 
 template <class T>
-void pooled_convolution(const Plan& plan, const Convolution<T>& args, const Plan& pool_plan, T* values, std::int32_t* rows,
-                        T* background, int threads) {
+void pooled_convolution(const Plan& plan, const Convolution<T>& args, const Plan& pool_plan, T* values,
+                        std::int32_t* rows, T* background, int threads) {
     std::vector<T> ground(std::size_t(args.c_out));
     const T* pool_background = args.background != nullptr ? ground.data() : nullptr;
     if (!pools_in_cache(plan, args)) {
@@ -442,8 +471,8 @@ void pooled_convolution(const Plan& plan, const Convolution<T>& args, const Plan
         activate(args, ground.data());
     }
     Prepared<T> prepared = prepare<T>(plan, product, nullptr, false, threads);
-    // Bands small enough for what they keep to stay in the cache, and for the last ones to end at the same time; larger ones
-    // where few sites are scattered over a large grid.
+    // Bands small enough for what they keep to stay in the cache, and for the last ones to end at the same time; larger
+    // ones where few sites are scattered over a large grid.
     int planes = 4, lines = 8;
     const auto deep = [&] { return (pool.out.z + planes - 1) / planes; };
     const auto high = [&] { return (pool.out.y + lines - 1) / lines; };
@@ -451,24 +480,30 @@ void pooled_convolution(const Plan& plan, const Convolution<T>& args, const Plan
     while (bands() > 64 + pool.out.n_sites / 64 && (deep() > 1 || high() > 1)) (high() > 1 ? lines : planes) *= 2;
     const auto band = [&](std::int64_t task) {
         const int z = int(task / high() % deep()) * planes, y = int(task % high()) * lines;
-        return Band{int(task / high() / deep()), z, std::min(z + planes, pool.out.z), y, std::min(y + lines, pool.out.y)};
+        return Band{int(task / high() / deep()), z, std::min(z + planes, pool.out.z), y,
+                    std::min(y + lines, pool.out.y)};
     };
     const std::int64_t tasks = bands();
     for (std::int64_t task = 0; task < tasks; ++task)
-        prepared.task.kept_rows = std::max(prepared.task.kept_rows, k.pooled_convolution_rows(prepared.task, pool, band(task)));
+        prepared.task.kept_rows =
+            std::max(prepared.task.kept_rows, k.pooled_convolution_rows(prepared.task, pool, band(task)));
     const WorkerScratch scratch(k.pooled_convolution_scratch(prepared.task, pool), threads);
-    parallel_for(tasks, threads, [&](std::int64_t task, int worker) { k.pooled_convolution_band(prepared.task, pool, band(task), scratch.of(worker)); });
+    parallel_for(tasks, threads, [&](std::int64_t task, int worker) {
+        k.pooled_convolution_band(prepared.task, pool, band(task), scratch.of(worker));
+    });
 }
 
 template <class T>
 void pooled_convolution_backward(const Plan& plan, const Convolution<T>& args, const Plan& pool_plan, const T* grad,
-                                 const T* grad_background, const std::int32_t* rows, const ConvolutionGradients<T>& result,
-                                 int threads) {
+                                 const T* grad_background, const std::int32_t* rows,
+                                 const ConvolutionGradients<T>& result, int threads) {
     const std::int64_t m = pool_plan.out->count();
     std::vector<T> of_background(std::size_t(args.c_out));
     const auto add_that_of_background = [&] {
-        if (args.background == nullptr) std::fill(of_background.begin(), of_background.end(), T(0));  // the pool met none
-        for (std::size_t c = 0; c < of_background.size() && grad_background != nullptr; ++c) of_background[c] += grad_background[c];
+        if (args.background == nullptr)
+            std::fill(of_background.begin(), of_background.end(), T(0));  // the pool met none
+        for (std::size_t c = 0; c < of_background.size() && grad_background != nullptr; ++c)
+            of_background[c] += grad_background[c];
     };
     if (!pools_in_cache(plan, args) || result.features != nullptr) {
         const Scratchpad whole(std::size_t(plan.out->count()) * std::size_t(args.c_out) * sizeof(T) + 64);
@@ -490,13 +525,13 @@ void pooled_convolution_backward(const Plan& plan, const Convolution<T>& args, c
     weight_gradients<T>(plan, args, nullptr, of_background.data(), &pool, result, threads);
 }
 
-#define S3D_INSTANTIATE(T)                                                                                                    \
-    template void convolution<T>(const Plan&, const Convolution<T>&, T*, T*, int);                                            \
-    template void convolution_backward<T>(const Plan&, const Convolution<T>&, const T*, const T*, const ConvolutionGradients<T>&, \
-                                          int);                                                                               \
-    template void leaky_relu_backward<T>(const T*, const T*, T, std::int64_t, T*, int);                                       \
-    template void pooled_convolution<T>(const Plan&, const Convolution<T>&, const Plan&, T*, std::int32_t*, T*, int);         \
-    template void pooled_convolution_backward<T>(const Plan&, const Convolution<T>&, const Plan&, const T*, const T*,         \
+#define S3D_INSTANTIATE(T)                                                                                            \
+    template void convolution<T>(const Plan&, const Convolution<T>&, T*, T*, int);                                    \
+    template void convolution_backward<T>(const Plan&, const Convolution<T>&, const T*, const T*,                     \
+                                          const ConvolutionGradients<T>&, int);                                       \
+    template void leaky_relu_backward<T>(const T*, const T*, T, std::int64_t, T*, int);                               \
+    template void pooled_convolution<T>(const Plan&, const Convolution<T>&, const Plan&, T*, std::int32_t*, T*, int); \
+    template void pooled_convolution_backward<T>(const Plan&, const Convolution<T>&, const Plan&, const T*, const T*, \
                                                  const std::int32_t*, const ConvolutionGradients<T>&, int);
 S3D_INSTANTIATE(float)
 S3D_INSTANTIATE(double)

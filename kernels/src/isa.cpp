@@ -20,8 +20,8 @@ std::vector<InstructionSet> instruction_sets() {
 #if defined(SPARSE3D_NEON)
     return {{kernels_neon, true}};
 #elif defined(SPARSE3D_X86)
-    const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi2") &&
-                      __builtin_cpu_supports("popcnt");
+    const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
+                      __builtin_cpu_supports("bmi2") && __builtin_cpu_supports("popcnt");
     const bool avx512 = avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
                         __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
     static const Kernels avx512_bf16 = [] {
@@ -55,10 +55,12 @@ const Kernels& choose() {
     for (auto set = sets.rbegin(); set != sets.rend(); ++set) {
         if (wanted.empty() ? set->here : wanted == set->kernels.name) {
             if (set->here) return set->kernels;
-            throw std::invalid_argument("NAPARI_SPARSE3D_ISA=" + wanted + ", but this processor lacks it; unset the variable");
+            throw std::invalid_argument("NAPARI_SPARSE3D_ISA=" + wanted +
+                                        ", but this processor lacks it; unset the variable");
         }
     }
-    throw std::invalid_argument("NAPARI_SPARSE3D_ISA=" + wanted + " is no instruction set of this build; choose " + names(sets));
+    throw std::invalid_argument("NAPARI_SPARSE3D_ISA=" + wanted + " is no instruction set of this build; choose " +
+                                names(sets));
 }
 
 }  // namespace

@@ -16,7 +16,8 @@ void make_pages_ahead(void* array, std::int64_t from, std::int64_t to, std::int6
     const auto page_at = [&](std::int64_t offset) { return (begin + std::uintptr_t(offset) + lead) / page * page; };
     const std::uintptr_t next = page_at(to);
     // A system that does not know how leaves the pages to be made as they are written, as without this.
-    if (next != page_at(from) && next + page <= begin + std::uintptr_t(size)) (void)madvise(reinterpret_cast<void*>(next), page, MADV_POPULATE_WRITE);
+    if (next != page_at(from) && next + page <= begin + std::uintptr_t(size))
+        (void)madvise(reinterpret_cast<void*>(next), page, MADV_POPULATE_WRITE);
 #else
     (void)array, (void)from, (void)to, (void)size;
 #endif

@@ -32,7 +32,8 @@ void over_tiles(const PoolTask<T>& task, Kernel kernel, int threads) {
 }  // namespace
 
 template <class T>
-void max_pool(const Plan& plan, const T* features, const T* background, int channels, T* values, std::int32_t* rows, int threads) {
+void max_pool(const Plan& plan, const T* features, const T* background, int channels, T* values, std::int32_t* rows,
+              int threads) {
     PoolTask<T> task = pool_task<T>(plan, channels);
     task.features = features;
     task.background = background;
@@ -42,7 +43,8 @@ void max_pool(const Plan& plan, const T* features, const T* background, int chan
 }
 
 template <class T>
-void max_pool_backward(const Plan& plan, const T* grad, const std::int32_t* rows, int channels, T* features, T* background, int threads) {
+void max_pool_backward(const Plan& plan, const T* grad, const std::int32_t* rows, int channels, T* features,
+                       T* background, int threads) {
     PoolTask<T> task = pool_task<T>({plan.out, plan.in, plan.geometry.reversed()}, channels);
     task.features = grad;
     task.origin = rows;
@@ -61,7 +63,8 @@ void avg_pool(const Plan& plan, const T* features, const T* background, int chan
 }
 
 template <class T>
-void avg_pool_backward(const Plan& plan, const T* grad, int channels, bool over_active, T* features, T* background, int threads) {
+void avg_pool_backward(const Plan& plan, const T* grad, int channels, bool over_active, T* features, T* background,
+                       int threads) {
     const std::int64_t m = plan.out->count();
     const int volume = plan.geometry.volume();
     const Scratchpad pad(std::size_t(m) * 2 * sizeof(T) + 64);
@@ -81,10 +84,10 @@ void avg_pool_backward(const Plan& plan, const T* grad, int channels, bool over_
     });
 }
 
-#define S3D_INSTANTIATE(T)                                                                                     \
-    template void max_pool<T>(const Plan&, const T*, const T*, int, T*, std::int32_t*, int);                   \
-    template void max_pool_backward<T>(const Plan&, const T*, const std::int32_t*, int, T*, T*, int);          \
-    template void avg_pool<T>(const Plan&, const T*, const T*, int, T*, int);                                  \
+#define S3D_INSTANTIATE(T)                                                                            \
+    template void max_pool<T>(const Plan&, const T*, const T*, int, T*, std::int32_t*, int);          \
+    template void max_pool_backward<T>(const Plan&, const T*, const std::int32_t*, int, T*, T*, int); \
+    template void avg_pool<T>(const Plan&, const T*, const T*, int, T*, int);                         \
     template void avg_pool_backward<T>(const Plan&, const T*, int, bool, T*, T*, int);
 S3D_INSTANTIATE(float)
 S3D_INSTANTIATE(double)

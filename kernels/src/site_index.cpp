@@ -28,10 +28,11 @@ int popcount(std::uint64_t bits) { return __builtin_popcountll(bits); }
 
 SiteIndex::SiteIndex(int batch_size, std::array<int, 3> grid) : batch(batch_size), shape(grid) {
     if (batch < 0 || shape[0] < 1 || shape[1] < 1 || shape[2] < 1)
-        throw std::invalid_argument("a grid needs at least one cell on every axis, got " + text(shape) + " and batch size " +
-                                    std::to_string(batch));
+        throw std::invalid_argument("a grid needs at least one cell on every axis, got " + text(shape) +
+                                    " and batch size " + std::to_string(batch));
     if (std::max({shape[0], shape[1], shape[2]}) > kLargestSide)
-        throw std::invalid_argument("a grid of " + text(shape) + " is too large: at most 2^30 cells along an axis; use a smaller field");
+        throw std::invalid_argument("a grid of " + text(shape) +
+                                    " is too large: at most 2^30 cells along an axis; use a smaller field");
     words_x = (shape[2] + 63) / 64;
     const double words = double(batch) * shape[0] * shape[1] * words_x;
     if (words >= 4294967296.0)
@@ -92,7 +93,8 @@ void reach_in_grid(const SiteView& from, const Window& window, SiteIndex& out, i
     if (words <= 2000) threads = 1;
     const Scratchpad pad(std::size_t(words) * 8);
     std::uint64_t* const grid = pad.as<std::uint64_t>();
-    const bool by_planes = k.marks_planes(window) && std::int64_t(from.batch) * from.z * from.y * from.words_x <= 16 * std::int64_t(from.n_words);
+    const bool by_planes = k.marks_planes(window) &&
+                           std::int64_t(from.batch) * from.z * from.y * from.words_x <= 16 * std::int64_t(from.n_words);
     const WorkerScratch scratch(by_planes ? k.mark_planes_scratch(from, window, to, kPlanes) : 0, threads);
     parallel_for(std::int64_t(pieces.size()), threads, [&](std::int64_t task, int worker) {
         const int b = int(task / per_volume), z0 = int(task % per_volume) * kPlanes, z1 = std::min(z0 + kPlanes, to.z);
@@ -115,8 +117,8 @@ void reach_in_grid(const SiteView& from, const Window& window, SiteIndex& out, i
     out.base.resize(std::size_t(slots) + 1);
     parallel_for(std::int64_t(pieces.size()), threads, [&](std::int64_t task, int) {
         const Piece& piece = pieces[std::size_t(task)];
-        k.list_cells(grid, piece.first, piece.last, piece.sites, out.top.data(), out.word.data() + piece.words, out.bits.data() + piece.words,
-                     out.base.data() + piece.words);
+        k.list_cells(grid, piece.first, piece.last, piece.sites, out.top.data(), out.word.data() + piece.words,
+                     out.bits.data() + piece.words, out.base.data() + piece.words);
     });
     out.base[slots] = sites;
     out.rank_words();
@@ -142,12 +144,24 @@ Sites reached_sites(const SiteIndex& in, const Geometry& geometry, int threads) 
 const SiteIndex& SiteIndex::blocks(int along_x, int threads) const {
     const auto half = [](int n) { return (n + 1) / 2; };
     std::call_once(blocks_made_, [&] {
-        blocks_ = reached_sites(*this, {{2, 2, 2}, {2, 2, 2}, {0, 0, 0}, {1, 1, 1}, shape, {half(shape[0]), half(shape[1]), half(shape[2])}, batch, false}, threads);
+        blocks_ = reached_sites(*this,
+                                {{2, 2, 2},
+                                 {2, 2, 2},
+                                 {0, 0, 0},
+                                 {1, 1, 1},
+                                 shape,
+                                 {half(shape[0]), half(shape[1]), half(shape[2])},
+                                 batch,
+                                 false},
+                                threads);
     });
     if (along_x == 2) return *blocks_;
     std::call_once(long_blocks_made_, [&] {
         const std::array<int, 3> fine = blocks_->shape;
-        long_blocks_ = reached_sites(*blocks_, {{1, 1, 2}, {1, 1, 2}, {0, 0, 0}, {1, 1, 1}, fine, {fine[0], fine[1], half(fine[2])}, batch, false}, threads);
+        long_blocks_ = reached_sites(
+            *blocks_,
+            {{1, 1, 2}, {1, 1, 2}, {0, 0, 0}, {1, 1, 1}, fine, {fine[0], fine[1], half(fine[2])}, batch, false},
+            threads);
     });
     return *long_blocks_;
 }
@@ -156,11 +170,13 @@ Window window_of(const Geometry& g) {
     Window w{};
     for (std::size_t axis = 0; axis < 3; ++axis) {
         if (g.kernel[axis] < 1 || g.stride[axis] < 1 || g.dilation[axis] < 1 || g.padding[axis] < 0)
-            throw std::invalid_argument("kernel, stride and dilation must be at least 1 and padding at least 0 on every axis");
+            throw std::invalid_argument(
+                "kernel, stride and dilation must be at least 1 and padding at least 0 on every axis");
         if (std::int64_t(g.kernel[axis] - 1) * g.dilation[axis] > 512 || g.stride[axis] > 512)
             throw std::invalid_argument("a window may reach over at most 512 cells, and strides are at most 512");
         const std::int64_t side = g.transposed ? g.in_shape[axis] : g.out_shape[axis];
-        if (side * g.stride[axis] + 512 > kLargestSide * std::int64_t(2) - 1 - g.padding[axis] || g.padding[axis] > kLargestSide)
+        if (side * g.stride[axis] + 512 > kLargestSide * std::int64_t(2) - 1 - g.padding[axis] ||
+            g.padding[axis] > kLargestSide)
             throw std::invalid_argument("a window with stride " + std::to_string(g.stride[axis]) + " and padding " +
                                         std::to_string(g.padding[axis]) + " leads out of 32 bits in a grid of " +
                                         std::to_string(side) + " cells along an axis");
@@ -198,19 +214,27 @@ struct Stretch {
     bool good;
 
     explicit Stretch(char* memory)
-        : bits(reinterpret_cast<std::uint64_t*>(memory)), word(reinterpret_cast<std::uint32_t*>(bits + kRoom)), base(word + kRoom), words(0), good(true) {}
+        : bits(reinterpret_cast<std::uint64_t*>(memory)),
+          word(reinterpret_cast<std::uint32_t*>(bits + kRoom)),
+          base(word + kRoom),
+          words(0),
+          good(true) {}
 };
 
-// Sites [first, last) of all; not good if they are not in raster order after the one before, inside the grid and unique.
-void read_stretch(const std::int32_t* indices, std::int64_t first, std::int64_t last, const SiteIndex& grid, Stretch& stretch) {
+// Sites [first, last) of all; not good if they are not in raster order after the one before, inside the grid and
+// unique.
+void read_stretch(const std::int32_t* indices, std::int64_t first, std::int64_t last, const SiteIndex& grid,
+                  Stretch& stretch) {
     const std::int32_t none[4] = {-1, 0, 0, 0};
     const std::int32_t* line = first > 0 ? indices + 4 * (first - 1) : none;  // of the site before
     std::int32_t last_x = line[3];
     std::uint32_t line_word = 0, word = 0;
     std::uint64_t bits = 0;
     const auto word_of_line = [&](const std::int32_t* site) {
-        return ((std::uint32_t(site[0]) * std::uint32_t(grid.shape[0]) + std::uint32_t(site[1])) * std::uint32_t(grid.shape[1]) +
-                std::uint32_t(site[2])) * std::uint32_t(grid.words_x);
+        return ((std::uint32_t(site[0]) * std::uint32_t(grid.shape[0]) + std::uint32_t(site[1])) *
+                    std::uint32_t(grid.shape[1]) +
+                std::uint32_t(site[2])) *
+               std::uint32_t(grid.words_x);
     };
     line_word = word_of_line(line);
     bool good = true;
@@ -218,9 +242,11 @@ void read_stretch(const std::int32_t* indices, std::int64_t first, std::int64_t 
         const std::int32_t* site = indices + 4 * i;
         const std::int32_t x = site[3];
         if (site[2] != line[2] || site[1] != line[1] || site[0] != line[0]) {
-            good = std::uint32_t(site[0]) < std::uint32_t(grid.batch) && std::uint32_t(site[1]) < std::uint32_t(grid.shape[0]) &&
+            good = std::uint32_t(site[0]) < std::uint32_t(grid.batch) &&
+                   std::uint32_t(site[1]) < std::uint32_t(grid.shape[0]) &&
                    std::uint32_t(site[2]) < std::uint32_t(grid.shape[1]) &&
-                   (site[0] > line[0] || (site[0] == line[0] && (site[1] > line[1] || (site[1] == line[1] && site[2] > line[2]))));
+                   (site[0] > line[0] ||
+                    (site[0] == line[0] && (site[1] > line[1] || (site[1] == line[1] && site[2] > line[2]))));
             line = site;
             line_word = word_of_line(site);
             last_x = -1;
@@ -252,7 +278,8 @@ bool index_in_raster_order(const std::int32_t* indices, std::int64_t n, SiteInde
     };
     const Scratchpad pad(std::size_t(pieces) * Stretch::kBytes);
     std::vector<Stretch> stretches;
-    for (std::int64_t piece = 0; piece < pieces; ++piece) stretches.emplace_back(pad.bytes_at(std::size_t(piece) * Stretch::kBytes));
+    for (std::int64_t piece = 0; piece < pieces; ++piece)
+        stretches.emplace_back(pad.bytes_at(std::size_t(piece) * Stretch::kBytes));
     parallel_for(pieces, threads, [&](std::int64_t piece, int) {
         read_stretch(indices, begin(piece), begin(piece + 1), index, stretches[std::size_t(piece)]);
     });
@@ -275,7 +302,8 @@ bool index_in_raster_order(const std::int32_t* indices, std::int64_t n, SiteInde
         for (std::size_t i = 0; i < stretch.words;) {
             const std::uint32_t of = stretch.word[i] >> 6;
             std::uint64_t held = 0;
-            for (; i < stretch.words && stretch.word[i] >> 6 == of; ++i) held |= std::uint64_t(1) << (stretch.word[i] & 63);
+            for (; i < stretch.words && stretch.word[i] >> 6 == of; ++i)
+                held |= std::uint64_t(1) << (stretch.word[i] & 63);
             // the next stretch may go on in the same word
             __atomic_fetch_or(&index.top[of], held, __ATOMIC_RELAXED);
         }
@@ -304,8 +332,8 @@ Sites index_sites(const std::int32_t* indices, std::int64_t n, int batch, std::a
         if (std::uint32_t(site[0]) >= std::uint32_t(batch) || std::uint32_t(site[1]) >= std::uint32_t(shape[0]) ||
             std::uint32_t(site[2]) >= std::uint32_t(shape[1]) || std::uint32_t(site[3]) >= std::uint32_t(shape[2]))
             throw std::invalid_argument("site " + text(site) + " [b, z, y, x] in row " + std::to_string(i) +
-                                        " lies outside a grid of " + text(shape) + " with batch size " + std::to_string(batch) +
-                                        "; crop the sites or enlarge the grid");
+                                        " lies outside a grid of " + text(shape) + " with batch size " +
+                                        std::to_string(batch) + "; crop the sites or enlarge the grid");
         const std::uint32_t word = word_of(site);
         const std::int64_t cell = std::int64_t(word) * 64 + (site[3] & 63);
         raster = raster && cell > last;
@@ -352,7 +380,8 @@ Sites output_sites(const Sites& in, const Geometry& geometry, int threads) {
 std::int64_t site_count(const Sites& sites) { return sites->count(); }
 
 bool same_sites(const Sites& a, const Sites& b) {
-    return a == b || (a->batch == b->batch && a->shape == b->shape && a->word == b->word && a->bits == b->bits && a->rows == b->rows);
+    return a == b || (a->batch == b->batch && a->shape == b->shape && a->word == b->word && a->bits == b->bits &&
+                      a->rows == b->rows);
 }
 
 void write_sites(const Sites& sites, std::int32_t* indices, int threads) {
@@ -369,7 +398,8 @@ Plan make_plan(Sites in, Sites out, const Geometry& geometry) {
     if (in->shape != geometry.in_shape || out->shape != geometry.out_shape || in->batch != geometry.batch ||
         out->batch != geometry.batch)
         throw std::invalid_argument("the sites lie in grids of " + text(in->shape) + " and " + text(out->shape) +
-                                    ", but the geometry goes from " + text(geometry.in_shape) + " to " + text(geometry.out_shape));
+                                    ", but the geometry goes from " + text(geometry.in_shape) + " to " +
+                                    text(geometry.out_shape));
     return {std::move(in), std::move(out), geometry};
 }
 

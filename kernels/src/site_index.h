@@ -41,9 +41,9 @@ public:
     std::vector<std::int32_t> rows;  // empty where rows are ranks
 
     SiteIndex(int batch, std::array<int, 3> shape);  // no sites yet; throws if the grid has no size or is too large
-    void rank_words();  // from `top`: how many words come before each 64
-    void list_words();  // the same, and the words; makes room for bits
-    void rank_sites();  // from `bits`: bases
+    void rank_words();                               // from `top`: how many words come before each 64
+    void list_words();                               // the same, and the words; makes room for bits
+    void rank_sites();                               // from `bits`: bases
     SiteView view() const;
     std::int64_t word_count() const { return std::int64_t(batch) * shape[0] * shape[1] * words_x; }
     // The blocks of 2 x 2 x `along_x` (2 or 4) cells that hold a site, as sites of a smaller grid.

@@ -32,10 +32,10 @@ void pause_a_little() {
 #endif
 }
 
-// The caller opens a gate, takes tasks, closes the gate when none is left, and waits for the workers that came in: one that
-// slept or was not given a processor meanwhile is not waited for. Workers wait for a new round by spinning for some
-// microseconds (layers of a network follow each other closely), then asleep. One round at a time: a second caller finds
-// the pool busy and works alone.
+// The caller opens a gate, takes tasks, closes the gate when none is left, and waits for the workers that came in: one
+// that slept or was not given a processor meanwhile is not waited for. Workers wait for a new round by spinning for
+// some microseconds (layers of a network follow each other closely), then asleep. One round at a time: a second caller
+// finds the pool busy and works alone.
 class Pool {
 public:
     void run(std::int64_t tasks, int threads, Order order, Body body, void* context) {
@@ -64,14 +64,17 @@ public:
 private:
     // The gate: number of the round, whether it is open, how many workers are inside.
     static constexpr std::uint64_t kInside = 0xffff, kOpen = 0x10000, kRound = 0x20000;
-    static bool is_new(std::uint64_t gate, std::uint64_t seen) { return (gate & kOpen) != 0 && gate / kRound != seen / kRound; }
+    static bool is_new(std::uint64_t gate, std::uint64_t seen) {
+        return (gate & kOpen) != 0 && gate / kRound != seen / kRound;
+    }
 
-    // Tasks that no one has begun yet. Each worker has its own, as neighbours read the same rows, and what one layer wrote
-    // the next one reads: they are in that processor's cache. It takes them from the front; who is through with its own takes
-    // the others' from the back, which leaves both with a stretch.
+    // Tasks that no one has begun yet. Each worker has its own, as neighbours read the same rows, and what one layer
+    // wrote the next one reads: they are in that processor's cache. It takes them from the front; who is through with
+    // its own takes the others' from the back, which leaves both with a stretch.
     struct alignas(64) Share {
         std::int64_t first = 0;
-        std::atomic<std::uint64_t> left{0};  // counted from `first`: the next in the low half, behind the last in the high one
+        std::atomic<std::uint64_t> left{
+            0};  // counted from `first`: the next in the low half, behind the last in the high one
     };
     static constexpr std::uint64_t kHigh = std::uint64_t(1) << 32;
 
@@ -146,8 +149,8 @@ Pool& pool() {
     return *current;
 }
 
-// Used blocks, by size. Fresh pages cost a fault each, so big blocks are worth keeping; a new one takes the place of the
-// next smaller, so that what is held stays near what was once needed at the same time.
+// Used blocks, by size. Fresh pages cost a fault each, so big blocks are worth keeping; a new one takes the place of
+// the next smaller, so that what is held stays near what was once needed at the same time.
 struct Store {
     std::mutex mutex;
     std::multimap<std::size_t, void*> blocks;

@@ -37,11 +37,13 @@ const VoxelKernels<float>& voxel_kernels() {
 template <class T>
 VoxelRange<T> range_of(double low, double high) {
     using Limits = std::numeric_limits<T>;
-    if (std::isnan(low) || std::isnan(high) || low > high || high < double(Limits::lowest()) || low > double(Limits::max())) {
+    if (std::isnan(low) || std::isnan(high) || low > high || high < double(Limits::lowest()) ||
+        low > double(Limits::max())) {
         if (std::is_integral_v<T> || std::isnan(low) || std::isnan(high) || low > high) return {T(1), T(0)};
     }
     if constexpr (std::is_integral_v<T>) {
-        const double first = std::max(std::ceil(low), double(Limits::min())), last = std::min(std::floor(high), double(Limits::max()));
+        const double first = std::max(std::ceil(low), double(Limits::min())),
+                     last = std::min(std::floor(high), double(Limits::max()));
         return first > last ? VoxelRange<T>{T(1), T(0)} : VoxelRange<T>{T(first), T(last)};
     } else {
         T first = T(low), last = T(high);
@@ -83,11 +85,12 @@ std::int64_t count_voxels(const VolumeView<T>& volume, double low, double high, 
 constexpr std::int64_t kLarge = 1 << 25;
 
 template <class T>
-std::int64_t find_voxels(const VolumeView<T>& volume, double low, double high, std::int64_t capacity, std::int32_t* indices,
-                         float* values, std::uint64_t* bitmap, int threads) {
+std::int64_t find_voxels(const VolumeView<T>& volume, double low, double high, std::int64_t capacity,
+                         std::int32_t* indices, float* values, std::uint64_t* bitmap, int threads) {
     const VoxelRange<T> range = range_of<T>(low, high);
     const VoxelKernels<T>& k = voxel_kernels<T>();
-    const std::int64_t lines = volume.shape[0] * volume.shape[1], per_task = lines_per_task(volume), words = (volume.shape[2] + 63) / 64;
+    const std::int64_t lines = volume.shape[0] * volume.shape[1], per_task = lines_per_task(volume),
+                       words = (volume.shape[2] + 63) / 64;
     const std::int64_t tasks = (lines + per_task - 1) / per_task;
     // first[t]: row of task t's first voxel, -1 until the task before has counted its own. Tasks are begun in order, so
     // the one waited for is under way.
@@ -100,7 +103,8 @@ std::int64_t find_voxels(const VolumeView<T>& volume, double low, double high, s
         else
             std::memcpy(to, from, std::size_t(bytes));
     };
-    // A task's voxels are gathered before it is known where they go; the volume is read once, and so is the result written.
+    // A task's voxels are gathered before it is known where they go; the volume is read once, and so is the result
+    // written.
     const std::int64_t cells = words * 64 + 16, rows = per_task * volume.shape[2] + 64;
     const WorkerScratch scratch(std::size_t(cells + 4 * rows) * 4, threads);
     parallel_for(Order::by_number, tasks, threads, [&](std::int64_t task, int worker) {
@@ -110,8 +114,9 @@ std::int64_t find_voxels(const VolumeView<T>& volume, double low, double high, s
         std::int64_t count = 0;
         for (std::int64_t line = task * per_task; line < std::min(lines, (task + 1) * per_task); ++line) {
             const std::int64_t z = line / volume.shape[1];
-            count += k.voxels(line_at(volume, line), volume.strides[2], int(volume.shape[2]), range, int(z), int(line - z * volume.shape[1]),
-                              bitmap == nullptr ? nullptr : bitmap + line * words, positions, own_indices + count * 3, own_values + count);
+            count += k.voxels(line_at(volume, line), volume.strides[2], int(volume.shape[2]), range, int(z),
+                              int(line - z * volume.shape[1]), bitmap == nullptr ? nullptr : bitmap + line * words,
+                              positions, own_indices + count * 3, own_values + count);
         }
         std::int64_t row;
         for (int turn = 0; (row = first[std::size_t(task)].load(std::memory_order_acquire)) < 0; ++turn) relax(turn);
@@ -127,9 +132,10 @@ std::int64_t find_voxels(const VolumeView<T>& volume, double low, double high, s
     return first[std::size_t(tasks)];
 }
 
-#define S3D_INSTANTIATE(T)                                                                   \
-    template std::int64_t count_voxels<T>(const VolumeView<T>&, double, double, int);        \
-    template std::int64_t find_voxels<T>(const VolumeView<T>&, double, double, std::int64_t, std::int32_t*, float*, std::uint64_t*, int);
+#define S3D_INSTANTIATE(T)                                                                                          \
+    template std::int64_t count_voxels<T>(const VolumeView<T>&, double, double, int);                               \
+    template std::int64_t find_voxels<T>(const VolumeView<T>&, double, double, std::int64_t, std::int32_t*, float*, \
+                                         std::uint64_t*, int);
 S3D_INSTANTIATE(std::uint8_t)
 S3D_INSTANTIATE(std::int16_t)
 S3D_INSTANTIATE(std::uint16_t)

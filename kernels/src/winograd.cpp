@@ -9,8 +9,8 @@
 namespace sparse3d {
 namespace {
 
-// Blocks for which all that one step touches stays in the L2 cache. More gain nothing, and for a window of 2 neither do more
-// than one round of the product's rows.
+// Blocks for which all that one step touches stays in the L2 cache. More gain nothing, and for a window of 2 neither do
+// more than one round of the product's rows.
 int blocks_per_task(int c_in, int c_out, int window) {
     if (window == 2) return 24;
     const int fit = 640 * 1024 / (winograd_plane(window) * 4 * (c_in + c_out));
@@ -26,7 +26,8 @@ WinogradTask block_task(const Plan& plan, int c_in, int c_out, int threads) {
     task.blocks = plan.out->blocks(winograd_outputs_x(plan.geometry.kernel[0]), threads).view();
     task.window = plan.geometry.kernel[0];
     for (std::size_t axis = 0; axis < 3; ++axis)
-        task.reach[axis] = plan.geometry.transposed ? plan.geometry.kernel[axis] - 1 - plan.geometry.padding[axis] : plan.geometry.padding[axis];
+        task.reach[axis] = plan.geometry.transposed ? plan.geometry.kernel[axis] - 1 - plan.geometry.padding[axis]
+                                                    : plan.geometry.padding[axis];
     task.c_in = c_in;
     task.c_out = c_out;
     task.width = round_up(c_out, kernels().f32.lanes);
@@ -34,17 +35,20 @@ WinogradTask block_task(const Plan& plan, int c_in, int c_out, int threads) {
     return task;
 }
 
-// In each half of them, chunks get smaller from 1.6 to 0.4 of the mean: the last ones, which some worker does while others have
-// nothing left to do, are small.
+// In each half of them, chunks get smaller from 1.6 to 0.4 of the mean: the last ones, which some worker does while
+// others have nothing left to do, are small.
 std::int64_t begin_of_chunk(std::int64_t chunk, std::int64_t chunks, std::int64_t tasks) {
     const std::int64_t first = chunks / 2;  // chunks of the first half
     const bool second = chunk >= first && chunks > 1;
-    const double n = double(second ? chunks - first : std::max<std::int64_t>(first, 1)), x = double(second ? chunk - first : chunk) / n;
+    const double n = double(second ? chunks - first : std::max<std::int64_t>(first, 1)),
+                 x = double(second ? chunk - first : chunk) / n;
     const double begin = second ? double(first) : 0, part = x * (1.6 - 0.6 * x) * n;
     return std::int64_t(double(tasks) * (begin + part) / double(chunks) + 0.5);
 }
 
-std::int64_t task_count(const WinogradTask& task) { return (std::int64_t(task.blocks.n_sites) + task.blocks_per_task - 1) / task.blocks_per_task; }
+std::int64_t task_count(const WinogradTask& task) {
+    return (std::int64_t(task.blocks.n_sites) + task.blocks_per_task - 1) / task.blocks_per_task;
+}
 
 // A variable of the environment, or what it was called in earlier versions.
 const char* first_set(const char* name, const char* former) {
@@ -59,19 +63,22 @@ bool winograd_pays(const Plan& plan, int c_in, int c_out, bool gradient, bool bf
     const int lanes = kernels().f32.lanes, window = g.kernel[0];
     for (std::size_t axis = 0; axis < 3; ++axis)
         if (g.kernel[axis] != window || g.stride[axis] != 1 || g.dilation[axis] != 1) return false;
-    if ((window != 2 && window != 3) || c_in % lanes != 0 || c_in < 16 || c_out < 16 || plan.out->count() < 64) return false;
+    if ((window != 2 && window != 3) || c_in % lanes != 0 || c_in < 16 || c_out < 16 || plan.out->count() < 64)
+        return false;
     if (gradient && (c_out % lanes != 0 || g.transposed)) return false;
     // A block costs its products and the transforms, as much as `even` pairs; a full one has 432 (window of 3) or 64.
     static const char* const forced = first_set("NAPARI_SPARSE3D_WINOGRAD_PAIRS", "SPARSE3D_WINOGRAD_PAIRS");
     const double even = (forced != nullptr ? std::atof(forced) : window == 3 ? 150 : 40) * (bfloat16 ? 1.75 : 1);
     const SiteView in = plan.in->view(), out = plan.out->view();
     std::int64_t pairs = 0, outputs = 0, twos = 0;
-    kernels().count_pairs(in, out, window_of(g), int(std::max<std::int64_t>(1, out.n_words / 64)), &pairs, &outputs, &twos);
+    kernels().count_pairs(in, out, window_of(g), int(std::max<std::int64_t>(1, out.n_words / 64)), &pairs, &outputs,
+                          &twos);
     // Blocks are counted only where it may pay: if they are as full along the other axes as two cells along x.
     const int out_x = winograd_outputs_x(window);
     const double along_x = double(outputs) / double(std::max<std::int64_t>(twos, 1));
     if (double(pairs) * along_x * along_x * along_x * (out_x / 2) < 0.7 * even * double(outputs)) return false;
-    return double(pairs) * double(out.n_sites) / double(outputs) > even * double(plan.out->blocks(out_x, threads).count());
+    return double(pairs) * double(out.n_sites) / double(outputs) >
+           even * double(plan.out->blocks(out_x, threads).count());
 }
 
 void winograd_multiply(const Plan& plan, const ConvolutionTask<float>& direct, int threads) {
@@ -83,7 +90,8 @@ void winograd_multiply(const Plan& plan, const ConvolutionTask<float>& direct, i
     task.slope = direct.slope;
     task.result = direct.result;
 
-    const int points = (task.window + 1) * winograd_plane(task.window), volume = task.window * task.window * task.window;
+    const int points = (task.window + 1) * winograd_plane(task.window),
+              volume = task.window * task.window * task.window;
     const std::int64_t each = std::int64_t(task.c_in) * task.width;
     const Scratchpad pad(std::size_t(each) * std::size_t(points) * 4 + std::size_t(task.c_in) * 4 + 128);
     float* transformed = pad.as<float>();
@@ -98,11 +106,12 @@ void winograd_multiply(const Plan& plan, const ConvolutionTask<float>& direct, i
         k.winograd_weights(task.window, offset, transformed, each, part * kPart, std::min(each, (part + 1) * kPart));
     });
     const WorkerScratch scratch(k.winograd_scratch(task), threads);
-    parallel_for(task_count(task), threads, [&](std::int64_t index, int worker) { k.winograd_convolution(task, index, scratch.of(worker)); });
+    parallel_for(task_count(task), threads,
+                 [&](std::int64_t index, int worker) { k.winograd_convolution(task, index, scratch.of(worker)); });
 }
 
-void winograd_weight_gradients(const Plan& plan, const Convolution<float>& args, const float* grad, const float* grad_background, float* weight,
-                               int threads) {
+void winograd_weight_gradients(const Plan& plan, const Convolution<float>& args, const float* grad,
+                               const float* grad_background, float* weight, int threads) {
     const Kernels& k = kernels();
     WinogradTask task = block_task(plan, args.c_in, args.c_out, threads);
     task.features = args.features;
@@ -113,10 +122,11 @@ void winograd_weight_gradients(const Plan& plan, const Convolution<float>& args,
     task.zeros = zeros.as<float>();
     task.background = args.background != nullptr ? args.background : task.zeros;
 
-    // Stretches of blocks, and for each the values of u_z, are tasks; the stretches are added in order. Where the sums of all
-    // u_z fit into the L2 cache beside the rest, a task takes them all and finds its blocks once.
+    // Stretches of blocks, and for each the values of u_z, are tasks; the stretches are added in order. Where the sums
+    // of all u_z fit into the L2 cache beside the rest, a task takes them all and finds its blocks once.
     const int planes = task.window + 1, volume = task.window * task.window * task.window;
-    const std::int64_t each = std::int64_t(args.c_in) * args.c_out, plane = each * winograd_plane(task.window), all = planes * plane, tasks = task_count(task);
+    const std::int64_t each = std::int64_t(args.c_in) * args.c_out, plane = each * winograd_plane(task.window),
+                       all = planes * plane, tasks = task_count(task);
     const int together = all * 4 <= 400 * 1024 ? planes : 1, parts = planes / together;
     const std::int64_t most = std::min<std::int64_t>((16 + parts - 1) / parts, std::int64_t(8e6) / (all * 4));
     const std::int64_t chunks = std::clamp<std::int64_t>(tasks / 4, 1, std::max<std::int64_t>(most, 1));
@@ -126,8 +136,8 @@ void winograd_weight_gradients(const Plan& plan, const Convolution<float>& args,
         const std::int64_t chunk = index / parts, u = index % parts * together;
         float* sum = sums.as<float>() + chunk * all;
         std::fill_n(sum + u * plane, together * plane, 0.0f);
-        k.winograd_weight_gradient(task, begin_of_chunk(chunk, chunks, tasks), begin_of_chunk(chunk + 1, chunks, tasks), int(u), int(u) + together, sum,
-                                   scratch.of(worker));
+        k.winograd_weight_gradient(task, begin_of_chunk(chunk, chunks, tasks), begin_of_chunk(chunk + 1, chunks, tasks),
+                                   int(u), int(u) + together, sum, scratch.of(worker));
     });
     parallel_for(args.c_out, threads, [&](std::int64_t o, int) {
         float* const row = weight + o * volume * args.c_in;

@@ -12,7 +12,9 @@ using sparse3d::Geometry;
 using Shape = std::array<int, 3>;
 
 inline std::size_t cell(const Shape& s, int b, int z, int y, int x) {
-    return ((std::size_t(b) * std::size_t(s[0]) + std::size_t(z)) * std::size_t(s[1]) + std::size_t(y)) * std::size_t(s[2]) + std::size_t(x);
+    return ((std::size_t(b) * std::size_t(s[0]) + std::size_t(z)) * std::size_t(s[1]) + std::size_t(y)) *
+               std::size_t(s[2]) +
+           std::size_t(x);
 }
 
 // Call f(offset, b, out z y x, in z y x, inside) for each output cell and offset whose coordinates divide.
@@ -33,10 +35,12 @@ void meet(const Geometry& g, F&& f) {
             for (int y = 0; y < g.out_shape[1]; ++y)
                 for (int x = 0; x < g.out_shape[2]; ++x)
                     for (int k = 0; k < g.volume(); ++k) {
-                        const int kx = k % g.kernel[2], ky = k / g.kernel[2] % g.kernel[1], kz = k / g.kernel[2] / g.kernel[1];
+                        const int kx = k % g.kernel[2], ky = k / g.kernel[2] % g.kernel[1],
+                                  kz = k / g.kernel[2] / g.kernel[1];
                         int iz, iy, ix;
                         if (!solve(0, z, kz, iz) || !solve(1, y, ky, iy) || !solve(2, x, kx, ix)) continue;
-                        const bool inside = iz >= 0 && iz < g.in_shape[0] && iy >= 0 && iy < g.in_shape[1] && ix >= 0 && ix < g.in_shape[2];
+                        const bool inside = iz >= 0 && iz < g.in_shape[0] && iy >= 0 && iy < g.in_shape[1] && ix >= 0 &&
+                                            ix < g.in_shape[2];
                         f(k, b, z, y, x, iz, iy, ix, inside);
                     }
 }
@@ -54,7 +58,8 @@ struct Meeting {
 };
 
 // Everything that the stored outputs meet, in order of output row and offset.
-inline std::vector<std::vector<Meeting>> meetings(const Geometry& g, const std::vector<std::int32_t>& in, const std::vector<std::int32_t>& out) {
+inline std::vector<std::vector<Meeting>> meetings(const Geometry& g, const std::vector<std::int32_t>& in,
+                                                  const std::vector<std::int32_t>& out) {
     const std::vector<int> in_rows = rows_of(in, g.batch, g.in_shape), out_rows = rows_of(out, g.batch, g.out_shape);
     std::vector<std::vector<Meeting>> of(out.size() / 4);
     meet(g, [&](int k, int b, int z, int y, int x, int iz, int iy, int ix, bool inside) {
@@ -66,7 +71,9 @@ inline std::vector<std::vector<Meeting>> meetings(const Geometry& g, const std::
 
 inline std::vector<std::int32_t> output_sites(const Geometry& g, const std::vector<std::int32_t>& in) {
     const std::vector<int> in_rows = rows_of(in, g.batch, g.in_shape);
-    std::vector<char> hit(std::size_t(g.batch) * std::size_t(g.out_shape[0]) * std::size_t(g.out_shape[1]) * std::size_t(g.out_shape[2]), 0);
+    std::vector<char> hit(
+        std::size_t(g.batch) * std::size_t(g.out_shape[0]) * std::size_t(g.out_shape[1]) * std::size_t(g.out_shape[2]),
+        0);
     meet(g, [&](int, int b, int z, int y, int x, int iz, int iy, int ix, bool inside) {
         if (inside && in_rows[cell(g.in_shape, b, iz, iy, ix)] >= 0) hit[cell(g.out_shape, b, z, y, x)] = 1;
     });

@@ -101,7 +101,8 @@ void test_neighbours(const Scene& s) {
     std::vector<std::int32_t> table(std::size_t(s.geometry.volume()) * m, -7), expected(table.size(), -1);
     write_neighbours(s.plan, table.data(), 2);
     for (const auto& of : s.meetings)
-        for (const auto& meeting : of) expected[std::size_t(meeting.offset) * m + std::size_t(meeting.out)] = meeting.in;
+        for (const auto& meeting : of)
+            expected[std::size_t(meeting.offset) * m + std::size_t(meeting.out)] = meeting.in;
     check(table == expected, "neighbours");
 }
 
@@ -109,11 +110,18 @@ template <class T>
 void test_convolution(const Scene& s, int c_in, int c_out, bool with_bias, bool with_background) {
     const std::size_t n = s.in.size() / 4, m = s.out.size() / 4, volume = std::size_t(s.geometry.volume());
     const std::size_t ci = std::size_t(c_in), co = std::size_t(c_out);
-    const std::vector<T> features = random_values<T>(n * ci), weight = random_values<T>(co * volume * ci), bias = random_values<T>(co),
-                         background = random_values<T>(ci), grad = random_values<T>(m * co);
-    Convolution<T> args{features.data(), weight.data(), with_bias ? bias.data() : nullptr, with_background ? background.data() : nullptr, c_in, c_out};
+    const std::vector<T> features = random_values<T>(n * ci), weight = random_values<T>(co * volume * ci),
+                         bias = random_values<T>(co), background = random_values<T>(ci),
+                         grad = random_values<T>(m * co);
+    Convolution<T> args{features.data(),
+                        weight.data(),
+                        with_bias ? bias.data() : nullptr,
+                        with_background ? background.data() : nullptr,
+                        c_in,
+                        c_out};
 
-    std::vector<double> value(m * co, 0), g_features(n * ci, 0), g_weight(weight.size(), 0), g_bias(co, 0), g_background(ci, 0);
+    std::vector<double> value(m * co, 0), g_features(n * ci, 0), g_weight(weight.size(), 0), g_bias(co, 0),
+        g_background(ci, 0);
     for (std::size_t o = 0; o < m; ++o)
         for (std::size_t c = 0; c < co; ++c) {
             const double g = double(grad[o * co + c]);
@@ -150,19 +158,25 @@ void test_convolution(const Scene& s, int c_in, int c_out, bool with_bias, bool 
         convolution(s.plan, args, result.data(), made_background.data(), threads);
         std::vector<T> gradients(n * ci + weight.size() + co + ci, T(77));
         T* p = gradients.data();
-        convolution_backward<T>(s.plan, args, grad.data(), grad_of_background.data(),
-                                {p, p + n * ci, p + n * ci + weight.size(), with_background ? p + n * ci + weight.size() + co : nullptr}, threads);
+        convolution_backward<T>(
+            s.plan, args, grad.data(), grad_of_background.data(),
+            {p, p + n * ci, p + n * ci + weight.size(), with_background ? p + n * ci + weight.size() + co : nullptr},
+            threads);
         if (threads == 1) {
             first = result;
             first_gradients = gradients;
             check_close(result, value, 1, "convolution");
             check_close(made_background, empty_window, 1, "background of the output");
-            const auto cut = [&](std::size_t from, std::size_t size) { return std::vector<T>(p + from, p + from + size); };
+            const auto cut = [&](std::size_t from, std::size_t size) {
+                return std::vector<T>(p + from, p + from + size);
+            };
             check_close(cut(0, n * ci), g_features, 1, "gradient of features");
             check_close(cut(n * ci, weight.size()), g_weight, 2, "gradient of weight");
             check_close(cut(n * ci + weight.size(), co), g_bias, 2, "gradient of bias");
             // a difference of sums over all rows: exact to the size of those
-            if (with_background) check_close(cut(n * ci + weight.size() + co, ci), g_background, 4, "gradient of background", std::sqrt(double(m * co)));
+            if (with_background)
+                check_close(cut(n * ci + weight.size() + co, ci), g_background, 4, "gradient of background",
+                            std::sqrt(double(m * co)));
         }
         check(same(result, first), "convolution is bit-identical for any number of threads");
         check(same(gradients, first_gradients), "gradients are bit-identical for any number of threads");
@@ -193,14 +207,15 @@ std::vector<double> to_bfloat16(const std::vector<float>& values) {
     return rounded;
 }
 
-// Products of bfloat16 against rounded numbers multiplied in double; and, whichever way a layer takes, the error against
-// the numbers as they were: two roundings of at most 2^-8 each in every product.
+// Products of bfloat16 against rounded numbers multiplied in double; and, whichever way a layer takes, the error
+// against the numbers as they were: two roundings of at most 2^-8 each in every product.
 void test_bfloat16(const Scene& s, int c_in, int c_out, bool with_background) {
     const std::size_t n = s.in.size() / 4, m = s.out.size() / 4, volume = std::size_t(s.geometry.volume());
     const std::size_t ci = std::size_t(c_in), co = std::size_t(c_out);
     const std::vector<float> features = random_values<float>(n * ci), weight = random_values<float>(co * volume * ci),
                              bias = random_values<float>(co), background = random_values<float>(ci);
-    Convolution<float> args{features.data(), weight.data(), bias.data(), with_background ? background.data() : nullptr, c_in, c_out};
+    Convolution<float> args{
+        features.data(), weight.data(), bias.data(), with_background ? background.data() : nullptr, c_in, c_out};
     args.bfloat16 = true;
     std::vector<float> first, first_background;
     for (int threads : {1, 3}) {
@@ -210,9 +225,11 @@ void test_bfloat16(const Scene& s, int c_in, int c_out, bool with_background) {
             first = result;
             first_background = made_background;
         }
-        check(same(result, first) && same(made_background, first_background), "bfloat16 is bit-identical for any number of threads");
+        check(same(result, first) && same(made_background, first_background),
+              "bfloat16 is bit-identical for any number of threads");
     }
-    const std::vector<double> r_features = to_bfloat16(features), r_weight = to_bfloat16(weight), r_background = to_bfloat16(background);
+    const std::vector<double> r_features = to_bfloat16(features), r_weight = to_bfloat16(weight),
+                              r_background = to_bfloat16(background);
     std::vector<double> rounded(m * co), empty_window(co);
     bool bounded = true;
     for (std::size_t o = 0; o < m; ++o)
@@ -221,8 +238,10 @@ void test_bfloat16(const Scene& s, int c_in, int c_out, bool with_background) {
             for (const naive::Meeting& meeting : s.meetings[o]) {
                 if (meeting.in < 0 && !with_background) continue;
                 const std::size_t at = (c * volume + std::size_t(meeting.offset)) * ci;
-                const float *x = meeting.in < 0 ? background.data() : features.data() + std::size_t(meeting.in) * ci, *w = weight.data() + at;
-                const double* r = meeting.in < 0 ? r_background.data() : r_features.data() + std::size_t(meeting.in) * ci;
+                const float *x = meeting.in < 0 ? background.data() : features.data() + std::size_t(meeting.in) * ci,
+                            *w = weight.data() + at;
+                const double* r =
+                    meeting.in < 0 ? r_background.data() : r_features.data() + std::size_t(meeting.in) * ci;
                 for (std::size_t i = 0; i < ci; ++i) {
                     sum += r_weight[at + i] * r[i];
                     exact += double(w[i]) * double(x[i]);
@@ -235,7 +254,8 @@ void test_bfloat16(const Scene& s, int c_in, int c_out, bool with_background) {
     check(bounded, "bfloat16 stays within two roundings of each product");
     const Geometry& g = s.geometry;
     const bool few = c_in <= 4 && !g.transposed;
-    const bool may_be_winograd = g.kernel == std::array<int, 3>{3, 3, 3} && g.stride == std::array<int, 3>{1, 1, 1} && c_in >= 16 && c_out >= 16;
+    const bool may_be_winograd =
+        g.kernel == std::array<int, 3>{3, 3, 3} && g.stride == std::array<int, 3>{1, 1, 1} && c_in >= 16 && c_out >= 16;
     if (few || may_be_winograd || m == 0) return;
     check_close(first, rounded, 2, "bfloat16");
     if (g.transposed) return;
@@ -284,7 +304,8 @@ void test_pools(const Scene& s, int channels, bool with_background) {
 
     std::vector<T> maximum(m * c), g_max(n * c, 0);
     std::vector<std::int32_t> origin(m * c);
-    std::vector<double> mean(m * c), gm_features(n * c, 0), gm_background(c, 0), ga_features(n * c, 0), ga_background(c, 0);
+    std::vector<double> mean(m * c), gm_features(n * c, 0), gm_background(c, 0), ga_features(n * c, 0),
+        ga_background(c, 0);
     for (std::size_t o = 0; o < m; ++o)
         for (std::size_t j = 0; j < c; ++j) {
             T best = 0;
@@ -313,20 +334,25 @@ void test_pools(const Scene& s, int channels, bool with_background) {
 
     std::vector<T> first;
     for (int threads : {1, 2, 8}) {
-        std::vector<T> got(m * c), averaged(m * c), g_features(n * c), g_background(c), a_features(n * c), a_background(c);
+        std::vector<T> got(m * c), averaged(m * c), g_features(n * c), g_background(c), a_features(n * c),
+            a_background(c);
         std::vector<std::int32_t> rows(m * c);
-        max_pool(s.plan, features.data(), with_background ? background.data() : nullptr, channels, got.data(), rows.data(), threads);
+        max_pool(s.plan, features.data(), with_background ? background.data() : nullptr, channels, got.data(),
+                 rows.data(), threads);
         check(same(got, maximum), "max pool");
         check(same(rows, origin), "origin of the maximum");
         max_pool_backward(s.plan, grad.data(), rows.data(), channels, g_features.data(), g_background.data(), threads);
         check_close(g_features, gm_features, 2, "max pool gradient of features");
         check_close(g_background, gm_background, 2, "max pool gradient of background");
-        avg_pool(s.plan, features.data(), with_background ? background.data() : nullptr, channels, averaged.data(), threads);
+        avg_pool(s.plan, features.data(), with_background ? background.data() : nullptr, channels, averaged.data(),
+                 threads);
         check_close(averaged, mean, 2, "mean pool");
-        avg_pool_backward(s.plan, grad.data(), channels, !with_background, a_features.data(), a_background.data(), threads);
+        avg_pool_backward(s.plan, grad.data(), channels, !with_background, a_features.data(), a_background.data(),
+                          threads);
         check_close(a_features, ga_features, 2, "mean pool gradient of features");
         check_close(a_background, ga_background, 2, "mean pool gradient of background");
-        for (const auto* part : {&g_background, &a_features, &a_background}) g_features.insert(g_features.end(), part->begin(), part->end());
+        for (const auto* part : {&g_background, &a_features, &a_background})
+            g_features.insert(g_features.end(), part->begin(), part->end());
         if (threads == 1) first = g_features;
         check(same(g_features, first), "pool gradients are bit-identical for any number of threads");
     }
@@ -341,10 +367,14 @@ void test_pooled_convolution(const Scene& s, int c_in, int c_out, bool with_back
         g.out_shape[a] = (g.in_shape[a] + 2 * g.padding[a] - g.kernel[a]) / 2 + 1;
     }
     const Plan pool = make_plan(s.plan.out, output_sites(s.plan.out, g, 1), g);
-    const std::size_t n = s.in.size() / 4, m = s.out.size() / 4, p = std::size_t(site_count(pool.out)), co = std::size_t(c_out), ci = std::size_t(c_in);
-    const std::vector<T> features = random_values<T>(n * ci), weight = random_values<T>(co * std::size_t(s.geometry.volume()) * ci),
-                         bias = random_values<T>(co), background = random_values<T>(ci), grad_of_background = random_values<T>(co), grad = random_values<T>(p * co);
-    const Convolution<T> args{features.data(), weight.data(), bias.data(), with_background ? background.data() : nullptr, c_in, c_out};
+    const std::size_t n = s.in.size() / 4, m = s.out.size() / 4, p = std::size_t(site_count(pool.out)),
+                      co = std::size_t(c_out), ci = std::size_t(c_in);
+    const std::vector<T> features = random_values<T>(n * ci),
+                         weight = random_values<T>(co * std::size_t(s.geometry.volume()) * ci),
+                         bias = random_values<T>(co), background = random_values<T>(ci),
+                         grad_of_background = random_values<T>(co), grad = random_values<T>(p * co);
+    const Convolution<T> args{
+        features.data(), weight.data(), bias.data(), with_background ? background.data() : nullptr, c_in, c_out};
     std::vector<T> pool_background(co), got_background(co);
     const T* ground = with_background ? pool_background.data() : nullptr;
     std::vector<T> whole(m * co), expected(p * co), got(p * co);
@@ -369,18 +399,25 @@ void test_pooled_convolution(const Scene& s, int c_in, int c_out, bool with_back
             max_pool(pool, whole.data(), ground, c_out, expected.data(), expected_rows.data(), 2);
             max_pool_backward(pool, grad.data(), expected_rows.data(), c_out, g_whole.data(), g_ground.data(), 2);
             for (std::size_t i = 0; i < co; ++i) g_ground[i] += grad_of_background[i];
-            std::vector<T> a(features_too ? n * ci : 0), aw(weight.size()), ab(co), ag(ci), b(a), bw(aw), bb(ab), bg(ag);
-            convolution_backward<T>(s.plan, args, g_whole.data(), g_ground.data(), {features_too ? a.data() : nullptr, aw.data(), ab.data(), with_background ? ag.data() : nullptr}, 2);
-            pooled_convolution_backward<T>(s.plan, args, pool, grad.data(), grad_of_background.data(), expected_rows.data(),
-                                           {features_too ? b.data() : nullptr, bw.data(), bb.data(), with_background ? bg.data() : nullptr}, threads);
-            check(same(a, b) && same(aw, bw) && same(ab, bb) && same(ag, bg), "gradients of convolution and max pool at once");
+            std::vector<T> a(features_too ? n * ci : 0), aw(weight.size()), ab(co), ag(ci), b(a), bw(aw), bb(ab),
+                bg(ag);
+            convolution_backward<T>(
+                s.plan, args, g_whole.data(), g_ground.data(),
+                {features_too ? a.data() : nullptr, aw.data(), ab.data(), with_background ? ag.data() : nullptr}, 2);
+            pooled_convolution_backward<T>(
+                s.plan, args, pool, grad.data(), grad_of_background.data(), expected_rows.data(),
+                {features_too ? b.data() : nullptr, bw.data(), bb.data(), with_background ? bg.data() : nullptr},
+                threads);
+            check(same(a, b) && same(aw, bw) && same(ab, bb) && same(ag, bg),
+                  "gradients of convolution and max pool at once");
         }
 }
 
 // Three layers in one call against one after the other.
 // Against the layers' own forward and backward passes.
 template <class T>
-void test_chain_backward(const std::vector<LayerPlan>& plans, std::vector<Convolution<T>> layers, const std::vector<T>& features, const T* background, int threads) {
+void test_chain_backward(const std::vector<LayerPlan>& plans, std::vector<Convolution<T>> layers,
+                         const std::vector<T>& features, const T* background, int threads) {
     struct Of {
         std::vector<T> values, ground, input, weight, bias, input_ground;
         std::vector<std::int32_t> rows;
@@ -390,8 +427,10 @@ void test_chain_backward(const std::vector<LayerPlan>& plans, std::vector<Convol
     std::vector<LayerValues<T>> made;
     std::vector<ConvolutionGradients<T>> results;
     for (std::size_t i = 0; i < count; ++i) {
-        const std::size_t ci = std::size_t(layers[i].c_in), co = std::size_t(layers[i].c_out), n = std::size_t(site_count(plans[i].convolution.in)),
-                          m = std::size_t(site_count(plans[i].out())), volume = std::size_t(plans[i].convolution.geometry.volume());
+        const std::size_t ci = std::size_t(layers[i].c_in), co = std::size_t(layers[i].c_out),
+                          n = std::size_t(site_count(plans[i].convolution.in)),
+                          m = std::size_t(site_count(plans[i].out())),
+                          volume = std::size_t(plans[i].convolution.geometry.volume());
         kept[i].values.resize(m * co);
         kept[i].ground.resize(co);
         kept[i].rows.resize(m * co);
@@ -401,15 +440,18 @@ void test_chain_backward(const std::vector<LayerPlan>& plans, std::vector<Convol
             of->bias.resize(co);
             of->input_ground.resize(ci);
         }
-        made.push_back({kept[i].values.data(), plans[i].pool ? kept[i].rows.data() : nullptr, background != nullptr ? kept[i].ground.data() : nullptr});
+        made.push_back({kept[i].values.data(), plans[i].pool ? kept[i].rows.data() : nullptr,
+                        background != nullptr ? kept[i].ground.data() : nullptr});
         results.push_back({nullptr, one_call[i].weight.data(), one_call[i].bias.data(), nullptr});
     }
     convolution_chain<T>(plans, layers, features.data(), background, made, threads);
-    std::vector<T> grad = random_values<T>(kept.back().values.size()), grad_ground = random_values<T>(kept.back().ground.size());
+    std::vector<T> grad = random_values<T>(kept.back().values.size()),
+                   grad_ground = random_values<T>(kept.back().ground.size());
     const T* of_ground = background != nullptr ? grad_ground.data() : nullptr;
     results[0].features = one_call[0].input.data();
     results[0].background = background != nullptr ? one_call[0].input_ground.data() : nullptr;
-    convolution_chain_backward<T>(plans, layers, features.data(), background, made, grad.data(), of_ground, results, threads);
+    convolution_chain_backward<T>(plans, layers, features.data(), background, made, grad.data(), of_ground, results,
+                                  threads);
 
     std::vector<T> frozen = one_call[2].weight;  // without the gradients before it
     std::fill(one_call[2].weight.begin(), one_call[2].weight.end(), T(7));
@@ -425,26 +467,33 @@ void test_chain_backward(const std::vector<LayerPlan>& plans, std::vector<Convol
         std::vector<T> values(kept[i].values.size()), ground(kept[i].ground.size());
         std::vector<std::int32_t> rows(kept[i].rows.size());
         if (plans[i].pool)
-            pooled_convolution<T>(plans[i].convolution, layer, *plans[i].pool, values.data(), rows.data(), ground.data(), threads);
+            pooled_convolution<T>(plans[i].convolution, layer, *plans[i].pool, values.data(), rows.data(),
+                                  ground.data(), threads);
         else
             convolution(plans[i].convolution, layer, values.data(), ground.data(), threads);
         check(same(values, kept[i].values), "values kept for the gradient");
         if (layer.activation == Activation::leaky_relu) {
-            leaky_relu_backward(grad.data(), values.data(), layer.slope, std::int64_t(grad.size()), grad.data(), threads);
-            leaky_relu_backward(grad_ground.data(), ground.data(), layer.slope, std::int64_t(grad_ground.size()), grad_ground.data(), threads);
+            leaky_relu_backward(grad.data(), values.data(), layer.slope, std::int64_t(grad.size()), grad.data(),
+                                threads);
+            leaky_relu_backward(grad_ground.data(), ground.data(), layer.slope, std::int64_t(grad_ground.size()),
+                                grad_ground.data(), threads);
         }
-        const ConvolutionGradients<T> result{of.input.data(), of.weight.data(), of.bias.data(), background != nullptr ? of.input_ground.data() : nullptr};
+        const ConvolutionGradients<T> result{of.input.data(), of.weight.data(), of.bias.data(),
+                                             background != nullptr ? of.input_ground.data() : nullptr};
         of_ground = background != nullptr ? grad_ground.data() : nullptr;
         if (plans[i].pool)
-            pooled_convolution_backward<T>(plans[i].convolution, layer, *plans[i].pool, grad.data(), of_ground, rows.data(), result, threads);
+            pooled_convolution_backward<T>(plans[i].convolution, layer, *plans[i].pool, grad.data(), of_ground,
+                                           rows.data(), result, threads);
         else
             convolution_backward(plans[i].convolution, layer, grad.data(), of_ground, result, threads);
-        check(same(of.weight, one_call[i].weight) && same(of.bias, one_call[i].bias), "gradients of layers in one call");
+        check(same(of.weight, one_call[i].weight) && same(of.bias, one_call[i].bias),
+              "gradients of layers in one call");
         grad = of.input;
         grad_ground = of.input_ground;
     }
     check(same(one_by_one[0].input, one_call[0].input), "gradient of the input in one call");
-    check(background == nullptr || same(one_by_one[0].input_ground, one_call[0].input_ground), "gradient of the background in one call");
+    check(background == nullptr || same(one_by_one[0].input_ground, one_call[0].input_ground),
+          "gradient of the background in one call");
 }
 
 template <class T>
@@ -456,22 +505,31 @@ void test_chain(const Scene& s, int c_in, int c_out, bool with_background) {
         if (shape[a] + 2 * pool.padding[a] < pool.kernel[a]) return;
         pool.out_shape[a] = shape[a] + 2 * pool.padding[a] - pool.kernel[a] + 1;
     }
-    const Geometry last{{1, 1, 1}, {1, 1, 1}, {0, 0, 0}, {1, 1, 1}, pool.out_shape, pool.out_shape, s.geometry.batch, false};
-    const std::vector<LayerPlan> plans = plan_chain(s.plan.in, {{s.geometry, false, {}}, {back, true, pool}, {last, true, {}}}, 2);
-    const std::size_t n = s.in.size() / 4, ci = std::size_t(c_in), co = std::size_t(c_out), m = std::size_t(site_count(plans[0].out())),
-                      p = std::size_t(site_count(plans[2].out()));
-    const std::vector<T> features = random_values<T>(n * ci), first = random_values<T>(co * std::size_t(s.geometry.volume()) * ci),
-                         second = random_values<T>(27 * co * co), third = random_values<T>(5 * co), bias = random_values<T>(co), ground = random_values<T>(ci);
+    const Geometry last{{1, 1, 1},      {1, 1, 1},      {0, 0, 0},        {1, 1, 1},
+                        pool.out_shape, pool.out_shape, s.geometry.batch, false};
+    const std::vector<LayerPlan> plans =
+        plan_chain(s.plan.in, {{s.geometry, false, {}}, {back, true, pool}, {last, true, {}}}, 2);
+    const std::size_t n = s.in.size() / 4, ci = std::size_t(c_in), co = std::size_t(c_out),
+                      m = std::size_t(site_count(plans[0].out())), p = std::size_t(site_count(plans[2].out()));
+    const std::vector<T> features = random_values<T>(n * ci),
+                         first = random_values<T>(co * std::size_t(s.geometry.volume()) * ci),
+                         second = random_values<T>(27 * co * co), third = random_values<T>(5 * co),
+                         bias = random_values<T>(co), ground = random_values<T>(ci);
     const T* background = with_background ? ground.data() : nullptr;
-    Convolution<T> a{features.data(), first.data(), bias.data(), background, c_in, c_out, Activation::leaky_relu, T(0.25)};
-    Convolution<T> b{nullptr, second.data(), nullptr, nullptr, c_out, c_out}, c{nullptr, third.data(), nullptr, nullptr, c_out, 5};
+    Convolution<T> a{features.data(), first.data(),           bias.data(), background, c_in,
+                     c_out,           Activation::leaky_relu, T(0.25)};
+    Convolution<T> b{nullptr, second.data(), nullptr, nullptr, c_out, c_out},
+        c{nullptr, third.data(), nullptr, nullptr, c_out, 5};
     for (int threads : {1, 3}) {
-        std::vector<T> got(p * 5), expected(got), got_background(5), expected_background(5), after_first(m * co), after_second(p * co), ground_1(co), ground_2(co);
-        convolution_chain<T>(plans, {a, b, c}, features.data(), background, got.data(), with_background ? got_background.data() : nullptr, threads);
+        std::vector<T> got(p * 5), expected(got), got_background(5), expected_background(5), after_first(m * co),
+            after_second(p * co), ground_1(co), ground_2(co);
+        convolution_chain<T>(plans, {a, b, c}, features.data(), background, got.data(),
+                             with_background ? got_background.data() : nullptr, threads);
         convolution(plans[0].convolution, a, after_first.data(), ground_1.data(), threads);
         b.features = after_first.data();
         b.background = with_background ? ground_1.data() : nullptr;
-        pooled_convolution<T>(plans[1].convolution, b, *plans[1].pool, after_second.data(), nullptr, ground_2.data(), threads);
+        pooled_convolution<T>(plans[1].convolution, b, *plans[1].pool, after_second.data(), nullptr, ground_2.data(),
+                              threads);
         c.features = after_second.data();
         c.background = with_background ? ground_2.data() : nullptr;
         convolution(plans[2].convolution, c, expected.data(), expected_background.data(), threads);
@@ -483,17 +541,21 @@ void test_chain(const Scene& s, int c_in, int c_out, bool with_background) {
 
 template <class T>
 void test_batch_norm(std::size_t rows, int channels, T slope, bool with_other, bool with_weight) {
-    scene = "batch norm of " + std::to_string(rows) + " rows, " + std::to_string(channels) + " channels" + (std::is_same_v<T, float> ? " float" : " double");
+    scene = "batch norm of " + std::to_string(rows) + " rows, " + std::to_string(channels) + " channels" +
+            (std::is_same_v<T, float> ? " float" : " double");
     const std::size_t c = std::size_t(channels), n = rows * c;
-    const std::vector<T> x = random_values<T>(n), other = random_values<T>(n), grad = random_values<T>(n), weight = random_values<T>(c), bias = random_values<T>(c);
+    const std::vector<T> x = random_values<T>(n), other = random_values<T>(n), grad = random_values<T>(n),
+                         weight = random_values<T>(c), bias = random_values<T>(c);
     const auto weight_of = [&](std::size_t j) { return with_weight ? double(weight[j]) : 1.0; };
-    std::vector<double> mean(c, 0), variance(c, 0), deviation(c), value(n), g_x(n), g_other(n), g_weight(c, 0), g_bias(c, 0);
+    std::vector<double> mean(c, 0), variance(c, 0), deviation(c), value(n), g_x(n), g_other(n), g_weight(c, 0),
+        g_bias(c, 0);
     for (std::size_t i = 0; i < n; ++i) mean[i % c] += double(x[i]) / double(rows);
     for (std::size_t i = 0; i < n; ++i) variance[i % c] += std::pow(double(x[i]) - mean[i % c], 2) / double(rows);
     for (std::size_t j = 0; j < c; ++j) deviation[j] = std::sqrt(variance[j] + 1e-3);
     for (std::size_t i = 0; i < n; ++i) {
         const std::size_t j = i % c;
-        const double normal = (double(x[i]) - mean[j]) / deviation[j], v = normal * weight_of(j) + double(bias[j]) + (with_other ? double(other[i]) : 0.0);
+        const double normal = (double(x[i]) - mean[j]) / deviation[j],
+                     v = normal * weight_of(j) + double(bias[j]) + (with_other ? double(other[i]) : 0.0);
         value[i] = v > 0 ? v : double(slope) * v;
         g_other[i] = double(grad[i]) * (v > 0 ? 1.0 : double(slope));
         g_bias[j] += g_other[i];
@@ -502,12 +564,14 @@ void test_batch_norm(std::size_t rows, int channels, T slope, bool with_other, b
     for (std::size_t i = 0; i < n; ++i) {
         const std::size_t j = i % c;
         const double normal = (double(x[i]) - mean[j]) / deviation[j];
-        g_x[i] = weight_of(j) / deviation[j] * (g_other[i] - g_bias[j] / double(rows) - normal * g_weight[j] / double(rows));
+        g_x[i] =
+            weight_of(j) / deviation[j] * (g_other[i] - g_bias[j] / double(rows) - normal * g_weight[j] / double(rows));
     }
     std::vector<T> first;
     for (const int threads : {1, 2, 3, 8}) {
         std::vector<T> all(2 * c + 3 * n + 2 * c, T(77));
-        T *const m = all.data(), *const s2 = m + c, *const y = s2 + c, *const gx = y + n, *const go = gx + n, *const gw = go + n, *const gb = gw + c;
+        T *const m = all.data(), *const s2 = m + c, *const y = s2 + c, *const gx = y + n, *const go = gx + n,
+                 *const gw = go + n, *const gb = gw + c;
         row_statistics(x.data(), std::int64_t(rows), channels, m, s2, threads);
         std::vector<T> d(c), scale(c), shift(c);
         for (std::size_t j = 0; j < c; ++j) {
@@ -515,16 +579,19 @@ void test_batch_norm(std::size_t rows, int channels, T slope, bool with_other, b
             scale[j] = T(weight_of(j)) / d[j];
             shift[j] = bias[j] - m[j] * scale[j];
         }
-        scale_rows(x.data(), scale.data(), shift.data(), with_other ? other.data() : nullptr, std::int64_t(rows), channels, slope, y, threads);
-        normalized_rows_backward<T>(grad.data(), slope == 1 ? nullptr : y, x.data(), m, d.data(), with_weight ? weight.data() : nullptr, std::int64_t(rows),
-                                    channels, slope, {gx, go, gw, gb}, threads);
+        scale_rows(x.data(), scale.data(), shift.data(), with_other ? other.data() : nullptr, std::int64_t(rows),
+                   channels, slope, y, threads);
+        normalized_rows_backward<T>(grad.data(), slope == 1 ? nullptr : y, x.data(), m, d.data(),
+                                    with_weight ? weight.data() : nullptr, std::int64_t(rows), channels, slope,
+                                    {gx, go, gw, gb}, threads);
         if (threads == 1) {
             first = all;
             const auto cut = [&](const T* from, std::size_t size) { return std::vector<T>(from, from + size); };
             check_close(cut(m, c), mean, 1, "mean");
             check_close(cut(s2, c), variance, 1, "variance");
             check_close(cut(y, n), value, 2, "values");
-            check_close(cut(gx, n), g_x, 4, "gradient of features", 1 / std::sqrt(1e-3));  // a difference of values so large
+            check_close(cut(gx, n), g_x, 4, "gradient of features",
+                        1 / std::sqrt(1e-3));  // a difference of values so large
             check_close(cut(go, n), g_other, 1, "gradient of what was added");
             check_close(cut(gw, c), g_weight, 4, "gradient of weight", std::sqrt(double(rows)));
             check_close(cut(gb, c), g_bias, 4, "gradient of bias", std::sqrt(double(rows)));
@@ -542,14 +609,15 @@ void test_batch_norms() {
 
 template <class T>
 void test_scene(const Geometry& g, double density, bool shuffled, bool random_outputs, int c_in, int c_out) {
-    scene = "kernel " + std::to_string(g.kernel[0]) + std::to_string(g.kernel[1]) + std::to_string(g.kernel[2]) + " stride " +
-            std::to_string(g.stride[0]) + std::to_string(g.stride[1]) + std::to_string(g.stride[2]) + " padding " +
-            std::to_string(g.padding[0]) + std::to_string(g.padding[1]) + std::to_string(g.padding[2]) + " dilation " +
-            std::to_string(g.dilation[0]) + std::to_string(g.dilation[1]) + std::to_string(g.dilation[2]) + " in " +
-            std::to_string(g.in_shape[0]) + "x" + std::to_string(g.in_shape[1]) + "x" + std::to_string(g.in_shape[2]) +
-            (g.transposed ? " transposed" : "") + " density " + std::to_string(density) + (shuffled ? " shuffled" : "") +
-            (random_outputs ? " random outputs" : "") + " channels " + std::to_string(c_in) + " to " + std::to_string(c_out) +
-            (std::is_same_v<T, float> ? " float" : " double");
+    scene = "kernel " + std::to_string(g.kernel[0]) + std::to_string(g.kernel[1]) + std::to_string(g.kernel[2]) +
+            " stride " + std::to_string(g.stride[0]) + std::to_string(g.stride[1]) + std::to_string(g.stride[2]) +
+            " padding " + std::to_string(g.padding[0]) + std::to_string(g.padding[1]) + std::to_string(g.padding[2]) +
+            " dilation " + std::to_string(g.dilation[0]) + std::to_string(g.dilation[1]) +
+            std::to_string(g.dilation[2]) + " in " + std::to_string(g.in_shape[0]) + "x" +
+            std::to_string(g.in_shape[1]) + "x" + std::to_string(g.in_shape[2]) + (g.transposed ? " transposed" : "") +
+            " density " + std::to_string(density) + (shuffled ? " shuffled" : "") +
+            (random_outputs ? " random outputs" : "") + " channels " + std::to_string(c_in) + " to " +
+            std::to_string(c_out) + (std::is_same_v<T, float> ? " float" : " double");
     const Scene s = make_scene(g, density, shuffled, random_outputs);
     test_neighbours(s);
     test_convolution<T>(s, c_in, c_out, true, true);
@@ -572,8 +640,10 @@ void test_scene(const Geometry& g, double density, bool shuffled, bool random_ou
 std::array<int, 3> output_shape(const Geometry& g) {
     std::array<int, 3> out{};
     for (std::size_t a = 0; a < 3; ++a)
-        out[a] = g.transposed ? (g.in_shape[a] - 1) * g.stride[a] - 2 * g.padding[a] + g.dilation[a] * (g.kernel[a] - 1) + 1
-                              : (g.in_shape[a] + 2 * g.padding[a] - g.dilation[a] * (g.kernel[a] - 1) - 1 + g.stride[a]) / g.stride[a];
+        out[a] = g.transposed
+                     ? (g.in_shape[a] - 1) * g.stride[a] - 2 * g.padding[a] + g.dilation[a] * (g.kernel[a] - 1) + 1
+                     : (g.in_shape[a] + 2 * g.padding[a] - g.dilation[a] * (g.kernel[a] - 1) - 1 + g.stride[a]) /
+                           g.stride[a];
     return out;
 }
 
@@ -608,7 +678,14 @@ void test_random_scenes(int rounds) {
 
 void test_networks_layers() {
     const auto geometry = [](int kernel, int stride, int padding, int side, int batch) {
-        Geometry g{{kernel, kernel, kernel}, {stride, stride, stride}, {padding, padding, padding}, {1, 1, 1}, {side, side, side}, {}, batch, false};
+        Geometry g{{kernel, kernel, kernel},
+                   {stride, stride, stride},
+                   {padding, padding, padding},
+                   {1, 1, 1},
+                   {side, side, side},
+                   {},
+                   batch,
+                   false};
         g.out_shape = output_shape(g);
         return g;
     };
@@ -628,8 +705,12 @@ void test_voxels() {
         const std::int64_t z = between(1, 6), y = between(1, 70), x = between(1, 200), skip = between(1, 2);
         std::vector<T> data(std::size_t(z * y * x * skip));
         for (T& v : data) v = T(between(0, 200));
-        const VolumeView<T> volume{data.data(), {z, y, x}, {y * x * skip * std::int64_t(sizeof(T)), x * skip * std::int64_t(sizeof(T)), skip * std::int64_t(sizeof(T))}};
-        const double low = round == 0 ? -1 : between(0, 200) - 0.5, high = round == 1 ? 1e9 : low + between(0, 100) + 0.25;
+        const VolumeView<T> volume{data.data(),
+                                   {z, y, x},
+                                   {y * x * skip * std::int64_t(sizeof(T)), x * skip * std::int64_t(sizeof(T)),
+                                    skip * std::int64_t(sizeof(T))}};
+        const double low = round == 0 ? -1 : between(0, 200) - 0.5,
+                     high = round == 1 ? 1e9 : low + between(0, 100) + 0.25;
         std::vector<std::int32_t> expected;
         for (std::int64_t i = 0; i < z * y * x; ++i) {
             const double v = double(data[std::size_t(i * skip)]);
@@ -641,7 +722,8 @@ void test_voxels() {
             std::vector<std::int32_t> indices(expected.size() + 1, -9);
             std::vector<float> values(std::size_t(n) + 1, -9.0f);
             std::vector<std::uint64_t> bitmap(std::size_t(z * y * ((x + 63) / 64)));
-            check(find_voxels(volume, low, high, n, indices.data(), values.data(), bitmap.data(), threads) == n, "number of voxels found");
+            check(find_voxels(volume, low, high, n, indices.data(), values.data(), bitmap.data(), threads) == n,
+                  "number of voxels found");
             bool good = indices.back() == -9 && values.back() == -9.0f;  // nothing is written past the end
             indices.pop_back();
             for (std::int64_t i = 0; i < n && good; ++i) {
@@ -651,7 +733,8 @@ void test_voxels() {
                        ((bitmap[std::size_t(line * ((x + 63) / 64) + at[2] / 64)] >> (at[2] % 64)) & 1);
             }
             check(good && indices == expected, "voxels, values and bitmap");
-            check(n == 0 || find_voxels(volume, low, high, n - 1, indices.data(), values.data(), nullptr, threads) == n, "too little room is reported");
+            check(n == 0 || find_voxels(volume, low, high, n - 1, indices.data(), values.data(), nullptr, threads) == n,
+                  "too little room is reported");
         }
     }
 }

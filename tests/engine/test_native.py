@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from napari_sparse3d.engine.dense import DenseEngine
 from napari_sparse3d.engine.native import NativeEngine
+from napari_sparse3d.sparse.sites import Sites
 from napari_sparse3d.sparse.window import Geometry, Window
 
 native, dense = NativeEngine(), DenseEngine()
@@ -41,8 +42,9 @@ def results(
     """Everything that an engine computes for one random layer."""
     generator = torch.Generator().manual_seed(seed)
     c_in, c_out = (int(torch.randint(1, 40, (), generator=generator)) for _ in range(2))
-    out = engine.output_sites(sites, geometry)
-    plan = engine.plan(sites, out, geometry)
+    stand = Sites(sites, geometry.in_shape, geometry.batch_size)
+    out = engine.output_sites(stand, geometry)
+    plan = engine.plan(stand, out, geometry)
 
     def values(*shape: int) -> torch.Tensor:
         return torch.randn(*shape, generator=generator, dtype=torch.float64).float()
@@ -51,7 +53,7 @@ def results(
     weight = values(c_out, *geometry.window.kernel, c_in) / (geometry.window.volume * c_in) ** 0.5
     ground = values(c_in) if background else None
     grad, pool_grad = values(len(out), c_out), values(len(out), c_in)
-    found = [out.float(), engine.convolution(features, weight, bias, ground, plan)]
+    found = [out.indices.float(), engine.convolution(features, weight, bias, ground, plan)]
     found += [g for g in engine.convolution_backward(grad, features, weight, ground, plan) if g is not None]
     if not geometry.transposed:
         maximum, rows = engine.max_pool(features, ground, plan)
@@ -99,8 +101,9 @@ def test_submanifold_rows_keep_their_order(shuffled: bool) -> None:
     sites = random_sites(shape, 2, 0.4, 3, shuffled=shuffled)
     geometry = Geometry(Window.submanifold((3, 3, 3)), 2, shape, shape)
     weight, features = torch.randn(7, 3, 3, 3, 5), torch.randn(len(sites), 5)
-    got = native.convolution(features, weight, None, None, native.plan(sites, sites, geometry))
-    expected = dense.convolution(features, weight, None, None, dense.plan(sites, sites, geometry))
+    stand = Sites(sites, shape, 2)
+    got = native.convolution(features, weight, None, None, native.plan(stand, stand, geometry))
+    expected = dense.convolution(features, weight, None, None, dense.plan(stand, stand, geometry))
     torch.testing.assert_close(got, expected, rtol=0, atol=1e-4)
 
 
@@ -119,8 +122,8 @@ def test_same_bits_for_any_number_of_threads(threads: None) -> None:
 def test_gradients_in_double_precision() -> None:
     shape, geometry = (4, 4, 4), Geometry(Window((2, 2, 2), (2, 2, 2), (1, 1, 1)), 1, (4, 4, 4), (3, 3, 3))
     sites = random_sites(shape, 1, 0.4, 7)
-    out = native.output_sites(sites, geometry)
-    plan = native.plan(sites, out, geometry)
+    stand = Sites(sites, shape, 1)
+    plan = native.plan(stand, native.output_sites(stand, geometry), geometry)
 
     class Convolve(torch.autograd.Function):
         @staticmethod
@@ -149,19 +152,19 @@ def test_gradients_in_double_precision() -> None:
 )
 def test_refuses_sites_that_cannot_be(sites: list[list[int]], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        native.check_sites(torch.tensor(sites, dtype=torch.int32), 1, (5, 5, 5))
+        native.check_sites(Sites(torch.tensor(sites, dtype=torch.int32), (5, 5, 5), 1))
 
 
 def test_index_follows_what_is_written_to_the_indices() -> None:
-    sites = torch.tensor([[0, 0, 0, 0]], dtype=torch.int32)
+    sites = Sites(torch.tensor([[0, 0, 0, 0]], dtype=torch.int32), (5, 5, 5), 1)
     geometry = Geometry(Window((1, 1, 1)), 1, (5, 5, 5), (5, 5, 5))
-    assert native.output_sites(sites, geometry).tolist() == [[0, 0, 0, 0]]
-    sites[0, 3] = 4
-    assert native.output_sites(sites, geometry).tolist() == [[0, 0, 0, 4]]
+    assert native.output_sites(sites, geometry).indices.tolist() == [[0, 0, 0, 0]]
+    sites.indices[0, 3] = 4
+    assert native.output_sites(sites, geometry).indices.tolist() == [[0, 0, 0, 4]]
 
 
 def test_half_precision_is_refused_by_name() -> None:
-    sites = torch.zeros((1, 4), dtype=torch.int32)
+    sites = Sites(torch.zeros((1, 4), dtype=torch.int32), (5, 5, 5), 1)
     geometry = Geometry(Window((1, 1, 1)), 1, (5, 5, 5), (5, 5, 5))
     with pytest.raises(TypeError, match=r"float32 or float64, got torch\.float16"):
         native.avg_pool(torch.zeros(1, 2, dtype=torch.float16), None, native.plan(sites, sites, geometry))

@@ -13,11 +13,15 @@ from hypothesis import strategies as st
 
 from cases import CASES, scattered
 from napari_sparse3d import sparse as sp
+from napari_sparse3d.engine import rulebook_engine
 from napari_sparse3d.engine import spconv as module
 from napari_sparse3d.engine.dense import DenseEngine
 from napari_sparse3d.engine.rulebook import raster_places, sites_at
-from napari_sparse3d.engine.spconv import SpconvEngine, multiply, multiply_backward
+from napari_sparse3d.engine.rulebook_engine import multiply, multiply_backward
+from napari_sparse3d.engine.spconv import SpconvEngine
 from napari_sparse3d.sparse import SparseTensor, use_engine
+from napari_sparse3d.sparse.contract import Filters, Rows
+from napari_sparse3d.sparse.sites import Sites
 from napari_sparse3d.sparse.window import Geometry, Window
 
 pytestmark = pytest.mark.spconv
@@ -47,8 +51,9 @@ def layer(kernel=(3, 3, 3), stride=(2, 2, 2), padding=(1, 1, 1), case="scattered
     window = Window(kernel, stride, padding)
     geometry = Geometry(window, case.batch_size, case.shape, window.output_shape(case.shape))
     engine = SpconvEngine()
-    sites = engine.output_sites(case.indices, geometry)
-    plan = engine.plan(case.indices, sites, geometry)
+    stand = Sites(case.indices, case.shape, case.batch_size)
+    sites = engine.output_sites(stand, geometry)
+    plan = engine.plan(stand, sites, geometry)
     weight = drawn(channels[1], *kernel, channels[0], seed=1)
     return plan, case.features(channels[0]), weight, drawn(len(sites), channels[1], seed=2)
 
@@ -75,10 +80,11 @@ def test_agrees_with_the_dense_engine_for_any_geometry(engine, data):
         Geometry(window, case.batch_size, shape, out_shape, transposed),
     )
     dense = DenseEngine()
-    sites = engine.output_sites(indices, geometry)
-    assert torch.equal(sites, dense.output_sites(indices, geometry))
+    stand = Sites(indices, shape, case.batch_size)
+    sites = engine.output_sites(stand, geometry)
+    assert torch.equal(sites.indices, dense.output_sites(stand, geometry).indices)
 
-    ours, theirs = engine.plan(indices, sites, geometry), dense.plan(indices, sites, geometry)
+    ours, theirs = engine.plan(stand, sites, geometry), dense.plan(stand, sites, geometry)
     features, weight, bias = case.features(3), drawn(4, *window.kernel, 3), drawn(4, seed=1)
     background = drawn(3, seed=2) if data.draw(st.booleans()) else None
     arguments = features, weight, bias, background
@@ -133,7 +139,7 @@ def test_no_row_occurs_twice_under_one_offset():
 def test_spconv_multiplies_on_the_cpu_in_its_own_types(engine, dtype, monkeypatch):
     plan, features, weight, _ = layer()
     expected = multiply(features.double(), weight.double(), plan.rules)
-    monkeypatch.setattr(module, "multiply", None)  # torch cannot stand in
+    monkeypatch.setattr(rulebook_engine, "multiply", None)  # torch cannot stand in
     made = engine.convolution(features.to(dtype), weight.to(dtype), None, None, plan)
     assert made.dtype == dtype
     close(made.double(), expected, {torch.float16: 5e-3, torch.float32: 1e-6, torch.float64: 1e-14}[dtype])
@@ -150,9 +156,9 @@ def test_repeated_calls_give_the_same_bits_and_leave_the_threads_alone(engine):
 
 def test_sites_that_meet_nothing_get_the_background_alone(engine):
     """A plan without a single pair: spconv would fail on it."""
-    indices = torch.tensor([[0, 0, 0, 0]], dtype=torch.int32)
-    elsewhere = torch.tensor([[0, 4, 4, 4]], dtype=torch.int32)
-    plan = engine.plan(indices, elsewhere, Geometry(Window((2, 2, 2), padding=(0, 0, 0)), 1, (6, 6, 6), (5, 5, 5)))
+    here = Sites(torch.tensor([[0, 0, 0, 0]], dtype=torch.int32), (6, 6, 6), 1)
+    elsewhere = Sites(torch.tensor([[0, 4, 4, 4]], dtype=torch.int32), (5, 5, 5), 1)
+    plan = engine.plan(here, elsewhere, Geometry(Window((2, 2, 2), padding=(0, 0, 0)), 1, (6, 6, 6), (5, 5, 5)))
     weight = drawn(3, 2, 2, 2, 4)
     made = engine.convolution(torch.ones(1, 4), weight, None, torch.ones(4), plan)
     close(made[0], weight.sum((1, 2, 3, 4)))
@@ -329,9 +335,14 @@ def test_gradients_in_double_precision():
         drawn(*s, dtype=torch.float64).requires_grad_() for s in ((len(case.indices), 2), (3, 2, 2, 2, 2), (3,), (2,))
     ]
     with use_engine("spconv"):
-        sites = sp.operators.output_sites(case.indices, geometry)
+        stand = Sites(case.indices, case.shape, 1)
+        out = sp.operators.output_sites(stand, geometry)
         assert torch.autograd.gradcheck(
-            lambda *t: sp.operators.convolution(*t, case.indices, sites, geometry), inputs, fast_mode=True
+            lambda features, weight, bias, background: sp.operators.convolution(
+                Rows(features, background), Filters(weight, bias), stand, out, geometry
+            ),
+            inputs,
+            fast_mode=True,
         )
 
 

@@ -16,6 +16,7 @@ from napari_sparse3d.errors import DeviceMemoryError
 from napari_sparse3d.io import sample_head_mri
 from napari_sparse3d.models import build_network, load_model
 from napari_sparse3d.sparse import SparseTensor, use_engine
+from napari_sparse3d.sparse.sites import Sites
 from napari_sparse3d.sparse.voxelize import voxelize_for
 from napari_sparse3d.sparse.window import Geometry, Window
 from napari_sparse3d.voxels import OtsuThreshold, Recipe, ToSpacing, voxelize
@@ -49,9 +50,13 @@ def arguments(case, window, channels, dtype=torch.float64):
 
     cin, cout = channels
     geometry = Geometry(window, case.batch_size, case.shape, window.output_shape(case.shape))
-    sites = DenseEngine().output_sites(case.indices, geometry)
+    sites = DenseEngine().output_sites(standing(case), geometry)
     weight = drawn(cout, *window.kernel, cin) / (window.volume * cin) ** 0.5
     return geometry, sites, case.features(cin, dtype=dtype), weight, drawn(cout), drawn(cin), drawn(len(sites), cout)
+
+
+def standing(case, device="cpu"):
+    return Sites(case.indices.to(device), case.shape, case.batch_size)
 
 
 def close(ours, expected, tolerance):
@@ -66,10 +71,10 @@ def close(ours, expected, tolerance):
 def test_convolutions_and_their_gradients(window, channels, dtype, exact):
     geometry, sites, features, weight, bias, background, grad = arguments(CASES["scattered"], window, channels)
     ours, theirs = SpconvEngine(), DenseEngine()
-    indices = CASES["scattered"].indices
-    expected_plan = theirs.plan(indices, sites, geometry)
+    expected_plan = theirs.plan(standing(CASES["scattered"]), sites, geometry)
     card = [t.to("cuda", dtype) for t in (features, weight, bias, background, grad)]
-    plan = ours.plan(indices.cuda(), sites.cuda(), geometry)
+    out = Sites(sites.indices.cuda(), sites.shape, sites.batch_size)
+    plan = ours.plan(standing(CASES["scattered"], "cuda"), out, geometry)
     tolerance = 1e-5 if dtype == torch.float32 else 2e-2
     made = ours.convolution(*card[:4], plan)
     assert made.dtype == dtype
@@ -85,11 +90,11 @@ def test_site_sets_and_rulebooks_are_those_of_the_cpu(case):
     engine = SpconvEngine()
     for window in WINDOWS.values():
         geometry = Geometry(window, case.batch_size, case.shape, window.output_shape(case.shape))
-        sites = engine.output_sites(case.indices, geometry)
-        on_card = engine.output_sites(case.indices.cuda(), geometry)
-        assert torch.equal(on_card.cpu(), sites)
-        rules = engine.plan(case.indices, sites, geometry).rules
-        assert torch.equal(engine.plan(case.indices.cuda(), on_card, geometry).rules.table.cpu(), rules.table)
+        here, there = standing(case), standing(case, "cuda")
+        sites, on_card = engine.output_sites(here, geometry), engine.output_sites(there, geometry)
+        assert torch.equal(on_card.indices.cpu(), sites.indices)
+        rules = engine.plan(here, sites, geometry).rules
+        assert torch.equal(engine.plan(there, on_card, geometry).rules.table.cpu(), rules.table)
 
 
 @pytest.mark.parametrize("background", [True, False], ids=["background", "none"])
@@ -173,7 +178,8 @@ def test_tf32_is_used_where_torch_allows_it_and_not_elsewhere(exact):
         CASES["scattered"], WINDOWS["conv 3, stride 2"], (32, 32), torch.float32
     )
     engine = SpconvEngine()
-    plan = engine.plan(CASES["scattered"].indices.cuda(), sites.cuda(), geometry)
+    out = Sites(sites.indices.cuda(), sites.shape, sites.batch_size)
+    plan = engine.plan(standing(CASES["scattered"], "cuda"), out, geometry)
     made = []
     for allowed in (False, True, False):
         torch.backends.cuda.matmul.allow_tf32 = allowed

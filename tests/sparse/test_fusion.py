@@ -148,8 +148,8 @@ def test_the_fused_operator_is_registered_as_torch_demands():
         features, background = case.features(3).requires_grad_(), torch.ones(3, requires_grad=True)
         x = SparseTensor(features, case.indices, case.shape, case.batch_size, background)
         geometry, _, pool_geometry = conv.layer(x.spatial_shape, x.batch_size, pool=pool.window).place
-        sites = operators.output_sites(x.indices, geometry)
-        pool_sites = operators.output_sites(sites, pool_geometry)
+        out = operators.output_sites(x.sites, geometry)
+        sites, pool_sites = out.indices, operators.output_sites(out, pool_geometry).indices
         weights = (conv.weight.detach().requires_grad_(), conv.bias.detach().requires_grad_())
         place = (x.indices, sites, geometry.pack(), 0.3, pool_sites, pool_geometry.pack(), "native")
         torch.library.opcheck(torch.ops.sparse3d.convolution.default, (features, *weights, background, *place))

@@ -10,10 +10,13 @@ import torch
 
 from cases import CASES, scattered
 from napari_sparse3d import sparse as sp
-from napari_sparse3d.sparse import SparseTensor, operators, plans, use_engine
-from napari_sparse3d.sparse.engine import Engine, engine
+from napari_sparse3d.errors import InputError
+from napari_sparse3d.sparse import SparseTensor, operators, use_engine
+from napari_sparse3d.sparse.contract import Engine
+from napari_sparse3d.sparse.engine import engine
 from napari_sparse3d.sparse.engine import engine_name as chosen_engine
 from napari_sparse3d.sparse.kept import kept
+from napari_sparse3d.sparse.sites import Sites
 from napari_sparse3d.sparse.window import Geometry, Window
 
 OPERATORS = torch.ops.sparse3d
@@ -62,7 +65,7 @@ def arguments(name, x, out, geometry, engine_name="native"):
 def test_operators_are_registered_as_torch_demands(name):
     x = tensor()
     geometry = Geometry(Window((2, 2, 2), (2, 2, 2)), 2, x.spatial_shape, (6, 5, 6))
-    out = operators.output_sites(x.indices, geometry)
+    out = operators.output_sites(x.sites, geometry).indices
     torch.library.opcheck(getattr(OPERATORS, name).default, arguments(name, x, out, geometry))
 
 
@@ -216,42 +219,105 @@ class Counting(Engine):
 Counting.__abstractmethods__ = frozenset()
 
 
-def test_plans_are_made_once_and_go_with_the_indices():
+def test_plans_are_made_once_and_go_with_the_sites():
     counting = Counting(engine("dense"))
     case = CASES["scattered"]
-    indices = case.indices.clone()
+    sites = Sites(case.indices.clone(), case.shape, case.batch_size)
     geometry = Geometry(Window.submanifold((3, 3, 3)), case.batch_size, case.shape, case.shape)
-    first = plans.plan(counting, indices, indices, geometry)
-    assert plans.plan(counting, indices, indices, geometry) is first
+    first = sites.plan(counting, sites, geometry)
+    assert sites.plan(counting, sites, geometry) is first
     assert counting.made == ["plan"]
     strided = Geometry(Window((2, 2, 2)), case.batch_size, case.shape, (6, 5, 8))
-    out = plans.output_sites(counting, indices, strided)
-    assert plans.output_sites(counting, indices, strided) is out
-    one = plans.plan(counting, indices, out, strided)
-    assert plans.plan(counting, indices, out, strided) is one
-    assert plans.plan(counting, indices, out.clone(), strided) is not one
-    indices[0, 3] += 0  # written to in place: what was made may no longer be true
-    assert plans.plan(counting, indices, indices, geometry) is not first
-    gone = weakref.ref(first)
-    del first, one, indices
+    out = sites.output(counting, strided)
+    assert sites.output(counting, strided) is out
+    one = sites.plan(counting, out, strided)
+    assert sites.plan(counting, out, strided) is one
+    assert sites.plan(counting, Sites(out.indices.clone(), out.shape, out.batch_size), strided) is not one
+    out.indices[0, 3] += 0  # written to in place: what was made may no longer be true
+    assert sites.plan(counting, out, strided) is not one
+    sites.indices[0, 3] += 0
+    assert sites.plan(counting, sites, geometry) is not first
+    assert sites.output(counting, strided) is not out
+    gone = [weakref.ref(each) for each in (first, sites.output(counting, strided).indices)]
+    del first, one, sites
+    assert [each() for each in gone] == [None, None]  # at once: nothing holds its own sites in a circle
+
+
+@pytest.mark.parametrize("engine_name", ["native", "dense", "spconv"])
+def test_sites_go_at_once_with_the_last_tensor_on_them(engine_name):
     gc.collect()
-    assert gone() is None
+    gc.disable()
+    try:
+        with use_engine(engine_name):
+            x = tensor()
+            layers = sp.SparseSequential(sp.SubMConv3d(2, 4, 3), sp.SparseConv3d(4, 2, 2, 2), sp.SparseMaxPool3d(2))
+            y = layers(x)
+            y.features.sum().backward()
+            up = sp.SparseInverseConv3d(2, 2, 2, 2)(SparseTensor(*layers[:2](x).rows[:1], *at(layers[:2](x))), x)
+            gone = [weakref.ref(x.indices), weakref.ref(y.indices)]
+            del x, y, up
+            assert [each() for each in gone] == [None, None]
+    finally:
+        gc.enable()
+
+
+def at(x):
+    return x.indices, x.spatial_shape, x.batch_size
 
 
 def test_layers_share_plans_and_backward_shares_them_with_forward():
+    counting = Counting(engine("dense"))
     x = tensor()
     layers = sp.SparseSequential(sp.SubMConv3d(2, 4, 3), sp.SubMConv3d(4, 4, 3), sp.SubMConv3d(4, 2, 3))
-    layers(x).features.sum().backward()
-    assert sum(isinstance(key, tuple) for key in kept(x.indices)) == 1  # beside the engine's index
+    assert layers(x).sites is x.sites
+    geometry = layers[0].window.within(x.spatial_shape, x.batch_size)
+    with use_engine("dense"):
+        layers(x).features.sum().backward()
+    x.sites.plan(counting, x.sites, Geometry(Window((1, 1, 1)), 2, x.spatial_shape, x.spatial_shape))
+    assert counting.made == ["plan"]
+    made = x.sites.plan(engine("dense"), x.sites, geometry)
+    assert x.sites.plan(engine("dense"), x.sites, geometry) is made
 
 
-def test_what_was_made_from_a_tensor_does_not_travel_with_it():
+def test_a_bare_tensor_of_indices_finds_what_was_made_from_it():
+    indices = tensor().indices.clone()
+    one, other = (SparseTensor(torch.ones(len(indices), 2), indices, (12, 11, 13), 2) for _ in range(2))
+    geometry = Window((2, 2, 2)).over((12, 11, 13), 2)
+    assert operators.output_sites(one.sites, geometry) is operators.output_sites(other.sites, geometry)
+    packed = geometry.pack()
+    first = OPERATORS.output_sites(indices, packed, "native")
+    assert first.data_ptr() == OPERATORS.output_sites(indices, packed, "native").data_ptr()
+    elsewhere = SparseTensor(torch.ones(len(indices), 2), indices, 20, 2)  # another grid, another index
+    assert operators.output_sites(elsewhere.sites, Window((2, 2, 2)).over((20,) * 3, 2)).shape == (19,) * 3
+
+
+def test_what_was_made_from_sites_does_not_travel_with_them():
     x = tensor()
     sp.SparseSequential(sp.SubMConv3d(2, 4, 3), sp.SparseConv3d(4, 2, 2))(x)
-    assert kept(x.indices)
-    for copied in (copy.deepcopy(x.indices), pickle.loads(pickle.dumps(x.indices))):
-        assert torch.equal(copied, x.indices)
-        assert not kept(copied)
+    assert x.sites._store.made
+    for copied in (copy.deepcopy(x), pickle.loads(pickle.dumps(x))):
+        assert torch.equal(copied.indices, x.indices)
+        assert copied.spatial_shape == x.spatial_shape
+        assert copied.sites._store is None
+    assert not kept(copy.deepcopy(x.indices))
+
+
+def test_the_parts_of_a_tensor_can_be_replaced():
+    x = tensor()
+    before = x.sites
+    x.indices = x.indices.clone()
+    assert x.sites is not before
+    x.spatial_shape, x.batch_size = (20, 20, 20), 3
+    assert x.sites.shape == (20, 20, 20)
+    assert x.dense().shape == (3, 2, 20, 20, 20)
+
+
+def test_indices_written_to_before_the_backward_pass_are_refused():
+    x = tensor()
+    y = sp.SparseConvTranspose3d(2, 3, 2)(x)
+    x.indices[0, 3] += 0
+    with pytest.raises(InputError, match="between the forward and the backward pass"):
+        y.features.sum().backward()
 
 
 def test_what_was_made_goes_with_the_tensor():

@@ -16,7 +16,9 @@ import torch
 
 from napari_sparse3d.errors import InputError
 from napari_sparse3d.sparse import SparseConv3d, SparseTensor, SubMConv3d, engine_names, operators, use_engine
+from napari_sparse3d.sparse.contract import Epilogue, Filters, Rows
 from napari_sparse3d.sparse.engine import engine
+from napari_sparse3d.sparse.sites import Sites
 from napari_sparse3d.sparse.window import Geometry, Window
 
 ENGINES = [name for name in ("native", "dense", "spconv") if name in engine_names()]
@@ -106,7 +108,9 @@ def test_a_stride_that_leads_out_of_32_bits_is_refused():
     sites = torch.tensor([[0, 0, 0, 0]], dtype=torch.int32)
     far = torch.tensor([[0, 0, 0, 2**23]], dtype=torch.int32)  # 2^23 * 512 = 2^32
     with pytest.raises(InputError, match="out of 32 bits"):
-        native.plan(sites, far, Geometry(window, 1, (1, 1, 8), (1, 1, 2**24)))
+        native.plan(
+            Sites(sites, (1, 1, 8), 1), Sites(far, (1, 1, 2**24), 1), Geometry(window, 1, (1, 1, 8), (1, 1, 2**24))
+        )
 
 
 def test_the_same_sites_in_another_order_are_not_the_convolution_s():
@@ -114,20 +118,21 @@ def test_the_same_sites_in_another_order_are_not_the_convolution_s():
     native = engine("native")
     same = Window.submanifold((1, 1, 1)).within((2, 2, 2), 1)
     pool = Window((2, 2, 2)).over((2, 2, 2), 1)
-    other = sites.flip(0).contiguous()
+    other = Sites(sites.flip(0).contiguous(), (2, 2, 2), 1)
+    sites = Sites(sites, (2, 2, 2), 1)
     pooled = native.output_sites(sites, pool)
     plan = native.plan(sites, sites, same)
-    features, weight = torch.tensor([[1.0], [2.0]]), torch.ones(1, 1, 1, 1, 1)
-    made = native.fused_convolution(features, weight, None, None, plan, pool_plan=native.plan(sites, pooled, pool))
+    inputs, filters = Rows(torch.tensor([[1.0], [2.0]]), None), Filters(torch.ones(1, 1, 1, 1, 1))
+    made = native.fused_convolution(inputs, filters, plan, Epilogue(pool=native.plan(sites, pooled, pool)))
     assert made.values.tolist() == [[2.0]]
     with pytest.raises(InputError, match="other sites"):
-        native.fused_convolution(features, weight, None, None, plan, pool_plan=native.plan(other, pooled, pool))
+        native.fused_convolution(inputs, filters, plan, Epilogue(pool=native.plan(other, pooled, pool)))
 
 
 def test_what_fits_is_taken():
     sites = torch.tensor([[0, 0, 0, 0], [0, 0, 0, 1]], dtype=torch.int32)
     geometry = Window.submanifold((1, 1, 1)).within((2, 2, 2), 1)
-    made = operators.convolution(
-        torch.tensor([[1.0], [2.0]]), torch.full((1, 1, 1, 1, 1), 3.0), None, None, sites, sites, geometry
-    )
+    stand = Sites(sites, (2, 2, 2), 1)
+    inputs, filters = Rows(torch.tensor([[1.0], [2.0]]), None), Filters(torch.full((1, 1, 1, 1, 1), 3.0))
+    made = operators.convolution(inputs, filters, stand, stand, geometry)
     assert made.features.tolist() == [[3.0], [6.0]]

@@ -23,7 +23,9 @@ from hypothesis import strategies as st
 import napari_sparse3d.sparse as sparse
 from napari_sparse3d.errors import InputError
 from napari_sparse3d.sparse import SparseTensor, operators
-from napari_sparse3d.sparse.engine import FusedChain, Layer, Place, engine
+from napari_sparse3d.sparse.contract import Filters, FusedChain, Layer, Normalizes, Place, Rows
+from napari_sparse3d.sparse.engine import engine
+from napari_sparse3d.sparse.sites import Sites
 from napari_sparse3d.sparse.window import Window
 
 # what torch itself says to arguments that are no tensors, or of a layout that it cannot read
@@ -113,9 +115,9 @@ class Scene:
         self.sites = axes.int().contiguous()
         self.shape = (side, side, side)
         self.conv = Window((2, 3, 2)).over(self.shape, 2)
-        self.made = engine("native").output_sites(self.sites, self.conv)
+        made = engine("native").output_sites(Sites(self.sites, self.shape, 2), self.conv)
         self.pool = Window((2, 2, 2), (2, 2, 2)).over(self.conv.out_shape, 2)
-        self.pooled = engine("native").output_sites(self.made, self.pool)
+        self.made, self.pooled = made.indices, engine("native").output_sites(made, self.pool).indices
         self.c_in, self.c_out = c_in, c_out
         self._random = random
 
@@ -160,7 +162,7 @@ def registered(s, name):
     }  # fmt: skip
     given = {"grad": grad, "over_active": False, **pool_place}
     yield "avg_pool_backward", ops.avg_pool_backward, given, {**free_inputs, "grad": {1, "type"}}
-    if not engine(name).normalizes:
+    if not isinstance(engine(name), Normalizes):
         return
     vectors = {"weight": s.draw(s.c_in), "bias": s.draw(s.c_in)}
     norm = {"eps": 1e-3, "slope": 0.25, "engine": name}
@@ -192,26 +194,28 @@ def of_the_engine(s):
     given = {"features": features, "background": background, **weights}
 
     def chain(features, background, indices, **weights):
-        return operators.chain(features, background, indices, layers_of(s, **weights))
+        sites = Sites.of(indices, s.shape, 2)
+        rows, out = operators.chain(Rows(features, background), sites, layers_of(s, **weights))
+        return rows.features, out.indices, rows.background
 
     yield "chain", chain, {**given, "indices": s.sites}, {}
-    _, plan = native.plan_chain(s.sites, [layer.place for layer in layers_of(s, **weights)])
+    _, plan = native.plan_chain(Sites(s.sites, s.shape, 2), [layer.place for layer in layers_of(s, **weights)])
 
     def run(features, background, **weights):
-        return native.run_chain(features, background, layers_of(s, **weights), plan)
+        return native.run_chain(Rows(features, background), layers_of(s, **weights), plan)
 
     def run_for_backward(features, background, **weights):
-        return native.run_chain_for_backward(features, background, layers_of(s, **weights), plan)[:2]
+        return native.run_chain_for_backward(Rows(features, background), layers_of(s, **weights), plan)[:2]
 
     def run_backward(features, background, grad, grad_background, values, made, between, **weights):
         return native.run_chain_backward(
-            grad, grad_background, FusedChain(values, made, between), features, background,
+            Rows(grad, grad_background), FusedChain(values, made, between), Rows(features, background),
             layers_of(s, **weights), plan, [True] * 6,
         )  # fmt: skip
 
     yield "run_chain", run, given, {}
     yield "run_chain_for_backward", run_for_backward, given, {}
-    kept = native.run_chain_for_backward(features, background, layers_of(s, **weights), plan)
+    kept = native.run_chain_for_backward(Rows(features, background), layers_of(s, **weights), plan)
     back = {
         **given, "grad": s.draw(*kept.values.shape), "grad_background": s.draw(3), "values": kept.values,
         "made": kept.background, "between": kept.between,
@@ -232,8 +236,10 @@ def of_the_engine(s):
 
     def convolution(features, weight, bias, background, in_indices, out_indices, pool_indices):
         return operators.convolution(
-            features, weight, bias, background, in_indices, out_indices, s.conv, slope=0.25, pool=(pool_indices, s.pool)
-        )
+            Rows(features, background), Filters(weight, bias), Sites.of(in_indices, s.shape, 2),
+            Sites.of(out_indices, s.conv.out_shape, 2), s.conv, slope=0.25,
+            pool=(Sites.of(pool_indices, s.pool.out_shape, 2), s.pool),
+        )  # fmt: skip
 
     yield "operators.convolution", convolution, {
         "features": features, "weight": weights["weight1"], "bias": weights["bias1"], "background": background,

@@ -6,7 +6,7 @@
 // Words
 //   site        a grid cell (b, z, y, x) that is stored; a row of a feature array belongs to one site
 //   rank        the number of stored sites before a site in raster order of (b, z, y, x)
-//   row         the position of a site in the caller's arrays; equal to its rank where the caller's rows are in raster order
+//   row         the position of a site in the caller's arrays; equal to its rank where those are in raster order
 //   pair        (input row, output row) that meet through one kernel offset
 //   background  the feature vector of every cell that is not stored, inside the grid and outside
 //
@@ -43,7 +43,8 @@ struct Geometry {
 class SiteIndex;
 using Sites = std::shared_ptr<const SiteIndex>;
 
-// indices (n, 4) [b, z, y, x], in any order. Throws if the grid has more than 2^30 cells along an axis or 2^32 words of 64 cells, a site lies outside the grid or the batch, or occurs twice.
+// indices (n, 4) [b, z, y, x], in any order. Throws if the grid has more than 2^30 cells along an axis or 2^32 words of
+// 64 cells, a site lies outside the grid or the batch, or occurs twice.
 Sites index_sites(const std::int32_t* indices, std::int64_t n, int batch, std::array<int, 3> shape, int threads);
 // Every output site that has an input site in its window; raster order.
 Sites output_sites(const Sites& in, const Geometry& geometry, int threads);
@@ -78,8 +79,9 @@ struct Convolution {
     int c_in, c_out;
     Activation activation = Activation::none;
     T slope = 0;
-    // Round features, weights and background to bfloat16; their products are exact, sums stay float32. Only for T = float, and
-    // not for the gradients. Layers of 1 to 4 input channels and those that Winograd makes faster stay float32.
+    // Round features, weights and background to bfloat16; their products are exact, sums stay float32. Only for T =
+    // float, and not for the gradients. Layers of 1 to 4 input channels and those that Winograd makes faster stay
+    // float32.
     bool bfloat16 = false;
 };
 
@@ -88,8 +90,8 @@ struct Convolution {
 template <class T>
 void convolution(const Plan& plan, const Convolution<T>& args, T* result, T* background, int threads);
 
-// Gradients of `convolution` without activation, given grad (m, c_out) and, unless null, that of the output's background
-// (c_out). Null pointers are not computed.
+// Gradients of `convolution` without activation, given grad (m, c_out) and, unless null, that of the output's
+// background (c_out). Null pointers are not computed.
 template <class T>
 struct ConvolutionGradients {
     T* features;    // (n, c_in)
@@ -101,23 +103,24 @@ template <class T>
 void convolution_backward(const Plan& plan, const Convolution<T>& args, const T* grad, const T* grad_background,
                           const ConvolutionGradients<T>& result, int threads);
 
-// result (n) <- grad (n) where the activation's value (n) is above 0, else slope * grad; slope >= 0. `result` may be `grad`.
+// result (n) <- grad (n) where the activation's value (n) is above 0, else slope * grad; slope >= 0. `result` may be
+// `grad`.
 template <class T>
 void leaky_relu_backward(const T* grad, const T* values, T slope, std::int64_t n, T* result, int threads);
 
 // Batch normalisation, with a residual connection and an activation after it.
 
-// result (rows, channels): features * scale + shift, plus `other` (rows, channels) unless null; then x > 0 ? x : slope * x.
-// scale, shift (channels). `result` may be `features`.
+// result (rows, channels): features * scale + shift, plus `other` (rows, channels) unless null; then x > 0 ? x : slope
+// * x. scale, shift (channels). `result` may be `features`.
 template <class T>
-void scale_rows(const T* features, const T* scale, const T* shift, const T* other, std::int64_t rows, int channels, T slope, T* result,
-                int threads);
+void scale_rows(const T* features, const T* scale, const T* shift, const T* other, std::int64_t rows, int channels,
+                T slope, T* result, int threads);
 // Of each channel: mean and variance (divided by rows), (channels). rows >= 1.
 template <class T>
 void row_statistics(const T* features, std::int64_t rows, int channels, T* mean, T* variance, int threads);
-// Gradients of (features - mean) / deviation * weight + bias + other, activated as by `scale_rows`, where mean and deviation
-// are those of the features; given grad and values (rows, channels) of the result, values null where there is no activation.
-// weight (channels) may be null: 1.
+// Gradients of (features - mean) / deviation * weight + bias + other, activated as by `scale_rows`, where mean and
+// deviation are those of the features; given grad and values (rows, channels) of the result, values null where there is
+// no activation. weight (channels) may be null: 1.
 template <class T>
 struct NormalizedGradients {
     T* features;  // (rows, channels)
@@ -126,27 +129,28 @@ struct NormalizedGradients {
     T* bias;      // (channels)
 };
 template <class T>
-void normalized_rows_backward(const T* grad, const T* values, const T* features, const T* mean, const T* deviation, const T* weight,
-                              std::int64_t rows, int channels, T slope, const NormalizedGradients<T>& result, int threads);
+void normalized_rows_backward(const T* grad, const T* values, const T* features, const T* mean, const T* deviation,
+                              const T* weight, std::int64_t rows, int channels, T slope,
+                              const NormalizedGradients<T>& result, int threads);
 
 // values (m, channels) and the input row each came from, -1 for the background. Of equal values the first offset in
 // raster order wins. With background null only active inputs count. `rows` may be null.
 template <class T>
 void max_pool(const Plan& plan, const T* features, const T* background, int channels, T* values, std::int32_t* rows,
               int threads);
-// `max_pool` of `convolution` (with its activation and background), through the two plans; where the convolution is cheap
-// its rows never leave the cache. `rows`, which may be null, are rows of the convolution's output.
+// `max_pool` of `convolution` (with its activation and background), through the two plans; where the convolution is
+// cheap its rows never leave the cache. `rows`, which may be null, are rows of the convolution's output.
 template <class T>
-void pooled_convolution(const Plan& plan, const Convolution<T>& args, const Plan& pool_plan, T* values, std::int32_t* rows,
-                        T* background, int threads);
+void pooled_convolution(const Plan& plan, const Convolution<T>& args, const Plan& pool_plan, T* values,
+                        std::int32_t* rows, T* background, int threads);
 // Its gradients given grad (m, c_out) and grad_background (c_out) or null, for a convolution without activation.
 template <class T>
 void pooled_convolution_backward(const Plan& plan, const Convolution<T>& args, const Plan& pool_plan, const T* grad,
-                                 const T* grad_background, const std::int32_t* rows, const ConvolutionGradients<T>& result,
-                                 int threads);
+                                 const T* grad_background, const std::int32_t* rows,
+                                 const ConvolutionGradients<T>& result, int threads);
 
-// Convolutions one after the other, each with its activation and maybe a max pool: what lies between them is not written out
-// as sites, and for inference handed to nobody.
+// Convolutions one after the other, each with its activation and maybe a max pool: what lies between them is not
+// written out as sites, and for inference handed to nobody.
 struct LayerGeometry {
     Geometry convolution;
     bool submanifold;  // the output sites are the input's
@@ -158,12 +162,13 @@ struct LayerPlan {
     const Sites& out() const { return pool ? pool->out : convolution.out; }
 };
 std::vector<LayerPlan> plan_chain(const Sites& in, const std::vector<LayerGeometry>& layers, int threads);
-// layers: their features and background are not looked at. features (n, c_in of the first), result (m, c_out of the last);
-// background (c_in), null for none at all, and result_background (c_out).
+// layers: their features and background are not looked at. features (n, c_in of the first), result (m, c_out of the
+// last); background (c_in), null for none at all, and result_background (c_out).
 template <class T>
-void convolution_chain(const std::vector<LayerPlan>& plans, const std::vector<Convolution<T>>& layers, const T* features,
-                       const T* background, T* result, T* result_background, int threads);
-// The same for training: what every layer gives is kept. `rows` where there is a pool, `background` where the chain has one.
+void convolution_chain(const std::vector<LayerPlan>& plans, const std::vector<Convolution<T>>& layers,
+                       const T* features, const T* background, T* result, T* result_background, int threads);
+// The same for training: what every layer gives is kept. `rows` where there is a pool, `background` where the chain has
+// one.
 template <class T>
 struct LayerValues {
     T* values;           // (m, c_out)
@@ -172,19 +177,20 @@ struct LayerValues {
 };
 // All of it in one piece of memory, but for the last layer's values and background; and how large that is.
 template <class T>
-std::vector<LayerValues<T>> layer_values(const std::vector<LayerPlan>& plans, const std::vector<Convolution<T>>& layers, void* memory,
-                                         T* last_values, T* last_background);
+std::vector<LayerValues<T>> layer_values(const std::vector<LayerPlan>& plans, const std::vector<Convolution<T>>& layers,
+                                         void* memory, T* last_values, T* last_background);
 template <class T>
 std::size_t layer_values_bytes(const std::vector<LayerPlan>& plans, const std::vector<Convolution<T>>& layers);
 template <class T>
-void convolution_chain(const std::vector<LayerPlan>& plans, const std::vector<Convolution<T>>& layers, const T* features,
-                       const T* background, const std::vector<LayerValues<T>>& kept, int threads);
-// Gradients of the chain, activations included, given grad (m, c_out) of the last layer's values and, unless null, that of
-// its background. results: weight and bias of each layer; of the first, features and background as well. Null pointers are
-// not computed, nor anything before the first layer that has one.
+void convolution_chain(const std::vector<LayerPlan>& plans, const std::vector<Convolution<T>>& layers,
+                       const T* features, const T* background, const std::vector<LayerValues<T>>& kept, int threads);
+// Gradients of the chain, activations included, given grad (m, c_out) of the last layer's values and, unless null, that
+// of its background. results: weight and bias of each layer; of the first, features and background as well. Null
+// pointers are not computed, nor anything before the first layer that has one.
 template <class T>
-void convolution_chain_backward(const std::vector<LayerPlan>& plans, const std::vector<Convolution<T>>& layers, const T* features,
-                                const T* background, const std::vector<LayerValues<T>>& kept, const T* grad, const T* grad_background,
+void convolution_chain_backward(const std::vector<LayerPlan>& plans, const std::vector<Convolution<T>>& layers,
+                                const T* features, const T* background, const std::vector<LayerValues<T>>& kept,
+                                const T* grad, const T* grad_background,
                                 const std::vector<ConvolutionGradients<T>>& results, int threads);
 
 // grad (m, channels) -> features (n, channels), background (channels).
@@ -210,20 +216,22 @@ struct VolumeView {
 // Voxels with low <= value <= high (not a number is never in a range).
 template <class T>
 std::int64_t count_voxels(const VolumeView<T>& volume, double low, double high, int threads);
-// One pass over memory: indices (capacity, 3) [z, y, x] in raster order and values (capacity). Returns how many there are;
-// where that is more than `capacity`, nothing that was written is of use, and the call has to be repeated with more.
-// `bitmap` (z, y, ceil(x / 64)) may be null.
+// One pass over memory: indices (capacity, 3) [z, y, x] in raster order and values (capacity). Returns how many there
+// are; where that is more than `capacity`, nothing that was written is of use, and the call has to be repeated with
+// more. `bitmap` (z, y, ceil(x / 64)) may be null.
 template <class T>
-std::int64_t find_voxels(const VolumeView<T>& volume, double low, double high, std::int64_t capacity, std::int32_t* indices,
-                         float* values, std::uint64_t* bitmap, int threads);
+std::int64_t find_voxels(const VolumeView<T>& volume, double low, double high, std::int64_t capacity,
+                         std::int32_t* indices, float* values, std::uint64_t* bitmap, int threads);
 
-// The instruction set in use: "baseline", "avx2", "avx512", "avx512_bf16" or "neon". The environment variable NAPARI_SPARSE3D_ISA forces one;
-// the first call throws std::invalid_argument if the processor lacks it or there is none of that name.
+// The instruction set in use: "baseline", "avx2", "avx512", "avx512_bf16" or "neon". The environment variable
+// NAPARI_SPARSE3D_ISA forces one; the first call throws std::invalid_argument if the processor lacks it or there is
+// none of that name.
 const char* instruction_set();
 // Whether it has an instruction for products of bfloat16: only then they are faster than those of float32.
 bool multiplies_bfloat16();
 
-// Scratch memory is kept between calls, in blocks of up to 256 MB, 512 MB in all. `trim` gives it back; `scratch_bytes` says how much is held.
+// Scratch memory is kept between calls, in blocks of up to 256 MB, 512 MB in all. `trim` gives it back; `scratch_bytes`
+// says how much is held.
 void trim();
 std::size_t scratch_bytes();
 // Room for a result, from the same store and back to it: who thresholds again and again writes to the same pages.

@@ -25,7 +25,8 @@ S3D_INLINE float widened(uint32_t half) {
 
 void round_rows(const float* rows, int64_t n, int channels, Halves* result) {
     if (channels % 2 == 0) {
-        for (int64_t i = 0; i < n * channels / 2; ++i) result[i].bits = rounded(rows[2 * i]) | rounded(rows[2 * i + 1]) << 16;
+        for (int64_t i = 0; i < n * channels / 2; ++i)
+            result[i].bits = rounded(rows[2 * i]) | rounded(rows[2 * i + 1]) << 16;
         return;
     }
     for (int64_t row = 0; row < n; ++row, rows += channels) {

@@ -25,8 +25,8 @@ void convolution_tile(const ConvolutionTask<T>& task, int64_t index, void* memor
 
 namespace {
 
-// A square of as many vectors as they have lanes. Each round interleaves the first half of the rows with the second; after
-// log2 of the lanes, lane i of row j is what lane j of row i was.
+// A square of as many vectors as they have lanes. Each round interleaves the first half of the rows with the second;
+// after log2 of the lanes, lane i of row j is what lane j of row i was.
 template <class T>
 S3D_INLINE void transpose(Vec<T>* square) {
     constexpr int L = kLanes<T>;
@@ -50,11 +50,13 @@ S3D_INLINE void transpose(Vec<T>* square) {
 
 // Of a block of n output channels, `first` on, those in [from, to): columns of its c_in rows.
 template <class T>
-void pack_columns(const T* source, int64_t stride_out, int64_t stride_in, int first, int n, int from, int to, int c_out, int c_in, T* packed) {
+void pack_columns(const T* source, int64_t stride_out, int64_t stride_in, int first, int n, int from, int to, int c_out,
+                  int c_in, T* packed) {
     const int there = min(c_out - first, to);
     if (stride_out == 1) {
         for (int c = 0; c < c_in; ++c)
-            for (int o = from; o < to; ++o) packed[int64_t(c) * n + o] = o < there ? source[first + o + c * stride_in] : T(0);
+            for (int o = from; o < to; ++o)
+                packed[int64_t(c) * n + o] = o < there ? source[first + o + c * stride_in] : T(0);
         return;
     }
     constexpr int L = kLanes<T>;
@@ -75,10 +77,12 @@ void pack_columns(const T* source, int64_t stride_out, int64_t stride_in, int fi
             for (int i = 0; i < L; ++i) packed[int64_t(c) * n + o + i] = rows[i * stride_out + c * stride_in];
     }
     for (; o < to; ++o)
-        for (int c = 0; c < c_in; ++c) packed[int64_t(c) * n + o] = o < there ? source[(first + o) * stride_out + c * stride_in] : T(0);
+        for (int c = 0; c < c_in; ++c)
+            packed[int64_t(c) * n + o] = o < there ? source[(first + o) * stride_out + c * stride_in] : T(0);
 }
 
-// Call f(block, its first vector to take, the one after the last, where it begins) for what [first, last) has of each block.
+// Call f(block, its first vector to take, the one after the last, where it begins) for what [first, last) has of each
+// block.
 template <class T, class Packed, class F>
 S3D_INLINE void over_vectors(int width, int c_in, int first, int last, Packed* packed, F&& f) {
     for (int b = 0; b < block_count<T>(width); ++b) {
@@ -92,10 +96,12 @@ S3D_INLINE void over_vectors(int width, int c_in, int first, int last, Packed* p
 }  // namespace
 
 template <class T>
-void pack_weight(const T* source, int64_t stride_out, int64_t stride_in, int c_out, int c_in, int first, int last, T* packed) {
+void pack_weight(const T* source, int64_t stride_out, int64_t stride_in, int c_out, int c_in, int first, int last,
+                 T* packed) {
     constexpr int L = kLanes<T>;
     over_vectors<T>(whole<T>(c_out), c_in, first, last, packed, [&](Block block, int from, int to, T* there) {
-        pack_columns(source, stride_out, stride_in, block.vector * L, block.vectors * L, (from - block.vector) * L, (to - block.vector) * L, c_out, c_in, there);
+        pack_columns(source, stride_out, stride_in, block.vector * L, block.vectors * L, (from - block.vector) * L,
+                     (to - block.vector) * L, c_out, c_in, there);
     });
 }
 
@@ -104,7 +110,8 @@ void packed_times_vector(const T* packed, const T* vector, int c_in, int width, 
     over_vectors<T>(width, c_in, first, last, packed, [&](Block block, int from, int to, const T* there) {
         for (int v = from; v < to; ++v) {
             Vec<T> sum = {};
-            for (int c = 0; c < c_in; ++c) sum += vector[c] * load(there + (int64_t(c) * block.vectors + v - block.vector) * kLanes<T>);
+            for (int c = 0; c < c_in; ++c)
+                sum += vector[c] * load(there + (int64_t(c) * block.vectors + v - block.vector) * kLanes<T>);
             store(result + v * kLanes<T>, sum);
         }
     });
@@ -126,9 +133,9 @@ T dot_product(const T* a, const T* b, int64_t n) {
     return total;
 }
 
-#define S3D_INSTANTIATE(T)                                                        \
-    template size_t convolution_scratch<T>(const ConvolutionTask<T>&);            \
-    template void convolution_tile<T>(const ConvolutionTask<T>&, int64_t, void*); \
+#define S3D_INSTANTIATE(T)                                                            \
+    template size_t convolution_scratch<T>(const ConvolutionTask<T>&);                \
+    template void convolution_tile<T>(const ConvolutionTask<T>&, int64_t, void*);     \
     template void pack_weight<T>(const T*, int64_t, int64_t, int, int, int, int, T*); \
     template void packed_times_vector<T>(const T*, const T*, int, int, int, int, T*); \
     template T dot_product<T>(const T*, const T*, int64_t);

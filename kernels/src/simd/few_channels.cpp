@@ -1,8 +1,8 @@
 // Convolutions of one to four input channels, such as the first layer of a network.
 //
-// Here the product is cheap and looking up neighbours is what costs. So the input lines that a word of 64 outputs sees are
-// written out densely (missing cells hold the background), and each output reads its window from them with fixed steps:
-// no pairs, no sums in memory, each output row written once. Not for transposed windows.
+// Here the product is cheap and looking up neighbours is what costs. So the input lines that a word of 64 outputs sees
+// are written out densely (missing cells hold the background), and each output reads its window from them with fixed
+// steps: no pairs, no sums in memory, each output row written once. Not for transposed windows.
 #include "few_channels.h"
 
 #include "gemm.h"
@@ -84,7 +84,9 @@ S3D_INLINE void write_lines(const SiteView& in, const Window& w, const Lines& li
             } else {
                 for (int i = kMargin; i < lines.cells - kMargin; ++i)
                     for (int c = 0; c < lines.channels; ++c)
-                        line[i * lines.channels + c] = c == lines.c_in ? T(1) : background != nullptr ? background[c] : T(0);
+                        line[i * lines.channels + c] = c == lines.c_in         ? T(1)
+                                                       : background != nullptr ? background[c]
+                                                                               : T(0);
             }
             const int y = input_coordinate(w, 1, at.y, ky, in.y);
             if (z < 0 || y < 0) continue;
@@ -93,7 +95,8 @@ S3D_INLINE void write_lines(const SiteView& in, const Window& w, const Lines& li
             for (int word = first >> 6; word * 64 < last; ++word) {
                 const Cells cells = word_at(in, line_word, word);
                 if (cells.bits)
-                    write_word(in, lines, cells, features, line + int64_t(word * 64 - first + kMargin) * lines.channels);
+                    write_word(in, lines, cells, features,
+                               line + int64_t(word * 64 - first + kMargin) * lines.channels);
             }
         }
     }
@@ -141,8 +144,10 @@ S3D_INLINE void window_block(int n, const T** cells, const int32_t* step, int st
         result[i] = unread;
     }
     int i = 0;
-    for (; i + R / 2 < n; i += R) window_rows<T, R, V>(cells + i, step, steps, packed, start, activate, slope, result + i, channels);
-    for (; i < n; i += 4) window_rows<T, 4, V>(cells + i, step, steps, packed, start, activate, slope, result + i, channels);
+    for (; i + R / 2 < n; i += R)
+        window_rows<T, R, V>(cells + i, step, steps, packed, start, activate, slope, result + i, channels);
+    for (; i < n; i += 4)
+        window_rows<T, 4, V>(cells + i, step, steps, packed, start, activate, slope, result + i, channels);
 }
 
 }  // namespace
@@ -155,7 +160,8 @@ size_t few_channels_scratch(const ConvolutionTask<T>& task) {
 }
 
 template <class T>
-void few_channels_words(const ConvolutionTask<T>& task, uint32_t first, uint32_t last, T* result, bool by_rank, void* memory) {
+void few_channels_words(const ConvolutionTask<T>& task, uint32_t first, uint32_t last, T* result, bool by_rank,
+                        void* memory) {
     const Window& w = task.window;
     const Lines lines = lines_of(w, task.c_in, false);
     const int steps = w.kernel[0] * w.kernel[1] * w.kernel[2] * task.c_in;
@@ -186,14 +192,22 @@ void few_channels_words(const ConvolutionTask<T>& task, uint32_t first, uint32_t
             if (b > 0)
                 for (int i = 0; i < n; ++i) target[i] += block_at<T>(task.width, b - 1).vectors * kLanes<T>;
             switch (block.vectors) {
-                case 1: window_block<T, 1>(n, cells, step, steps, packed, start, activate, task.slope, target, unread, task.c_out - channel); break;
-                case 2: window_block<T, 2>(n, cells, step, steps, packed, start, activate, task.slope, target, unread, task.c_out - channel); break;
+                case 1:
+                    window_block<T, 1>(n, cells, step, steps, packed, start, activate, task.slope, target, unread,
+                                       task.c_out - channel);
+                    break;
+                case 2:
+                    window_block<T, 2>(n, cells, step, steps, packed, start, activate, task.slope, target, unread,
+                                       task.c_out - channel);
+                    break;
                 default:
                     if constexpr (kBlockVectors > 2) {
                         if (block.vectors == 3)
-                            window_block<T, 3>(n, cells, step, steps, packed, start, activate, task.slope, target, unread, task.c_out - channel);
+                            window_block<T, 3>(n, cells, step, steps, packed, start, activate, task.slope, target,
+                                               unread, task.c_out - channel);
                         else
-                            window_block<T, 4>(n, cells, step, steps, packed, start, activate, task.slope, target, unread, task.c_out - channel);
+                            window_block<T, 4>(n, cells, step, steps, packed, start, activate, task.slope, target,
+                                               unread, task.c_out - channel);
                     }
             }
         }
@@ -204,7 +218,8 @@ namespace {
 
 // sum[step][v] += window value of the step * gradient row, over n rows: S steps times V vectors in registers.
 template <class T, int S, int V>
-S3D_INLINE void window_gradient(const T* const* cells, const T* const* grad, int n, const int32_t* step, T* partial, int64_t stride) {
+S3D_INLINE void window_gradient(const T* const* cells, const T* const* grad, int n, const int32_t* step, T* partial,
+                                int64_t stride) {
     Vec<T> sum[S][V];
     for (int s = 0; s < S; ++s)
         for (int v = 0; v < V; ++v) sum[s][v] = load(partial + s * stride + v * kLanes<T>);
@@ -219,7 +234,8 @@ S3D_INLINE void window_gradient(const T* const* cells, const T* const* grad, int
 }
 
 template <class T, int V>
-S3D_INLINE void window_gradients(const T* const* cells, const T* const* grad, int n, const int32_t* step, int steps, T* partial, int64_t stride) {
+S3D_INLINE void window_gradients(const T* const* cells, const T* const* grad, int n, const int32_t* step, int steps,
+                                 T* partial, int64_t stride) {
     constexpr int S = kRegisters == 32 ? 8 : 4;
     int s = 0;
     for (; s + S <= steps; s += S) window_gradient<T, S, V>(cells, grad, n, step + s, partial + s * stride, stride);
@@ -236,8 +252,8 @@ size_t few_channels_gradient_scratch(const WeightGradientTask<T>& task) {
 }
 
 template <class T>
-void few_channels_gradient_words(const WeightGradientTask<T>& task, uint32_t first, uint32_t last, const T* grad, bool by_rank,
-                                 T* partial, void* memory) {
+void few_channels_gradient_words(const WeightGradientTask<T>& task, uint32_t first, uint32_t last, const T* grad,
+                                 bool by_rank, T* partial, void* memory) {
     const Window& w = task.window;
     const Lines lines = lines_of(w, task.c_in, task.flags != 0);
     const int steps = w.kernel[0] * w.kernel[1] * w.kernel[2] * lines.channels;
@@ -272,11 +288,12 @@ void few_channels_gradient_words(const WeightGradientTask<T>& task, uint32_t fir
     }
 }
 
-#define S3D_INSTANTIATE(T)                                                                               \
-    template size_t few_channels_scratch<T>(const ConvolutionTask<T>&);                                  \
-    template void few_channels_words<T>(const ConvolutionTask<T>&, uint32_t, uint32_t, T*, bool, void*); \
-    template size_t few_channels_gradient_scratch<T>(const WeightGradientTask<T>&);                      \
-    template void few_channels_gradient_words<T>(const WeightGradientTask<T>&, uint32_t, uint32_t, const T*, bool, T*, void*);
+#define S3D_INSTANTIATE(T)                                                                                             \
+    template size_t few_channels_scratch<T>(const ConvolutionTask<T>&);                                                \
+    template void few_channels_words<T>(const ConvolutionTask<T>&, uint32_t, uint32_t, T*, bool, void*);               \
+    template size_t few_channels_gradient_scratch<T>(const WeightGradientTask<T>&);                                    \
+    template void few_channels_gradient_words<T>(const WeightGradientTask<T>&, uint32_t, uint32_t, const T*, bool, T*, \
+                                                 void*);
 S3D_INSTANTIATE(float)
 S3D_INSTANTIATE(double)
 

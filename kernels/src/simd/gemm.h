@@ -27,8 +27,8 @@ S3D_INLINE Vec<T> multiply_add(T a, Vec<T> b, Vec<T> sum) {
     return sum + a * b;
 }
 
-// Two channels of a with the two of each lane of b. Where the processor has no instruction for it they are widened, which
-// gives the same products and takes longer. (The instruction takes numbers below 1.2e-38 as zero.)
+// Two channels of a with the two of each lane of b. Where the processor has no instruction for it they are widened,
+// which gives the same products and takes longer. (The instruction takes numbers below 1.2e-38 as zero.)
 S3D_INLINE Vec<float> multiply_add(Halves a, Vec<Halves> b, Vec<float> sum) {
     const Vec<Halves> both = Vec<Halves>{} + a.bits;
 #if defined(__AVX512BF16__)
@@ -49,8 +49,7 @@ S3D_INLINE void multiply_rows(const In* features, int64_t feature_stride, const 
     for (int r = 0; r < R; ++r) {
         a[r] = features + in[r] * feature_stride;
         target[r] = tile + out[r] * tile_stride;
-        for (int v = 0; v < V; ++v)
-            sum[r][v] = load(target[r] + v * kLanes<T>) - load(missing + v * kLanes<T>);
+        for (int v = 0; v < V; ++v) sum[r][v] = load(target[r] + v * kLanes<T>) - load(missing + v * kLanes<T>);
     }
     for (int c = 0; c < c_in; ++c, packed += V * kLanes<T>) {
         Vec<In> b[V];
@@ -76,7 +75,8 @@ inline void multiply_pairs(const In* features, int64_t feature_stride, int32_t* 
     for (; i + R / 2 < n; i += R)
         multiply_rows<In, T, R, V>(features, feature_stride, in + i, packed, c_in, missing, out + i, tile, tile_stride);
     for (; i < n; i += R / 4 < 2 ? 2 : R / 4)
-        multiply_rows<In, T, (R / 4 < 2 ? 2 : R / 4), V>(features, feature_stride, in + i, packed, c_in, missing, out + i, tile, tile_stride);
+        multiply_rows<In, T, (R / 4 < 2 ? 2 : R / 4), V>(features, feature_stride, in + i, packed, c_in, missing,
+                                                         out + i, tile, tile_stride);
 }
 
 // The output channels, cut into blocks of up to kBlockVectors vectors.
@@ -96,15 +96,23 @@ S3D_INLINE Block block_at(int width, int index) {
 }
 
 template <class In, class T>
-S3D_INLINE void multiply_block(int vectors, const In* features, int64_t feature_stride, int32_t* in, int32_t* out, int n,
-                               int unread_row, const In* packed, int c_in, const T* missing, T* tile, int64_t tile_stride) {
+S3D_INLINE void multiply_block(int vectors, const In* features, int64_t feature_stride, int32_t* in, int32_t* out,
+                               int n, int unread_row, const In* packed, int c_in, const T* missing, T* tile,
+                               int64_t tile_stride) {
     switch (vectors) {
-        case 1: return multiply_pairs<In, T, 1>(features, feature_stride, in, out, n, unread_row, packed, c_in, missing, tile, tile_stride);
-        case 2: return multiply_pairs<In, T, 2>(features, feature_stride, in, out, n, unread_row, packed, c_in, missing, tile, tile_stride);
+        case 1:
+            return multiply_pairs<In, T, 1>(features, feature_stride, in, out, n, unread_row, packed, c_in, missing,
+                                            tile, tile_stride);
+        case 2:
+            return multiply_pairs<In, T, 2>(features, feature_stride, in, out, n, unread_row, packed, c_in, missing,
+                                            tile, tile_stride);
     }
     if constexpr (kBlockVectors > 2) {
-        if (vectors == 3) return multiply_pairs<In, T, 3>(features, feature_stride, in, out, n, unread_row, packed, c_in, missing, tile, tile_stride);
-        multiply_pairs<In, T, 4>(features, feature_stride, in, out, n, unread_row, packed, c_in, missing, tile, tile_stride);
+        if (vectors == 3)
+            return multiply_pairs<In, T, 3>(features, feature_stride, in, out, n, unread_row, packed, c_in, missing,
+                                            tile, tile_stride);
+        multiply_pairs<In, T, 4>(features, feature_stride, in, out, n, unread_row, packed, c_in, missing, tile,
+                                 tile_stride);
     }
 }
 

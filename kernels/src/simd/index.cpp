@@ -52,10 +52,11 @@ S3D_INLINE bool reach_along_x(const Window& w, int word_x, uint64_t bits, int ou
     return true;
 }
 
-// Call put(word of the grid, cells) for all that the input words [first, last) reach in the output planes [z0, z1); a word
-// may come many times.
+// Call put(word of the grid, cells) for all that the input words [first, last) reach in the output planes [z0, z1); a
+// word may come many times.
 template <class Put>
-S3D_INLINE void over_reached(const SiteView& in, const Window& w, const SiteView& out, uint32_t first, uint32_t last, int z0, int z1, Put&& put) {
+S3D_INLINE void over_reached(const SiteView& in, const Window& w, const SiteView& out, uint32_t first, uint32_t last,
+                             int z0, int z1, Put&& put) {
     for (uint32_t slot = first; slot < last; ++slot) {
         int word_x;
         const Line at = line_of(in, in.word[slot], word_x);
@@ -147,11 +148,13 @@ size_t mark_planes_scratch(const SiteView& in, const Window& w, const SiteView& 
     return ((met < size_t(in.z) ? met : size_t(in.z)) + 1) * plane * 8 + size_t(padded_words(in, out, w)) * 8 + 3 * 64;
 }
 
-void mark_planes(const SiteView& in, const Window& w, const SiteView& out, int b, int z0, int z1, uint64_t* grid, void* memory) {
+void mark_planes(const SiteView& in, const Window& w, const SiteView& out, int b, int z0, int z1, uint64_t* grid,
+                 void* memory) {
     Scratch scratch{static_cast<char*>(memory)};
     int low, high;
     met_planes(in, w, z0, z1, low, high);
-    const int64_t plane = int64_t(in.y) * in.words_x, begin = (int64_t(b) * in.z + low) * plane, count = (high - low) * plane;
+    const int64_t plane = int64_t(in.y) * in.words_x, begin = (int64_t(b) * in.z + low) * plane,
+                  count = (high - low) * plane;
     const uint32_t first = slot_of_word(in, begin), last = slot_of_word(in, begin + count);
     if (first == last) {
         uint64_t* const to = grid + first_word(out, b, z0, 0);
@@ -200,7 +203,8 @@ void mark_planes(const SiteView& in, const Window& w, const SiteView& out, int b
 }
 
 void mark_words(const SiteView& in, const Window& w, const SiteView& out, uint64_t* top) {
-    over_reached(in, w, out, 0, in.n_words, 0, out.z, [&](uint32_t word, uint64_t) { top[word >> 6] |= uint64_t(1) << (word & 63); });
+    over_reached(in, w, out, 0, in.n_words, 0, out.z,
+                 [&](uint32_t word, uint64_t) { top[word >> 6] |= uint64_t(1) << (word & 63); });
 }
 
 void mark_sites(const SiteView& in, const Window& w, const SiteView& out, uint64_t* bits) {
@@ -211,7 +215,8 @@ void mark_sites(const SiteView& in, const Window& w, const SiteView& out, uint64
 
 namespace {
 
-// Call f(block, words of it that are not 0, whether all of it lies in the stretch) for the 64-word blocks of a stretch of the grid.
+// Call f(block, words of it that are not 0, whether all of it lies in the stretch) for the 64-word blocks of a stretch
+// of the grid.
 template <class F>
 S3D_INLINE void over_blocks(const uint64_t* grid, int64_t first, int64_t last, F&& f) {
     for (int64_t block = first >> 6; block * 64 < last; ++block) {
@@ -241,7 +246,8 @@ void count_cells(const uint64_t* grid, int64_t first, int64_t last, uint32_t* wo
     *sites = all;
 }
 
-void list_cells(const uint64_t* grid, int64_t first, int64_t last, uint32_t rank, uint64_t* top, uint32_t* word, uint64_t* bits, uint32_t* base) {
+void list_cells(const uint64_t* grid, int64_t first, int64_t last, uint32_t rank, uint64_t* top, uint32_t* word,
+                uint64_t* bits, uint32_t* base) {
     over_blocks(grid, first, last, [&](int64_t block, uint64_t held, bool whole) {
         if (whole)
             top[block] = held;
@@ -301,8 +307,9 @@ size_t neighbours_scratch(const SiteView&, const Window& w, int tile_rows) {
 namespace {
 
 #if defined(__AVX512F__)
-// Windows of stride 1 on rows in raster order: each word's stretch of a column is written at once, 16 cells at a time. The
-// ranks of the inputs are spread over their cells, and the cells that are outputs drawn together; both stay in registers.
+// Windows of stride 1 on rows in raster order: each word's stretch of a column is written at once, 16 cells at a time.
+// The ranks of the inputs are spread over their cells, and the cells that are outputs drawn together; both stay in
+// registers.
 void neighbours_of_words(const SiteView& in, const SiteView& out, const Window& w, const Tile& t, int32_t* table) {
     const __m512i lane = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
     const __m512i missing = _mm512_set1_epi32(-1);
@@ -327,18 +334,21 @@ void neighbours_of_words(const SiteView& in, const SiteView& out, const Window& 
                     __builtin_prefetch(column + first[0] + 64, 1);
                     __builtin_prefetch(column + first[0] + 80, 1);
                     for (int part = 0; part < 4; ++part) {
-                        const __mmask16 wanted = __mmask16(out_bits >> (16 * part)), there = __mmask16(cells.bits >> (16 * part));
+                        const __mmask16 wanted = __mmask16(out_bits >> (16 * part)),
+                                        there = __mmask16(cells.bits >> (16 * part));
                         if (wanted == 0) {
                             rank = _mm512_add_epi32(rank, _mm512_set1_epi32(popcount(there)));
                             continue;
                         }
-                        const __m512i rows = _mm512_maskz_compress_epi32(wanted, _mm512_mask_expand_epi32(missing, there, rank));
+                        const __m512i rows =
+                            _mm512_maskz_compress_epi32(wanted, _mm512_mask_expand_epi32(missing, there, rank));
                         rank = _mm512_add_epi32(rank, _mm512_set1_epi32(popcount(there)));
                         // What is written past these rows is written over later, up to the end of the tile.
                         if (first[part] + 16 <= end)
                             _mm512_storeu_si512(column + first[part], rows);
                         else
-                            _mm512_mask_storeu_epi32(column + first[part], __mmask16((1u << popcount(wanted)) - 1), rows);
+                            _mm512_mask_storeu_epi32(column + first[part], __mmask16((1u << popcount(wanted)) - 1),
+                                                     rows);
                     }
                 }
             }
@@ -349,8 +359,8 @@ void neighbours_of_words(const SiteView& in, const SiteView& out, const Window& 
 }  // namespace
 
 // table (offsets, sites of out)
-void neighbours_tile(const SiteView& in, const SiteView& out, const Window& w, int tile_rows, int64_t tile, int32_t* table,
-                     void* memory) {
+void neighbours_tile(const SiteView& in, const SiteView& out, const Window& w, int tile_rows, int64_t tile,
+                     int32_t* table, void* memory) {
     const Tile t = tile_at(out, tile_rows, tile);
 #if defined(__AVX512F__)
     if (w.stride[2] == 1 && in.rows == nullptr && out.rows == nullptr) {
@@ -376,7 +386,8 @@ namespace {
 
 // Call f(offset, output word, its cells, the input cells that stand opposite) for offsets of stride 1.
 template <class F>
-S3D_INLINE void over_words(const SiteView& in, const SiteView& out, const Window& w, uint32_t first, uint32_t last, uint32_t step, F&& f) {
+S3D_INLINE void over_words(const SiteView& in, const SiteView& out, const Window& w, uint32_t first, uint32_t last,
+                           uint32_t step, F&& f) {
     for (uint32_t slot = first; slot < last; slot += step) {
         int word_x;
         const Line at = line_of(out, out.word[slot], word_x);
@@ -399,19 +410,20 @@ S3D_INLINE void over_words(const SiteView& in, const SiteView& out, const Window
 void count_pairs(const SiteView& in, const SiteView& out, const Window& w, int step, int64_t* pairs, int64_t* outputs,
                  int64_t* twos) {
     int64_t both = 0, all = 0, two = 0;
-    over_words(in, out, w, 0, out.n_words, uint32_t(step), [&](int offset, uint32_t, uint64_t out_bits, uint64_t in_bits) {
-        both += popcount(out_bits & in_bits);
-        if (offset != 0) return;
-        all += popcount(out_bits);
-        two += popcount((out_bits | out_bits >> 1) & 0x5555555555555555u);
-    });
+    over_words(in, out, w, 0, out.n_words, uint32_t(step),
+               [&](int offset, uint32_t, uint64_t out_bits, uint64_t in_bits) {
+                   both += popcount(out_bits & in_bits);
+                   if (offset != 0) return;
+                   all += popcount(out_bits);
+                   two += popcount((out_bits | out_bits >> 1) & 0x5555555555555555u);
+               });
     *pairs = both;
     *outputs = all;
     *twos = two;
 }
 
-void add_missing_rows(const SiteView& in, const SiteView& out, const Window& w, uint32_t first, uint32_t last, const float* grad,
-                      int c_out, double* sums) {
+void add_missing_rows(const SiteView& in, const SiteView& out, const Window& w, uint32_t first, uint32_t last,
+                      const float* grad, int c_out, double* sums) {
     over_words(in, out, w, first, last, 1, [&](int offset, uint32_t slot, uint64_t out_bits, uint64_t in_bits) {
         for (uint64_t missing = out_bits & ~in_bits; missing != 0; missing &= missing - 1) {
             const uint32_t rank = out.base[slot] + uint32_t(popcount(out_bits & below(lowest(missing))));

@@ -14,8 +14,8 @@ S3D_INLINE T before_activation(T grad, T value, T slope) {
 }  // namespace
 
 template <class T>
-void scale_stretch(const T* __restrict x, const T* __restrict scale, const T* __restrict shift, const T* __restrict other, int64_t rows,
-                   int channels, T slope, T* y) {
+void scale_stretch(const T* __restrict x, const T* __restrict scale, const T* __restrict shift,
+                   const T* __restrict other, int64_t rows, int channels, T slope, T* y) {
     for (int64_t row = 0; row < rows; ++row, x += channels, y += channels) {
         if (other != nullptr) {
 #pragma GCC ivdep
@@ -35,8 +35,8 @@ void scale_stretch(const T* __restrict x, const T* __restrict scale, const T* __
 }
 
 template <class T>
-void add_statistics(const T* __restrict x, const T* __restrict origin, int64_t rows, int channels, double* __restrict sum,
-                    double* __restrict squares) {
+void add_statistics(const T* __restrict x, const T* __restrict origin, int64_t rows, int channels,
+                    double* __restrict sum, double* __restrict squares) {
     for (int64_t row = 0; row < rows; ++row, x += channels)
         for (int c = 0; c < channels; ++c) {
             const double v = double(x[c]) - double(origin[c]);
@@ -46,8 +46,9 @@ void add_statistics(const T* __restrict x, const T* __restrict origin, int64_t r
 }
 
 template <class T>
-void add_norm_gradients(const T* __restrict grad, const T* __restrict values, const T* __restrict x, const T* __restrict mean, int64_t rows,
-                        int channels, T slope, double* __restrict sum, double* __restrict products) {
+void add_norm_gradients(const T* __restrict grad, const T* __restrict values, const T* __restrict x,
+                        const T* __restrict mean, int64_t rows, int channels, T slope, double* __restrict sum,
+                        double* __restrict products) {
     for (int64_t row = 0; row < rows; ++row, grad += channels, x += channels) {
         if (values != nullptr) {
             for (int c = 0; c < channels; ++c) {
@@ -66,9 +67,9 @@ void add_norm_gradients(const T* __restrict grad, const T* __restrict values, co
 }
 
 template <class T>
-void norm_gradient_stretch(const T* __restrict grad, const T* __restrict values, const T* __restrict x, const T* __restrict of_grad,
-                           const T* __restrict of_features, const T* __restrict constant, int64_t rows, int channels, T slope,
-                           T* __restrict result, T* __restrict other) {
+void norm_gradient_stretch(const T* __restrict grad, const T* __restrict values, const T* __restrict x,
+                           const T* __restrict of_grad, const T* __restrict of_features, const T* __restrict constant,
+                           int64_t rows, int channels, T slope, T* __restrict result, T* __restrict other) {
     for (int64_t row = 0; row < rows; ++row, grad += channels, x += channels, result += channels) {
         if (values == nullptr) {
             for (int c = 0; c < channels; ++c) result[c] = grad[c] * of_grad[c] + (x[c] * of_features[c] + constant[c]);
@@ -78,18 +79,20 @@ void norm_gradient_stretch(const T* __restrict grad, const T* __restrict values,
             if (other != nullptr)
                 for (int c = 0; c < channels; ++c) other[c] = before_activation(grad[c], values[c], slope);
             for (int c = 0; c < channels; ++c)
-                result[c] = before_activation(grad[c], values[c], slope) * of_grad[c] + (x[c] * of_features[c] + constant[c]);
+                result[c] =
+                    before_activation(grad[c], values[c], slope) * of_grad[c] + (x[c] * of_features[c] + constant[c]);
             values += channels;
         }
         if (other != nullptr) other += channels;
     }
 }
 
-#define S3D_INSTANTIATE(T)                                                                                              \
-    template void scale_stretch<T>(const T*, const T*, const T*, const T*, int64_t, int, T, T*);                         \
-    template void add_statistics<T>(const T*, const T*, int64_t, int, double*, double*);                                 \
-    template void add_norm_gradients<T>(const T*, const T*, const T*, const T*, int64_t, int, T, double*, double*);      \
-    template void norm_gradient_stretch<T>(const T*, const T*, const T*, const T*, const T*, const T*, int64_t, int, T, T*, T*);
+#define S3D_INSTANTIATE(T)                                                                                           \
+    template void scale_stretch<T>(const T*, const T*, const T*, const T*, int64_t, int, T, T*);                     \
+    template void add_statistics<T>(const T*, const T*, int64_t, int, double*, double*);                             \
+    template void add_norm_gradients<T>(const T*, const T*, const T*, const T*, int64_t, int, T, double*, double*);  \
+    template void norm_gradient_stretch<T>(const T*, const T*, const T*, const T*, const T*, const T*, int64_t, int, \
+                                           T, T*, T*);
 S3D_INSTANTIATE(float)
 S3D_INSTANTIATE(double)
 

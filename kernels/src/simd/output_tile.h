@@ -31,7 +31,8 @@ S3D_INLINE void start_tile(const ConvolutionTask<T>& task, const Tile& t, T* til
 }
 
 template <class T>
-S3D_INLINE void finish_tile(const ConvolutionTask<T>& task, const Tile& t, int first_channel, int last_channel, const T* tile) {
+S3D_INLINE void finish_tile(const ConvolutionTask<T>& task, const Tile& t, int first_channel, int last_channel,
+                            const T* tile) {
     const int last = last_channel < task.c_out ? last_channel : task.c_out;
     for (int row = 0; row < t.rows; ++row) {
         const int64_t target = task.out.rows != nullptr ? task.out.rows[t.rank + row] : t.rank + row;
@@ -49,8 +50,8 @@ S3D_INLINE void finish_tile(const ConvolutionTask<T>& task, const Tile& t, int f
 
 // `packed` (volume, c_in, width) in blocks: both it and the features in the type that is multiplied (see gemm.h).
 template <class In, class T>
-S3D_INLINE void multiply_tile(const ConvolutionTask<T>& task, const In* features, const In* packed, int c_in, int64_t index,
-                              void* memory) {
+S3D_INLINE void multiply_tile(const ConvolutionTask<T>& task, const In* features, const In* packed, int c_in,
+                              int64_t index, void* memory) {
     const int volume = volume_of(task.window), width = task.width;
     const Tile t = tile_at(task.out, task.tile_rows, index / task.splits);
     const int split = int(index % task.splits), blocks = block_count<T>(width);

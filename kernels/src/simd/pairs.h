@@ -71,8 +71,8 @@ struct LineReader {
     }
 };
 
-// The input cells, in the word opposite an output word and in the two beside it, that its outputs meet through any offset
-// along x. Few words of scattered sites have one there, and most lines need not be looked at offset by offset.
+// The input cells, in the word opposite an output word and in the two beside it, that its outputs meet through any
+// offset along x. Few words of scattered sites have one there, and most lines need not be looked at offset by offset.
 struct Opposite {
     uint64_t cells[3];
 };
@@ -177,7 +177,8 @@ inline void find_pairs(const SiteView& in, const SiteView& out, const Window& w,
                     const int k = k0 + kx - first_offset;
                     if (k < 0 || k >= last_offset - first_offset) continue;
                     const int64_t end = int64_t(k) * lists.capacity + lists.count[k];
-                    lists.count[k] += append_pairs(line, w, word_x * 64, out_bits, out_base, kx, lists.in + end, lists.out + end);
+                    lists.count[k] +=
+                        append_pairs(line, w, word_x * 64, out_bits, out_base, kx, lists.in + end, lists.out + end);
                 }
             }
         }

@@ -1,6 +1,6 @@
-// Pools. A maximum looks at the whole window of an output at once, so that it stays in registers; means and gradients add
-// offset by offset. Gradients run over the input rows and look at the windows that hold them (the reversed window), so no
-// two rows of the result are written by two threads.
+// Pools. A maximum looks at the whole window of an output at once, so that it stays in registers; means and gradients
+// add offset by offset. Gradients run over the input rows and look at the windows that hold them (the reversed window),
+// so no two rows of the result are written by two threads.
 #include "pool.h"
 
 #include "few_channels.h"
@@ -11,7 +11,9 @@ namespace S3D_ISA {
 namespace {
 
 S3D_INLINE int volume_of(const Window& w) { return w.kernel[0] * w.kernel[1] * w.kernel[2]; }
-S3D_INLINE int64_t row_of(const SiteView& sites, int64_t rank) { return sites.rows != nullptr ? sites.rows[rank] : rank; }
+S3D_INLINE int64_t row_of(const SiteView& sites, int64_t rank) {
+    return sites.rows != nullptr ? sites.rows[rank] : rank;
+}
 
 // The pairs of some words, offset by offset.
 struct TilePairs {
@@ -34,7 +36,8 @@ S3D_INLINE TilePairs pairs_of(const PoolTask<T>& task, const Tile& t, void* memo
 template <class F>
 S3D_INLINE void over_offsets(const TilePairs& pairs, F&& f) {
     for (int k = 0; k < pairs.volume; ++k)
-        f(pairs.lists.count[k], pairs.lists.in + int64_t(k) * pairs.lists.capacity, pairs.lists.out + int64_t(k) * pairs.lists.capacity);
+        f(pairs.lists.count[k], pairs.lists.in + int64_t(k) * pairs.lists.capacity,
+          pairs.lists.out + int64_t(k) * pairs.lists.capacity);
 }
 
 S3D_INLINE int tile_capacity(int tile_rows) { return tile_rows + kTileSlack; }
@@ -109,7 +112,8 @@ S3D_INLINE bool fast_maxima(const WindowRows<float>& window, int c, float* value
 
 template <int V>
 S3D_INLINE void maxima(const WindowRows<float>& window, int c, float* values, int32_t* rows) {
-    const bool finite = rows != nullptr ? fast_maxima<V, true>(window, c, values, rows) : fast_maxima<V, false>(window, c, values, rows);
+    const bool finite = rows != nullptr ? fast_maxima<V, true>(window, c, values, rows)
+                                        : fast_maxima<V, false>(window, c, values, rows);
     if (!finite) exact_maxima(window, c, c + V * kLanes<float>, values, rows);
 }
 
@@ -129,18 +133,21 @@ S3D_INLINE void maxima(const WindowRows<double>& window, int channels, double* v
 template <class T>
 size_t pool_scratch(const PoolTask<T>& task) {
     const size_t volume = size_t(volume_of(task.window));
-    return pair_lists_bytes(task.tile_rows, int(volume)) + size_t(tile_capacity(task.tile_rows)) * volume * 4 + volume * 20 + 5 * 64;
+    return pair_lists_bytes(task.tile_rows, int(volume)) + size_t(tile_capacity(task.tile_rows)) * volume * 4 +
+           volume * 20 + 5 * 64;
 }
 
 template <class T>
-void max_pool_words(const PoolTask<T>& task, uint32_t first_word, uint32_t last_word, const T* const* planes, void* memory) {
+void max_pool_words(const PoolTask<T>& task, uint32_t first_word, uint32_t last_word, const T* const* planes,
+                    void* memory) {
     TilePairs pairs = pairs_of(task, words_as_tile(task.out, first_word, last_word), memory);
     const int volume = pairs.volume, channels = task.channels;
     int32_t* table = pairs.rest.template take<int32_t>(size_t(tile_capacity(task.tile_rows)) * size_t(volume));
     const T** candidate = pairs.rest.template take<const T*>(size_t(volume));
     int32_t* few = pairs.rest.template take<int32_t>(size_t(volume));
     const T** source = pairs.rest.template take<const T*>(size_t(volume));
-    for (int k = 0; k < volume; ++k) source[k] = planes != nullptr ? planes[k / (task.window.kernel[1] * task.window.kernel[2])] : task.features;
+    for (int k = 0; k < volume; ++k)
+        source[k] = planes != nullptr ? planes[k / (task.window.kernel[1] * task.window.kernel[2])] : task.features;
     tabulate(pairs, table);
     for (int i = 0; i < pairs.tile.rows; ++i) {
         const int32_t* near = table + int64_t(i) * volume;
@@ -182,7 +189,8 @@ void max_pool_tile(const PoolTask<T>& task, int64_t index, void* memory) {
     max_pool_words<T>(task, t.first, t.last, nullptr, memory);
 }
 
-// Call f(row, other row) for every pair of the words [first, last), offset by offset, with `values` of their rows at zero.
+// Call f(row, other row) for every pair of the words [first, last), offset by offset, with `values` of their rows at
+// zero.
 template <class T, class F>
 S3D_INLINE void over_pairs(const PoolTask<T>& task, const TilePairs& pairs, F&& f) {
     const Tile& t = pairs.tile;
@@ -230,10 +238,10 @@ void max_pool_gradient_tile(const PoolTask<T>& task, int64_t index, void* memory
     max_pool_gradient_words(task, t.first, t.last, memory);
 }
 
-// Convolution + max pool ------------------------------------------------------------------------------------------------
+// Convolution + max pool ------------------------------------------------------------------------------------
 //
-// The rows of the convolution that a band of the pool looks at are made in the cache and pooled from there. Those at the border
-// of two bands are made twice, which costs less than writing and reading the whole.
+// The rows of the convolution that a band of the pool looks at are made in the cache and pooled from there. Those at
+// the border of two bands are made twice, which costs less than writing and reading the whole.
 
 namespace {
 
@@ -255,13 +263,15 @@ struct Words {
 };
 
 S3D_INLINE Words words_of(const SiteView& sites, int b, int z, int y0, int y1) {
-    return {slot_of_word(sites, first_word(sites, b, z, y0)), slot_of_word(sites, int64_t(first_word(sites, b, z, y0)) + int64_t(y1 - y0) * sites.words_x)};
+    return {slot_of_word(sites, first_word(sites, b, z, y0)),
+            slot_of_word(sites, int64_t(first_word(sites, b, z, y0)) + int64_t(y1 - y0) * sites.words_x)};
 }
 
 // Call f(plane, words) for the planes of the convolution that a band meets.
 template <class F>
 S3D_INLINE void over_planes(const SiteView& convolution, const Window& w, const Band& band, F&& f) {
-    const Stretch planes = met_by(w, 0, band.z0, band.z1, convolution.z), lines = met_by(w, 1, band.y0, band.y1, convolution.y);
+    const Stretch planes = met_by(w, 0, band.z0, band.z1, convolution.z),
+                  lines = met_by(w, 1, band.y0, band.y1, convolution.y);
     for (int z = planes.first; z < planes.last; ++z) f(z, words_of(convolution, band.b, z, lines.first, lines.last));
 }
 
@@ -270,19 +280,22 @@ S3D_INLINE void over_planes(const SiteView& convolution, const Window& w, const 
 template <class T>
 int64_t pooled_convolution_rows(const ConvolutionTask<T>& convolution, const PoolTask<T>& pool, const Band& band) {
     int64_t rows = 0;
-    over_planes(convolution.out, pool.window, band, [&](int, Words at) { rows += int64_t(convolution.out.base[at.last]) - convolution.out.base[at.first]; });
+    over_planes(convolution.out, pool.window, band, [&](int, Words at) {
+        rows += int64_t(convolution.out.base[at.last]) - convolution.out.base[at.first];
+    });
     return rows;
 }
 
 template <class T>
 size_t pooled_convolution_scratch(const ConvolutionTask<T>& convolution, const PoolTask<T>& pool) {
     const size_t one = few_channels_scratch(convolution), other = pool_scratch(pool);
-    return size_t(convolution.kept_rows) * size_t(convolution.c_out) * sizeof(T) + size_t(convolution.out.z + pool.window.kernel[0]) * sizeof(T*) + 3 * 64 +
-           (one > other ? one : other);
+    return size_t(convolution.kept_rows) * size_t(convolution.c_out) * sizeof(T) +
+           size_t(convolution.out.z + pool.window.kernel[0]) * sizeof(T*) + 3 * 64 + (one > other ? one : other);
 }
 
 template <class T>
-void pooled_convolution_band(const ConvolutionTask<T>& convolution, const PoolTask<T>& pool, const Band& band, void* memory) {
+void pooled_convolution_band(const ConvolutionTask<T>& convolution, const PoolTask<T>& pool, const Band& band,
+                             void* memory) {
     const Window& w = pool.window;
     Scratch scratch{static_cast<char*>(memory)};
     T* kept = scratch.take<T>(size_t(convolution.kept_rows) * size_t(convolution.c_out));
@@ -302,7 +315,9 @@ void pooled_convolution_band(const ConvolutionTask<T>& convolution, const PoolTa
         }
         const Words words = words_of(pool.out, band.b, z, band.y0, band.y1);
         for (uint32_t word = words.first, end; word < words.last; word = end) {
-            for (end = word + 1; end < words.last && int64_t(pool.out.base[end]) - pool.out.base[word] < pool.tile_rows;) ++end;
+            for (end = word + 1;
+                 end < words.last && int64_t(pool.out.base[end]) - pool.out.base[word] < pool.tile_rows;)
+                ++end;
             max_pool_words(pool, word, end, met, scratch.next);
         }
     }
@@ -322,7 +337,8 @@ void avg_pool_tile(const PoolTask<T>& task, int64_t index, void* memory) {
         const int64_t row = row_of(task.out, tile.rank + i);
         const T background_weight = T(volume - active[i]);
         for (int c = 0; c < channels; ++c)
-            task.values[row * channels + c] = task.background != nullptr ? background_weight * task.background[c] : T(0);
+            task.values[row * channels + c] =
+                task.background != nullptr ? background_weight * task.background[c] : T(0);
         if (task.counts != nullptr) task.counts[row] = T(active[i]);
     }
     over_offsets(pairs, [&](int count, const int32_t* in, const int32_t* out) {
@@ -343,24 +359,25 @@ void avg_pool_tile(const PoolTask<T>& task, int64_t index, void* memory) {
 template <class T>
 void avg_pool_gradient_tile(const PoolTask<T>& task, int64_t index, void* memory) {
     const int channels = task.channels;
-    over_pairs(task, pairs_of(task, tile_at(task.out, task.tile_rows, index), memory), [&](int64_t row, int64_t pooled) {
-        T* values = task.values + row * channels;
-        const T* grad = task.features + pooled * channels;
-        const T scale = task.scale[pooled];
-        for (int c = 0; c < channels; ++c) values[c] += scale * grad[c];
-    });
+    over_pairs(task, pairs_of(task, tile_at(task.out, task.tile_rows, index), memory),
+               [&](int64_t row, int64_t pooled) {
+                   T* values = task.values + row * channels;
+                   const T* grad = task.features + pooled * channels;
+                   const T scale = task.scale[pooled];
+                   for (int c = 0; c < channels; ++c) values[c] += scale * grad[c];
+               });
 }
 
-#define S3D_INSTANTIATE(T)                                                       \
-    template size_t pool_scratch<T>(const PoolTask<T>&);                         \
-    template void max_pool_words<T>(const PoolTask<T>&, uint32_t, uint32_t, const T* const*, void*); \
-    template void max_pool_gradient_words<T>(const PoolTask<T>&, uint32_t, uint32_t, void*); \
-    template size_t pooled_convolution_scratch<T>(const ConvolutionTask<T>&, const PoolTask<T>&); \
+#define S3D_INSTANTIATE(T)                                                                                       \
+    template size_t pool_scratch<T>(const PoolTask<T>&);                                                         \
+    template void max_pool_words<T>(const PoolTask<T>&, uint32_t, uint32_t, const T* const*, void*);             \
+    template void max_pool_gradient_words<T>(const PoolTask<T>&, uint32_t, uint32_t, void*);                     \
+    template size_t pooled_convolution_scratch<T>(const ConvolutionTask<T>&, const PoolTask<T>&);                \
     template void pooled_convolution_band<T>(const ConvolutionTask<T>&, const PoolTask<T>&, const Band&, void*); \
-    template int64_t pooled_convolution_rows<T>(const ConvolutionTask<T>&, const PoolTask<T>&, const Band&); \
-    template void max_pool_tile<T>(const PoolTask<T>&, int64_t, void*);          \
-    template void max_pool_gradient_tile<T>(const PoolTask<T>&, int64_t, void*); \
-    template void avg_pool_tile<T>(const PoolTask<T>&, int64_t, void*);          \
+    template int64_t pooled_convolution_rows<T>(const ConvolutionTask<T>&, const PoolTask<T>&, const Band&);     \
+    template void max_pool_tile<T>(const PoolTask<T>&, int64_t, void*);                                          \
+    template void max_pool_gradient_tile<T>(const PoolTask<T>&, int64_t, void*);                                 \
+    template void avg_pool_tile<T>(const PoolTask<T>&, int64_t, void*);                                          \
     template void avg_pool_gradient_tile<T>(const PoolTask<T>&, int64_t, void*);
 S3D_INSTANTIATE(float)
 S3D_INSTANTIATE(double)

@@ -21,7 +21,8 @@ S3D_INLINE Line line_of(const SiteView& sites, uint32_t word, int& word_x) {
 }
 
 S3D_INLINE uint32_t first_word(const SiteView& sites, int b, int z, int y) {
-    return ((uint32_t(b) * uint32_t(sites.z) + uint32_t(z)) * uint32_t(sites.y) + uint32_t(y)) * uint32_t(sites.words_x);
+    return ((uint32_t(b) * uint32_t(sites.z) + uint32_t(z)) * uint32_t(sites.y) + uint32_t(y)) *
+           uint32_t(sites.words_x);
 }
 
 // 64 neighbouring cells of a line and the rank of the first site among them (meaningful only if there is one).

@@ -1,6 +1,6 @@
 // Plain data that the drivers (compiled once) hand to the kernels (compiled once for each instruction set).
-// No standard library here beyond <stdint.h>: an inline template of it, compiled with AVX-512, could be the copy that the
-// linker keeps for everybody.
+// No standard library here beyond <stdint.h>: an inline template of it, compiled with AVX-512, could be the copy that
+// the linker keeps for everybody.
 #pragma once
 
 #include <stddef.h>
@@ -40,22 +40,22 @@ struct ConvolutionTask {
     SiteView in, out;
     Window window;
     int32_t c_in, c_out;
-    int32_t width;          // c_out rounded up to whole vectors
-    const T* features;      // (n, c_in)
-    const T* packed;        // (volume, c_in, width) in blocks
+    int32_t width;                  // c_out rounded up to whole vectors
+    const T* features;              // (n, c_in)
+    const T* packed;                // (volume, c_in, width) in blocks
     const Halves* features_halves;  // (n, pairs of c_in) and (volume, pairs of c_in, width) in blocks, or null
     const Halves* packed_halves;
-    const T* start;         // (phases, width): bias + background of all offsets of the phase
-    const T* missing;       // (volume, width), or (width) zeros with missing_stride 0
+    const T* start;    // (phases, width): bias + background of all offsets of the phase
+    const T* missing;  // (volume, width), or (width) zeros with missing_stride 0
     int32_t missing_stride;
-    const T* background;    // (c_in) or null: for few_channels
-    int32_t few_channels;   // `packed` is one product over volume * c_in channels: see few_channels.cpp
+    const T* background;   // (c_in) or null: for few_channels
+    int32_t few_channels;  // `packed` is one product over volume * c_in channels: see few_channels.cpp
     int32_t tile_rows;
-    int64_t kept_rows;      // pooled convolution: most rows that one task keeps
-    int32_t splits;         // pieces of the output channels that are tasks of their own
-    int32_t leaky;          // apply x > 0 ? x : slope * x at the end
+    int64_t kept_rows;  // pooled convolution: most rows that one task keeps
+    int32_t splits;     // pieces of the output channels that are tasks of their own
+    int32_t leaky;      // apply x > 0 ? x : slope * x at the end
     T slope;
-    T* result;              // (m, c_out)
+    T* result;  // (m, c_out)
 };
 
 // The weight gradient of one stretch of output rows and a range of offsets.
@@ -66,19 +66,20 @@ struct WeightGradientTask {
     SiteView in, out;
     Window window;
     int32_t c_in, c_out;
-    int32_t stride_in;      // of a feature row: c_in, or where that is no whole vectors, rounded up
-    int32_t width;          // of a row of sums: c_in, or for few_channels c_out, rounded up to whole vectors
+    int32_t stride_in;  // of a feature row: c_in, or where that is no whole vectors, rounded up
+    int32_t width;      // of a row of sums: c_in, or for few_channels c_out, rounded up to whole vectors
     int32_t few_channels;
-    int32_t flags;          // few_channels: also sum up where each offset's input is missing
+    int32_t flags;  // few_channels: also sum up where each offset's input is missing
     const T* features;
-    const T* grad;          // (m, c_out)
-    const T* background;    // (c_in) or null
+    const T* grad;            // (m, c_out)
+    const T* background;      // (c_in) or null
     const PoolTask<T>* pool;  // few_channels: the gradient comes through this max pool, tile by tile
     int32_t tile_rows;
     int32_t tiles_per_chunk;
-    T* partial;             // (chunks, c_out, volume, width); few_channels (chunks, volume * c_in + flags * volume, width)
-    double* paired;         // (chunks, volume, c_out): sum of grad over the rows that offset k reaches; unused for few_channels
-    double* total;          // (chunks, phases, c_out): sum of grad over the rows of a phase
+    T* partial;  // (chunks, c_out, volume, width); few_channels (chunks, volume * c_in + flags * volume, width)
+    double*
+        paired;     // (chunks, volume, c_out): sum of grad over the rows that offset k reaches; unused for few_channels
+    double* total;  // (chunks, phases, c_out): sum of grad over the rows of a phase
 };
 
 template <class T>
@@ -93,9 +94,9 @@ struct PoolTask {
     const T* scale;         // (m): weight of each output row (gradient of the mean)
     int32_t leaky;          // apply x > 0 ? x : slope * x to the maximum
     T slope;
-    T* values;              // (rows of the tile's side, channels)
-    int32_t* rows;          // (m, channels) or null
-    T* counts;              // (m) or null: number of active inputs of each output row
+    T* values;      // (rows of the tile's side, channels)
+    int32_t* rows;  // (m, channels) or null
+    T* counts;      // (m) or null: number of active inputs of each output row
 };
 
 // A piece of the pool's output grid: planes [z0, z1), and of each the lines [y0, y1).
@@ -141,12 +142,14 @@ struct TypedKernels {
     size_t (*convolution_scratch)(const ConvolutionTask<T>&);
     void (*convolution_tile)(const ConvolutionTask<T>&, int64_t task, void* scratch);
     // packed <- source[out * stride_out + in * stride_in], of the output channels the vectors [first, last)
-    void (*pack_weight)(const T* source, int64_t stride_out, int64_t stride_in, int c_out, int c_in, int first, int last, T* packed);
+    void (*pack_weight)(const T* source, int64_t stride_out, int64_t stride_in, int c_out, int c_in, int first,
+                        int last, T* packed);
     // result (width) <- sum over c_in of packed * vector, of the same
     void (*packed_times_vector)(const T* packed, const T* vector, int c_in, int width, int first, int last, T* result);
     T (*dot_product)(const T* a, const T* b, int64_t n);
     size_t (*weight_gradient_scratch)(const WeightGradientTask<T>&);
-    void (*weight_gradient_chunk)(const WeightGradientTask<T>&, int64_t chunk, int first_offset, int last_offset, void* scratch);
+    void (*weight_gradient_chunk)(const WeightGradientTask<T>&, int64_t chunk, int first_offset, int last_offset,
+                                  void* scratch);
     size_t (*pool_scratch)(const PoolTask<T>&);
     // convolution of few channels, then max pool
     size_t (*pooled_convolution_scratch)(const ConvolutionTask<T>&, const PoolTask<T>&);
@@ -157,12 +160,13 @@ struct TypedKernels {
     void (*avg_pool_tile)(const PoolTask<T>&, int64_t tile, void* scratch);
     void (*avg_pool_gradient_tile)(const PoolTask<T>&, int64_t tile, void* scratch);
     // batch normalisation, some rows each: see norm.cpp
-    void (*scale_stretch)(const T* x, const T* scale, const T* shift, const T* other, int64_t rows, int channels, T slope, T* y);
+    void (*scale_stretch)(const T* x, const T* scale, const T* shift, const T* other, int64_t rows, int channels,
+                          T slope, T* y);
     void (*add_statistics)(const T* x, const T* origin, int64_t rows, int channels, double* sum, double* squares);
-    void (*add_norm_gradients)(const T* grad, const T* values, const T* x, const T* mean, int64_t rows, int channels, T slope, double* sum,
-                               double* products);
-    void (*norm_gradient_stretch)(const T* grad, const T* values, const T* x, const T* of_grad, const T* of_features, const T* constant,
-                                  int64_t rows, int channels, T slope, T* result, T* other);
+    void (*add_norm_gradients)(const T* grad, const T* values, const T* x, const T* mean, int64_t rows, int channels,
+                               T slope, double* sum, double* products);
+    void (*norm_gradient_stretch)(const T* grad, const T* values, const T* x, const T* of_grad, const T* of_features,
+                                  const T* constant, int64_t rows, int channels, T slope, T* result, T* other);
 };
 
 template <class T>
@@ -172,10 +176,11 @@ struct VoxelRange {
 
 template <class T>
 struct VoxelKernels {
-    // of n voxels that lie `stride` bytes apart, how many lie in the range; and their bits (null: not wanted), indices and values
+    // of n voxels that lie `stride` bytes apart, how many lie in the range; and their bits (null: not wanted), indices
+    // and values
     int64_t (*count)(const T* line, int64_t stride, int n, VoxelRange<T> range);
-    int64_t (*voxels)(const T* line, int64_t stride, int n, VoxelRange<T> range, int z, int y, uint64_t* bits, int32_t* positions, int32_t* indices,
-                      float* values);
+    int64_t (*voxels)(const T* line, int64_t stride, int n, VoxelRange<T> range, int z, int y, uint64_t* bits,
+                      int32_t* positions, int32_t* indices, float* values);
 };
 
 struct AnyVoxelKernels {
@@ -187,16 +192,18 @@ struct AnyVoxelKernels {
 
 struct Kernels {
     const char* name;
-    // What the input sites reach: all cells of some planes of the grid, site by site or, faster where there are many, plane by plane
-    // (for some windows); or, where the grid is too large to write out, first the words, and with these ranked, their cells.
+    // What the input sites reach: all cells of some planes of the grid, site by site or, faster where there are many,
+    // plane by plane (for some windows); or, where the grid is too large to write out, first the words, and with these
+    // ranked, their cells.
     void (*mark_cells)(const SiteView& in, const Window&, const SiteView& out, int b, int z0, int z1, uint64_t* grid);
     bool (*marks_planes)(const Window&);
     size_t (*mark_planes_scratch)(const SiteView& in, const Window&, const SiteView& out, int planes);
-    void (*mark_planes)(const SiteView& in, const Window&, const SiteView& out, int b, int z0, int z1, uint64_t* grid, void* scratch);
+    void (*mark_planes)(const SiteView& in, const Window&, const SiteView& out, int b, int z0, int z1, uint64_t* grid,
+                        void* scratch);
     // the words [first, last) of such a grid: how many hold a site, and how many sites; then their lists
     void (*count_cells)(const uint64_t* grid, int64_t first, int64_t last, uint32_t* words, uint32_t* sites);
-    void (*list_cells)(const uint64_t* grid, int64_t first, int64_t last, uint32_t rank, uint64_t* top, uint32_t* word, uint64_t* bits,
-                       uint32_t* base);
+    void (*list_cells)(const uint64_t* grid, int64_t first, int64_t last, uint32_t rank, uint64_t* top, uint32_t* word,
+                       uint64_t* bits, uint32_t* base);
     void (*mark_words)(const SiteView& in, const Window&, const SiteView& out, uint64_t* top);
     void (*mark_sites)(const SiteView& in, const Window&, const SiteView& out, uint64_t* bits);
     void (*rank_top)(const uint64_t* top, int64_t n, uint32_t* rank);
@@ -206,18 +213,22 @@ struct Kernels {
     size_t (*neighbours_scratch)(const SiteView& out, const Window&, int tile_rows);
     void (*neighbours_tile)(const SiteView& in, const SiteView& out, const Window&, int tile_rows, int64_t tile,
                             int32_t* table, void* scratch);
-    // Pairs of every `step`th output word, the outputs in those words, and the blocks of two cells along x that hold one.
-    void (*count_pairs)(const SiteView& in, const SiteView& out, const Window&, int step, int64_t* pairs, int64_t* outputs, int64_t* twos);
+    // Pairs of every `step`th output word, the outputs in those words, and the blocks of two cells along x that hold
+    // one.
+    void (*count_pairs)(const SiteView& in, const SiteView& out, const Window&, int step, int64_t* pairs,
+                        int64_t* outputs, int64_t* twos);
     // sums (volume, c_out) += gradient rows of the words [first, last) where the input of each offset is missing
     void (*add_missing_rows)(const SiteView& in, const SiteView& out, const Window&, uint32_t first, uint32_t last,
                              const float* grad, int c_out, double* sums);
     size_t (*winograd_scratch)(const WinogradTask&);
     void (*winograd_convolution)(const WinogradTask&, int64_t task, void* scratch);
     // the u_z in [first_u, last_u) of the tasks [first, last); sums (window + 1, winograd_plane, c_out, c_in)
-    void (*winograd_weight_gradient)(const WinogradTask&, int64_t first, int64_t last, int first_u, int last_u, float* sums, void* scratch);
-    void (*winograd_weights)(int window, const float* const* offset, float* transformed, int64_t each, int64_t first, int64_t last);
-    void (*winograd_weights_back)(int window, const float* sums, int64_t each, int64_t chunks, int64_t chunk_stride, int o, int c_in,
-                                  float* weight);
+    void (*winograd_weight_gradient)(const WinogradTask&, int64_t first, int64_t last, int first_u, int last_u,
+                                     float* sums, void* scratch);
+    void (*winograd_weights)(int window, const float* const* offset, float* transformed, int64_t each, int64_t first,
+                             int64_t last);
+    void (*winograd_weights_back)(int window, const float* sums, int64_t each, int64_t chunks, int64_t chunk_stride,
+                                  int o, int c_in, float* weight);
     void (*copy_past_caches)(const void* source, int64_t bytes, void* result);
     TypedKernels<float> f32;
     TypedKernels<double> f64;
@@ -232,6 +243,6 @@ extern const Kernels kernels_neon;
 namespace avx512_bf16 {  // all else is avx512's
 extern const AnyVoxelKernels voxel_kernels;
 extern const Bfloat16Kernels bfloat16_kernels;
-}
+}  // namespace avx512_bf16
 
 }  // namespace sparse3d

@@ -8,7 +8,8 @@ namespace {
 S3D_INLINE uint64_t bits_of(const uint8_t* v, VoxelRange<uint8_t> r) {
 #if defined(__AVX512F__)
     const __m512i a = _mm512_loadu_si512(v);
-    return _mm512_cmpge_epu8_mask(a, _mm512_set1_epi8(char(r.low))) & _mm512_cmple_epu8_mask(a, _mm512_set1_epi8(char(r.high)));
+    return _mm512_cmpge_epu8_mask(a, _mm512_set1_epi8(char(r.low))) &
+           _mm512_cmple_epu8_mask(a, _mm512_set1_epi8(char(r.high)));
 #else
     uint64_t bits = 0;
     for (int i = 0; i < 64; ++i) bits |= uint64_t(v[i] >= r.low && v[i] <= r.high) << i;
@@ -62,13 +63,15 @@ S3D_INLINE uint64_t bits_of(const float* v, VoxelRange<float> r) {
 #if defined(__AVX512F__)
     for (int i = 0; i < 64; i += 16) {
         const __m512 a = _mm512_loadu_ps(v + i);
-        const __mmask16 in = _mm512_cmp_ps_mask(a, _mm512_set1_ps(r.low), _CMP_GE_OQ) & _mm512_cmp_ps_mask(a, _mm512_set1_ps(r.high), _CMP_LE_OQ);
+        const __mmask16 in = _mm512_cmp_ps_mask(a, _mm512_set1_ps(r.low), _CMP_GE_OQ) &
+                             _mm512_cmp_ps_mask(a, _mm512_set1_ps(r.high), _CMP_LE_OQ);
         bits |= uint64_t(in) << i;
     }
 #elif defined(__AVX2__)
     for (int i = 0; i < 64; i += 8) {
         const __m256 a = _mm256_loadu_ps(v + i);
-        const __m256 in = _mm256_and_ps(_mm256_cmp_ps(a, _mm256_set1_ps(r.low), _CMP_GE_OQ), _mm256_cmp_ps(a, _mm256_set1_ps(r.high), _CMP_LE_OQ));
+        const __m256 in = _mm256_and_ps(_mm256_cmp_ps(a, _mm256_set1_ps(r.low), _CMP_GE_OQ),
+                                        _mm256_cmp_ps(a, _mm256_set1_ps(r.high), _CMP_LE_OQ));
         bits |= uint64_t(uint32_t(_mm256_movemask_ps(in))) << i;
     }
 #else
@@ -105,7 +108,8 @@ alignas(64) constexpr int32_t kWhichX[3][16] = {{0, 0, 0, 1, 1, 1, 2, 2, 2, 3, 3
 template <class T>
 S3D_INLINE void fetch_ahead(const T* cells) {
     constexpr uintptr_t kAhead = 2048;
-    for (uintptr_t byte = 0; byte < 64 * sizeof(T); byte += 64) __builtin_prefetch(reinterpret_cast<const char*>(uintptr_t(cells) + kAhead + byte));
+    for (uintptr_t byte = 0; byte < 64 * sizeof(T); byte += 64)
+        __builtin_prefetch(reinterpret_cast<const char*>(uintptr_t(cells) + kAhead + byte));
 }
 
 #if defined(__AVX512VBMI2__)
@@ -116,15 +120,23 @@ S3D_INLINE __m512 values_at(const uint8_t* cells, __m128i at) {
 S3D_INLINE __m256i both_halves(const void* cells, __m128i at) {
     const char* half = static_cast<const char*>(cells);
     const __m512i which = _mm512_castsi256_si512(_mm256_cvtepu8_epi16(at));
-    return _mm512_castsi512_si256(_mm512_permutex2var_epi16(_mm512_loadu_si512(half), which, _mm512_loadu_si512(half + 64)));
+    return _mm512_castsi512_si256(
+        _mm512_permutex2var_epi16(_mm512_loadu_si512(half), which, _mm512_loadu_si512(half + 64)));
 }
-S3D_INLINE __m512 values_at(const int16_t* cells, __m128i at) { return _mm512_cvtepi32_ps(_mm512_cvtepi16_epi32(both_halves(cells, at))); }
-S3D_INLINE __m512 values_at(const uint16_t* cells, __m128i at) { return _mm512_cvtepi32_ps(_mm512_cvtepu16_epi32(both_halves(cells, at))); }
-S3D_INLINE __m512 values_at(const float* cells, __m128i at) { return _mm512_i32gather_ps(_mm512_cvtepu8_epi32(at), cells, 4); }
+S3D_INLINE __m512 values_at(const int16_t* cells, __m128i at) {
+    return _mm512_cvtepi32_ps(_mm512_cvtepi16_epi32(both_halves(cells, at)));
+}
+S3D_INLINE __m512 values_at(const uint16_t* cells, __m128i at) {
+    return _mm512_cvtepi32_ps(_mm512_cvtepu16_epi32(both_halves(cells, at)));
+}
+S3D_INLINE __m512 values_at(const float* cells, __m128i at) {
+    return _mm512_i32gather_ps(_mm512_cvtepu8_epi32(at), cells, 4);
+}
 
-alignas(64) constexpr uint8_t kCells[64] = {0,  1,  2,  3,  4,  5,  6,  7,  8,  9,  10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21,
-                                            22, 23, 24, 25, 26, 27, 28, 29, 30, 31, 32, 33, 34, 35, 36, 37, 38, 39, 40, 41, 42, 43,
-                                            44, 45, 46, 47, 48, 49, 50, 51, 52, 53, 54, 55, 56, 57, 58, 59, 60, 61, 62, 63};
+alignas(64) constexpr uint8_t kCells[64] = {0,  1,  2,  3,  4,  5,  6,  7,  8,  9,  10, 11, 12, 13, 14, 15,
+                                            16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31,
+                                            32, 33, 34, 35, 36, 37, 38, 39, 40, 41, 42, 43, 44, 45, 46, 47,
+                                            48, 49, 50, 51, 52, 53, 54, 55, 56, 57, 58, 59, 60, 61, 62, 63};
 
 // x and values of the set bits of a word, 16 at a time.
 template <class T>
@@ -149,8 +161,9 @@ S3D_INLINE int lowest_if_any(uint64_t bits) {
 #endif
 }
 
-// x of the set bits of a word, of which the first eight are written at once whether they are there or not: how many there are
-// cannot be foreseen, that there are not more than eight mostly can. Their values wait for the end of the line.
+// x of the set bits of a word, of which the first eight are written at once whether they are there or not: how many
+// there are cannot be foreseen, that there are not more than eight mostly can. Their values wait for the end of the
+// line.
 template <class T>
 S3D_INLINE void take(const T*, uint64_t bits, int found, int x, int32_t* positions, float*) {
     for (int i = 0; i < found; i += 8)
@@ -179,15 +192,18 @@ template <class T>
 int64_t count_in_line(const T* line, int64_t stride, int n, VoxelRange<T> range) {
     int64_t count = 0;
     for (int x = 0; x < n; x += 64)
-        count += popcount(stride == int64_t(sizeof(T)) && x + 64 <= n ? bits_of(line + x, range) : bits_of_some(line, stride, x, min(64, n - x), range));
+        count += popcount(stride == int64_t(sizeof(T)) && x + 64 <= n
+                              ? bits_of(line + x, range)
+                              : bits_of_some(line, stride, x, min(64, n - x), range));
     return count;
 }
 
-// The voxels of a line that lie in the range: their bits, indices (rows, 3) [z, y, x] and values (rows); returns how many.
-// 64 rows more than there are may be written; `positions` has room for all cells of the line's words, and 16 more.
+// The voxels of a line that lie in the range: their bits, indices (rows, 3) [z, y, x] and values (rows); returns how
+// many. 64 rows more than there are may be written; `positions` has room for all cells of the line's words, and 16
+// more.
 template <class T>
-int64_t voxels_of_line(const T* line, int64_t stride, int n, VoxelRange<T> range, int z, int y, uint64_t* bits, int32_t* positions,
-                       int32_t* indices, float* values) {
+int64_t voxels_of_line(const T* line, int64_t stride, int n, VoxelRange<T> range, int z, int y, uint64_t* bits,
+                       int32_t* positions, int32_t* indices, float* values) {
     int count = 0, x = 0;
     if (stride == int64_t(sizeof(T))) {
         for (; x + 64 <= n; x += 64) {
@@ -211,7 +227,8 @@ int64_t voxels_of_line(const T* line, int64_t stride, int n, VoxelRange<T> range
         const __m512i at = _mm512_loadu_si512(positions + i);
         for (int v = 0; v < 3; ++v) {
             const __m512i zy = _mm512_mask_blend_epi32(kIsY[v], _mm512_set1_epi32(z), _mm512_set1_epi32(y));
-            _mm512_storeu_si512(indices + i * 3 + v * 16, _mm512_mask_permutexvar_epi32(zy, kIsX[v], _mm512_load_si512(kWhichX[v]), at));
+            _mm512_storeu_si512(indices + i * 3 + v * 16,
+                                _mm512_mask_permutexvar_epi32(zy, kIsX[v], _mm512_load_si512(kWhichX[v]), at));
         }
     }
 #else
@@ -237,7 +254,8 @@ void copy_past_caches(const void* source, int64_t bytes, void* result) {
         bytes -= count;
     };
     some(head);
-    for (; bytes >= 64; bytes -= 64, from += 64, to += 64) _mm512_stream_si512(reinterpret_cast<__m512i*>(to), _mm512_loadu_si512(from));
+    for (; bytes >= 64; bytes -= 64, from += 64, to += 64)
+        _mm512_stream_si512(reinterpret_cast<__m512i*>(to), _mm512_loadu_si512(from));
     some(bytes);
     _mm_sfence();
 #else

@@ -1,7 +1,7 @@
 // One stretch of output rows: for each offset, the outer products of gradient rows and feature rows, summed over pairs.
 #include "few_channels.h"
-#include "pool.h"
 #include "pairs.h"
+#include "pool.h"
 
 namespace sparse3d {
 namespace S3D_ISA {
@@ -36,25 +36,28 @@ void outer_products_rows(const T* features, int64_t feature_stride, const int32_
                          const int32_t* out, int n, T* result, int64_t result_stride) {
     int o = 0;
     for (; o + kOuterRows <= c_out; o += kOuterRows)
-        outer_products<T, kOuterRows, V>(features, feature_stride, in, grad + o, c_out, out, n, result + o * result_stride, result_stride);
+        outer_products<T, kOuterRows, V>(features, feature_stride, in, grad + o, c_out, out, n,
+                                         result + o * result_stride, result_stride);
     for (; o + 2 <= c_out; o += 2)
-        outer_products<T, 2, V>(features, feature_stride, in, grad + o, c_out, out, n, result + o * result_stride, result_stride);
+        outer_products<T, 2, V>(features, feature_stride, in, grad + o, c_out, out, n, result + o * result_stride,
+                                result_stride);
     for (; o < c_out; ++o)
-        outer_products<T, 1, V>(features, feature_stride, in, grad + o, c_out, out, n, result + o * result_stride, result_stride);
+        outer_products<T, 1, V>(features, feature_stride, in, grad + o, c_out, out, n, result + o * result_stride,
+                                result_stride);
 }
 
 // result (c_out, width) += sum over pairs of grad row (c_out) x feature row (width)
 template <class T>
-void add_outer_products(const T* features, int64_t feature_stride, int width, const int32_t* in, const T* grad, int c_out,
-                        const int32_t* out, int n, T* result, int64_t result_stride) {
+void add_outer_products(const T* features, int64_t feature_stride, int width, const int32_t* in, const T* grad,
+                        int c_out, const int32_t* out, int n, T* result, int64_t result_stride) {
     const int vectors = width / kLanes<T>;
     int v = 0;
     for (; v + kOuterVectors <= vectors; v += kOuterVectors)
         outer_products_rows<T, kOuterVectors>(features + v * kLanes<T>, feature_stride, in, grad, c_out, out, n,
                                               result + v * kLanes<T>, result_stride);
     for (; v < vectors; ++v)
-        outer_products_rows<T, 1>(features + v * kLanes<T>, feature_stride, in, grad, c_out, out, n, result + v * kLanes<T>,
-                                  result_stride);
+        outer_products_rows<T, 1>(features + v * kLanes<T>, feature_stride, in, grad, c_out, out, n,
+                                  result + v * kLanes<T>, result_stride);
 }
 
 // In double: what is left after subtracting two of these must keep its digits.
@@ -79,14 +82,16 @@ size_t weight_gradient_scratch(const WeightGradientTask<T>& task) {
 }
 
 template <class T>
-void weight_gradient_chunk(const WeightGradientTask<T>& task, int64_t chunk, int first_offset, int last_offset, void* memory) {
+void weight_gradient_chunk(const WeightGradientTask<T>& task, int64_t chunk, int first_offset, int last_offset,
+                           void* memory) {
     const Window& w = task.window;
     const int volume = w.kernel[0] * w.kernel[1] * w.kernel[2], offsets = last_offset - first_offset;
     const int phases = w.transposed ? w.stride[0] * w.stride[1] * w.stride[2] : 1;
     Scratch scratch{static_cast<char*>(memory)};
     const PairLists lists = take_pair_lists(scratch, task.tile_rows, offsets);
     int32_t* row = scratch.take<int32_t>(size_t(task.tile_rows + kTileSlack));
-    T* pooled = task.pool != nullptr ? scratch.take<T>(size_t(task.tile_rows + kTileSlack) * size_t(task.c_out)) : nullptr;
+    T* pooled =
+        task.pool != nullptr ? scratch.take<T>(size_t(task.tile_rows + kTileSlack) * size_t(task.c_out)) : nullptr;
 
     const int sum_rows = task.few_channels ? volume * (task.c_in + (task.flags ? 1 : 0)) : volume * task.c_out;
     T* partial = task.partial + chunk * sum_rows * int64_t(task.width);
@@ -138,7 +143,7 @@ void weight_gradient_chunk(const WeightGradientTask<T>& task, int64_t chunk, int
     }
 }
 
-#define S3D_INSTANTIATE(T)                                                     \
+#define S3D_INSTANTIATE(T)                                                    \
     template size_t weight_gradient_scratch<T>(const WeightGradientTask<T>&); \
     template void weight_gradient_chunk<T>(const WeightGradientTask<T>&, int64_t, int, int, void*);
 S3D_INSTANTIATE(float)

@@ -1,4 +1,5 @@
-// Winograd's minimal filtering on blocks of outputs, for windows of 3^3 (2 x 2 x 4 outputs) and 2^3 (2 x 2 x 2), with stride 1.
+// Winograd's minimal filtering on blocks of outputs, for windows of 3^3 (2 x 2 x 4 outputs) and 2^3 (2 x 2 x 2), with
+// stride 1.
 //
 // Along one axis, M outputs of a window of R cells need N = M + R - 1 products instead of M R:
 //
@@ -10,12 +11,13 @@
 //               y    = m0 + m1,  m1 + m2
 //     F(4, 3)   see below
 //
-// (Lavin and Gray, Fast Algorithms for Convolutional Neural Networks, CVPR 2016.) In three dimensions a block of 3^3 takes
-// 4 x 4 x 6 = 96 products a channel pair instead of 16 x 27 = 432, one of 2^3 takes 27 instead of 64. What is saved grows with how
-// full a block is, as products are made for the missing sites too; the driver chooses (../winograd.cpp).
+// (Lavin and Gray, Fast Algorithms for Convolutional Neural Networks, CVPR 2016.) In three dimensions a block of 3^3
+// takes 4 x 4 x 6 = 96 products a channel pair instead of 16 x 27 = 432, one of 2^3 takes 27 instead of 64. What is
+// saved grows with how full a block is, as products are made for the missing sites too; the driver chooses
+// (../winograd.cpp).
 //
-// A task takes a few dozen blocks and goes through the values of u_z one at a time: then the transformed values of a block fit in
-// the registers, and everything of a step fits in the L2 cache.
+// A task takes a few dozen blocks and goes through the values of u_z one at a time: then the transformed values of a
+// block fit in the registers, and everything of a step fits in the L2 cache.
 #include "gemm.h"
 #include "pairs.h"
 
@@ -60,7 +62,7 @@ struct F23 {
     }
     // The z step alone: which planes make u_z, and which outputs it belongs to.
     static constexpr int plane[4][2] = {{0, 2}, {1, 2}, {2, 1}, {1, 3}};
-    static constexpr int sign[4] = {-1, 1, -1, -1};           // of the second plane
+    static constexpr int sign[4] = {-1, 1, -1, -1};  // of the second plane
     static constexpr int to_output[4][2] = {{1, 0}, {1, 1}, {1, -1}, {0, -1}};
 };
 
@@ -93,15 +95,16 @@ struct F22 {
     static constexpr int to_output[3][2] = {{1, 0}, {1, 1}, {0, 1}};
 };
 
-// Toom and Cook's construction (Winograd, Arithmetic Complexity of Computations, 1980, chapter V) at the points 0, a, -a, b, -b and
-// infinity, with M(p) = p (p^2 - a^2) (p^2 - b^2):
+// Toom and Cook's construction (Winograd, Arithmetic Complexity of Computations, 1980, chapter V) at the points 0, a,
+// -a, b, -b and infinity, with M(p) = p (p^2 - a^2) (p^2 - b^2):
 //
 //     G g  = g(p) / M'(p), and g2          g(p) = g0 + g1 p + g2 p^2
 //     B' d = the coefficients of M(p) / (p - p_i), and of M, times d
 //     y_k  = sum of p_i^k m_i, and m5 more for y3
 //
-// a = 3/4 and b = 3/2 are exact in binary and lose a third fewer digits than the usual 1 and 2: against double, a layer of 32 channels
-// differs by 4.7e-7 of its norm (1 and 2: 6.7e-7; F(2, 3) on all axes: 2.6e-7). On a second axis it would be 8.0e-7.
+// a = 3/4 and b = 3/2 are exact in binary and lose a third fewer digits than the usual 1 and 2: against double, a layer
+// of 32 channels differs by 4.7e-7 of its norm (1 and 2: 6.7e-7; F(2, 3) on all axes: 2.6e-7). On a second axis it
+// would be 8.0e-7.
 struct F43 {
     static constexpr int kOutputs = 4, kPoints = 6;
     static constexpr float a = 0.75f, b = 1.5f, a2 = a * a, b2 = b * b;
@@ -124,7 +127,8 @@ struct F43 {
         y[3] = a2 * odd_a + b2 * odd_b + m[5];
     }
     S3D_INLINE_MEMBER static void gradients(const V* y, V* m) {
-        const V even_a = y[0] + a2 * y[2], odd_a = a * (y[1] + a2 * y[3]), even_b = y[0] + b2 * y[2], odd_b = b * (y[1] + b2 * y[3]);
+        const V even_a = y[0] + a2 * y[2], odd_a = a * (y[1] + a2 * y[3]), even_b = y[0] + b2 * y[2],
+                odd_b = b * (y[1] + b2 * y[3]);
         m[0] = y[0];
         m[1] = even_a + odd_a;
         m[2] = even_a - odd_a;
@@ -133,7 +137,8 @@ struct F43 {
         m[5] = y[3];
     }
     S3D_INLINE_MEMBER static void weights(const V* g, V* u) {
-        const V even_a = at_a * (g[0] + a2 * g[2]), odd_a = (at_a * a) * g[1], even_b = at_b * (g[0] + b2 * g[2]), odd_b = (at_b * b) * g[1];
+        const V even_a = at_a * (g[0] + a2 * g[2]), odd_a = (at_a * a) * g[1], even_b = at_b * (g[0] + b2 * g[2]),
+                odd_b = (at_b * b) * g[1];
         u[0] = at_0 * g[0];
         u[1] = even_a + odd_a;
         u[2] = even_a - odd_a;
@@ -149,7 +154,8 @@ struct F43 {
     }
 };
 
-// A window of R^3: the filter along z and y, and along x. Blocks are longer along x, where sites follow each other in memory.
+// A window of R^3: the filter along z and y, and along x. Blocks are longer along x, where sites follow each other in
+// memory.
 template <int R>
 struct Window3 {
     using Y = F23;
@@ -162,9 +168,11 @@ struct Window3<2> {
 };
 template <int R>
 struct Size {
-    static constexpr int kY = Window3<R>::Y::kPoints, kX = Window3<R>::X::kPoints, kPlane = kY * kX, kInputs = kY * kPlane;
+    static constexpr int kY = Window3<R>::Y::kPoints, kX = Window3<R>::X::kPoints, kPlane = kY * kX,
+                         kInputs = kY * kPlane;
     static constexpr int kOutX = Window3<R>::X::kOutputs, kOutputs = 4 * kOutX;
-    static_assert(kOutX == winograd_outputs_x(R) && kPlane == winograd_plane(R), "the driver counts with the same sizes");
+    static_assert(kOutX == winograd_outputs_x(R) && kPlane == winograd_plane(R),
+                  "the driver counts with the same sizes");
 };
 
 // The blocks of one task: where the inputs of each are, and its outputs (or gradients of them).
@@ -183,9 +191,11 @@ struct Rows {
     Row missing;
 };
 
-// Where the rows of the cells of a line are; line[0] is cell `first`. Sites are taken in runs, whose rows follow each other.
+// Where the rows of the cells of a line are; line[0] is cell `first`. Sites are taken in runs, whose rows follow each
+// other.
 template <class Row>
-S3D_INLINE void locate_rows(const SiteView& sites, const Rows<Row>& rows, int b, int z, int y, int first, int cells, Row* line) {
+S3D_INLINE void locate_rows(const SiteView& sites, const Rows<Row>& rows, int b, int z, int y, int first, int cells,
+                            Row* line) {
     for (int i = 0; i < cells; ++i) line[i] = rows.missing;
     if (z < 0 || z >= sites.z || y < 0 || y >= sites.y) return;
     const uint32_t line_word = first_word(sites, b, z, y);
@@ -204,7 +214,8 @@ S3D_INLINE void locate_rows(const SiteView& sites, const Rows<Row>& rows, int b,
             if (sites.rows == nullptr)
                 for (int i = 0; i < run; ++i) to[i] = rows.first + int64_t(rank + uint32_t(i)) * rows.stride;
             else
-                for (int i = 0; i < run; ++i) to[i] = rows.first + int64_t(sites.rows[rank + uint32_t(i)]) * rows.stride;
+                for (int i = 0; i < run; ++i)
+                    to[i] = rows.first + int64_t(sites.rows[rank + uint32_t(i)]) * rows.stride;
             rank += uint32_t(run);
             rest = after != 0 ? rest & ~((below(run)) << start) : 0;
         }
@@ -219,10 +230,12 @@ S3D_INLINE void fetch_ahead(const float* row, int channels) {
 template <int R, class Row>
 Blocks<Row> find_blocks(const WinogradTask& task, const Rows<Row>& outputs, int64_t index, Scratch& scratch) {
     using S = Size<R>;
-    constexpr int kSpan = 64 * S::kOutX, kCells = kSpan + R;  // output cells that one word of blocks covers, and the inputs they see
+    constexpr int kSpan = 64 * S::kOutX,
+                  kCells = kSpan + R;  // output cells that one word of blocks covers, and the inputs they see
     const int most = task.blocks_per_task;
     const Rows<const float*> inputs{task.features, task.c_in, task.background};
-    Blocks<Row> found{0, scratch.take<const float*>(size_t(most) * S::kInputs), scratch.take<Row>(size_t(most) * S::kOutputs)};
+    Blocks<Row> found{0, scratch.take<const float*>(size_t(most) * S::kInputs),
+                      scratch.take<Row>(size_t(most) * S::kOutputs)};
     const float** in_rows = scratch.take<const float*>(size_t(S::kY) * S::kY * kCells);
     Row* out_rows = scratch.take<Row>(size_t(4) * kSpan);
     const uint32_t first = uint32_t(index * most);
@@ -233,10 +246,11 @@ Blocks<Row> find_blocks(const WinogradTask& task, const Rows<Row>& outputs, int6
         const int x0 = word_x * kSpan;
         for (int z = 0; z < S::kY; ++z)
             for (int y = 0; y < S::kY; ++y)
-                locate_rows(task.in, inputs, at.b, 2 * at.z + z - task.reach[0], 2 * at.y + y - task.reach[1], x0 - task.reach[2], kCells,
-                            in_rows + (z * S::kY + y) * kCells);
+                locate_rows(task.in, inputs, at.b, 2 * at.z + z - task.reach[0], 2 * at.y + y - task.reach[1],
+                            x0 - task.reach[2], kCells, in_rows + (z * S::kY + y) * kCells);
         for (int line = 0; line < 4; ++line)
-            locate_rows(task.out, outputs, at.b, 2 * at.z + line / 2, 2 * at.y + line % 2, x0, kSpan, out_rows + line * kSpan);
+            locate_rows(task.out, outputs, at.b, 2 * at.z + line / 2, 2 * at.y + line % 2, x0, kSpan,
+                        out_rows + line * kSpan);
         uint32_t rank = task.blocks.base[slot];
         for (uint64_t rest = task.blocks.bits[slot]; rest != 0 && found.count < most; rest &= rest - 1, ++rank) {
             if (rank < first) continue;
@@ -279,7 +293,8 @@ void transform_inputs(const Blocks<Row>& blocks, int c_in, int stride, float* va
                 V row[S::kX];
                 for (int x = 0; x < S::kX; ++x) row[x] = d[x][y];
                 X::inputs(row);
-                for (int x = 0; x < S::kX; ++x) store(values + (int64_t(y * S::kX + x) * stride + t) * c_in + c, row[x]);
+                for (int x = 0; x < S::kX; ++x)
+                    store(values + (int64_t(y * S::kX + x) * stride + t) * c_in + c, row[x]);
             }
         }
     }
@@ -287,7 +302,8 @@ void transform_inputs(const Blocks<Row>& blocks, int c_in, int stride, float* va
 
 // R rows that follow each other times V vectors, from zero.
 template <int R, int W>
-S3D_INLINE void product_rows(const float* a, int64_t a_stride, const float* packed, int c_in, float* result, int64_t result_stride) {
+S3D_INLINE void product_rows(const float* a, int64_t a_stride, const float* packed, int c_in, float* result,
+                             int64_t result_stride) {
     V sum[R][W];
     for (int r = 0; r < R; ++r)
         for (int v = 0; v < W; ++v) sum[r][v] = V{};
@@ -302,9 +318,11 @@ S3D_INLINE void product_rows(const float* a, int64_t a_stride, const float* pack
 }
 
 template <int W>
-S3D_INLINE void product_block(int rows, const float* a, int64_t a_stride, const float* packed, int c_in, float* result, int64_t result_stride) {
+S3D_INLINE void product_block(int rows, const float* a, int64_t a_stride, const float* packed, int c_in, float* result,
+                              int64_t result_stride) {
     constexpr int R = block_rows(W);
-    for (int r = 0; r < rows; r += R) product_rows<R, W>(a + r * a_stride, a_stride, packed, c_in, result + r * result_stride, result_stride);
+    for (int r = 0; r < rows; r += R)
+        product_rows<R, W>(a + r * a_stride, a_stride, packed, c_in, result + r * result_stride, result_stride);
 }
 
 void product(int rows, const float* a, int c_in, const float* packed, int width, float* result) {
@@ -337,7 +355,8 @@ void transform_outputs(int count, int width, int stride, const float* products, 
             V half[2][S::kX], out[2][S::kOutX];
             for (int x = 0; x < S::kX; ++x) {
                 V m[S::kY], y[2];
-                for (int j = 0; j < S::kY; ++j) m[j] = load(products + (int64_t(j * S::kX + x) * stride + t) * width + c);
+                for (int j = 0; j < S::kY; ++j)
+                    m[j] = load(products + (int64_t(j * S::kX + x) * stride + t) * width + c);
                 Y::outputs(m, y);
                 for (int j = 0; j < 2; ++j) half[j][x] = y[j];
             }
@@ -357,13 +376,14 @@ void transform_outputs(int count, int width, int stride, const float* products, 
 }
 
 template <int R, int U>
-S3D_INLINE void step(const WinogradTask& task, const Blocks<float*>& blocks, int stride, float* values, float* products, float* sums) {
+S3D_INLINE void step(const WinogradTask& task, const Blocks<float*>& blocks, int stride, float* values, float* products,
+                     float* sums) {
     constexpr int kPlane = Size<R>::kPlane;
     transform_inputs<R, U>(blocks, task.c_in, stride, values);
     const int64_t each = int64_t(task.c_in) * task.width;
     for (int p = 0; p < kPlane; ++p)
-        product(blocks.count, values + int64_t(p) * stride * task.c_in, task.c_in, task.transformed + (U * kPlane + p) * each, task.width,
-                products + int64_t(p) * stride * task.width);
+        product(blocks.count, values + int64_t(p) * stride * task.c_in, task.c_in,
+                task.transformed + (U * kPlane + p) * each, task.width, products + int64_t(p) * stride * task.width);
     transform_outputs<R, U>(blocks.count, task.width, stride, products, sums);
 }
 
@@ -398,7 +418,7 @@ void convolve(const WinogradTask& task, int64_t index, Scratch scratch) {
     }
 }
 
-// Weight gradient -------------------------------------------------------------------------------------------------------
+// Weight gradient -------------------------------------------------------------------------------------------
 
 // values (kPlane, stride rows, c_out): A dy of all blocks for one u_z; sites that are not there have no gradient.
 template <int R, int U>
@@ -425,7 +445,8 @@ void transform_gradients(const WinogradTask& task, const Blocks<const float*>& b
             for (int j = 0; j < S::kY; ++j) {
                 V row[S::kX];
                 X::gradients(half[j], row);
-                for (int i = 0; i < S::kX; ++i) store(values + (int64_t(j * S::kX + i) * stride + t) * task.c_out + c, row[i]);
+                for (int i = 0; i < S::kX; ++i)
+                    store(values + (int64_t(j * S::kX + i) * stride + t) * task.c_out + c, row[i]);
             }
         }
     }
@@ -454,7 +475,8 @@ S3D_INLINE void add_outer_rows(const float* gradients, int c_out, const float* i
 }
 
 template <int R, int U>
-void weight_step(const WinogradTask& task, const Blocks<const float*>& blocks, int stride, float* inputs, float* gradients, float* sums) {
+void weight_step(const WinogradTask& task, const Blocks<const float*>& blocks, int stride, float* inputs,
+                 float* gradients, float* sums) {
     constexpr int kPlane = Size<R>::kPlane;
     transform_inputs<R, U>(blocks, task.c_in, stride, inputs);
     transform_gradients<R, U>(task, blocks, stride, gradients);
@@ -463,21 +485,23 @@ void weight_step(const WinogradTask& task, const Blocks<const float*>& blocks, i
         const float* g = gradients + int64_t(p) * stride * task.c_out;
         float* sum = sums + int64_t(U * kPlane + p) * task.c_out * task.c_in;
         int c = 0;
-        for (; c + 2 * L <= task.c_in; c += 2 * L) add_outer_rows<2>(g, task.c_out, x + c, task.c_in, blocks.count, sum + c);
+        for (; c + 2 * L <= task.c_in; c += 2 * L)
+            add_outer_rows<2>(g, task.c_out, x + c, task.c_in, blocks.count, sum + c);
         if (c < task.c_in) add_outer_rows<1>(g, task.c_out, x + c, task.c_in, blocks.count, sum + c);
     }
 }
 
 template <int R>
-void weight_gradient(const WinogradTask& task, int64_t first, int64_t last, int first_u, int last_u, float* sums, Scratch scratch) {
+void weight_gradient(const WinogradTask& task, int64_t first, int64_t last, int first_u, int last_u, float* sums,
+                     Scratch scratch) {
     const int stride = padded_blocks(task);
     float* inputs = scratch.take<float>(size_t(Size<R>::kPlane) * size_t(stride) * size_t(task.c_in));
     float* gradients = scratch.take<float>(size_t(Size<R>::kPlane) * size_t(stride) * size_t(task.c_out));
     for (int64_t index = first; index < last; ++index) {
         Scratch rest = scratch;
-        const Blocks<const float*> blocks = find_blocks<R>(task, Rows<const float*>{task.grad, task.c_out, task.zeros}, index, rest);
-        for (int u = first_u; u < last_u; ++u)
-            switch (u) {
+        const Blocks<const float*> blocks =
+            find_blocks<R>(task, Rows<const float*>{task.grad, task.c_out, task.zeros}, index, rest);
+        for (int u = first_u; u < last_u; ++u) switch (u) {
                 case 0: weight_step<R, 0>(task, blocks, stride, inputs, gradients, sums); break;
                 case 1: weight_step<R, 1>(task, blocks, stride, inputs, gradients, sums); break;
                 case 2: weight_step<R, 2>(task, blocks, stride, inputs, gradients, sums); break;
@@ -518,7 +542,8 @@ void transform_weights(const float* const* offset, float* transformed, int64_t e
 }
 
 template <int R>
-void transform_weight_gradients(const float* sums, int64_t each, int64_t chunks, int64_t chunk_stride, int64_t e, float* const* offset) {
+void transform_weight_gradients(const float* sums, int64_t each, int64_t chunks, int64_t chunk_stride, int64_t e,
+                                float* const* offset) {
     constexpr int kY = Size<R>::kY, kX = Size<R>::kX;
     using Y = typename Window3<R>::Y;
     V g[kY][kY][R], h[kY][R][R];
@@ -527,7 +552,8 @@ void transform_weight_gradients(const float* sums, int64_t each, int64_t chunks,
             V u[kX];
             for (int x = 0; x < kX; ++x) {
                 u[x] = V{};
-                for (int64_t chunk = 0; chunk < chunks; ++chunk) u[x] += load(sums + chunk * chunk_stride + ((z * kY + y) * kX + x) * each + e);
+                for (int64_t chunk = 0; chunk < chunks; ++chunk)
+                    u[x] += load(sums + chunk * chunk_stride + ((z * kY + y) * kX + x) * each + e);
             }
             Window3<R>::X::weight_gradients(u, g[z][y]);
         }
@@ -550,7 +576,8 @@ void transform_weight_gradients(const float* sums, int64_t each, int64_t chunks,
 }  // namespace
 
 size_t winograd_scratch(const WinogradTask& task) {
-    const size_t n = size_t(task.window + 1), plane = size_t(winograd_plane(task.window)), rows = size_t(padded_blocks(task));
+    const size_t n = size_t(task.window + 1), plane = size_t(winograd_plane(task.window)),
+                 rows = size_t(padded_blocks(task));
     const size_t out_x = size_t(winograd_outputs_x(task.window)), most = size_t(task.blocks_per_task);
     const size_t wide = size_t(task.width > task.c_out ? task.width : task.c_out);
     return (plane * rows * (size_t(task.c_in) + wide) + most * 4 * out_x * wide + wide) * sizeof(float) +
@@ -565,7 +592,8 @@ void winograd_convolution(const WinogradTask& task, int64_t index, void* memory)
         convolve<2>(task, index, scratch);
 }
 
-void winograd_weight_gradient(const WinogradTask& task, int64_t first, int64_t last, int first_u, int last_u, float* sums, void* memory) {
+void winograd_weight_gradient(const WinogradTask& task, int64_t first, int64_t last, int first_u, int last_u,
+                              float* sums, void* memory) {
     const Scratch scratch{static_cast<char*>(memory)};
     if (task.window == 3)
         weight_gradient<3>(task, first, last, first_u, last_u, sums, scratch);
@@ -573,7 +601,8 @@ void winograd_weight_gradient(const WinogradTask& task, int64_t first, int64_t l
         weight_gradient<2>(task, first, last, first_u, last_u, sums, scratch);
 }
 
-void winograd_weights(int window, const float* const* offset, float* transformed, int64_t each, int64_t first, int64_t last) {
+void winograd_weights(int window, const float* const* offset, float* transformed, int64_t each, int64_t first,
+                      int64_t last) {
     if (window == 3)
         transform_weights<3>(offset, transformed, each, first, last);
     else
@@ -581,7 +610,8 @@ void winograd_weights(int window, const float* const* offset, float* transformed
 }
 
 // weight (volume, c_in): the rows of one output channel.
-void winograd_weights_back(int window, const float* sums, int64_t each, int64_t chunks, int64_t chunk_stride, int o, int c_in, float* weight) {
+void winograd_weights_back(int window, const float* sums, int64_t each, int64_t chunks, int64_t chunk_stride, int o,
+                           int c_in, float* weight) {
     for (int c = 0; c < c_in; c += L) {
         float* offset[27];
         for (int k = 0; k < window * window * window; ++k) offset[k] = weight + int64_t(k) * c_in + c;

@@ -15,6 +15,8 @@ from napari_sparse3d.bench.workloads import NetworkWorkload, VolumeWorkload, Wor
 from napari_sparse3d.catalog import ENGINES
 from napari_sparse3d.engine.plain_spconv import PlainSpconv
 from napari_sparse3d.sparse import SparseConv3d, SparseMaxPool3d, SparseTensor, SubMConv3d, use_engine
+from napari_sparse3d.sparse.contract import Rows
+from napari_sparse3d.sparse.sites import Sites
 from napari_sparse3d.volume import Volume
 from napari_sparse3d.voxels import RangeThreshold, Recipe, voxelize
 
@@ -68,12 +70,12 @@ def make(name: str, workload: Workload, mode: str, device: str) -> Run:
 def _engine(workload: NetworkWorkload, engine: str, device: str, backward: bool) -> Run:
     layers = deepcopy(workload.layers).to(device)
     features = workload.features.to(device, copy=True).requires_grad_(backward and workload.of_features)
-    background = torch.zeros(features.shape[1], device=device)
+    rows = Rows(features, torch.zeros(features.shape[1], device=device))
 
     def run() -> object:
         # the same sites as another tensor: what was made from the last one is not found again
         indices = workload.indices.to(device).detach()
-        x = SparseTensor._at(features, indices, workload.shape, 1, background)
+        x = SparseTensor._at(rows, Sites(indices, workload.shape, 1))
         if not backward:
             with torch.no_grad():
                 return layers(x).features

@@ -25,7 +25,7 @@ class EngineInfo(Part):
     rank: int = 0
 
 
-def spconv_package(python: tuple[int, ...] = sys.version_info) -> str:
+def spconv_package(python: tuple[int, int] = sys.version_info[:2]) -> str:
     """The build of spconv with wheels for this Python; both need a driver for CUDA 12."""
     return "spconv-cu120" if python < (3, 12) else "spconv-cu126"
 

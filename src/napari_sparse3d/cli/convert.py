@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
+import functools
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,10 +18,13 @@ from napari_sparse3d.cli.options import (
     RepairOption,
     ScanPath,
     SeriesOption,
+    check_output,
+    check_output_folder,
     find_recipe,
     read_voxels,
 )
 from napari_sparse3d.errors import failure_line
+from napari_sparse3d.volume import Volume
 
 if TYPE_CHECKING:
     from napari_sparse3d.io import SeriesInfo, VolumeSequence
@@ -68,12 +74,24 @@ def convert(
     if (ending == ".npz") != (recipe is not None):
         raise CallError("a voxel set (.npz) is made by a recipe: give --recipe with .npz, and only with it")
     how = None if recipe is None else find_recipe(recipe)
+    if into_folder:
+        check_output_folder(output)
+    else:
+        check_output(output, *ENDINGS)
     with status("Reading headers"):
         found = [choose_series(path, series)] if series is not None or not into_folder else scan(path)
-    results = []
+    results: list[dict[str, Any]] = []
+    missing = ""
     for info in track(found, "Converting") if into_folder else found:
         target = output / f"{_file_stem(info)}{ending}" if into_folder else output
-        results.append(_convert_one(info, target, how, frame, repair))
+        try:
+            results.append(_convert_one(info, target, how, frame, repair))
+        except _NoRoom as error:  # for none of those that follow either
+            missing = str(error)
+            if len(found) > 1:
+                missing += f"; {len(found) - len(results)} of {len(found)} series were not written"
+            results += [_result(each, status="refused", error=missing) for each in found[len(results) :]]
+            break
     if as_json:
         emit({"series": results})
     for result in results:
@@ -87,7 +105,8 @@ def convert(
     if not as_json:
         for result in passed_over:
             say(f"series {result['index']}: passed over, {result['error']}")
-    finish(result["error"] for result in refused if result not in passed_over)
+    wanted = [result["error"] for result in refused if result not in passed_over]
+    finish([*(line for line in wanted if line != missing), *([missing] if missing in wanted else [])])
 
 
 def _ending(output: Path) -> str:
@@ -99,12 +118,17 @@ def _file_stem(info: SeriesInfo) -> str:
     return f"{info.index:02d}_{words}"[:60].rstrip("_")
 
 
-def _convert_one(
-    info: SeriesInfo, target: Path, recipe: Recipe | None, frame: int | None, repair: str | None
-) -> dict[str, Any]:
-    from napari_sparse3d.io import FaultKind, read_volume, write_volume
+class _NoRoom(Exception):
+    """The place of the output takes nothing any more."""
 
-    result: dict[str, Any] = {
+
+_TAKES_NOTHING = {errno.ENOSPC, errno.EROFS, errno.EACCES, errno.EPERM, getattr(errno, "EDQUOT", errno.ENOSPC)}
+
+
+def _result(info: SeriesInfo, **more: Any) -> dict[str, Any]:
+    from napari_sparse3d.io import FaultKind
+
+    return {
         "index": info.index,
         "description": info.description,
         "status": "read",
@@ -114,20 +138,37 @@ def _convert_one(
         # a damaged file may be a part of any series here: it is not passed over
         "auxiliary": info.auxiliary and not any(fault.kind is FaultKind.UNREADABLE for fault in info.faults),
         "notes": [],
+        **more,
     }
+
+
+def _convert_one(
+    info: SeriesInfo, target: Path, recipe: Recipe | None, frame: int | None, repair: str | None
+) -> dict[str, Any]:
+    from napari_sparse3d.io import read_volume, write_volume
+
     try:
         if recipe is not None:
-            read_voxels(info, recipe, frame=frame, repair=repair).save(target)
-        elif frame is not None:
-            write_volume(read_volume(info, frame=frame, repair=repair), target)
-        else:
-            sequence = info.load(None, repair)
-            write_volume(sequence, target)
-            result["notes"] = _of_time(sequence, target)
-        result["out"] = target
+            voxels = read_voxels(info, recipe, frame=frame, repair=repair)
+            _write(voxels.save, target)
+            return _result(info, out=target)
+        scan = info.load(None, repair) if frame is None else read_volume(info, frame=frame, repair=repair)
+        _write(functools.partial(write_volume, scan), target)
+        notes = [] if isinstance(scan, Volume) else _of_time(scan, target)
+        return _result(info, out=target, notes=notes)
+    except _NoRoom:
+        raise
     except Exception as error:  # whatever is wrong with one series, the others are converted
-        result["status"], result["error"] = "refused", failure_line(error)
-    return result
+        return _result(info, status="refused", error=failure_line(error))
+
+
+def _write(write: Callable[[Path], Any], target: Path) -> None:
+    try:
+        write(target)
+    except OSError as error:
+        if error.errno in _TAKES_NOTHING:
+            raise _NoRoom(failure_line(error)) from error
+        raise
 
 
 def _of_time(sequence: VolumeSequence, target: Path) -> list[str]:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
-from typer import Context
 from typer.core import TyperCommand, TyperOption
 
 
@@ -42,14 +42,11 @@ WORDS: dict[str, Callable[[], str]] = {"{engines}": _engines, "{architectures}":
 class Command(TyperCommand):
     """A command whose options may have :data:`WORDS` in their help."""
 
-    def format_help(self, ctx: Context, formatter: object) -> None:
+    def format_help(self, *given: Any) -> None:
         """As typer, with all words in their place."""
-        self._complete()
-        super().format_help(ctx, formatter)  # type: ignore[arg-type]
-
-    def _complete(self) -> None:
         for option in self.params:
             if isinstance(option, TyperOption) and option.help:
                 for word, say in WORDS.items():
                     if word in option.help:
                         option.help = option.help.replace(word, say())
+        super().format_help(*given)

@@ -92,6 +92,14 @@ def check_output(path: Path, *endings: str) -> None:
         try_output(path)
 
 
+def check_output_folder(folder: Path) -> None:
+    """Exit code 2, before any work is done, if ``folder`` cannot become a folder with files."""
+    if folder.exists() and not folder.is_dir():
+        raise CallError(f"{folder} is a file; name a folder for the output")
+    with the_call():
+        try_output(folder / "file")
+
+
 def read_voxels(
     scan: Path | SeriesInfo,
     recipe: Recipe,

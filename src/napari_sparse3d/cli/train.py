@@ -152,10 +152,10 @@ def train(
         raise
     if outcome.status == "followed":
         return
-    draw_curves(table.folder / outcome.run, outcome.run, table)
-    if output is not None:
+    if output is not None:  # before the curves: a disk that is full of runs may have room where the model goes
         with replacing(output) as temporary:
             temporary.write_bytes(outcome.model.read_bytes())
+    draw_curves(table.folder / outcome.run, outcome.run, table)
     result = {
         "run": outcome.run,
         "status": outcome.status,

@@ -9,9 +9,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from napari_sparse3d.engine.composed import ComposedEngine
 from napari_sparse3d.engine.rulebook import check_sites, raster_places
 from napari_sparse3d.sparse.arrays import channels_of, check_convolution, check_pool, check_sizes
-from napari_sparse3d.sparse.engine import Engine
+from napari_sparse3d.sparse.contract import Gradients
+from napari_sparse3d.sparse.sites import Sites
 from napari_sparse3d.sparse.window import Geometry, Triple, Window
 
 
@@ -29,29 +31,41 @@ class DensePlan:
     taken: Tensor
     wanted: Tensor
 
+    @property
+    def inputs(self) -> int:
+        """N, the number of rows that are read."""
+        return len(self.taken)
 
-class DenseEngine(Engine):
+    @property
+    def outputs(self) -> int:
+        """M, the number of rows that are written."""
+        return len(self.wanted)
+
+
+class DenseEngine(ComposedEngine[DensePlan]):
     """Builds the dense tensor that a sparse tensor stands for and runs torch on it."""
 
     name = "dense"
 
-    def check_sites(self, indices: Tensor, batch_size: int, shape: Triple) -> None:
+    def check_sites(self, sites: Sites) -> None:
         """See :class:`Engine`."""
-        check_sites(indices, batch_size, shape)
+        sites.check(lambda each: check_sites(each.indices, each.batch_size, each.shape))
 
-    def output_sites(self, indices: Tensor, geometry: Geometry) -> Tensor:
+    def output_sites(self, sites: Sites, geometry: Geometry) -> Sites:
         """See :class:`Engine`."""
-        plan = self.plan(indices, indices[:0], geometry)
-        ones = torch.ones(plan.taken.shape[0], 1, device=indices.device)
+        nowhere = Sites.trusted(sites.indices[:0], geometry.out_shape, geometry.batch_size)
+        plan = self.plan(sites, nowhere, geometry)
+        ones = torch.ones(plan.inputs, 1, device=sites.indices.device)
         grid = _scatter(ones, None, plan)
-        kernel = torch.ones(1, 1, *geometry.window.kernel, device=indices.device)
+        kernel = torch.ones(1, 1, *geometry.window.kernel, device=sites.indices.device)
         reached = _crop(_slide(grid, kernel, geometry), plan)[:, 0] > 0.5
-        return reached.nonzero().int().contiguous()
+        return Sites.trusted(reached.nonzero().int().contiguous(), geometry.out_shape, geometry.batch_size)
 
-    def plan(self, in_indices: Tensor, out_indices: Tensor, geometry: Geometry) -> DensePlan:
+    def plan(self, sites: Sites, out: Sites, geometry: Geometry) -> DensePlan:
         """See :class:`Engine`."""
-        check_sites(in_indices, geometry.batch_size, geometry.in_shape)
-        check_sites(out_indices, geometry.batch_size, geometry.out_shape)
+        self.check_sites(sites)
+        self.check_sites(out)
+        in_indices, out_indices = sites.indices, out.indices
         w = geometry.window
         if geometry.transposed:
             before = after = _reach(w)
@@ -81,7 +95,7 @@ class DenseEngine(Engine):
         self, features: Tensor, weight: Tensor, bias: Tensor | None, background: Tensor | None, plan: DensePlan
     ) -> Tensor:
         """See :class:`Engine`."""
-        check_convolution(features, weight, bias, background, len(plan.taken), plan.geometry.window.kernel)
+        check_convolution(features, weight, bias, background, plan.inputs, plan.geometry.window.kernel)
         grid = _scatter(features, background, plan)
         # torch wants (C_out, C_in, ...), or (C_in, C_out, ...) transposed
         order = (4, 0, 1, 2, 3) if plan.geometry.transposed else (0, 4, 1, 2, 3)
@@ -89,27 +103,21 @@ class DenseEngine(Engine):
         return rows if bias is None else rows + bias
 
     def convolution_backward(
-        self,
-        grad: Tensor,
-        features: Tensor,
-        weight: Tensor,
-        background: Tensor | None,
-        plan: DensePlan,
-        *,
+        self, grad: Tensor, features: Tensor, weight: Tensor, background: Tensor | None, plan: DensePlan, *,
         of_features: bool = True,
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
+    ) -> Gradients:  # fmt: skip
         """See :class:`Engine`."""
-        check_convolution(features, weight, None, background, len(plan.taken), plan.geometry.window.kernel)
-        check_sizes([("grad", grad, (len(plan.wanted), weight.shape[0]))])
+        check_convolution(features, weight, None, background, plan.inputs, plan.geometry.window.kernel)
+        check_sizes([("grad", grad, (plan.outputs, weight.shape[0]))])
         inputs = [t.detach().requires_grad_() for t in (features, weight, background) if t is not None]
         with torch.enable_grad():
             made = self.convolution(inputs[0], inputs[1], None, inputs[2] if background is not None else None, plan)
             grads = torch.autograd.grad(made, inputs, grad, materialize_grads=True)
-        return grads[0], grads[1], grad.sum(0), grads[2] if background is not None else None
+        return Gradients(grads[0], grads[1], grad.sum(0), grads[2] if background is not None else None)
 
     def max_pool(self, features: Tensor, background: Tensor | None, plan: DensePlan) -> tuple[Tensor, Tensor]:
         """See :class:`Engine`."""
-        check_pool(features, background, len(plan.taken))
+        check_pool(features, background, plan.inputs)
         w = plan.geometry.window
         channels = features.shape[1]
         lowest = features.new_full((channels,), -torch.inf) if background is None else background
@@ -118,22 +126,22 @@ class DenseEngine(Engine):
         # torch gives the flat position in one padded volume: look up which row stood there
         per_volume = prod(plan.padded_shape)
         rows = torch.full((plan.geometry.batch_size * per_volume,), -1, dtype=torch.int32, device=features.device)
-        rows[plan.taken] = torch.arange(len(plan.taken), dtype=torch.int32, device=features.device)
+        rows[plan.taken] = torch.arange(plan.inputs, dtype=torch.int32, device=features.device)
         volume = (plan.wanted // prod(plan.made_shape))[:, None]
         return _gather(pooled, plan), rows[_gather(positions, plan) + volume * per_volume]
 
     def max_pool_backward(self, grad: Tensor, rows: Tensor, plan: DensePlan) -> tuple[Tensor, Tensor]:
         """See :class:`Engine`."""
-        shape = (len(plan.wanted), channels_of(grad, "grad"))
+        shape = (plan.outputs, channels_of(grad, "grad"))
         check_sizes([("grad", grad, shape), ("rows", rows, shape)])
         from_input = rows >= 0
-        taken = grad.new_zeros(len(plan.taken) + 1, grad.shape[1])
-        taken.scatter_add_(0, torch.where(from_input, rows, len(plan.taken)).long(), grad)
+        taken = grad.new_zeros(plan.inputs + 1, grad.shape[1])
+        taken.scatter_add_(0, torch.where(from_input, rows, plan.inputs).long(), grad)
         return taken[:-1], taken[-1]
 
     def avg_pool(self, features: Tensor, background: Tensor | None, plan: DensePlan) -> Tensor:
         """See :class:`Engine`."""
-        check_pool(features, background, len(plan.taken))
+        check_pool(features, background, plan.inputs)
         total = _gather(_sum_windows(_scatter(features, background, plan), plan.geometry), plan)
         if background is not None:
             return total / plan.geometry.window.volume
@@ -142,8 +150,8 @@ class DenseEngine(Engine):
     def avg_pool_backward(self, grad: Tensor, plan: DensePlan, *, over_active: bool) -> tuple[Tensor, Tensor]:
         """See :class:`Engine`."""
         channels = channels_of(grad, "grad")
-        check_sizes([("grad", grad, (len(plan.wanted), channels))])
-        features = grad.new_zeros(len(plan.taken), channels).requires_grad_()
+        check_sizes([("grad", grad, (plan.outputs, channels))])
+        features = grad.new_zeros(plan.inputs, channels).requires_grad_()
         background = grad.new_zeros(channels).requires_grad_()
         with torch.enable_grad():
             made = self.avg_pool(features, None if over_active else background, plan)
@@ -151,7 +159,7 @@ class DenseEngine(Engine):
         return grads[0], grads[1]
 
     def _active_inputs(self, features: Tensor, plan: DensePlan) -> Tensor:
-        ones = features.new_ones(len(plan.taken), 1)
+        ones = features.new_ones(plan.inputs, 1)
         return _gather(_sum_windows(_scatter(ones, None, plan), plan.geometry), plan).clamp(min=1)
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from napari_sparse3d.environment import check_environment
 from napari_sparse3d.errors import InputError, ReadError
 from napari_sparse3d.io.archive import is_zip, scan_zip
 from napari_sparse3d.io.content import Content, content_of, is_clutter, named_format, other_half
@@ -45,6 +46,7 @@ def scan(path: PathLike | Sequence[PathLike], *, progress: Progress | None = Non
     ReadError
         If there is nothing at the path, or nothing in it that can be read.
     """
+    check_environment()
     given = [path] if isinstance(path, (str, os.PathLike)) else list(path)
     if not given:
         raise InputError("an empty list of files was given; name at least one file or folder")

@@ -19,6 +19,7 @@ from torch import nn
 from napari_sparse3d.activity import LayerActivity
 from napari_sparse3d.catalog import ARCHITECTURES, is_own
 from napari_sparse3d.engine.choice import Choice, choose
+from napari_sparse3d.environment import check_environment
 from napari_sparse3d.errors import InputError
 from napari_sparse3d.files import replacing
 from napari_sparse3d.models.architectures import build_network
@@ -231,6 +232,7 @@ def load_model(name: str | os.PathLike[str], *, seed: int = 0) -> Model:
     FileNotFoundError
         If the file does not exist.
     """
+    check_environment()
     text = os.fspath(name)
     if text in ARCHITECTURES or is_own(text):
         return _untrained(text, seed)

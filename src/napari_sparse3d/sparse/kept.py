@@ -1,6 +1,8 @@
-"""What was made from a tensor, kept for as long as the tensor lives.
+"""What was made from a bare tensor of indices, kept for as long as the tensor lives.
 
-Not on the tensor itself: it would be copied, pickled and sent to other processes with it.
+Sparse tensors hold their :class:`~napari_sparse3d.sparse.sites.Sites`. A bare tensor (a user's, or one that torch hands
+to an operator) finds by this table what was made from it before. Not on the tensor itself: it would be copied, pickled
+and sent to other processes with it.
 """
 
 from __future__ import annotations

@@ -1,175 +1,141 @@
 """The operators on sparse features: what the modules call.
 
-Each takes plain tensors (features, and the indices they stand at); the plan behind them is found by the indices (see
-:mod:`plans`) and executed by the engine in use (see :mod:`engine`): at once for inference, else as torch needs to see
-it (see :mod:`gradients`).
+Each takes plain tensors and the :class:`~napari_sparse3d.sparse.sites.Sites` that they stand at, which know the plans
+of the engine in use (see :mod:`engine`). It is executed at once for inference, else as torch needs to see it (see
+:mod:`autograd.gradients`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple, TypeVar, cast
+from typing import TypeVar, cast
 
 import torch
 from torch import Tensor
 
-from napari_sparse3d.sparse import plans
-from napari_sparse3d.sparse import registration as registration  # makes torch.ops.sparse3d
-from napari_sparse3d.sparse.engine import Layer, Normalized, engine, engine_name
-from napari_sparse3d.sparse.gradients import call, differentiable_chain, is_differentiated, is_traced
+from napari_sparse3d.sparse.autograd import registration as registration  # makes torch.ops.sparse3d
+from napari_sparse3d.sparse.autograd.gradients import call, differentiable_chain, is_differentiated, is_traced
+from napari_sparse3d.sparse.contract import Epilogue, Filters, Layer, Normalized, Normalizes, Rows, RunsChains
+from napari_sparse3d.sparse.engine import engine, engine_name, follows_autocast
+from napari_sparse3d.sparse.sites import Sites
 from napari_sparse3d.sparse.window import Geometry
 
 _OptionalTensor = TypeVar("_OptionalTensor", Tensor, Tensor | None)
 
 
-def output_sites(indices: Tensor, geometry: Geometry) -> Tensor:
-    """Every output site with an active input in its window.
+def output_sites(sites: Sites, geometry: Geometry) -> Sites:
+    """Every output site with an active input in its window, in raster order.
 
     Parameters
     ----------
-    indices : Tensor
-        (N, 4) int32 [b, z, y, x].
+    sites : Sites
+        N of them, on the input grid of the geometry.
     geometry : Geometry
         The window and the grids.
 
     Returns
     -------
-    Tensor
-        (M, 4) int32 [b, z, y, x], raster order.
+    Sites
+        M of them, on the output grid; the same object each time it is asked for.
     """
-    name = engine_name(indices.device.type)
-    made: Tensor = call("output_sites", indices, geometry, name)
-    return made
-
-
-class Convolved(NamedTuple):
-    """What :func:`convolution` gives: features (P, C_out) and background (C_out,), None where the input has none."""
-
-    features: Tensor
-    background: Tensor | None
+    made = call("output_sites", sites, geometry, engine_name(sites.indices.device.type))
+    return made if isinstance(made, Sites) else Sites(made, geometry.out_shape, geometry.batch_size)
 
 
 def convolution(
-    features: Tensor,
-    weight: Tensor,
-    bias: Tensor | None,
-    background: Tensor | None,
-    in_indices: Tensor,
-    out_indices: Tensor,
+    inputs: Rows,
+    filters: Filters,
+    sites: Sites,
+    out: Sites,
     geometry: Geometry,
     *,
     slope: float = 1.0,
-    pool: tuple[Tensor, Geometry] | None = None,
-) -> Convolved:
+    pool: tuple[Sites, Geometry] | None = None,
+) -> Rows:
     """Sum over the window, plus bias; a missing input is the background. Then activation and max pool, in one pass.
 
     Parameters
     ----------
-    features : Tensor
-        (N, C_in).
-    weight : Tensor
-        (C_out, kz, ky, kx, C_in).
-    bias : Tensor, optional
-        (C_out,).
-    background : Tensor, optional
-        (C_in,).
-    in_indices, out_indices : Tensor
-        (N, 4) and (M, 4) int32 [b, z, y, x].
+    inputs : Rows
+        Features (N, C_in), and background (C_in,) or None.
+    filters : Filters
+        Weight (C_out, kz, ky, kx, C_in), and bias (C_out,) or None.
+    sites, out : Sites
+        N and M of them.
     geometry : Geometry
         The window and the grids; transposed for inverse and transposed convolutions.
     slope : float
         Of a leaky ReLU, at least 0; 0 is ReLU, 1 none.
-    pool : (Tensor, Geometry), optional
-        Sites (P, 4) and geometry of a max pool of the result.
+    pool : (Sites, Geometry), optional
+        Sites, P of them, and geometry of a max pool of the result.
 
     Returns
     -------
-    Convolved
-        Features (M, C_out), or (P, C_out) pooled, and the background that they stand on. For a transposed geometry
-        with a stride the background is right only where the input's is 0 (elsewhere there is no single one).
+    Rows
+        Features (M, C_out), or (P, C_out) pooled, and the background that they stand on: (C_out,), None where the input
+        has none. For a transposed geometry with a stride the background is right only where the input's is 0 (elsewhere
+        there is no single one).
     """
-    name = engine_name(features.device.type)
-    if name != "native" and torch.is_autocast_enabled(features.device.type):  # the kernels have no half types
-        features, weight, bias, background = (
-            _autocast(features), _autocast(weight), _autocast(bias), _autocast(background)
-        )  # fmt: skip
-    if _plain(features, weight, bias, background):
+    name = engine_name(inputs.features.device.type)
+    if torch.is_autocast_enabled(inputs.features.device.type) and follows_autocast(name):
+        inputs = Rows(_autocast(inputs.features), _autocast(inputs.background))
+        filters = Filters(_autocast(filters.weight), _autocast(filters.bias))
+    if _plain(*inputs, *filters):
         chosen = engine(name)
-        made = chosen.fused_convolution(
-            features,
-            weight,
-            bias,
-            background,
-            plans.plan(chosen, in_indices, out_indices, geometry),
-            slope=slope,
-            pool_plan=None if pool is None else plans.plan(chosen, out_indices, *pool),
-            for_backward=False,
-        )
-        return Convolved(made.values, made.background)
-    values, _, made_background = call(
-        "convolution", features, weight, bias, background, in_indices, out_indices, geometry, slope,
+        then = Epilogue(slope, None if pool is None else out.plan(chosen, *pool))
+        made = chosen.fused_convolution(inputs, filters, sites.plan(chosen, out, geometry), then, for_backward=False)
+        return Rows(made.values, made.background)
+    values, _, background = call(
+        "convolution", inputs.features, *filters, inputs.background, sites, out, geometry, slope,
         *((None, []) if pool is None else pool), name,
     )  # fmt: skip
-    return Convolved(values, None if background is None else made_background)
+    return Rows(values, None if inputs.background is None else background)
 
 
-class Chained(NamedTuple):
-    """What :func:`chain` gives: features (M, C_out), where they stand (M, 4), background (C_out,) or None."""
-
-    features: Tensor
-    indices: Tensor
-    background: Tensor | None
-
-
-def chain(features: Tensor, background: Tensor | None, indices: Tensor, layers: Sequence[Layer]) -> Chained:
+def chain(inputs: Rows, sites: Sites, layers: Sequence[Layer]) -> tuple[Rows, Sites]:
     """Layers one after the other: :func:`convolution` of each, its sites found on the way.
 
     Unless torch must see each of them, an engine may run them all in one call: nobody else sees what lies between.
 
     Parameters
     ----------
-    features : Tensor
-        (N, C_in of the first layer).
-    background : Tensor, optional
-        (C_in,).
-    indices : Tensor
-        (N, 4) int32 [b, z, y, x].
+    inputs : Rows
+        Features (N, C_in of the first layer), and background (C_in,) or None.
+    sites : Sites
+        N of them.
     layers : sequence of Layer
         At least one.
+
+    Returns
+    -------
+    (Rows, Sites)
+        Features (M, C_out of the last layer) with their background, and where they stand.
     """
-    tensors = (features, background, *(tensor for layer in layers for tensor in (layer.weight, layer.bias)))
-    if not is_traced(*tensors) and (chosen := engine(engine_name(features.device.type))).chains:
-        indices, plan = plans.chain(chosen, indices, [layer.place for layer in layers])
-        if is_differentiated(*tensors):
-            values, made_background = differentiable_chain(chosen, plan, layers, features, background)
-        else:
-            values, made_background = chosen.run_chain(features, background, layers, plan)
-        return Chained(values, indices, made_background)
+    tensors = (*inputs, *(tensor for layer in layers for tensor in (layer.weight, layer.bias)))
+    if not is_traced(*tensors):
+        chosen = engine(engine_name(inputs.features.device.type))
+        if isinstance(chosen, RunsChains):
+            sites, plan = sites.chain(chosen, [layer.place for layer in layers])
+            if is_differentiated(*tensors):
+                return differentiable_chain(chosen, plan, layers, inputs), sites
+            return chosen.run_chain(inputs, layers, plan), sites
     for (geometry, submanifold, pool_geometry), weight, bias, slope in layers:
-        sites = indices if submanifold else output_sites(indices, geometry)
-        pool = None if pool_geometry is None else (output_sites(sites, pool_geometry), pool_geometry)
-        features, background = convolution(
-            features, weight, bias, background, indices, sites, geometry, slope=slope, pool=pool
-        )
-        indices = sites if pool is None else pool[0]
-    return Chained(features, indices, background)
+        out = sites if submanifold else output_sites(sites, geometry)
+        pool = None if pool_geometry is None else (output_sites(out, pool_geometry), pool_geometry)
+        inputs = convolution(inputs, Filters(weight, bias), sites, out, geometry, slope=slope, pool=pool)
+        sites = out if pool is None else pool[0]
+    return inputs, sites
 
 
-def max_pool(
-    features: Tensor, background: Tensor | None, in_indices: Tensor, out_indices: Tensor, geometry: Geometry
-) -> Tensor:
+def max_pool(inputs: Rows, sites: Sites, out: Sites, geometry: Geometry) -> Tensor:
     """Largest value in the window, (N, C) -> (M, C); a missing input is the background."""
-    name = engine_name(features.device.type)
-    values, _ = call("max_pool", features, background, in_indices, out_indices, geometry, name)
+    values, _ = call("max_pool", *inputs, sites, out, geometry, engine_name(inputs.features.device.type))
     return cast(Tensor, values)
 
 
-def avg_pool(
-    features: Tensor, background: Tensor | None, in_indices: Tensor, out_indices: Tensor, geometry: Geometry
-) -> Tensor:
+def avg_pool(inputs: Rows, sites: Sites, out: Sites, geometry: Geometry) -> Tensor:
     """Mean over the window, (N, C) -> (M, C); a missing input is the background, or is left out where that is None."""
-    name = engine_name(features.device.type)
-    result: Tensor = call("avg_pool", features, background, in_indices, out_indices, geometry, name)
+    result: Tensor = call("avg_pool", *inputs, sites, out, geometry, engine_name(inputs.features.device.type))
     return result
 
 
@@ -177,7 +143,7 @@ def normalizes(features: Tensor) -> bool:
     """Whether the engine for these features has :func:`batch_norm` and :func:`scale_rows`; not while torch compiles."""
     if torch.compiler.is_compiling() or torch.is_autocast_enabled(features.device.type):
         return False
-    return engine(engine_name(features.device.type)).normalizes
+    return isinstance(engine(engine_name(features.device.type)), Normalizes)
 
 
 def batch_norm(
@@ -216,10 +182,11 @@ def batch_norm(
 def scale_rows(
     features: Tensor, scale: Tensor, shift: Tensor, other: Tensor | None, *, slope: float = 1.0
 ) -> Tensor | None:
-    """(N, C) * (C,) + (C,) + (N, C), and a leaky ReLU, in one pass; None where a gradient is asked for."""
+    """(N, C) * (C,) + (C,) + (N, C), and a leaky ReLU, in one pass; None where it cannot be."""
     if not _plain(features, scale, shift, other):
         return None
-    return engine(engine_name(features.device.type)).scale_rows(features, scale, shift, other, slope=slope)
+    chosen = engine(engine_name(features.device.type))
+    return chosen.scale_rows(features, scale, shift, other, slope=slope) if isinstance(chosen, Normalizes) else None
 
 
 def _autocast(tensor: _OptionalTensor) -> _OptionalTensor:

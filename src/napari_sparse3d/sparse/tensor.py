@@ -12,7 +12,9 @@ from torch.utils import _pytree
 
 from napari_sparse3d.errors import InputError
 from napari_sparse3d.sparse.arrays import check_indices
+from napari_sparse3d.sparse.contract import Rows
 from napari_sparse3d.sparse.engine import engine, engine_name
+from napari_sparse3d.sparse.sites import Sites
 from napari_sparse3d.sparse.window import Triple, check_grid, triple
 from napari_sparse3d.voxels.field import offset_within
 from napari_sparse3d.voxels.voxel_set import VoxelSet
@@ -38,14 +40,18 @@ class SparseTensor:
     ------
     ValueError
         If shapes or types do not fit, a site lies outside the grid, or a site occurs twice.
+
+    Attributes
+    ----------
+    sites : Sites
+        Indices, grid and batch size, with all that is made from them once. Tensors that come from each other without a
+        change of sites share it, and with it plans.
     """
 
-    __slots__ = ("background", "batch_size", "features", "indices", "spatial_shape")
+    __slots__ = ("background", "features", "sites")
 
     features: Tensor
-    indices: Tensor
-    spatial_shape: Triple
-    batch_size: int
+    sites: Sites
     background: Tensor | None
 
     def __init__(
@@ -65,24 +71,55 @@ class SparseTensor:
             raise InputError(f"indices must be int32, got {indices.dtype}; use indices.int()")
         check_indices(indices)
         _check_rows(features, background, indices)
-        self.features = features
-        self.indices = indices.contiguous()  # kernels read rows of four; torch.nonzero gives columns
-        self.spatial_shape = triple(spatial_shape, "spatial_shape")
-        self.batch_size = batch_size
-        self.background = background
-        if not torch.compiler.is_compiling():
-            check_grid(self.spatial_shape, batch_size)
-            engine(engine_name(indices.device.type)).check_sites(self.indices, batch_size, self.spatial_shape)
+        self.features, self.background = features, background
+        indices = indices.contiguous()  # kernels read rows of four; torch.nonzero gives columns
+        shape = triple(spatial_shape, "spatial_shape")
+        if torch.compiler.is_compiling():
+            self.sites = Sites(indices, shape, batch_size)
+            return
+        check_grid(shape, batch_size)
+        self.sites = Sites.of(indices, shape, batch_size)
+        engine(engine_name(indices.device.type)).check_sites(self.sites)
 
     @classmethod
-    def _at(
-        cls, features: Tensor, indices: Tensor, spatial_shape: Triple, batch_size: int, background: Tensor | None
-    ) -> SparseTensor:
+    def _at(cls, rows: Rows, sites: Sites) -> SparseTensor:
         """Without checks: for sites that an operator made."""
         made = cls.__new__(cls)
-        made.features, made.indices, made.background = features, indices, background
-        made.spatial_shape, made.batch_size = spatial_shape, batch_size
+        made.features, made.background = rows
+        made.sites = sites
         return made
+
+    @property
+    def rows(self) -> Rows:
+        """Features and background."""
+        return Rows(self.features, self.background)
+
+    @property
+    def indices(self) -> Tensor:
+        """(N, 4) int32 [b, z, y, x]."""
+        return self.sites.indices
+
+    @indices.setter
+    def indices(self, indices: Tensor) -> None:
+        self.sites = Sites(indices, self.sites.shape, self.sites.batch_size)
+
+    @property
+    def spatial_shape(self) -> Triple:
+        """The grid (D, H, W)."""
+        return self.sites.shape
+
+    @spatial_shape.setter
+    def spatial_shape(self, shape: Triple) -> None:
+        self.sites = Sites(self.sites.indices, shape, self.sites.batch_size)
+
+    @property
+    def batch_size(self) -> int:
+        """Number of volumes."""
+        return self.sites.batch_size
+
+    @batch_size.setter
+    def batch_size(self, batch_size: int) -> None:
+        self.sites = Sites(self.sites.indices, self.sites.shape, batch_size)
 
     @classmethod
     def from_voxels(
@@ -132,7 +169,7 @@ class SparseTensor:
             If there is not one row a site, or the background is not like a row.
         """
         _check_rows(features, background, self.indices)
-        return SparseTensor._at(features, self.indices, self.spatial_shape, self.batch_size, background)
+        return SparseTensor._at(Rows(features, background), self.sites)
 
     def dense(self) -> Tensor:
         """(B, C, D, H, W): the tensor that this one stands for; background None counts as 0."""
@@ -162,19 +199,16 @@ class SparseTensor:
         """As ``Tensor.to``, for a device or a floating-point type; indices stay int32."""
         features = self.features.to(*args, **kwargs)
         background = None if self.background is None else self.background.to(*args, **kwargs)
-        return SparseTensor._at(
-            features, self.indices.to(features.device), self.spatial_shape, self.batch_size, background
-        )
+        indices = self.indices.to(features.device)
+        sites = self.sites if indices is self.indices else Sites(indices, self.spatial_shape, self.batch_size)
+        return SparseTensor._at(Rows(features, background), sites)
 
     def __add__(self, other: SparseTensor) -> SparseTensor:
         """Sum of two tensors with the same sites in the same order (a residual connection)."""
         self.check()
         other.check()
-        if self.indices is not other.indices and not torch.equal(self.indices, other.indices):
-            raise ValueError(
-                f"sparse tensors can be added only at the same sites, got {len(self.indices)} and "
-                f"{len(other.indices)}; use submanifold convolutions on both branches, or the same stride"
-            )
+        if self.sites is not other.sites:
+            _check_same(self.sites, other.sites)
         if (self.background is None) != (other.background is None):
             raise ValueError("one summand has a background and the other has none; give both a background or neither")
         if self.features.shape != other.features.shape:  # torch would spread a single row or channel
@@ -219,6 +253,27 @@ def _check_rows(features: Tensor, background: Tensor | None, indices: Tensor) ->
         )
 
 
+def _check_same(one: Sites, other: Sites) -> None:
+    """Refuse two site sets that are not the same, row by row."""
+    if one.indices is other.indices or torch.equal(one.indices, other.indices):
+        return
+    if torch.equal(_sorted(one.indices), _sorted(other.indices)):
+        raise InputError(
+            f"sparse tensors can be added only with their sites in the same order, got the same {len(one)} sites in "
+            "two orders; bring the rows of both, features and indices, into one order before the network"
+        )
+    shared = len(one) + len(other) - len(torch.unique(torch.cat([one.indices, other.indices]), dim=0))
+    raise InputError(
+        f"sparse tensors can be added only at the same sites, got {len(one)} and {len(other)}, of which {shared} are "
+        "the same; use submanifold convolutions on both branches, or the same stride"
+    )
+
+
+def _sorted(indices: Tensor) -> Tensor:
+    made: Tensor = torch.unique(indices, dim=0)
+    return made
+
+
 def _described(value: Any) -> str:
     return str(tuple(value.shape)) if isinstance(value, Tensor) else type(value).__name__
 
@@ -243,7 +298,7 @@ def _flatten_with_keys(x: SparseTensor) -> tuple[list[tuple[Any, Any]], tuple[Tr
 def _unflatten(leaves: Any, grid: tuple[Triple, int]) -> SparseTensor:
     features, indices, background = leaves
     shape, batch_size = grid
-    return SparseTensor._at(features, indices, triple(shape, "spatial_shape"), batch_size, background)
+    return SparseTensor._at(Rows(features, background), Sites(indices, triple(shape, "spatial_shape"), batch_size))
 
 
 # torch.export and torch.compile take a SparseTensor apart into its tensors

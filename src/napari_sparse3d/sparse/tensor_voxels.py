@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from napari_sparse3d.errors import InputError
+from napari_sparse3d.sparse.contract import Rows
+from napari_sparse3d.sparse.sites import Sites
 from napari_sparse3d.sparse.tensor import SparseTensor
 from napari_sparse3d.sparse.window import Triple
 from napari_sparse3d.voxels.field import offset_within
@@ -84,4 +86,5 @@ def batch_in_field(sets: Sequence[TensorVoxels], field: int) -> SparseTensor:
         placed.append(torch.stack(columns, 1))
     features = torch.cat([one.features for one in sets])
     # unchecked, which would wait for the card: what a threshold found is unique and inside
-    return SparseTensor._at(features, torch.cat(placed), (field,) * 3, len(sets), features.new_zeros(features.shape[1]))
+    sites = Sites.trusted(torch.cat(placed), (field,) * 3, len(sets))
+    return SparseTensor._at(Rows(features, features.new_zeros(features.shape[1])), sites)

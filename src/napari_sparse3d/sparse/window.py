@@ -162,11 +162,6 @@ class Geometry:
         sizes = (*w.kernel, *w.stride, *w.padding, *w.dilation, *self.in_shape, *self.out_shape)
         return [*sizes, self.batch_size, int(self.transposed)]
 
-    @cached_property
-    def packed(self) -> tuple[int, ...]:
-        """The integers of :meth:`pack`, made once."""
-        return tuple(self.pack())
-
     @classmethod
     def unpack(cls, numbers: Sequence[int]) -> Geometry:
         """The inverse of :meth:`pack`; ``InputError`` if there are other than 20 numbers."""

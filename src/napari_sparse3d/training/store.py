@@ -9,6 +9,7 @@ from collections import OrderedDict
 from functools import lru_cache
 from pathlib import Path
 
+from napari_sparse3d.ending import end_if_asked
 from napari_sparse3d.environment import cache_folder
 from napari_sparse3d.errors import failure_line
 from napari_sparse3d.io.naming import named_as_labels
@@ -42,6 +43,7 @@ class VoxelStore:
 
     def get(self, case: Case) -> VoxelSet:
         """The voxel set of a case; errors as :func:`read.read_voxels`."""
+        end_if_asked()
         key = self.key(case)
         held = self._held.get(key)
         if held is not None:

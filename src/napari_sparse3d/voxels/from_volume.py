@@ -7,6 +7,7 @@ from typing import Protocol, TypeVar
 
 import numpy as np
 
+from napari_sparse3d.environment import check_environment
 from napari_sparse3d.errors import InputError
 from napari_sparse3d.volume import Volume
 from napari_sparse3d.voxels.components import keep_largest
@@ -45,8 +46,10 @@ def voxelize(volume: Volume, recipe: Recipe) -> VoxelSet:
     ------
     InputError
         If no value of the volume is image data, the threshold is in another unit than the volume, or its rule means
-        nothing for these values (Otsu of a constant, a fraction of a maximum that is not positive).
+        nothing for these values (Otsu of a constant, a fraction of a maximum that is not positive); or if one of our
+        environment variables cannot be used.
     """
+    check_environment()
     inside = image_data(volume)
     data, affine, inside = resample_image_data(volume, recipe.resample, inside)
     z, y, x = data.shape

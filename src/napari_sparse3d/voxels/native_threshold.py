@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 import os
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 import napari_sparse3d._kernels as _kernels
+from napari_sparse3d.voxels.instruction_set import instruction_set
 
 _MANY = 1 << 21  # voxels of 32 MB; less than that the allocator itself keeps
-_SUFFIX = {"|u1": "u8", "<i2": "i16", "<u2": "u16", "<f4": "f32"}
+_Kernels: TypeAlias = (
+    type[_kernels.VoxelsUInt8] | type[_kernels.VoxelsInt16] | type[_kernels.VoxelsUInt16] | type[_kernels.VoxelsFloat32]
+)
+_KERNELS: dict[str, _Kernels] = {
+    "|u1": _kernels.VoxelsUInt8,
+    "<i2": _kernels.VoxelsInt16,
+    "<u2": _kernels.VoxelsUInt16,
+    "<f4": _kernels.VoxelsFloat32,
+}
 
 
 def find_voxels(
@@ -45,13 +54,21 @@ def find_voxels(
         low, high = np.float64(low), np.float64(high)  # numpy would round a plain number to the array's own type
         indices = np.ascontiguousarray(np.argwhere((data >= low) & (data <= high)), dtype=np.int32)
         return indices, data[tuple(indices.T)].astype(np.float32)
-    suffix, place = view
-    find = getattr(_kernels, f"find_voxels_{suffix}")
+    kernels, place = view
     threads = threads or _processors()
-    capacity = _guess(data, low, high, suffix, threads)
+    capacity = _guess(data, low, high, kernels, threads)
     while True:
         indices, values = _room(capacity)
-        found = find(*place, low, high, capacity, indices.ctypes.data, values.ctypes.data, 0, threads)
+        found = kernels.find(
+            **place,
+            low=low,
+            high=high,
+            capacity=capacity,
+            indices=indices.ctypes.data,
+            values=values.ctypes.data,
+            bitmap=0,
+            threads=threads,
+        )
         if found <= capacity:
             return indices[:found], values[:found]
         capacity = found
@@ -62,8 +79,8 @@ def count_voxels(data: NDArray[Any], low: float, high: float, *, threads: int | 
     view = _view(data)
     if view is None:
         return int(np.count_nonzero((data >= low) & (data <= high)))
-    suffix, place = view
-    return int(getattr(_kernels, f"count_voxels_{suffix}")(*place, low, high, threads or _processors()))
+    kernels, place = view
+    return kernels.count(**place, low=low, high=high, threads=threads or _processors())
 
 
 def slice_mask(plane: NDArray[Any], low: float, high: float) -> NDArray[np.bool_]:
@@ -72,11 +89,11 @@ def slice_mask(plane: NDArray[Any], low: float, high: float) -> NDArray[np.bool_
     return mask
 
 
-def _guess(data: NDArray[Any], low: float, high: float, suffix: str, threads: int) -> int:
+def _guess(data: NDArray[Any], low: float, high: float, kernels: _Kernels, threads: int) -> int:
     """Room for the voxels: half as many again as every 16th slice suggests."""
     step = 16 if data.shape[0] >= 64 else 1
     sample = data[::step]
-    count: int = getattr(_kernels, f"count_voxels_{suffix}")(*_place(sample), low, high, threads)
+    count = kernels.count(**_place(sample), low=low, high=high, threads=threads)
     return count if step == 1 else min(data.size, count * step * 3 // 2 + 65536)
 
 
@@ -87,17 +104,18 @@ def _room(count: int) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
     return _kernels.new_rows(count), _kernels.new_values(count)  # in pages of an earlier result: new ones cost more
 
 
-def _view(data: NDArray[Any]) -> tuple[str, tuple[Any, ...]] | None:
+def _view(data: NDArray[Any]) -> tuple[_Kernels, dict[str, Any]] | None:
     if data.ndim != 3:
         raise ValueError(f"a volume must be (Z, Y, X), got shape {data.shape}")
-    suffix = _SUFFIX.get(data.dtype.str)
-    if suffix is None or data.size == 0 or not data.flags.aligned:
+    kernels = _KERNELS.get(data.dtype.str)
+    if kernels is None or data.size == 0 or not data.flags.aligned:
         return None
-    return suffix, _place(data)
+    instruction_set()
+    return kernels, _place(data)
 
 
-def _place(data: NDArray[Any]) -> tuple[Any, ...]:
-    return data.ctypes.data, list(data.shape), list(data.strides)
+def _place(data: NDArray[Any]) -> dict[str, Any]:
+    return {"data": data.ctypes.data, "shape": data.shape, "strides": data.strides}
 
 
 def _processors() -> int:

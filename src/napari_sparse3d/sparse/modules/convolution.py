@@ -12,8 +12,9 @@ from torch import Tensor, nn
 
 from napari_sparse3d.errors import InputError
 from napari_sparse3d.sparse import operators
-from napari_sparse3d.sparse.engine import Layer, Place
+from napari_sparse3d.sparse.contract import Filters, Layer, Place
 from napari_sparse3d.sparse.observers import SparseLayer
+from napari_sparse3d.sparse.sites import Sites
 from napari_sparse3d.sparse.tensor import SparseTensor
 from napari_sparse3d.sparse.window import Geometry, Triple, Window, triple
 
@@ -76,8 +77,7 @@ _known_place = lru_cache(maxsize=1024)(_place)  # asked for by every layer at ev
 
 def chained(x: SparseTensor, layers: Sequence[Layer]) -> SparseTensor:
     """Layers one after the other; see :func:`operators.chain`."""
-    made = operators.chain(x.features, x.background, x.indices, layers)
-    return SparseTensor._at(made.features, made.indices, layers[-1].place.out_shape, x.batch_size, made.background)
+    return SparseTensor._at(*operators.chain(x.rows, x.sites, layers))
 
 
 class SparseConv3d(_Forward):
@@ -131,11 +131,11 @@ class SubMConv3d(_Forward):
 class _Transposed(_Convolution):
     """The window's formula with input and output swapped."""
 
-    def convolve(self, x: SparseTensor, sites: Tensor, geometry: Geometry) -> SparseTensor:
-        """To these sites (M, 4), with (M, C_out) features."""
+    def convolve(self, x: SparseTensor, out: Sites, geometry: Geometry) -> SparseTensor:
+        """To these M sites, with (M, C_out) features."""
         self.check_channels(x.features.shape[1])
-        made = operators.convolution(x.features, self.weight, self.bias, x.background, x.indices, sites, geometry)
-        return SparseTensor._at(made.features, sites, geometry.out_shape, x.batch_size, made.background)
+        rows = operators.convolution(x.rows, Filters(self.weight, self.bias), x.sites, out, geometry)
+        return SparseTensor._at(rows, out)
 
     def _check_background(self, background: Tensor | None) -> None:
         # With a stride, each output phase meets other offsets: one vector stands for all only if nothing is added.
@@ -175,7 +175,7 @@ class SparseInverseConv3d(_Transposed):
             )
         self._check_background(x.background)
         geometry = Geometry(self.window, x.batch_size, x.spatial_shape, paired.spatial_shape, transposed=True)
-        return self.convolve(x, paired.indices, geometry)
+        return self.convolve(x, paired.sites, geometry)
 
 
 class SparseConvTranspose3d(_Transposed):
@@ -200,7 +200,7 @@ class SparseConvTranspose3d(_Transposed):
         shape = self.window.transposed_output_shape(x.spatial_shape, self.output_padding)
         self._check_background(x.background)
         geometry = Geometry(self.window, x.batch_size, x.spatial_shape, shape, transposed=True)
-        return self.convolve(x, operators.output_sites(x.indices, geometry), geometry)
+        return self.convolve(x, operators.output_sites(x.sites, geometry), geometry)
 
 
 def _window(kernel_size: Size, stride: Size, padding: Size, dilation: Size) -> Window:

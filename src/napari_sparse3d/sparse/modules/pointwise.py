@@ -9,7 +9,7 @@ from torch.nn import functional
 from napari_sparse3d.errors import InputError, LayerError
 from napari_sparse3d.sparse import operators
 from napari_sparse3d.sparse.arrays import check_sizes
-from napari_sparse3d.sparse.engine import scale_and_shift
+from napari_sparse3d.sparse.contract import scale_and_shift
 from napari_sparse3d.sparse.observers import SparseLayer, observed
 from napari_sparse3d.sparse.tensor import SparseTensor
 
@@ -181,7 +181,7 @@ class SparseBatchNorm(SparseLayer, nn.BatchNorm1d):
         added = None if other is None else other.features
         if type(x) is not SparseTensor or x.background is not None or not operators.normalizes(x.features):
             return None
-        if (other is not None and other.indices is not x.indices) or self.running_mean is None:
+        if (other is not None and other.sites is not x.sites) or self.running_mean is None:
             return None
         if self.running_mean.dtype != x.features.dtype:
             return None

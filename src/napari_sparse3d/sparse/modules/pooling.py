@@ -8,8 +8,10 @@ import torch
 from torch import Tensor
 
 from napari_sparse3d.sparse import operators
+from napari_sparse3d.sparse.contract import Rows
 from napari_sparse3d.sparse.modules.convolution import Size, _window
 from napari_sparse3d.sparse.observers import SparseLayer
+from napari_sparse3d.sparse.sites import Sites
 from napari_sparse3d.sparse.tensor import SparseTensor
 from napari_sparse3d.sparse.window import Geometry
 
@@ -24,10 +26,10 @@ class _Pool(SparseLayer):
     def extra_repr(self) -> str:
         return f"kernel={self.window.kernel}, stride={self.window.stride}, padding={self.window.padding}"
 
-    def output_sites(self, x: SparseTensor) -> tuple[Tensor, Geometry]:
-        """(M, 4) int32 [b, z, y, x], and the geometry that leads there."""
+    def output_sites(self, x: SparseTensor) -> tuple[Sites, Geometry]:
+        """M of them, and the geometry that leads there."""
         geometry = self.window.over(x.spatial_shape, x.batch_size)
-        return operators.output_sites(x.indices, geometry), geometry
+        return operators.output_sites(x.sites, geometry), geometry
 
 
 class SparseMaxPool3d(_Pool):
@@ -41,9 +43,8 @@ class SparseMaxPool3d(_Pool):
 
     def forward(self, x: SparseTensor) -> SparseTensor:
         """(N, C) -> (M, C)."""
-        sites, geometry = self.output_sites(x)
-        features = operators.max_pool(x.features, x.background, x.indices, sites, geometry)
-        return SparseTensor._at(features, sites, geometry.out_shape, x.batch_size, x.background)
+        out, geometry = self.output_sites(x)
+        return SparseTensor._at(Rows(operators.max_pool(x.rows, x.sites, out, geometry), x.background), out)
 
 
 class SparseAvgPool3d(_Pool):
@@ -51,9 +52,8 @@ class SparseAvgPool3d(_Pool):
 
     def forward(self, x: SparseTensor) -> SparseTensor:
         """(N, C) -> (M, C)."""
-        sites, geometry = self.output_sites(x)
-        features = operators.avg_pool(x.features, x.background, x.indices, sites, geometry)
-        return SparseTensor._at(features, sites, geometry.out_shape, x.batch_size, x.background)
+        out, geometry = self.output_sites(x)
+        return SparseTensor._at(Rows(operators.avg_pool(x.rows, x.sites, out, geometry), x.background), out)
 
 
 class GlobalAvgPool(SparseLayer):

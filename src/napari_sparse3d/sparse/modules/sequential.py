@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import nn
 
 from napari_sparse3d.errors import LayerError
-from napari_sparse3d.sparse.engine import Layer
+from napari_sparse3d.sparse.contract import Layer
 from napari_sparse3d.sparse.modules.convolution import SparseConv3d, SubMConv3d, chained
 from napari_sparse3d.sparse.modules.pointwise import (
     AT_EACH_SITE,

@@ -14,8 +14,11 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from napari_sparse3d.sparse.engine import Engine, FusedChain, Layer
-from napari_sparse3d.sparse.execution import EXECUTED
+from napari_sparse3d.errors import InputError
+from napari_sparse3d.sparse.autograd.execution import EXECUTED
+from napari_sparse3d.sparse.contract import C, FusedChain, Layer, Rows, RunsChains
+from napari_sparse3d.sparse.kept import version
+from napari_sparse3d.sparse.sites import Sites
 from napari_sparse3d.sparse.window import Geometry
 
 _PLAIN_TYPES = (Tensor, torch.nn.Parameter)
@@ -38,31 +41,71 @@ def is_differentiated(*tensors: Tensor | None) -> bool:
 
 
 def call(name: str, *given: Any) -> Any:
-    """The operator ``torch.ops.sparse3d.<name>``, geometries as themselves, by the shortest way that inputs allow."""
+    """The operator ``torch.ops.sparse3d.<name>`` by the shortest way that inputs allow.
+
+    Sites and geometries come as themselves; the dispatcher gets them in tensors and numbers.
+    """
     tensors = [each for each in given if isinstance(each, Tensor)]
     if is_traced(*tensors):
         operator = getattr(torch.ops.sparse3d, name)
-        return operator(*(each.pack() if isinstance(each, Geometry) else each for each in given))
+        return operator(*map(_carried, given))
     if name in _FUNCTIONS and is_differentiated(*tensors):
-        return _FUNCTIONS[name].apply(*given)
+        return _FUNCTIONS[name].apply(*map(_savable, given))
     return EXECUTED[name](*given)
+
+
+def _savable(given: Any) -> Any:
+    """What comes from inference is copied: torch refuses to save it for a backward pass."""
+    return given.clone() if isinstance(given, Tensor) and given.is_inference() else given
+
+
+def _carried(given: Any) -> Any:
+    if isinstance(given, Geometry):
+        return given.pack()
+    return given.indices if isinstance(given, Sites) else given
 
 
 # -- formulas: what the backward pass needs, and what it does ---------------------------------------
 
 
+def _keep(ctx: Any, tensors: Sequence[Tensor | None], sites: Sequence[Sites | Tensor | None]) -> None:
+    """Save tensors as torch does it, and sites as they are, or as tensors where the dispatcher brought these."""
+    ctx.sites = sites if isinstance(sites[0], Sites) else None
+    ctx.versions = None if ctx.sites is None else _versions(ctx.sites)
+    ctx.save_for_backward(*tensors, *(() if ctx.sites is not None else sites))
+
+
+def _versions(sites: Sequence[Any]) -> list[int]:
+    return [version(each.indices) for each in sites if each is not None]
+
+
+def _sites_of(ctx: Any, saved: Sequence[Any]) -> Sequence[Any]:
+    """The sites that were kept, of which torch has ``saved`` if they were tensors."""
+    if ctx.sites is None:
+        return saved
+    if ctx.versions != _versions(ctx.sites):
+        raise InputError(
+            "the indices of a sparse tensor were written to between the forward and the backward pass; write the new "
+            "sites to a tensor of their own"
+        )
+    kept: Sequence[Any] = ctx.sites
+    return kept
+
+
 def _keep_convolution(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor, Tensor]) -> None:
-    features, weight, bias, background, in_indices, out_indices, ctx.geometry, ctx.slope, pool_indices, *rest = inputs
-    ctx.pool_geometry, ctx.engine = rest
+    features, weight, bias, background, sites, out, ctx.geometry, ctx.slope, pooled, ctx.pool_geometry, ctx.engine = (
+        inputs
+    )
     ctx.has_bias, ctx.has_background = bias is not None, background is not None
     values, rows, made_background = output
     activated = ctx.slope != 1  # else the backward pass needs no values
-    ctx.save_for_backward(
+    tensors = (
         values if activated else None,
-        rows if pool_indices is not None else None,
+        rows if pooled is not None else None,
         made_background if activated and ctx.has_background else None,
-        features, weight, background, in_indices, out_indices, pool_indices,
-    )  # fmt: skip
+        *(features, weight, background),
+    )
+    _keep(ctx, tensors, (sites, out, pooled))
     ctx.shape = values.shape
     ctx.mark_non_differentiable(rows)
     ctx.set_materialize_grads(False)
@@ -73,9 +116,8 @@ def _convolution_gradient(
 ) -> tuple[Tensor | None, ...]:
     if grad is None and grad_background is None:
         return (None,) * 11
-    values, rows, made_background, features, weight, background, in_indices, out_indices, pool_indices = (
-        ctx.saved_tensors
-    )
+    values, rows, made_background, features, weight, background, *saved = ctx.saved_tensors
+    sites, out, pooled = _sites_of(ctx, saved)
     if not ctx.has_background:
         grad_background = None
     # the input of the first layer, features or background, needs no gradient
@@ -83,7 +125,7 @@ def _convolution_gradient(
     features_grad, weight_grad, bias_grad, background_grad = call(
         "convolution_backward", features.new_zeros(ctx.shape) if grad is None else grad.contiguous(), grad_background,
         values, rows, made_background, features, weight, background, of_input,
-        in_indices, out_indices, ctx.geometry, ctx.slope, pool_indices, ctx.pool_geometry, ctx.engine,
+        sites, out, ctx.geometry, ctx.slope, pooled, ctx.pool_geometry, ctx.engine,
     )  # fmt: skip
     return (
         features_grad if ctx.needs_input_grad[0] else None,
@@ -95,9 +137,9 @@ def _convolution_gradient(
 
 
 def _keep_max_pool(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
-    _, background, in_indices, out_indices, ctx.geometry, ctx.engine = inputs
+    _, background, sites, out, ctx.geometry, ctx.engine = inputs
     ctx.has_background = background is not None
-    ctx.save_for_backward(output[1], in_indices, out_indices)
+    _keep(ctx, (output[1],), (sites, out))
     ctx.mark_non_differentiable(output[1])
     ctx.set_materialize_grads(False)
 
@@ -105,30 +147,22 @@ def _keep_max_pool(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tens
 def _max_pool_gradient(ctx: Any, grad: Tensor | None, _: None) -> tuple[Tensor | None, ...]:
     if grad is None:
         return (None,) * 6
-    rows, in_indices, out_indices = ctx.saved_tensors
+    rows, *saved = ctx.saved_tensors
     features_grad, background_grad = call(
-        "max_pool_backward", grad.contiguous(), rows, in_indices, out_indices, ctx.geometry, ctx.engine
+        "max_pool_backward", grad.contiguous(), rows, *_sites_of(ctx, saved), ctx.geometry, ctx.engine
     )
     return features_grad, background_grad if ctx.has_background else None, *[None] * 4
 
 
 def _keep_avg_pool(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-    _, background, in_indices, out_indices, ctx.geometry, ctx.engine = inputs
+    _, background, sites, out, ctx.geometry, ctx.engine = inputs
     ctx.has_background = background is not None
-    ctx.save_for_backward(in_indices, out_indices)
+    _keep(ctx, (), (sites, out))
 
 
 def _avg_pool_gradient(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-    in_indices, out_indices = ctx.saved_tensors
-    features_grad, background_grad = call(
-        "avg_pool_backward",
-        grad.contiguous(),
-        not ctx.has_background,
-        in_indices,
-        out_indices,
-        ctx.geometry,
-        ctx.engine,
-    )
+    where = (*_sites_of(ctx, ctx.saved_tensors), ctx.geometry, ctx.engine)
+    features_grad, background_grad = call("avg_pool_backward", grad.contiguous(), not ctx.has_background, *where)
     return features_grad, background_grad if ctx.has_background else None, *[None] * 4
 
 
@@ -220,13 +254,12 @@ _FUNCTIONS = {name: _function(name, gradient) for name, gradient in GRADIENTS.it
 # -- layers one after the other, for engines that run them in one call ------------------------------
 
 
-def differentiable_chain(
-    engine: Engine, plan: Any, layers: Sequence[Layer], features: Tensor, background: Tensor | None
-) -> tuple[Tensor, Tensor | None]:
-    """:meth:`Engine.run_chain` with a gradient: one node of torch's graph for all layers."""
+def differentiable_chain(engine: RunsChains[C], plan: C, layers: Sequence[Layer], inputs: Rows) -> Rows:
+    """:meth:`RunsChains.run_chain` with a gradient: one node of torch's graph for all layers."""
     weights = (tensor for layer in layers for tensor in (layer.weight, layer.bias))
-    made: tuple[Tensor, Tensor | None] = _Chain.apply(engine, plan, layers, features, background, *weights)  # type: ignore[no-untyped-call]
-    return made
+    tensors = map(_savable, (*inputs, *weights))
+    made: tuple[Tensor, Tensor | None] = _Chain.apply(engine, plan, layers, *tensors)  # type: ignore[no-untyped-call]
+    return Rows(*made)
 
 
 def _chain_gradient(ctx: Any, grad: Tensor | None, grad_background: Tensor | None) -> tuple[Tensor | None, ...]:
@@ -242,17 +275,19 @@ def _chain_gradient(ctx: Any, grad: Tensor | None, grad_background: Tensor | Non
     ]
     if grad is None:
         grad = torch.zeros_like(values)
-    found = ctx.engine.run_chain_backward(grad, grad_background, made, features, background, layers, ctx.plan, needed)
+    found = ctx.engine.run_chain_backward(
+        Rows(grad, grad_background), made, Rows(features, background), layers, ctx.plan, needed
+    )
     return (*not_tensors, *found)
 
 
 class _Chain(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, engine: Engine, plan: Any, layers: Sequence[Layer], features: Tensor, background: Tensor | None,
+        ctx: Any, engine: RunsChains[C], plan: C, layers: Sequence[Layer], features: Tensor, background: Tensor | None,
         *weights: Tensor | None,
     ) -> tuple[Tensor, Tensor | None]:  # fmt: skip
-        made = engine.run_chain_for_backward(features, background, layers, plan)
+        made = engine.run_chain_for_backward(Rows(features, background), layers, plan)
         # the tensors of the layers are saved by torch, which sees when one is written to before the backward pass
         ctx.engine, ctx.plan, ctx.layers = engine, plan, [(layer.place, layer.slope) for layer in layers]
         ctx.save_for_backward(*made, features, background, *weights)

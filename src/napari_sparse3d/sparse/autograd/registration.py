@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 
 from napari_sparse3d.errors import InputError
-from napari_sparse3d.sparse.execution import EXECUTED
-from napari_sparse3d.sparse.gradients import GRADIENTS
+from napari_sparse3d.sparse.autograd.execution import EXECUTED
+from napari_sparse3d.sparse.autograd.gradients import GRADIENTS
 
 _library: Any = torch.library.Library("sparse3d", "DEF")  # type: ignore[no-untyped-call]
 _PLACE = "Tensor in_indices, Tensor out_indices, int[] geometry, str engine"

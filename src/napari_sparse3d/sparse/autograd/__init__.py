@@ -1,0 +1,1 @@
+"""How torch sees the operators: what each does, its gradient, and its schema for tracing."""

@@ -1,0 +1,157 @@
+"""The active sites of a grid, with all that is made from them once: indices, output sites, plans.
+
+Layers that share sites share a :class:`Sites`, and with it plans; forward and backward share plans; and nothing is left
+when the last tensor on these sites goes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from threading import RLock
+from typing import TYPE_CHECKING, Any, TypeVar
+from weakref import ref
+
+import torch
+from torch import Tensor
+
+from napari_sparse3d.sparse.arrays import check_indices
+from napari_sparse3d.sparse.kept import kept, version
+from napari_sparse3d.sparse.window import Geometry, Triple
+
+if TYPE_CHECKING:
+    from napari_sparse3d.sparse.contract import C, Engine, P, Place, RunsChains
+
+_T = TypeVar("_T")
+_CHECKED = "checked"
+_BEGIN = RLock()
+
+
+class _Made(dict[Any, Any]):
+    """What was made from indices in one state; unlike a plain dictionary it can be referred to weakly."""
+
+
+class _Store:
+    """What was made from indices, and in which state they were then."""
+
+    __slots__ = ("made", "state")
+
+    def __init__(self, state: object) -> None:
+        self.state, self.made = state, _Made()
+
+
+class Sites:
+    """Where the rows of sparse tensors stand.
+
+    Parameters
+    ----------
+    indices : Tensor
+        (N, 4) int32 [b, z, y, x], contiguous, unique, in any order. Not checked here: see :meth:`check`.
+    shape : (int, int, int)
+        The grid (D, H, W).
+    batch_size : int
+        Number of volumes.
+    """
+
+    __slots__ = ("_store", "batch_size", "indices", "shape")
+
+    indices: Tensor
+    shape: Triple
+    batch_size: int
+    _store: _Store | None
+
+    def __init__(self, indices: Tensor, shape: Triple, batch_size: int) -> None:
+        self.indices, self.shape, self.batch_size = indices, shape, batch_size
+        self._store = None  # begun when something is first made: torch.compile makes sites too, and nothing from them
+
+    @classmethod
+    def of(cls, given: Sites | Tensor, shape: Triple, batch_size: int) -> Sites:
+        """Sites themselves if they are of this grid; of a bare tensor of indices those that it was given before.
+
+        A bare tensor comes from users, and from torch, whose operators take nothing but tensors.
+        """
+        if isinstance(given, Sites):
+            if given.shape == shape and given.batch_size == batch_size:
+                return given
+            given = given.indices
+        check_indices(given)
+        made = cls(given, shape, batch_size)
+        made._store = kept(given).setdefault((shape, batch_size), _Store(version(given)))
+        return made
+
+    @classmethod
+    def trusted(cls, indices: Tensor, shape: Triple, batch_size: int) -> Sites:
+        """Sites that are known to lie inside and to be unique: no engine looks at them again to see."""
+        made = cls(indices, shape, batch_size)
+        made.once(_CHECKED, lambda: True)
+        return made
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # without what was made: engines' objects belong to this process, and to these indices
+        return Sites, (self.indices, self.shape, self.batch_size)
+
+    def __repr__(self) -> str:
+        return f"Sites({len(self)} on {self.shape}, batch {self.batch_size}, {self.indices.device})"
+
+    # -- what is made from them --
+
+    def once(self, key: Any, make: Callable[[], _T]) -> _T:
+        """What ``make`` gives, made when it is first asked for under this key.
+
+        It must not hold these sites, nor their indices: it lives as long as they do, and they would live for ever.
+        """
+        made = self._current()
+        found: _T | None = made.get(key)
+        if found is None:
+            # what is made may be used in training later, though it was first asked for in inference
+            with torch.inference_mode(False):
+                found = made.setdefault(key, make())  # of several threads, all get what the first of them made
+        return found
+
+    def check(self, inspect: Callable[[Sites], None]) -> None:
+        """Let ``inspect`` raise ``InputError`` if a site cannot be; once, and not where they are trusted."""
+
+        def passed() -> bool:
+            inspect(self)
+            return True
+
+        self.once(_CHECKED, passed)
+
+    def output(self, engine: Engine[P], geometry: Geometry) -> Sites:
+        """The sites that a layer of this geometry writes to; the same object each time it is asked for."""
+        return self.once((engine.name, geometry), lambda: engine.output_sites(self, geometry))
+
+    def plan(self, engine: Engine[P], out: Sites, geometry: Geometry) -> P:
+        """The engine's plan from these sites to others, or to themselves."""
+        made, target = self._current(), out._current()
+        if made is target:
+            return self.once((engine.name, geometry, None), lambda: engine.plan(self, out, geometry))
+        key = (engine.name, geometry, id(target))
+        plan, writes = self.once(key, lambda: (engine.plan(self, out, geometry), ref(target)))
+        if writes() is not target:  # others have taken over this id
+            plan = engine.plan(self, out, geometry)
+            made[key] = plan, ref(target)
+        return plan
+
+    def chain(self, engine: RunsChains[C], places: Sequence[Place]) -> tuple[Sites, C]:
+        """The sites that the last of some layers writes to, and the engine's plan of them all."""
+        key = (engine.name, tuple(places))
+        found = self._current().get(key)  # looked up by every pass of every layer: made by `once` if it is not there
+        sites, plan = self.once(key, lambda: engine.plan_chain(self, places)) if found is None else found
+        return self if sites is None else sites, plan
+
+    def _current(self) -> _Made:
+        """What was made from the indices as they are now. Whoever takes something from there asks here first."""
+        state = version(self.indices)
+        store = self._store
+        if store is None:
+            with _BEGIN:  # of several threads, all get the store of the first of them
+                if self._store is None:
+                    self._store = _Store(state)
+                store = self._store
+        if store.state != state:
+            check_indices(self.indices)
+            store.state, store.made = state, _Made()
+        return store.made
