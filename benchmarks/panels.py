@@ -20,10 +20,10 @@ from typing import Any
 import numpy as np
 
 PANELS = {
-    "Sparse voxels": "voxels_panel:VoxelsPanel",
-    "Network": "network_panel:NetworkPanel",
-    "Cohort": "cohort_panel:CohortPanel",
-    "Train": "train_panel:TrainPanel",
+    "Sparse voxels": "voxels.view:VoxelsPanel",
+    "Network": "network.view:NetworkPanel",
+    "Cohort": "cohort.view:CohortPanel",
+    "Train": "train.view:TrainPanel",
 }
 LIMIT_S = 120
 

@@ -101,6 +101,14 @@ def test_what_is_declared_is_used() -> None:
     assert not faults, "\n".join(faults)
 
 
+def test_a_base_install_brings_what_panels_need_but_no_window() -> None:
+    """napari's plugin manager installs the base alone, into a napari that has a Qt binding."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    base = {_normalised(re.split(r"[^\w.-]", requirement)[0]) for requirement in project["dependencies"]}
+    assert base >= {"qtpy", "superqt", "magicgui", "pyqtgraph"}
+    assert not base & {"napari", "pyqt5", "pyqt6", "pyside2", "pyside6", "vispy"}
+
+
 def imports_of(package: Path) -> Iterator[Import]:
     """Every import of every file below ``package``."""
     for file in sorted(package.rglob("*.py")):
