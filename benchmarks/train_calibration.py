@@ -16,13 +16,13 @@ import torch
 from numpy.typing import NDArray
 from train_bundled import MODELS
 
+from napari_sparse3d.cases.labels import label_numbers
+from napari_sparse3d.cases.sources import cases_of
+from napari_sparse3d.cases.store import VoxelStore
 from napari_sparse3d.measure import metrics
 from napari_sparse3d.models import load_model
 from napari_sparse3d.models.heads.calibration import Correction, fit, to_frequencies
-from napari_sparse3d.training.cases import label_numbers
 from napari_sparse3d.training.predict import predict
-from napari_sparse3d.training.sources import cases_of
-from napari_sparse3d.training.store import VoxelStore
 
 Floats = NDArray[np.float32]
 Labels = NDArray[np.int64]

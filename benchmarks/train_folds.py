@@ -21,18 +21,18 @@ import torch
 from numpy.typing import NDArray
 from train_bundled import HERE, MODELS
 
+from napari_sparse3d.cases.case import Case
+from napari_sparse3d.cases.sources import cases_of
+from napari_sparse3d.cases.store import VoxelStore
 from napari_sparse3d.cli.settings import setting_value
 from napari_sparse3d.measure.judge import measure
 from napari_sparse3d.measure.metrics import binary_auc, bootstrap_interval
 from napari_sparse3d.models.architectures import build_network
-from napari_sparse3d.training.cases import Case
 from napari_sparse3d.training.checks import prepare
 from napari_sparse3d.training.config import Training
 from napari_sparse3d.training.loop import Trainer
 from napari_sparse3d.training.predict import predict
 from napari_sparse3d.training.search import with_settings
-from napari_sparse3d.training.sources import cases_of
-from napari_sparse3d.training.store import VoxelStore
 
 
 def main() -> None:

@@ -17,12 +17,12 @@ import torch
 from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 
+from napari_sparse3d.cases.labels import label_numbers
+from napari_sparse3d.cases.sources import cases_of
+from napari_sparse3d.cases.store import VoxelStore
 from napari_sparse3d.measure.metrics import binary_auc, bootstrap_interval
 from napari_sparse3d.models import load_model
-from napari_sparse3d.training.cases import label_numbers
 from napari_sparse3d.training.predict import predict
-from napari_sparse3d.training.sources import cases_of
-from napari_sparse3d.training.store import VoxelStore
 
 
 def main() -> None:

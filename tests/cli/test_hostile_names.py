@@ -162,7 +162,7 @@ def test_columns_of_a_cohort_are_text(tmp_path: Path) -> None:
     grid = np.argwhere(np.ones((3, 3, 3))).astype(np.int32)
     VoxelSet(grid, np.ones((27, 1), np.float32), (8, 8, 8), np.eye(4)).save(tmp_path / "a.npz")
     rows: list[dict[str, Any]] = [
-        {"path": name, "label": name, "prediction": name, "model": "m", "embedding": np.eye(192)[n].tolist()}
+        {"path": name, "label": name, "prediction": name, "model": "deepc2", "embedding": np.eye(192)[n].tolist()}
         for n, name in enumerate(NO_SURROGATE)
     ]
     write_rows(rows, tmp_path / "t.parquet")

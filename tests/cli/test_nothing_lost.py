@@ -20,9 +20,9 @@ from pyarrow import parquet
 from typer.models import OptionInfo
 from typer.testing import CliRunner
 
+from napari_sparse3d.cases import parts as parts_module
+from napari_sparse3d.cases import run as run_module
 from napari_sparse3d.cli import app
-from napari_sparse3d.cli import parts as parts_module
-from napari_sparse3d.cli import predict as predict_module
 from napari_sparse3d.io import nifti as nifti_module
 from napari_sparse3d.models import build_network, load_model
 from napari_sparse3d.models.model import Model
@@ -72,13 +72,13 @@ def scans(tmp_path):
 def tried(monkeypatch):
     """The paths of the scans that `predict` has looked at itself."""
     seen = []
-    original = predict_module._predict
+    original = run_module.run_case
 
-    def counted(job, path, index, info):
-        seen.append(path.name)
-        return original(job, path, index, info)
+    def counted(case, runner):
+        seen.append(case.path.name)
+        return original(case, runner)
 
-    monkeypatch.setattr(predict_module, "_predict", counted)
+    monkeypatch.setattr(run_module, "run_case", counted)
     return seen
 
 
@@ -90,7 +90,7 @@ ERRORS = [
     (zlib.error("Error -3 while decompressing data"), "Error -3"),
     (MemoryError(), "not enough memory"),
     (RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory"), "not enough memory"),
-    (IndexError("tuple index out of range"), "unexpected IndexError in cli/predict.py"),
+    (IndexError("tuple index out of range"), "unexpected IndexError in cases/run.py"),
     (KeyError("PatientName Doe^Jane"), "unexpected KeyError"),
     (RecursionError("maximum recursion depth exceeded"), "unexpected RecursionError"),
     (OSError(5, "Input/output error", "/home/doe/scan.nii"), "Input/output error"),
@@ -100,14 +100,14 @@ ERRORS = [
 
 @pytest.mark.parametrize(("error", "said"), ERRORS, ids=lambda value: type(value).__name__)
 def test_every_failure_of_a_case_is_its_row(scans, model, tmp_path, monkeypatch, error, said):
-    original = predict_module.read_voxels_for
+    original = run_module.read_source
 
-    def second_fails(place, scan, *more, **options):
-        if scan.source.name == "s1.nii.gz":
+    def second_fails(case, *more, **options):
+        if case.path.name == "s1.nii.gz":
             raise error
-        return original(place, scan, *more, **options)
+        return original(case, *more, **options)
 
-    monkeypatch.setattr(predict_module, "read_voxels_for", second_fails)
+    monkeypatch.setattr(run_module, "read_source", second_fails)
     result = run("predict", *scans, "-m", model, "-o", tmp_path / "out.parquet")
     one_line(result, 1, "row 1 of the table", said)
     rows = table(tmp_path / "out.parquet")
@@ -127,7 +127,7 @@ def test_a_file_with_a_flipped_bit_costs_its_row_alone(scans, model, tmp_path):
 
 
 def interrupted(monkeypatch, scans, model, output, after=2, how=KeyboardInterrupt):
-    original = predict_module._predict
+    original = run_module.run_case
     done = []
 
     def stops(*arguments):
@@ -137,7 +137,7 @@ def interrupted(monkeypatch, scans, model, output, after=2, how=KeyboardInterrup
         return original(*arguments)
 
     with monkeypatch.context() as patch:
-        patch.setattr(predict_module, "_predict", stops)
+        patch.setattr(run_module, "run_case", stops)
         return run("predict", *scans, "-m", model, "-o", output)
 
 
@@ -197,13 +197,13 @@ def test_a_damaged_part_is_named_and_made_anew(scans, model, tmp_path, monkeypat
 def test_rows_reach_the_disk_while_it_works(scans, model, tmp_path, monkeypatch):
     monkeypatch.setattr(parts_module, "PART_S", 0)
     seen = []
-    original = predict_module._predict
+    original = run_module.run_case
 
     def looked(*arguments):
         seen.append(len(list((tmp_path / "out.parquet.parts").glob("*.parquet"))))
         return original(*arguments)
 
-    monkeypatch.setattr(predict_module, "_predict", looked)
+    monkeypatch.setattr(run_module, "run_case", looked)
     assert run("predict", *scans, "-m", model, "-o", tmp_path / "out.parquet").exit_code == 0
     assert seen == [0, 1, 2, 3]
 

@@ -45,7 +45,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_cases_of_a_folder_take_its_sub_folders_as_labels(folder: Path) -> None:
     cases = find_cases(folder)
-    assert sorted((case.path.name, case.about["label"]) for case in cases) == [
+    assert sorted((case.path.name, case.label) for case in cases) == [
         *((f"case{n}.nii.gz", label) for n in range(3) for label in ("ball", "box")),
         ("set.npz", "box"),
     ]
@@ -58,7 +58,7 @@ def test_cases_of_a_table_lie_beside_it(folder: Path, tmp_path: Path) -> None:
     (case,) = find_cases(table)
     table.unlink()
     assert case.path == folder / "ball" / "case0.nii.gz"
-    assert case.about == {"label": "ball", "age": "61"}
+    assert (case.label, case.about) == ("ball", {"age": "61"})
     (tmp_path / "wrong.csv").write_text("file\nx\n")
     with pytest.raises(InputError, match="no column 'path'"):
         find_cases(tmp_path / "wrong.csv")
@@ -70,12 +70,12 @@ def test_an_empty_folder_is_said(tmp_path: Path) -> None:
 
 
 def test_embedding_is_that_of_the_model_and_a_failure_is_a_row(folder: Path, model: Model, tmp_path: Path) -> None:
-    from napari_sparse3d.cohort.cases import Case
+    from napari_sparse3d.cases.case import Case
     from napari_sparse3d.io import read_volume
 
     recipe = Recipe.named("shape-40")
     path = folder / "ball" / "case2.nii.gz"
-    rows = list(embed_cases([Case(path), Case(folder / "ball" / "broken.nii.gz")], model, recipe=recipe))
+    rows = list(embed_cases([Case.at(path), Case.at(folder / "ball" / "broken.nii.gz")], model, recipe=recipe))
     expected = model.run(voxelize(read_volume(path), recipe))
     np.testing.assert_array_equal(np.float32(rows[0]["embedding"]), expected.embedding)
     assert rows[0]["prediction"] == expected.label

@@ -8,12 +8,12 @@ import torch
 from safetensors.torch import load_file, save_file
 from typer.testing import CliRunner
 
+from napari_sparse3d.cases.case import Case
 from napari_sparse3d.cli import app
 from napari_sparse3d.errors import InputError
 from napari_sparse3d.models import load_model
 from napari_sparse3d.models.export import export_model
 from napari_sparse3d.models.heads import calibration
-from napari_sparse3d.training.cases import Case
 from napari_sparse3d.training.predict import predict
 from napari_sparse3d.voxels import VoxelSet
 

@@ -12,11 +12,10 @@ import pytest
 
 from detached_files import nrrd_text, write_metaimage
 from napari_sparse3d import voxels as voxels_package
-from napari_sparse3d.cli.parts import files_of, state_of
-from napari_sparse3d.io import scan
-from napari_sparse3d.training import store as store_module
-from napari_sparse3d.training.sources import cases_of
-from napari_sparse3d.training.store import VoxelStore, content_hash
+from napari_sparse3d.cases import store as store_module
+from napari_sparse3d.cases.parts import state_of
+from napari_sparse3d.cases.sources import cases_of, series_at
+from napari_sparse3d.cases.store import VoxelStore, content_hash
 from napari_sparse3d.volume import Volume
 from napari_sparse3d.voxels import Components, RangeThreshold, Recipe, ToLongestSide, voxelize
 from napari_sparse3d.widgets.toolbox import session_folder
@@ -76,8 +75,8 @@ def test_kept_rows_and_sessions_see_rewritten_voxels_too(ending: str, tmp_path: 
     path = write_scan(tmp_path / "one", ending, 7)
 
     def seen() -> tuple[str, str]:
-        (info,) = scan(path)
-        return state_of(files_of(path, info)), session_folder.content_hash(path)
+        (case,) = series_at(path).cases
+        return state_of(case), session_folder.content_hash(path)
 
     before = seen()
     write_scan(tmp_path / "one", ending, 8)
@@ -131,4 +130,4 @@ def test_other_voxels_raise_the_version() -> None:
         assert made.n_active > 50
         total.update(np.ascontiguousarray(made.indices, "<i4").tobytes())
         total.update(np.round(100 * made.features).astype("<i4").tobytes())
-    assert (voxels_package.VOXELS_VERSION, total.hexdigest()[:16]) == (2, "0918f05caf123842")
+    assert (voxels_package.VOXELS_VERSION, total.hexdigest()[:16]) == (3, "0918f05caf123842")

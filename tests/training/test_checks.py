@@ -7,12 +7,12 @@ import numpy as np
 import polars as pl
 import pytest
 
+from napari_sparse3d.cases.sources import cases_of
+from napari_sparse3d.cases.store import VoxelStore
 from napari_sparse3d.errors import InputError
 from napari_sparse3d.training.checks import prepare, require
 from napari_sparse3d.training.runs import RunStore
 from napari_sparse3d.training.session import Data, train
-from napari_sparse3d.training.sources import cases_of
-from napari_sparse3d.training.store import VoxelStore
 
 
 @pytest.fixture
@@ -28,6 +28,9 @@ def bad(shapes, save_shape, tmp_path):
     """A table over good shapes, and one of everything that is wrong."""
     root = tmp_path / "bad"
     shutil.copytree(shapes, root)
+    random = np.random.default_rng(7)
+    for name in ("nameless", "again", "strange"):  # of their own content: none of them is another fault too
+        save_shape(root / "ball" / f"{name}.npz", random.random((12, 12, 12)) < 0.3)
     (root / "ball" / "torn.npz").write_bytes((root / "ball" / "00.npz").read_bytes()[:100])
     save_shape(root / "box" / "empty.npz", np.zeros((16, 16, 16), dtype=bool))
     save_shape(root / "box" / "large.npz", np.ones((17, 4, 4), dtype=bool))
@@ -46,9 +49,9 @@ def bad(shapes, save_shape, tmp_path):
         {"path": "box/empty.npz", "label": "box", "patient": "x2", "split": "train"},
         {"path": "box/large.npz", "label": "box", "patient": "x3", "split": "val"},
         {"path": "box/gone.npz", "label": "box", "patient": "x4", "split": "train"},
-        {"path": "ball/01.npz", "label": "", "patient": "x5", "split": "train"},
-        {"path": "ball/02.npz", "label": "ball", "patient": "ball0", "split": "train"},
-        {"path": "ball/03.npz", "label": "cone", "patient": "x6", "split": "val"},
+        {"path": "ball/nameless.npz", "label": "", "patient": "x5", "split": "train"},
+        {"path": "ball/again.npz", "label": "ball", "patient": "ball0", "split": "train"},
+        {"path": "ball/strange.npz", "label": "cone", "patient": "x6", "split": "val"},
     ]
     pl.DataFrame(rows).write_csv(root / "table.csv")
     return root / "table.csv"
@@ -66,7 +69,15 @@ def test_a_good_set_has_no_problems(look, shapes):
 def test_every_problem_is_named(look, bad):
     prepared = look(bad)
     root = bad.parent
-    files = ("ball/torn", "box/empty", "box/large", "box/gone", "ball/01", "ball/02", "ball/03")  # rows 40 to 46
+    files = (
+        "ball/torn",
+        "box/empty",
+        "box/large",
+        "box/gone",
+        "ball/nameless",
+        "ball/again",
+        "ball/strange",
+    )  # rows 40 to 46
     kinds = ("unreadable", "empty", "too large", "unreadable", "no label", "patient on both sides", "unknown class")
     found = {(problem.case, problem.kind) for problem in prepared.problems}
     assert found == {
@@ -113,9 +124,16 @@ def test_no_case_for_validation(look, shapes, tmp_path):
         require(look(tmp_path / "set"), use_good=True)
 
 
-def test_a_second_set_for_validation(shapes, settings, tmp_path):
-    outcome = train(Data(shapes, validation=shapes), settings(epochs=1), runs=RunStore(tmp_path))
-    assert RunStore(tmp_path).find(outcome.run)["val_cases"] == 40
+def test_a_second_set_for_validation(shapes, save_shape, settings, tmp_path):
+    random = np.random.default_rng(3)
+    for kind in ("ball", "box"):
+        (tmp_path / "others" / kind).mkdir(parents=True)
+        for number in range(3):
+            save_shape(tmp_path / "others" / kind / f"{number:02}.npz", random.random((9, 9, 9)) < 0.4)
+    outcome = train(Data(shapes, validation=tmp_path / "others"), settings(epochs=1), runs=RunStore(tmp_path))
+    assert RunStore(tmp_path).find(outcome.run)["val_cases"] == 6
+    with pytest.raises(InputError, match=r"case 0 \(.*is for training, but case 40 \(.*with the same content"):
+        train(Data(shapes, validation=shapes), settings(epochs=1), runs=RunStore(tmp_path))
 
 
 def test_names_for_numbered_classes(settings, tmp_path, shapes):

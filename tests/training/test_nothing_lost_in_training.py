@@ -14,14 +14,14 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file
 
+from napari_sparse3d.cases.case import Case
+from napari_sparse3d.cases.store import VoxelStore
 from napari_sparse3d.errors import InputError
 from napari_sparse3d.files import Locked, locked
 from napari_sparse3d.models.weights import Damaged, pack, unpack
-from napari_sparse3d.training.cases import Case
 from napari_sparse3d.training.checkpoint import load_weights, save_weights
 from napari_sparse3d.training.runs import LOCK, TABLE, RunStore
 from napari_sparse3d.training.session import BEST, CHECKPOINT, Data, train
-from napari_sparse3d.training.store import VoxelStore
 from napari_sparse3d.voxels import RangeThreshold, Recipe
 
 TENSORS = {"a": torch.arange(12.0).reshape(3, 4), "b": torch.tensor(3), "empty": torch.zeros(0, 2)}

@@ -12,6 +12,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from napari_sparse3d.cases.sources import cases_of
+from napari_sparse3d.cases.store import VoxelStore
 from napari_sparse3d.errors import InputError
 from napari_sparse3d.measure.judge import judge, measure
 from napari_sparse3d.models import build_network, load_model
@@ -23,8 +25,6 @@ from napari_sparse3d.training.optimize import Average, learning_rate
 from napari_sparse3d.training.predict import predict
 from napari_sparse3d.training.runs import COLUMNS, RunStore
 from napari_sparse3d.training.session import CHECKPOINT, STOP, Data, train
-from napari_sparse3d.training.sources import cases_of
-from napari_sparse3d.training.store import VoxelStore
 
 
 @pytest.fixture
@@ -64,7 +64,7 @@ def test_it_learns(trainer, how):
     assert reports[-1].loss < reports[0].loss
     last = made.validate()
     found = measure(last.probabilities, last.embeddings, made.val_labels)
-    assert found["map" if made.criterion.on_embeddings else "auc"] > 0.9
+    assert found["map" if made.config.loss.on_embeddings else "auc"] > 0.9
     np.testing.assert_allclose(np.linalg.norm(last.embeddings, axis=1), 1, atol=1e-5)
 
 

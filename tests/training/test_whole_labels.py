@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from napari_sparse3d import read_volume
+from napari_sparse3d.cases.sources import cases_of
+from napari_sparse3d.cases.store import VoxelStore
 from napari_sparse3d.errors import InputError
 from napari_sparse3d.io.layers import layer_of
-from napari_sparse3d.training.sources import cases_of
-from napari_sparse3d.training.store import VoxelStore
 from napari_sparse3d.volume import Volume, whole_labels
 from napari_sparse3d.voxels import RangeThreshold, Recipe
 

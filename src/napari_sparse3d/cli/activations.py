@@ -16,9 +16,11 @@ from napari_sparse3d.cli.options import (
     ScanPath,
     SeriesOption,
     check_engine,
+    find_case,
     find_model,
     find_recipe,
-    read_voxels,
+    read_source,
+    run_and_compare,
 )
 
 if TYPE_CHECKING:
@@ -44,11 +46,11 @@ def activations(
     network = find_model(model)
     how = network.card.recipe if recipe is None else find_recipe(recipe)
     with status("Reading the scan"):
-        voxels = read_voxels(path, how, series=series, frame=frame, repair=repair)
+        source = read_source(find_case(path, series), how, frame=frame, repair=repair)
     with status(f"Running {network.card.name}"):
-        result = network.run(voxels, engine=engine, device=device)
+        result, outside = run_and_compare(network, source, how, engine, device)
     if as_json:
-        emit(activity_record(result))
+        emit({**activity_record(result), "outside_training": outside})
         return
     show(activity_table(result))
     say(f"engine {result.choice.engine} on {result.choice.device} ({result.choice.reason}), {result.seconds:.3f} s")

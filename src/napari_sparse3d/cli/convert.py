@@ -1,4 +1,4 @@
-"""``napari-sparse3d convert``: series become NIfTI, NRRD or voxel sets."""
+"""``napari-sparse3d convert``: series become files of another format, or voxel sets."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from napari_sparse3d.catalog.formats import FORMATS, VOXEL_SET_ENDING
 from napari_sparse3d.cli.common import CallError, JsonFlag, emit, finish, say, status, track
 from napari_sparse3d.cli.options import (
     FrameOption,
@@ -30,8 +31,6 @@ if TYPE_CHECKING:
     from napari_sparse3d.io import SeriesInfo, VolumeSequence
     from napari_sparse3d.voxels import Recipe
 
-ENDINGS = (".nii.gz", ".nii", ".nrrd", ".npz")
-
 
 def convert(
     path: ScanPath,
@@ -41,7 +40,7 @@ def convert(
             "--output",
             "-o",
             metavar="OUT",
-            help="A .nii.gz, .nii, .nrrd or .npz file, or a folder for all.",
+            help="A {written} or .npz file, or a folder for all.",
         ),
     ],
     series: SeriesOption = None,
@@ -49,11 +48,12 @@ def convert(
     repair: RepairOption = None,
     recipe: RecipeOption = None,
     to: Annotated[
-        str, typer.Option("--to", metavar="ENDING", help="What to write into a folder: .nii.gz, .nii, .nrrd or .npz.")
+        str,
+        typer.Option("--to", metavar="ENDING", help="What to write into a folder: {written} or .npz."),
     ] = ".nii.gz",
     as_json: JsonFlag = False,
 ) -> None:
-    """Convert series to NIfTI, NRRD, or (with --recipe) to voxel sets.
+    """Convert series to another format, or (with --recipe) to voxel sets.
 
     A series in time is written as one 4D file, unless --frame chooses a volume. A series with a fault that would
     falsify its geometry is refused, with the reason; the others are written.
@@ -65,19 +65,20 @@ def convert(
     from napari_sparse3d.io import scan
     from napari_sparse3d.io.read import choose_series
 
-    into_folder = output.is_dir() or not output.name.lower().endswith(ENDINGS)
+    endings = (*FORMATS.by_written_ending, VOXEL_SET_ENDING)
+    into_folder = _is_folder_of_many(output, endings)
     if into_folder and re.search(r"\.[A-Za-z][A-Za-z0-9]{1,5}$", output.name) and not output.is_dir():
-        raise CallError(f"the output must end in {', '.join(ENDINGS)} or name a folder, got {output.name!r}")
-    ending = (to if to.startswith(".") else f".{to}").lower() if into_folder else _ending(output)
-    if ending not in ENDINGS:
-        raise CallError(f"--to must be one of {', '.join(ENDINGS)}, got {to!r}")
-    if (ending == ".npz") != (recipe is not None):
+        raise CallError(f"the output must end in {', '.join(endings)} or name a folder, got {output.name!r}")
+    ending = (to if to.startswith(".") else f".{to}").lower() if into_folder else _ending(output.name, endings)
+    if ending not in endings:
+        raise CallError(f"--to must be one of {', '.join(endings)}, got {to!r}")
+    if (ending == VOXEL_SET_ENDING) != (recipe is not None):
         raise CallError("a voxel set (.npz) is made by a recipe: give --recipe with .npz, and only with it")
     how = None if recipe is None else find_recipe(recipe)
-    if into_folder:
+    if into_folder or _is_one_folder(output):
         check_output_folder(output)
     else:
-        check_output(output, *ENDINGS)
+        check_output(output, *endings)
     with status("Reading headers"):
         found = [choose_series(path, series)] if series is not None or not into_folder else scan(path)
     results: list[dict[str, Any]] = []
@@ -109,8 +110,18 @@ def convert(
     finish([*(line for line in wanted if line != missing), *([missing] if missing in wanted else [])])
 
 
-def _ending(output: Path) -> str:
-    return next(ending for ending in ENDINGS if output.name.lower().endswith(ending))
+def _is_one_folder(output: Path) -> bool:
+    """Whether a single series is written as a folder of this name."""
+    written = FORMATS.written_as(output.name)
+    return written is not None and written.stored == "folder"
+
+
+def _is_folder_of_many(output: Path, endings: tuple[str, ...]) -> bool:
+    return not _is_one_folder(output) and (output.is_dir() or not output.name.lower().endswith(endings))
+
+
+def _ending(name: str, endings: tuple[str, ...]) -> str:
+    return next(ending for ending in endings if name.lower().endswith(ending))
 
 
 def _file_stem(info: SeriesInfo) -> str:
@@ -177,6 +188,8 @@ def _of_time(sequence: VolumeSequence, target: Path) -> list[str]:
         return []
     if sequence.times_s is None:
         return ["the time between its volumes is not known: the file claims none"]
-    if target.name.lower().endswith(".nrrd"):
-        return []  # which names each time
-    return ["its volumes lie unevenly in time, which NIfTI has no field for: the file claims no time between them"]
+    written = FORMATS.written_as(target.name)
+    if written is None or written.names_each_time:
+        return []
+    uneven = f"its volumes lie unevenly in time, which {written.title} has no field for"
+    return [f"{uneven}: the file claims no time between them"]

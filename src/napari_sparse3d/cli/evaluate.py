@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,12 +11,21 @@ import typer
 
 from napari_sparse3d.cli.common import CallError, JsonFlag, emit, replacing, say, show, status, the_call
 from napari_sparse3d.cli.options import DeviceOption, EngineOption, check_output_folder
-from napari_sparse3d.cli.settings import DataArgument, LabelOption, RunsOption, ThreadsOption, run_store, use_threads
+from napari_sparse3d.cli.settings import (
+    DataArgument,
+    LabelOption,
+    RunsOption,
+    SkipUnlabelledOption,
+    ThreadsOption,
+    run_store,
+    use_threads,
+)
 from napari_sparse3d.errors import InputError, failure_line
 
 if TYPE_CHECKING:
+    from napari_sparse3d.cases.case import Case
+    from napari_sparse3d.cases.store import VoxelStore
     from napari_sparse3d.models import Model
-    from napari_sparse3d.training.cases import Case
 
 _MOST_VIEWS = 48
 
@@ -27,7 +37,12 @@ def evaluate(
     data: DataArgument,
     split: Annotated[
         str | None,
-        typer.Option("--split", help="train, val, test or all. Unless given: test where the set has one, else val."),
+        typer.Option(
+            "--split",
+            metavar="NAME",
+            help="train, val, test, whatever the set's column split says, or all. Unless given: test where the set has "
+            "one, else val, of the set or of the model's own training.",
+        ),
     ] = None,
     label: LabelOption = "label",
     views: Annotated[
@@ -39,6 +54,7 @@ def evaluate(
     output: Annotated[
         Path | None, typer.Option("--output", "-o", metavar="DIR", help="Write a report with pictures here.")
     ] = None,
+    skip_unlabelled: SkipUnlabelledOption = False,
     runs: RunsOption = None,
     threads: ThreadsOption = None,
     engine: EngineOption = "auto",
@@ -47,7 +63,8 @@ def evaluate(
 ) -> None:
     """Measure a model on a labelled set: accuracy, AUC, calibration, retrieval, with 95 % bootstrap intervals.
 
-    Cases that cannot be read are named and make the exit code 1; the others are measured.
+    Cases that the model was trained on are left out, or, with --split all or train, counted in the first line. Cases
+    that cannot be read, or have no label, are named and make the exit code 1; the others are measured.
 
     Example: napari-sparse3d evaluate vessel vesselmnist3d_64.npz --split test -o report/
     """
@@ -55,58 +72,80 @@ def evaluate(
     if output is not None:
         check_output_folder(output)
     loaded = _model(model, runs)
-    with the_call():
-        cases, chosen = _cases(data, label, split)
 
+    from napari_sparse3d.cases.labels import label_numbers
+    from napari_sparse3d.cases.store import VoxelStore, content_hash
     from napari_sparse3d.engine.choice import choose
     from napari_sparse3d.measure.judge import judge
     from napari_sparse3d.sparse import use_engine
-    from napari_sparse3d.training.cases import label_numbers
     from napari_sparse3d.training.predict import predict
     from napari_sparse3d.training.session import patients_of
-    from napari_sparse3d.training.store import VoxelStore, content_hash
 
     choice = choose(engine, device)
     count, kind = _views(loaded, views)
     store = VoxelStore(loaded.card.recipe)
-    with status(f"Reading {len(cases)} cases"):
-        usable, failed = _readable(cases, store)
-    if not usable:
-        raise InputError(f"none of {len(cases)} cases can be read; {failed[0]}")
+    with the_call():
+        asked = _choose(_cases(data, label), split, loaded, store)
+    with status(f"Reading {len(asked.cases)} cases"):
+        measured = _usable(asked, loaded, store, skip_unlabelled=skip_unlabelled)
+    if not measured.cases:
+        raise InputError(_nothing_left(asked, measured))
     import numpy as np
 
-    labels = np.array(label_numbers(usable, loaded.card.classes))
-    with status(f"Running {loaded.card.name} on {len(usable)} cases"), use_engine(choice.engine):
+    labels = np.array(label_numbers(measured.cases, loaded.card.classes))
+    patients = patients_of(measured.cases)
+    with status(f"Running {loaded.card.name} on {len(measured.cases)} cases"), use_engine(choice.engine):
         network = loaded.network.to(choice.device)
-        found = predict(network, usable, store, views=count, view_kind=kind, device=choice.device)
+        found = predict(network, measured.cases, store, views=count, view_kind=kind, device=choice.device)
     result: dict[str, Any] = {
         "model": loaded.card.name,
         "dataset": data.name,
-        "split": chosen,
+        "split": asked.split,
+        "trained_on": measured.trained_on,
+        "trained_on_left_out": measured.left_out,
+        "unlabelled": measured.unlabelled,
+        "outside_training": measured.outside,
         "views": count,
         "classes": list(loaded.card.classes),
-        **judge(found.probabilities, found.embeddings, labels, patients_of(usable)),
-        "failed": failed,
+        **judge(found.probabilities, found.embeddings, labels, patients),
+        "failed": measured.failed,
     }
     if output is not None:
-        _report(
-            output,
-            {**result, "dataset": f"set {content_hash(data)[:8]}"},
-            found.probabilities,
-            found.embeddings,
-            labels,
-            patients_of(usable),
-        )
+        named = {**result, "dataset": f"set {content_hash(data)[:8]}"}
+        _report(output, named, found.probabilities, found.embeddings, labels, patients)
     if as_json:
         emit(result)
     else:
         _show(result)
         if output is not None:
             say(f"report: {output / 'report.md'}")
-    if failed:
-        for line in failed:
+    if measured.failed:
+        for line in measured.failed:
             say(line)
         raise typer.Exit(1)
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """The cases of a split, and which it is."""
+
+    split: str
+    cases: list[Case]
+
+
+@dataclass
+class _Measured:
+    """The cases that are measured, and what became of the others."""
+
+    cases: list[Case] = field(default_factory=list)
+    failed: list[str] = field(default_factory=list)
+    unlabelled: int = 0
+    trained_on: int | None = None
+    """Of those measured; None: the model does not say which cases it was trained on."""
+    left_out: int = 0
+    """Trained on, and so not measured."""
+    outside: int = 0
+    """Of those measured, unlike the cases that it was trained on."""
 
 
 def _model(text: str, runs: Path | None) -> Model:
@@ -146,49 +185,129 @@ def _views(model: Model, views: int | None) -> tuple[int, str]:
     return count, kind
 
 
-def _cases(data: Path, label: str, split: str | None) -> tuple[list[Case], str]:
-    from napari_sparse3d.training.cases import SPLITS
-    from napari_sparse3d.training.sources import cases_of
+def _cases(data: Path, label: str) -> list[Case]:
+    from napari_sparse3d.cases.sources import cases_of
 
-    if split not in (None, "all", *SPLITS):
-        raise CallError(f"there is no split {split!r}; choose train, val, test or all")
-    cases = [case for case in cases_of(data, label_column=label) if case.label is not None]
-    if not cases:
+    cases = cases_of(data, label_column=label, other_splits=True)
+    if all(case.label is None for case in cases):
         raise CallError(f"the set has no labelled case in column {label!r}")
-    present = {case.split for case in cases}
-    chosen = split or next((one for one in ("test", "val") if one in present), "all")
+    return cases
+
+
+def _choose(cases: list[Case], split: str | None, model: Model, store: VoxelStore) -> _Asked:
+    """The cases of a split: that which the set names, else that in which the model was trained on them."""
+    from napari_sparse3d.cases.sources import NAMED_SPLITS
+
+    wanted = None if split is None else NAMED_SPLITS.get(split.lower(), split)
+    if wanted == "all":
+        return _Asked("all", cases)
+    sides = {case: case.split or _side(case, model, store) for case in cases}
+    present = set(sides.values())
+    chosen = wanted or next((one for one in ("test", "val") if one in present), "all")
     if chosen == "all":
-        return cases, chosen
-    kept = [case for case in cases if case.split == chosen]
-    if not kept:
-        known = ", ".join(sorted(one for one in present if one)) or "none, so use --split all"
+        return _Asked(chosen, cases)
+    kept = [case for case in cases if sides[case] == chosen or sides[case] == _UNREADABLE]
+    if chosen not in present:
+        known = ", ".join(sorted(one for one in present if one and one != _UNREADABLE)) or "none, so use --split all"
         raise CallError(f"the set has no case in split {chosen!r}; it has {known}")
-    return kept, chosen
+    return _Asked(chosen, kept)
 
 
-def _readable(cases: list[Case], store: Any) -> tuple[list[Case], list[str]]:
-    faults = {case: _fault(case, store) for case in cases}
-    return [case for case in cases if not faults[case]], [fault for fault in faults.values() if fault]
+_UNREADABLE = "unreadable"
 
 
-def _fault(case: Case, store: Any) -> str:
+def _side(case: Case, model: Model, store: VoxelStore) -> str | None:
+    """On which side the model's training had a case, of which its set does not say."""
+    from napari_sparse3d.cases.seen import side_of
+
+    if model.card.split is None:
+        return None
+    try:
+        return side_of(model.card, store.facts(case).content)
+    except Exception:  # said with the others that cannot be read
+        return _UNREADABLE
+
+
+def _usable(asked: _Asked, model: Model, store: VoxelStore, *, skip_unlabelled: bool) -> _Measured:
+    from napari_sparse3d.cases.seen import side_of, unlike_training
+    from napari_sparse3d.cases.store import case_title
+
+    measured = _Measured(trained_on=None if model.card.split is None else 0)
+    field_side = model.describer.field
+    for case in asked.cases:
+        if case.label is None:
+            measured.unlabelled += 1
+            if not skip_unlabelled:
+                measured.failed.append(f"{case_title(case)}: has no label; give it one, or use --skip-unlabelled")
+            continue
+        if fault := _fault(case, model, store):
+            measured.failed.append(f"{case_title(case)}: {fault}")
+            continue
+        facts, voxels = store.facts(case), store.get(case)
+        if side_of(model.card, facts.content) == "train":
+            # asked for by name they are measured, and that is said
+            if asked.split not in ("all", "train"):
+                measured.left_out += 1
+                continue
+            measured.trained_on = (measured.trained_on or 0) + 1
+        percent = 100.0 * voxels.n_active / field_side**3
+        measured.outside += bool(unlike_training(model.card, facts, voxels, percent))
+        measured.cases.append(case)
+    return measured
+
+
+def _fault(case: Case, model: Model, store: VoxelStore) -> str:
+    """Why a case cannot be measured; "" where it can."""
     import torch
 
+    from napari_sparse3d.cases.labels import label_numbers
     from napari_sparse3d.models.finite import check_features
-    from napari_sparse3d.training.store import case_title
 
     try:
-        check_features(torch.from_numpy(store.get(case).features))
+        label_numbers([case], model.card.classes)
+        voxels = store.get(case)
+        check_features(torch.from_numpy(voxels.features))
     except Exception as error:  # whatever is wrong with one case, the others are measured
-        return f"{case_title(case)}: {failure_line(error, case.path)}"
+        return failure_line(error, case.path).removeprefix(f"case {case.number} ")
+    field_side = model.describer.field
+    if max(voxels.shape) > field_side:
+        size = "x".join(map(str, voxels.shape))
+        return f"is {size} voxels, larger than the network's field of {field_side}; it needs a smaller crop"
     return ""
+
+
+def _nothing_left(asked: _Asked, measured: _Measured) -> str:
+    if measured.left_out and not measured.failed:
+        return (
+            f"the model was trained on all {measured.left_out} cases of split {asked.split!r}; "
+            "measure it on others, or on these with --split all"
+        )
+    first = measured.failed[0] if measured.failed else "none has a label"
+    return f"none of {len(asked.cases)} cases can be read; {first}"
+
+
+def _title(result: dict[str, Any]) -> str:
+    """The first line of what is shown and written: what was measured, and whether it was trained on."""
+    trained, left_out = result["trained_on"], result["trained_on_left_out"]
+    notes = [f"{result['n']} cases"]
+    if trained is None:
+        notes.append("which cases it was trained on is not known")
+    elif trained:
+        notes.append(f"{trained} of them trained on")
+    if left_out:
+        notes.append(f"{left_out} that it was trained on left out")
+    if result["unlabelled"]:
+        notes.append(f"{result['unlabelled']} without a label left out")
+    if result["outside_training"]:
+        notes.append(f"{result['outside_training']} unlike what it was trained on")
+    return f"{result['model']} on {result['dataset']}, {result['split']}: {', '.join(notes)}"
 
 
 def _show(result: dict[str, Any]) -> None:
     from rich.table import Table
 
-    title = f"{result['model']} on {result['dataset']}, {result['split']}: {result['n']} cases"
-    table = Table(title=title, caption=result["interval"], title_justify="left", caption_justify="left")
+    show(_title(result))  # not as the table's title, which would be broken to its width
+    table = Table(caption=result["interval"], caption_justify="left")
     for column, justify in (("measure", "left"), ("value", "right"), ("95 % interval", "right")):
         table.add_column(column, justify=justify)  # type: ignore[arg-type]
     for name, value in result.items():
@@ -211,7 +330,7 @@ def _report(
         found = retrieval(embeddings, labels, groups=groups, at_most_per_class=RETRIEVED_PER_CLASS)
     except InputError:
         found = None
-    title = f"{result['model']} on {result['dataset']}, {result['split']}, {result['n']} cases"
+    title = _title(result)
     picture = as_png(evaluation_figure(probabilities, labels, result["classes"], found, title=title))
     lines = [f"# {title}", "", "Research use only.", "", "| measure | value | 95 % interval |", "| --- | --- | --- |"]
     for name, value in result.items():

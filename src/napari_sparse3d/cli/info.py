@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.table import Table
 from rich.text import Text
 
-from napari_sparse3d.cli.common import EXIT_INPUT, JsonFlag, emit, show, status
+from napari_sparse3d.cli.common import EXIT_INPUT, JsonFlag, emit, say, show, status, track
 from napari_sparse3d.cli.options import ScanPath
 from napari_sparse3d.text import printable
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from napari_sparse3d.io import SeriesInfo
 
 _BADGES = {
@@ -23,9 +25,22 @@ _BADGES = {
     "refuse": Text("✗ refused", "red"),
 }
 
+MOST_LOOKED_AT = 50
+"""Files whose values are looked at for their unit."""
 
-def info(path: ScanPath, as_json: JsonFlag = False) -> None:
-    """List every series at a path, with its faults. Only headers are read.
+
+def info(
+    path: ScanPath,
+    content: Annotated[
+        bool,
+        typer.Option("--content", help="With --json: read the voxels too, and give each series' content hash."),
+    ] = False,
+    as_json: JsonFlag = False,
+) -> None:
+    """List every series at a path, with its faults. Only headers are read, but where no header names a unit.
+
+    With --json each series has its own place, path and series, by which `predict` writes it down and `similar` knows it
+    again; index is its number at PATH.
 
     ✓ and i: read as it is. ?: a series in time, choose with --frame. !: read with --repair. ✗: no volume can be made.
 
@@ -35,17 +50,47 @@ def info(path: ScanPath, as_json: JsonFlag = False) -> None:
 
     with status("Reading headers"):
         series = scan(path)
+    units = _units(series)
     if as_json:
-        emit({"series": [item.as_dict() for item in series]})
+        emit({"series": _records(path, series, units, content)})
     else:
-        show(_table(series))
+        show(_table(series, units))
         if any(item.faults for item in series):
             show(_fault_lines(series))
     if not any(item.readable for item in series):
         raise typer.Exit(EXIT_INPUT)
 
 
-def _table(series: list[SeriesInfo]) -> Table:
+def _records(path: Path, series: list[SeriesInfo], units: list[str], with_content: bool) -> list[dict[str, Any]]:
+    """Each series with its identity, as the tables of ``predict`` have it."""
+    from napari_sparse3d.cases.identity import content_of_volume, places
+
+    own = places(path, series)
+    records = []
+    for item, unit in zip(series, units, strict=True):
+        place, number = own[item.index]
+        record = {**item.as_dict(), "unit": unit, "path": str(place), "series": number}
+        if with_content:
+            one = item.readable and item.n_frames == 1
+            record["content"] = content_of_volume(item.load().volume(0)) if one else None
+        records.append(record)
+    return records
+
+
+def _units(series: list[SeriesInfo]) -> list[str]:
+    """The unit of each as it will be read; "" where that is not known.
+
+    The values are looked at where only they tell, unless there are so many files that it would take long.
+    """
+    undecided = [item for item in series if not item.unit and item.readable]
+    if len(undecided) > MOST_LOOKED_AT:
+        say(f"{len(undecided)} files name no unit: it is known when they are read (name fewer to see it here)")
+        return [item.unit for item in series]
+    looked_at = track(series, "Looking at values") if undecided else series
+    return [item.unit_as_read() for item in looked_at]
+
+
+def _table(series: list[SeriesInfo], units: list[str]) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in ("#", "", "kind", "description", "shape z, y, x", "spacing mm", "files"):
         table.add_column(
@@ -54,14 +99,14 @@ def _table(series: list[SeriesInfo]) -> Table:
             overflow="fold",
             no_wrap=column != "description",
         )
-    for item in series:
+    for item, unit in zip(series, units, strict=True):
         shape = "-" if item.shape is None else "×".join(map(str, item.shape))
         if item.n_frames > 1:
             shape += f"\n{item.n_frames} volumes"
         spacing = "-" if item.spacing_mm is None else "×".join(f"{value:.4g}" for value in item.spacing_mm)
         told = [Text(printable(item.title))] if item.title else []
         if item.shape is not None:
-            told.append(Text(f"{item.orientation}, {item.unit}", "dim"))
+            told.append(Text(f"{item.orientation}, {unit or 'unit not known'}", "dim"))
         table.add_row(
             str(item.index),
             _BADGES[item.status],

@@ -34,7 +34,7 @@ def models(
         return
     from rich.table import Table
 
-    table = Table("name", "kind", "parameters", "classes", "validation", "what it is")
+    table = Table("name", "kind", "parameters", "classes", "validation", "what it is", "what it takes")
     for row in rows:
         auc = row["metrics"].get("validation", {}).get("auc")
         measured = "" if auc is None else f"AUC {auc:.3f}"
@@ -45,11 +45,13 @@ def models(
             ", ".join(row["classes"]),
             measured,
             row["description"],
+            row["takes"],
         )
     show(table)
 
 
 def _rows() -> list[dict[str, Any]]:
+    from napari_sparse3d.cases.seen import takes
     from napari_sparse3d.catalog import ARCHITECTURES
     from napari_sparse3d.models import bundled_models, load_model
 
@@ -65,6 +67,7 @@ def _rows() -> list[dict[str, Any]]:
                 "classes": list(model.card.classes) if trained else [],
                 "metrics": model.card.metrics,
                 "recipe": model.card.recipe.name,
+                "takes": takes(model.card),
                 "licence": model.card.licence,
                 "description": model.card.description if trained else ARCHITECTURES[name].description,
             }
@@ -78,8 +81,11 @@ def _show_card(card: dict[str, Any]) -> None:
 
     table = Table(show_header=False)
     for field, value in card.items():
-        if field in ("metrics", "training", "recipe", "arguments"):
-            for key, inner in value.items():
+        if field == "split":  # hashes, which nobody reads
+            counts = (f"{name}: {len(hashes)} cases" for name, hashes in (value or {}).items())
+            table.add_row("split", Text(", ".join(counts) or "not known"))
+        elif field in ("metrics", "training", "recipe", "arguments", "seen"):
+            for key, inner in (value or {}).items():
                 table.add_row(f"{field}.{key}", Text("\n".join(_lines(inner))))
         else:
             table.add_row(field, Text("\n".join(_lines(value))))

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
@@ -11,15 +12,13 @@ from napari_sparse3d.cli.common import CallError, say, the_call
 from napari_sparse3d.files import try_output
 
 if TYPE_CHECKING:
+    from napari_sparse3d.cases.case import Case
+    from napari_sparse3d.cases.read import Source
     from napari_sparse3d.io import SeriesInfo
-    from napari_sparse3d.models import Model
-    from napari_sparse3d.sparse.tensor_voxels import TensorVoxels
-    from napari_sparse3d.volume import Volume
+    from napari_sparse3d.models import Model, Result
     from napari_sparse3d.voxels import Recipe, VoxelSet
 
-ScanPath = Annotated[
-    Path, typer.Argument(metavar="PATH", help="A DICOM folder or file, NIfTI, NRRD, MetaImage, or a zip of a series.")
-]
+ScanPath = Annotated[Path, typer.Argument(metavar="PATH", help="A scan ({formats}), a folder, or a zip of a series.")]
 SeriesOption = Annotated[
     int | None, typer.Option("--series", metavar="N", help="Which series, as `info` numbers them. Needed if several.")
 ]
@@ -71,8 +70,18 @@ def find_model(text: str) -> Model:
     """The model that ``--model`` names; exit code 2 if there is none."""
     from napari_sparse3d.models import load_model
 
+    look_here(text)
     with the_call():
         return load_model(text)
+
+
+def look_here(*named: object) -> None:
+    """Where users name code of their own, ``module:name``, find it also in the folder where they are."""
+    from napari_sparse3d.catalog import is_own
+
+    here = str(Path.cwd())
+    if here not in sys.path and any(isinstance(name, str) and is_own(name.partition("=")[0]) for name in named):
+        sys.path.append(here)
 
 
 def check_engine(engine: str, device: str) -> None:
@@ -100,6 +109,19 @@ def check_output_folder(folder: Path) -> None:
         try_output(folder / "file")
 
 
+def find_case(path: Path, series: int | None = None) -> Case:
+    """The case at a path, at its own place (see :mod:`napari_sparse3d.cases.identity`).
+
+    Raises
+    ------
+    InputError
+        If there is none, or several that could be meant.
+    """
+    from napari_sparse3d.cases.sources import one_case
+
+    return one_case(path, series)
+
+
 def read_voxels(
     scan: Path | SeriesInfo,
     recipe: Recipe,
@@ -115,40 +137,48 @@ def read_voxels(
     InputError
         If it cannot be read, or the recipe leaves nothing of it.
     """
-    from napari_sparse3d.voxels import VoxelSet, require_voxels, voxelize
+    from napari_sparse3d.cases.case import Case
+    from napari_sparse3d.cases.read import some_voxels_of
 
-    if isinstance(scan, Path) and scan.suffix == ".npz":
-        return VoxelSet.load(scan)
-    volume = read_scan(scan, series=series, frame=frame, repair=repair)
-    return require_voxels(voxelize(volume, recipe), volume, recipe)
+    case = Case.at(scan, series) if isinstance(scan, Path) else Case(scan.source.name, scan.source, info=scan)
+    source = read_source(case, recipe, frame=frame, repair=repair)
+    return cast("VoxelSet", some_voxels_of(source, recipe))  # made on the CPU
 
 
-def read_voxels_for(
-    device: str, scan: Path | SeriesInfo, recipe: Recipe, *, repair: str | None = None
-) -> VoxelSet | TensorVoxels:
-    """As :func:`read_voxels`, made on the device as far as the recipe can be followed there.
+def run_and_compare(
+    model: Model, source: Source, recipe: Recipe, engine: str, device: str
+) -> tuple[Result, str | None]:
+    """Run a model on what :func:`read_source` gave, and tell in what that is unlike its training.
 
     Raises
     ------
-    DeviceMemoryError
-        If a card has no memory left.
+    InputError
+        If the recipe leaves nothing of it, or it does not fit the model.
     """
-    if device == "cpu" or (isinstance(scan, Path) and scan.suffix == ".npz"):
-        return read_voxels(scan, recipe, repair=repair)
-    from napari_sparse3d.sparse.voxelize import voxelize_for
-    from napari_sparse3d.voxels import require_voxels
+    from napari_sparse3d.cases.facts import facts_of
+    from napari_sparse3d.cases.read import some_voxels_of
+    from napari_sparse3d.cases.seen import unlike_training
 
-    volume = read_scan(scan, repair=repair)
-    return require_voxels(voxelize_for(device, volume, recipe), volume, recipe)
+    voxels = some_voxels_of(source, recipe)
+    result = model.run(voxels, engine=engine, device=device)
+    facts = facts_of(source, with_content=False)
+    outside = unlike_training(model.card, facts, voxels, result.input.active_percent)
+    if outside:
+        say(f"unlike what {model.card.name} was trained on, do not trust its answer: {outside}")
+    return result, outside
 
 
-def read_scan(
-    scan: Path | SeriesInfo, *, series: int | None = None, frame: int | None = None, repair: str | None = None
-) -> Volume:
-    """Read one volume, and tell where its unit was guessed; raises ``InputError`` if it cannot be read."""
-    from napari_sparse3d.io import read_volume
+def read_source(case: Case, recipe: Recipe, *, frame: int | None = None, repair: str | None = None) -> Source:
+    """Read one volume, and tell where its unit was guessed; or a voxel set that ``voxelize`` wrote.
 
-    volume = read_volume(scan, series=series, frame=frame, repair=repair)
-    if "unit_from" in volume.meta:
-        say(f"the file names no unit; taken as {volume.unit} from its {volume.meta['unit_from']}")
-    return volume
+    Raises
+    ------
+    InputError
+        If it cannot be read.
+    """
+    from napari_sparse3d.cases import read
+
+    source = read.read_source(case, recipe, frame=frame, repair=repair)
+    if guessed := read.guessed_unit(source):
+        say(guessed)
+    return source

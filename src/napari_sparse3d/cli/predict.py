@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
-from time import perf_counter
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -23,54 +22,22 @@ from napari_sparse3d.cli.options import (
     check_output,
     find_model,
     find_recipe,
-    read_voxels_for,
 )
-from napari_sparse3d.cli.parts import Parts, files_of, state_of
-from napari_sparse3d.errors import failure_line
 
 if TYPE_CHECKING:
-    from napari_sparse3d.io import SeriesInfo
-    from napari_sparse3d.models import Model
-    from napari_sparse3d.voxels import Recipe
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """One row of the table: one series. What a failed one lacks is None.
-
-    ``active_percent`` is of the network's field; ``seconds`` runs from the file to the embedding.
-    """
-
-    path: str
-    series: int | None
-    status: str
-    error: str | None
-    label: str | None
-    probability: float | None
-    probabilities: list[float] | None
-    embedding: list[float] | None
-    n_active: int | None
-    active_percent: float | None
-    recipe: str
-    model: str
-    engine: str | None
-    seconds: float
-
-
-@dataclass(frozen=True)
-class _Job:
-    """What is the same for every series."""
-
-    model: Model
-    recipe: Recipe
-    engine: str
-    device: str
-    repair: str | None
+    from napari_sparse3d.cases.case import Case
+    from napari_sparse3d.cases.parts import Parts
+    from napari_sparse3d.cases.run import Runner
 
 
 def predict(
     paths: Annotated[
-        list[Path], typer.Argument(metavar="PATHS", help="Scans, folders of scans, or voxel sets (.npz).")
+        list[Path],
+        typer.Argument(
+            metavar="PATHS",
+            help="Scans, folders of scans, voxel sets (.npz), or tables (.csv, .parquet) with a column path and, where "
+            "known, label, patient, series.",
+        ),
     ],
     output: Annotated[Path, typer.Option("--output", "-o", metavar="OUT.parquet", help="The table to write.")],
     model: ModelOption,
@@ -83,7 +50,8 @@ def predict(
     """Classify and embed every series of the given scans; one row each. For research use only.
 
     A series that cannot be used gets a row with the reason, is named at the end by its row (from 0), and makes the
-    exit code 1. The table's column `path` is the only place that repeats the names of the scans.
+    exit code 1. The table's column `path` is the only place that repeats the names of the scans; `label` is the truth,
+    where a table tells it, `prediction` the answer.
 
     Rows are kept in OUT.parquet.parts/ until the table is whole: ended at any moment, the same call goes on from there.
 
@@ -92,132 +60,101 @@ def predict(
     check_output(output, ".parquet")
     check_engine(engine, device)
     network = find_model(model)
-    job = _Job(network, network.card.recipe if recipe is None else find_recipe(recipe), engine, device, repair)
+    how = None if recipe is None else find_recipe(recipe)
     if not network.card.trained:
         say(f"{network.card.name}: random weights, the classes mean nothing")
 
-    columns = _columns()
-    command = _identity(job, paths)
+    from napari_sparse3d.cases.parts import Parts
+    from napari_sparse3d.cases.record import arrow_schema
+    from napari_sparse3d.cases.run import Runner
+
+    runner = Runner(network, how, engine, device, repair, say=say)
     with status(f"Trying {output.name}"), the_call():
-        parts = Parts(output, columns, command)
+        parts = Parts(output, arrow_schema(), _call(runner, paths), say)
+    table = _Table()
     with parts:
-        rows = list(_rows(job, paths, parts))
-        parts.join(rows)
-    failed = [row for row in rows if row["status"] == "failed"]
+        for case, row in _rows(runner, paths, parts, table):
+            table.cases.append(case)
+            table.rows.append(row)
+        parts.join(table.rows)
+    unlike = sum(bool(row["outside_training"]) for row in table.rows)
+    if unlike:
+        say(
+            f"{unlike} of {len(table.rows)} series are unlike what {network.card.name} was trained on, do not trust "
+            "its answers there: see the column outside_training"
+        )
+    failed = [number for number, row in enumerate(table.rows) if row["status"] == "failed"]
+    done = len(table.rows) - len(failed)
     if as_json:
-        emit({"out": output, "done": len(rows) - len(failed), "failed": len(failed), "rows": rows})
+        counts = {"done": done, "failed": len(failed), "left_out": table.left_out, "outside_training": unlike}
+        emit({"out": output, **counts, "rows": table.rows})
     else:
-        say(f"{output}: {len(rows) - len(failed)} of {len(rows)} series")
-    finish(f"row {number} of the table: {row['error']}" for number, row in enumerate(rows) if row["status"] == "failed")
+        passed_over = f"; {table.left_out} scouts, reports or the like left out" if table.left_out else ""
+        say(f"{output}: {done} of {len(table.rows)} series{passed_over}")
+    finish(
+        f"row {number} of the table{_which(table.cases[number])}: {table.rows[number]['error']}" for number in failed
+    )
 
 
-def _rows(job: _Job, paths: Sequence[Path], parts: Parts) -> Iterator[dict[str, Any]]:
-    """A row for each series, kept as it is made; what an earlier start has kept is taken from there."""
+@dataclass
+class _Table:
+    """The rows so far, the case of each, and how many series were passed over."""
+
+    cases: list[Case] = field(default_factory=list)
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    left_out: int = 0
+
+
+def _rows(runner: Runner, paths: Sequence[Path], parts: Parts, table: _Table) -> Iterator[tuple[Case, dict[str, Any]]]:
+    """A row for each case, kept as it is made; what an earlier start has kept is taken from there."""
+    from napari_sparse3d.cases import run
+    from napari_sparse3d.cases.case import Case
+    from napari_sparse3d.cases.parts import state_of
+
     for number, path in enumerate(paths, start=1):
         which = f"scan {number} of {len(paths)}"  # its name may hold an identity
         with status(f"Looking at {which}"):
-            found = _series(path)
-        if isinstance(found, str):
-            yield parts.keep(asdict(_failed(job, path, None, found, 0.0)), "")
-            continue
-        for info in track(found, which):
-            place, index = _place(path, info)
-            state = state_of(files_of(path, info))
-            yield parts.kept(str(place), index, state) or parts.keep(asdict(_predict(job, place, index, info)), state)
+            try:
+                cases, left_out = _cases_at(path)
+            except Exception as error:  # whatever is wrong with one scan, the others have their rows
+                nothing = Case.at(path)
+                yield nothing, parts.keep(run.failed_row(nothing, runner, error), "")
+                continue
+        table.left_out += left_out
+        for case in track(cases, which):
+            state = state_of(case)
+            yield case, parts.kept(str(case.path), case.series, state) or parts.keep(run.run_case(case, runner), state)
 
 
-def _identity(job: _Job, paths: Sequence[Path]) -> dict[str, str]:
+def _cases_at(path: Path) -> tuple[Sequence[Case], int]:
+    """The cases that a path stands for, and how many series of it were left out."""
+    from napari_sparse3d.cases.sources import series_at, table_cases
+    from napari_sparse3d.cases.tables import is_table
+
+    if is_table(path):
+        return list(table_cases(path)), 0
+    series = series_at(path)
+    return series.cases, series.left_out
+
+
+def _which(case: Case) -> str:
+    """Which series a message means, as its row says it: its number at its place, and how its file's content begins."""
+    from napari_sparse3d.cases.store import short_hash
+
+    said = [f"series {case.series}"] if case.series is not None else []
+    said += [digits] if (digits := short_hash(case)) else []
+    return f" ({', '.join(said)})" if said else ""
+
+
+def _call(runner: Runner, paths: Sequence[Path]) -> dict[str, str]:
     """What the rows of a call follow from, besides the scans; in words where it is said why they do not fit."""
+    from napari_sparse3d.cases.record import SCHEMA
+
     return {
-        "model": job.model.digest(),
-        "recipe": hashlib.sha256(job.recipe.to_json().encode()).hexdigest(),
-        "engine": f"{job.engine} {job.device}",
-        "repair": str(job.repair),
-        "version": version("napari-sparse3d"),
+        "model": runner.model_hash,
+        "recipe": hashlib.sha256(runner.how.to_json().encode()).hexdigest(),
+        "engine": f"{runner.engine} {runner.device}",
+        "repair": str(runner.repair),
+        "version": f"{version('napari-sparse3d')} {SCHEMA}",
         "scans": hashlib.sha256("\n".join(str(path.absolute()) for path in paths).encode()).hexdigest(),
     }
-
-
-def _series(path: Path) -> Sequence[SeriesInfo | None] | str:
-    """Every series that is meant at ``path`` (None: it is a voxel set), or why there is none."""
-    from napari_sparse3d.io import scan
-
-    if path.suffix == ".npz":
-        return [None]
-    try:
-        found = scan(path)
-    except Exception as error:  # whatever is wrong with one scan, the others have their rows
-        return failure_line(error, path)
-    # scouts, reports and the like are passed over, unless there is nothing else; a broken file is not
-    return [info for info in found if not (info.localizer or info.auxiliary) or _is_broken(info)] or found
-
-
-def _is_broken(info: SeriesInfo) -> bool:
-    from napari_sparse3d.io import FaultKind
-
-    return any(fault.kind is FaultKind.UNREADABLE for fault in info.faults)
-
-
-def _place(path: Path, info: SeriesInfo | None) -> tuple[Path, int | None]:
-    """Under which path and index `info` would find this series again: a file of its own, or its place in ``path``."""
-    if info is None:
-        return path, None
-    if path.is_dir() and info.source != path and info.source.is_file() and info.source.is_relative_to(path):
-        return info.source, 0
-    return path, info.index
-
-
-def _predict(job: _Job, path: Path, index: int | None, info: SeriesInfo | None) -> Prediction:
-    from napari_sparse3d.engine.choice import choose
-
-    started = perf_counter()
-    try:
-        place = choose(job.engine, job.device).device
-        voxels = read_voxels_for(place, path if info is None else info, job.recipe, repair=job.repair)
-        result = job.model.run(voxels, engine=job.engine, device=job.device)
-        return Prediction(
-            path=str(path),
-            series=index,
-            status="done",
-            error=None,
-            label=result.label,
-            probability=float(result.probabilities.max()),
-            probabilities=result.probabilities.tolist(),
-            embedding=result.embedding.tolist(),
-            n_active=len(result.input.indices),
-            active_percent=result.input.active_percent,
-            recipe=job.recipe.name,
-            model=job.model.card.name,
-            engine=result.choice.engine,
-            seconds=perf_counter() - started,
-        )
-    except Exception as error:  # whatever is wrong with one series, the next one may be right, or smaller
-        return _failed(job, path, index, failure_line(error, path), perf_counter() - started)
-
-
-def _failed(job: _Job, path: Path, index: int | None, error: str, seconds: float) -> Prediction:
-    unknown = (None,) * 6
-    return Prediction(str(path), index, "failed", error, *unknown, job.recipe.name, job.model.card.name, None, seconds)
-
-
-def _columns() -> Any:
-    import pyarrow as pa
-
-    return pa.schema(
-        {
-            "path": pa.string(),
-            "series": pa.int32(),
-            "status": pa.string(),
-            "error": pa.string(),
-            "label": pa.string(),
-            "probability": pa.float32(),
-            "probabilities": pa.list_(pa.float32()),
-            "embedding": pa.list_(pa.float32()),
-            "n_active": pa.int64(),
-            "active_percent": pa.float64(),
-            "recipe": pa.string(),
-            "model": pa.string(),
-            "engine": pa.string(),
-            "seconds": pa.float64(),
-        }
-    )

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from napari_sparse3d.cli.common import JsonFlag, emit, show, status
+from napari_sparse3d.cli.common import JsonFlag, emit, say, show, status
 from napari_sparse3d.cli.options import (
     DeviceOption,
     EngineOption,
@@ -18,9 +18,11 @@ from napari_sparse3d.cli.options import (
     ScanPath,
     SeriesOption,
     check_engine,
+    find_case,
     find_model,
     find_recipe,
-    read_voxels,
+    read_source,
+    run_and_compare,
 )
 
 
@@ -44,22 +46,30 @@ def similar(
     """Find the cases of a cohort that are most like a scan, by the distance of their embeddings.
 
     Where the scan itself is in the cohort, it and the other cases of its patient are left out. Of cases at the same
-    distance the first by path, then by series, comes first, whatever the order of the table.
+    distance the first by path, then by series, comes first, whatever the order of the table. A table that another
+    model, or another recipe, has embedded is refused.
 
     Example: napari-sparse3d similar head.nii.gz --table predictions.parquet --model deepc2 -k 5
     """
     check_engine(engine, device)
     network = find_model(model)
     how = network.card.recipe if recipe is None else find_recipe(recipe)
+    from napari_sparse3d.cases.facts import facts_of
+    from napari_sparse3d.cases.run import recipe_hash
     from napari_sparse3d.cohort import read_cohort
+    from napari_sparse3d.cohort.comparable import Origin, check_comparable
     from napari_sparse3d.cohort.same import SAME, same_case
     from napari_sparse3d.measure.neighbours import similar as nearest
 
     cohort = read_cohort(table)
+    if warning := check_comparable(cohort, Origin(network.card.name, network.digest(), recipe_hash(how))):
+        say(warning)
     with status("Reading the scan"):
-        voxels = read_voxels(path, how, series=series, frame=frame, repair=repair)
-    result = network.run(voxels, engine=engine, device=device)
-    groups = same_case(cohort, path, series, patient)
+        case = find_case(path, series)
+        source = read_source(case, how, frame=frame, repair=repair)
+        content = facts_of(source).content
+    result, outside = run_and_compare(network, source, how, engine, device)
+    groups = same_case(cohort, case.path, case.series, patient or case.patient, content)
     indices, distances = nearest(
         result.embedding[None], cohort.embeddings, k, groups=groups, query_groups=[SAME], keys=cohort.keys()
     )
@@ -69,14 +79,23 @@ def similar(
         if index >= 0
     ]
     if as_json:
-        emit({"cases": found, "model": network.card.name, "n_cohort": len(cohort)})
+        itself = {"path": case.path, "series": case.series, "content": content}
+        emit(
+            {
+                "cases": found,
+                "of": itself,
+                "outside_training": outside,
+                "model": network.card.name,
+                "n_cohort": len(cohort),
+            }
+        )
         return
     from rich.table import Table
 
     shown = Table(box=None, pad_edge=False, header_style="bold")
     for name in ("distance", "label", "prediction", "path"):
         shown.add_column(name, justify="right" if name == "distance" else "left")
-    for case in found:
-        words = (str(case.get(name) or "") for name in ("label", "prediction", "path"))
-        shown.add_row(f"{case['distance']:.4f}", *words)
+    for row in found:
+        words = (str(row.get(name) or "") for name in ("label", "prediction", "path"))
+        shown.add_row(f"{row['distance']:.4f}", *words)
     show(shown)

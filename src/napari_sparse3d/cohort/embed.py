@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from time import perf_counter
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_sparse3d.cohort.cases import Case
-from napari_sparse3d.engine.choice import choose
-from napari_sparse3d.errors import failure_line
-from napari_sparse3d.io import read_volume
+from napari_sparse3d.cases.case import Case
+from napari_sparse3d.cases.run import Runner, run_case
 from napari_sparse3d.models import Model
-from napari_sparse3d.sparse.tensor_voxels import TensorVoxels
-from napari_sparse3d.sparse.voxelize import voxelize_for
-from napari_sparse3d.voxels import Recipe, VoxelSet, require_voxels
+from napari_sparse3d.voxels import Recipe, VoxelSet
 
 THUMBNAIL = 48
 """Pixels along each side."""
@@ -39,48 +34,17 @@ def embed_cases(
     Yields
     ------
     dict
-        ``path``, ``series``, ``name``, ``status`` (``done`` or ``failed``), ``error``, what the case has of its own
-        (``label``, ``patient``, ``split``, ...), ``prediction``, ``probability``, ``probabilities``, ``embedding``,
-        ``n_active``, ``active_percent``, ``recipe``, ``model``, ``seconds``, ``thumbnail`` (bytes, 48 x 48).
+        The columns of :mod:`napari_sparse3d.cases.record`, ``name``, ``split`` and whatever else the case's table says
+        of it, and ``thumbnail`` (bytes, 48 x 48). A case that fails has ``status`` ``failed`` and its ``error``.
     """
-    how = recipe or model.card.recipe
-    place = choose(engine, device).device
+    runner = Runner(model, recipe, engine, device, look=_picture)
     for case in cases:
-        started = perf_counter()
-        row: dict[str, Any] = {
-            "path": str(case.path), "series": case.series, "name": case.name, "status": "done", "error": None,
-            **case.about, "recipe": how.name, "model": model.card.name,
-        }  # fmt: skip
-        try:
-            voxels = voxels_of(case, how, device=place)
-            result = model.run(voxels, engine=engine, device=device)
-            found = {
-                "prediction": result.label,
-                "probability": float(result.probabilities.max()),
-                "probabilities": result.probabilities.tolist(),
-                "embedding": result.embedding.tolist(),
-                "n_active": voxels.n_active,
-                "active_percent": result.input.active_percent,
-                "seconds": perf_counter() - started,
-                "thumbnail": thumbnail(voxels if isinstance(voxels, VoxelSet) else voxels.numpy()).tobytes(),
-            }
-        except Exception as error:  # whatever is wrong with one case, the next one may be right, or smaller
-            found = {"status": "failed", "error": failure_line(error, case.path)}
-        yield row | found
+        more = {"name": case.title, **({"split": case.split} if case.split else {})}
+        yield {**case.about, **run_case(case, runner), **more}
 
 
-def voxels_of(case: Case, recipe: Recipe, *, device: str = "cpu") -> VoxelSet | TensorVoxels:
-    """Read a case and make its voxel set, on the device as far as the recipe can be followed there.
-
-    Raises
-    ------
-    InputError
-        If it cannot be read, or the recipe leaves nothing of it.
-    """
-    if case.path.suffix == ".npz":
-        return VoxelSet.load(case.path)
-    volume = read_volume(case.info) if case.info is not None else read_volume(case.path, series=case.series)
-    return require_voxels(voxelize_for(device, volume, recipe), volume, recipe)
+def _picture(voxels: VoxelSet) -> dict[str, bytes]:
+    return {"thumbnail": thumbnail(voxels).tobytes()}
 
 
 def thumbnail(voxels: VoxelSet, side: int = THUMBNAIL) -> NDArray[np.uint8]:

@@ -1,4 +1,4 @@
-"""A cohort: its columns and its embeddings; read from and written to Parquet."""
+"""A cohort: its columns and its embeddings; read from tables of records, and given back as such."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_sparse3d.errors import InputError, line_of
-from napari_sparse3d.files import replacing
-from napari_sparse3d.text import printable
+from napari_sparse3d.cases.record import read_rows
+from napari_sparse3d.cohort.comparable import check_one_origin
+from napari_sparse3d.errors import InputError
 
-_LISTS = ("embedding", "probabilities", "thumbnail")
+_OWN = ("embedding", "probabilities", "thumbnail", "spacing_mm")
+"""Lists, which are no columns of a cohort."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,7 +73,8 @@ def cohort_of(rows: Sequence[Mapping[str, Any]]) -> Cohort:
     if not done:
         first = next((str(row["error"]) for row in rows if row.get("error")), "")
         raise InputError(f"none of {len(rows)} cases has an embedding{f': {first}' if first else ''}")
-    names = dict.fromkeys(name for row in done for name in row if name not in _LISTS)
+    check_one_origin(done)
+    names = dict.fromkeys(name for row in done for name in row if name not in _OWN)
     return Cohort(
         {name: [row.get(name) for row in done] for name in names},
         _embeddings([row["embedding"] for row in done]),
@@ -116,75 +118,11 @@ def read_cohort(path: Path | Sequence[Path]) -> Cohort:
         If it is a folder, no table, or holds no embeddings.
     """
     paths = [path] if isinstance(path, Path) else list(path)
-    rows = [row for each in paths for row in _read_rows(each)]
-    models = {str(row.get("model_hash") or row.get("model")) for row in rows if row.get("embedding") is not None}
-    if len(paths) > 1 and len(models) > 1:
-        raise InputError(f"the tables are of {len(models)} models, whose embeddings have nothing in common; name one")
-    return cohort_of(rows)
-
-
-def tables_in(folder: Path) -> list[str]:
-    """The names of the Parquet tables of a folder; the parts of one that is being written do not count."""
-    return sorted(each.name for each in folder.iterdir() if each.suffix == ".parquet" and not each.name.startswith("."))
-
-
-def _read_rows(path: Path) -> list[dict[str, Any]]:
-    if path.is_dir():
-        # a library would join whatever lies in it, and drop the columns that the first lacks
-        found = tables_in(path)
-        listed = ", ".join(map(printable, found[:10])) + (", ..." if len(found) > 10 else "")
-        raise InputError(
-            f"a folder is no table; it holds {f'{len(found)} tables: {listed}; name one' if found else 'no .parquet'}"
-            " (or several, to take them as one cohort)"
-        )
-    import pyarrow as pa
-    from pyarrow import parquet
-
-    try:
-        with parquet.ParquetFile(path) as file:
-            table = file.read()
-            if "embedding" not in table.column_names:
-                raise InputError(
-                    "the table has no column 'embedding'; make one with `predict` or with the Cohort panel"
-                )
-            doubled = {name for name in table.column_names if table.column_names.count(name) > 1}
-            if doubled:
-                raise InputError(f"the table has a column twice: {', '.join(sorted(doubled))[:80]}")
-            rows: list[dict[str, Any]] = table.to_pylist()
-    except InputError:
-        raise
-    # by whatever else pyarrow fails on what is no Parquet, or was damaged: its own errors, and those of Python
-    except (pa.ArrowException, ValueError, OverflowError, MemoryError, RecursionError, OSError) as error:
-        if isinstance(error, OSError) and error.errno is not None:  # of the system, not of what the file holds
-            raise
-        raise InputError(f"the file is no Parquet table ({line_of(error, path)[:120]})") from error
-    return [{name: _plain(value) if name not in _LISTS else value for name, value in row.items()} for row in rows]
-
-
-def _plain(value: Any) -> Any:
-    """A scalar; of nested columns, which no table of ours has, their text."""
-    return value if value is None or isinstance(value, (str, int, float, bool)) else str(value)[:200]
-
-
-def write_rows(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
-    """Write records as Parquet; the file appears whole or not at all."""
-    import pyarrow as pa
-    from pyarrow import parquet
-
-    known = {
-        "embedding": pa.list_(pa.float32()),
-        "probabilities": pa.list_(pa.float32()),
-        "thumbnail": pa.binary(),
-        "series": pa.int32(),
-    }
-    names = list(dict.fromkeys(name for row in rows for name in row))
-    arrays = [pa.array([row.get(name) for row in rows], type=known.get(name)) for name in names]
-    with replacing(path) as temporary:
-        parquet.write_table(pa.table(dict(zip(names, arrays, strict=True))), temporary)
+    return cohort_of([row for each in paths for row in read_rows(each)])
 
 
 def rows_of(cohort: Cohort) -> list[dict[str, Any]]:
-    """The cohort as records, for :func:`write_rows`."""
+    """The cohort as records, for :func:`~napari_sparse3d.cases.record.write_rows`."""
     rows = []
     for index in range(len(cohort)):
         row = {**cohort.row(index), "embedding": cohort.embeddings[index].tolist()}

@@ -68,8 +68,13 @@ def read_sequence(
     return choose_series(path, series).load(None, repair)
 
 
-def choose_series(path: PathLike | Sequence[PathLike] | SeriesInfo, series: int | None = None) -> SeriesInfo:
-    """The series that is meant: the one asked for, or the only one that can be.
+def choose_series(
+    path: PathLike | Sequence[PathLike] | SeriesInfo,
+    series: int | None = None,
+    *,
+    found: Sequence[SeriesInfo] | None = None,
+) -> SeriesInfo:
+    """The series that is meant: the one asked for, or the only one that can be; of ``found`` by a scan of the path.
 
     Raises
     ------
@@ -81,7 +86,7 @@ def choose_series(path: PathLike | Sequence[PathLike] | SeriesInfo, series: int 
     check_environment()
     if isinstance(path, SeriesInfo):
         return path
-    found = scan(path)
+    found = scan(path) if found is None else found
     if series is not None:
         if not 0 <= series < len(found):
             raise InputError(

@@ -98,7 +98,8 @@ class SeriesInfo:
     orientation : str
         Plane and directions as stored, such as ``"axial LPS"``; ``"oblique"`` is said.
     unit : str
-        Intensity unit as it will be read.
+        Intensity unit as it will be read, as far as the header tells it; ``""`` where only the values do:
+        :meth:`unit_as_read` looks at them.
     n_files : int
         Files that belong to the series.
     faults : tuple of Fault
@@ -109,6 +110,8 @@ class SeriesInfo:
         A scout image: listed, never chosen by itself.
     auxiliary : bool
         Found beside a DICOM series (a report, a derived file): listed, never chosen by itself.
+    series_number : int or None
+        DICOM's (0020,0011), as the scanner counted; ``None`` where there is none.
     """
 
     index: int
@@ -125,6 +128,7 @@ class SeriesInfo:
     patient: str = ""
     localizer: bool = False
     auxiliary: bool = False
+    series_number: int | None = None
     source: Path = field(default=Path(), repr=False, compare=False)
     loader: SeriesLoader | None = field(default=None, repr=False, compare=False)
     identity: frozenset[str] = field(default=frozenset(), repr=False, compare=False)
@@ -156,6 +160,18 @@ class SeriesInfo:
     def reason(self) -> str:
         """Why it is refused, as one line; ``""`` when it is not."""
         return "; ".join(f"{fault.kind.value}: {fault.detail}" for fault in self.faults if fault.refuses)
+
+    def unit_as_read(self) -> str:
+        """The unit of the volume that is read: the header's, or by the values of the (first) volume.
+
+        ``""`` where no volume can be read.
+        """
+        if self.unit or not self.readable:
+            return self.unit
+        try:
+            return self.load([0]).unit
+        except ReadError:
+            return ""
 
     def at(self, index: int) -> SeriesInfo:
         """The same series at another place of the list."""
@@ -207,6 +223,7 @@ class SeriesInfo:
         """Plain values, for tables and JSON: no path and no identity."""
         return {
             "index": self.index,
+            "series_number": self.series_number,
             "format": self.format,
             "modality": self.modality,
             "description": self.description,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated, Any, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
@@ -18,6 +18,22 @@ _DEEPEST = 20
 _LARGEST_NUMBER = 65_536
 _MOST_PARTS = 1024
 """Of the arguments of an architecture: more than any network here was made with, less than what fills a machine."""
+
+
+class Seen(BaseModel):
+    """What the training cases of a model were like; None or empty: not known."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    active_percent: tuple[float, float] | None = None
+    """Lowest and highest percent active of the field."""
+    longest_side: tuple[int, int] | None = None
+    """Of the voxel sets' grids, in voxels."""
+    spacing_mm: tuple[float, float] | None = None
+    """Smallest and largest side of a voxel of theirs."""
+    units: tuple[Name, ...] = ()
+    values: tuple[Literal["mask", "scan"], ...] = ()
+    """Whether they were masks (two values alone) or scans."""
 
 
 class ModelCard(BaseModel):
@@ -37,6 +53,10 @@ class ModelCard(BaseModel):
     metrics: dict[str, Any] = Field(default_factory=dict)
     active_percent_seen: tuple[float, float] | None = None
     """Lowest and highest percent active among the training inputs."""
+    seen: Seen | None = None
+    """What else is known of them."""
+    split: dict[Name, tuple[Name, ...]] | None = None
+    """Content hashes (their first 16 digits) of the cases that it was trained on, ``train``, and chosen by, ``val``."""
     intended_use: Text = "research use only"
     limits: Text = ""
     licence: Text = ""

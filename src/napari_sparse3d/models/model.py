@@ -346,7 +346,9 @@ def _untrained(architecture: str, seed: int) -> Model:
     from napari_sparse3d.models.card import ModelCard
     from napari_sparse3d.voxels.recipe import Recipe
 
-    network = build_network(architecture, seed=seed)
+    # nobody has said how many: of ours that is what their arguments default to
+    arguments = {"in_features": 1, "classes": 2} if is_own(architecture) else {}
+    network = build_network(architecture, seed=seed, **arguments)
     described = cast(Network, network)
     named = _recipe_for(described.in_features) if is_own(architecture) else ARCHITECTURES[architecture].recipe
     recipe = Recipe.named(named).model_copy(update={"field": described.field})
@@ -354,6 +356,7 @@ def _untrained(architecture: str, seed: int) -> Model:
     card = ModelCard(
         name=architecture,
         architecture=architecture,
+        arguments=arguments,
         recipe=recipe,
         classes=classes,
         trained=False,

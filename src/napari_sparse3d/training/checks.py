@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 
+from napari_sparse3d.cases.case import Case
+from napari_sparse3d.cases.groups import groups_of, items_of, linked, patients_of
+from napari_sparse3d.cases.labels import class_names
+from napari_sparse3d.cases.store import VoxelStore, case_title
 from napari_sparse3d.errors import InputError, failure_line
-from napari_sparse3d.training.cases import Case, class_names, split_by_patient
-from napari_sparse3d.training.store import VoxelStore, case_title
+from napari_sparse3d.training.split import split_by_patient
 
 
 @dataclass(frozen=True)
@@ -19,8 +23,8 @@ class Problem:
     Attributes
     ----------
     kind : str
-        ``unreadable``, ``empty``, ``too large``, ``no label``, ``patient on both sides``, ``one class``, ``no cases``,
-        ``unknown class``.
+        ``unreadable``, ``empty``, ``too large``, ``no label``, ``two labels``, ``patient on both sides``,
+        ``content on both sides``, ``one class``, ``no cases``, ``unknown class``.
     case : str
         Which case, by its number in the set (:func:`store.case_title`), or "" for the set as a whole.
     message : str
@@ -42,7 +46,7 @@ class Prepared:
     Attributes
     ----------
     train, val : tuple of Case
-        Usable, labelled, voxelised, no patient on both sides.
+        Usable, labelled, voxelised, no patient and no content on both sides.
     classes : tuple of str
     problems : tuple of Problem
         Cases left out are named here.
@@ -55,6 +59,8 @@ class Prepared:
     classes: tuple[str, ...]
     problems: tuple[Problem, ...]
     active_percent: tuple[float, float]
+    contents: Mapping[Case, str] = field(default_factory=dict, repr=False)
+    """The content hash of each of them."""
 
 
 def prepare(
@@ -103,18 +109,26 @@ def prepare(
             problems.append(problem)
     progress(len(wanted), len(wanted))
 
-    decided = split_by_patient(usable, validation=validation, seed=seed)
-    percent_of = {case.name: filling[known] for case, known in zip(decided, usable, strict=True)}
+    contents = [store.facts(case).content for case in usable]
+    contradicting = _two_labels(usable, contents)
+    problems += contradicting.values()
+    usable = [case for place, case in enumerate(usable) if place not in contradicting]
+    contents = [content for place, content in enumerate(contents) if place not in contradicting]
+    patients, links = _links(usable, contents, [case for case in cases if case.split == "test"])
+    decided = split_by_patient(usable, groups=links[: len(usable)], validation=validation, seed=seed)
+    percent_of = {case: filling[known] for case, known in zip(decided, usable, strict=True)}
+    content_of = dict(zip(decided, contents, strict=True))
     val = [case for case in decided if case.split == "val"]
-    seen = {case.patient for case in val if case.patient is not None}
+    val_in: dict[int, list[int]] = {}
+    for place, case in enumerate(decided):
+        if case.split == "val":
+            val_in.setdefault(links[place], []).append(place)
     train = []
-    for case in decided:
+    for place, case in enumerate(decided):
         if case.split != "train":
             continue
-        if case.patient in seen:
-            other = next(case_title(one) for one in val if one.patient == case.patient)
-            message = f"is for training, but {other} of the same patient is for validation; put both on one side"
-            problems.append(Problem("patient on both sides", case_title(case), message))
+        if others := val_in.get(links[place]):
+            problems.append(_on_both_sides(place, others, decided, patients, contents))
         else:
             train.append(case)
     classes = class_names(train)
@@ -131,8 +145,59 @@ def prepare(
     elif len(classes) < 2:
         message = f"all training cases are labelled {classes[0]!r}; a second class is needed"
         problems.append(Problem("one class", case_title(train[0]), message))
-    percents = [percent_of[case.name] for case in train] or [0.0]
-    return Prepared(tuple(train), tuple(known), classes, tuple(problems), (min(percents), max(percents)))
+    percents = [percent_of[case] for case in train] or [0.0]
+    kept = {case: content_of[case] for case in (*train, *known)}
+    return Prepared(tuple(train), tuple(known), classes, tuple(problems), (min(percents), max(percents)), kept)
+
+
+def _two_labels(cases: Sequence[Case], contents: Sequence[str]) -> dict[int, Problem]:
+    """The cases whose content has another label elsewhere in the set, by their place: which of them is right?"""
+    problems: dict[int, Problem] = {}
+    for places in linked(contents).values():
+        if len({cases[place].label for place in places}) == 1:
+            continue
+        for place in places:
+            other = next(cases[one] for one in places if cases[one].label != cases[place].label)
+            message = (
+                f"is labelled {cases[place].label!r}, and {case_title(other)} with the same content {other.label!r}; "
+                "give both one label, or take one out of the set"
+            )
+            problems[place] = Problem("two labels", case_title(cases[place]), message)
+    return dict(sorted(problems.items()))
+
+
+def _links(cases: Sequence[Case], contents: Sequence[str], test: Sequence[Case]) -> tuple[list[str], list[int]]:
+    """The patient of each case, and the group in which it must stay; test cases, which are not read, stand at the end.
+
+    Where the tags call every case alike and nothing else is known, they say nothing of patients: it may be the name
+    that an anonymiser gives to all. Then cases are told apart by their content alone, and that is said.
+    """
+    patients = patients_of(cases, unread=test)
+    undecided = all(case.patient is None and case.split is None for case in cases) and not test
+    if undecided and len(cases) > 2 and len(set(patients)) == 1 and patients[0]:
+        warnings.warn(
+            "all cases have the same patient in their tags: the split is by case, and what is measured on it says "
+            "nothing about other patients; name them in a table with a column 'patient' if they are several",
+            stacklevel=3,
+        )
+        patients = [""] * len(cases)
+    return patients, groups_of(patients, [*contents, *[""] * len(test)], items_of([*cases, *test]))
+
+
+def _on_both_sides(
+    place: int, others: Sequence[int], cases: Sequence[Case], patients: Sequence[str], contents: Sequence[str]
+) -> Problem:
+    """A training case that belongs with validation cases: by its patient, its content, or through others."""
+    kind, what, other = "patient", "that belongs with it through others (a patient, a content)", others[0]
+    for name, words, values in (
+        ("content", "with the same content", contents),
+        ("patient", "of the same patient", patients),
+    ):
+        alike = [one for one in others if values[place] and values[one] == values[place]]
+        if alike:
+            kind, what, other = name, words, alike[0]
+    message = f"is for training, but {case_title(cases[other])} {what} is for validation; put both on one side"
+    return Problem(f"{kind} on both sides", case_title(cases[place]), message)
 
 
 def require(prepared: Prepared, *, use_good: bool) -> None:

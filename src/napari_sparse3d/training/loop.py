@@ -19,6 +19,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
+from napari_sparse3d.cases.case import Case
+from napari_sparse3d.cases.labels import label_numbers
+from napari_sparse3d.cases.store import VoxelStore
 from napari_sparse3d.errors import InputError
 from napari_sparse3d.models.architectures import build_network
 from napari_sparse3d.models.fine_tuning import take_weights
@@ -26,13 +29,11 @@ from napari_sparse3d.models.model import Model
 from napari_sparse3d.models.network import Network
 from napari_sparse3d.sparse import SparseTensor, use_engine
 from napari_sparse3d.training.augment import augment
-from napari_sparse3d.training.cases import Case, label_numbers
 from napari_sparse3d.training.checkpoint import Progress, load_checkpoint, save_checkpoint, save_weights
 from napari_sparse3d.training.config import Training
 from napari_sparse3d.training.optimize import Average, half_type, learning_rate, make_optimizer
 from napari_sparse3d.training.predict import Predictions, predict
 from napari_sparse3d.training.samplers import class_weights, epoch_batches
-from napari_sparse3d.training.store import VoxelStore
 from napari_sparse3d.training.team import Team
 
 

@@ -11,13 +11,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from napari_sparse3d.cases.case import Case
+from napari_sparse3d.cases.store import VoxelStore
 from napari_sparse3d.models.finite import check_features, check_result, check_weights
 from napari_sparse3d.models.heads import meaning_of
 from napari_sparse3d.models.network import Network
 from napari_sparse3d.sparse import SparseTensor
 from napari_sparse3d.training.augment import Rows, turn, turns
-from napari_sparse3d.training.cases import Case
-from napari_sparse3d.training.store import VoxelStore
 
 
 @dataclass(frozen=True, eq=False)

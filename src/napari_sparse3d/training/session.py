@@ -15,6 +15,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from napari_sparse3d.cases.case import Case
+from napari_sparse3d.cases.seen import seen_in, split_of
+from napari_sparse3d.cases.sources import cases_of, known_persons
+from napari_sparse3d.cases.store import VoxelStore
 from napari_sparse3d.engine.choice import choose
 from napari_sparse3d.errors import InputError, line_of
 from napari_sparse3d.files import locked, replacing
@@ -22,15 +26,12 @@ from napari_sparse3d.io.naming import without_identity
 from napari_sparse3d.models import Model, ModelCard, build_network
 from napari_sparse3d.models.heads import meaning_of
 from napari_sparse3d.models.network import Network
-from napari_sparse3d.training.cases import Case
 from napari_sparse3d.training.checkpoint import load_weights, previous_of
 from napari_sparse3d.training.checks import Prepared, prepare, require
 from napari_sparse3d.training.config import Start, Training
 from napari_sparse3d.training.loop import EpochReport, Measure, Trainer, accuracy_alone
 from napari_sparse3d.training.predict import Predictions, predict
 from napari_sparse3d.training.runs import LOCK, RunStore
-from napari_sparse3d.training.sources import cases_of, known_persons
-from napari_sparse3d.training.store import VoxelStore
 from napari_sparse3d.training.swapped import below_chance
 from napari_sparse3d.training.team import join, leaving_together
 from napari_sparse3d.voxels import ToLongestSide
@@ -96,7 +97,7 @@ class Data:
             return found
         others = cases_of(self.validation, label_column=self.label_column)
         return [replace(case, split="train") for case in found if case.split != "test"] + [
-            replace(case, split="val") for case in others
+            replace(case, split="val", number=len(found) + case.number) for case in others
         ]
 
 
@@ -340,6 +341,8 @@ def _keep(
             "classes": trainer.classes,
             "trained": True,
             "active_percent_seen": prepared.active_percent,
+            "seen": seen_in(prepared.train, trainer.store, cast(Network, network).field),
+            "split": split_of(prepared.train, prepared.val, prepared.contents),
             "training": {
                 **config.model_dump(mode="json", exclude={"recipe", "architecture", "arguments"}),
                 "epoch": epoch,

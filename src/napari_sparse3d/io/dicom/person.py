@@ -18,6 +18,7 @@ from pydicom.dataset import Dataset
 from pydicom.multival import MultiValue
 
 from napari_sparse3d.errors import ReadError
+from napari_sparse3d.io.archive import is_zip
 from napari_sparse3d.io.dicom.header import (
     IDENTIFYING,
     PARSE_ERRORS,
@@ -28,7 +29,9 @@ from napari_sparse3d.io.dicom.header import (
     read_header,
     value_of,
 )
+from napari_sparse3d.io.identity import patient_hash
 from napari_sparse3d.io.naming import identity_words
+from napari_sparse3d.io.scanning import scan
 
 _NAMES = tuple(keyword for keyword in IDENTIFYING if dictionary_VR(keyword) == "PN")
 _OTHERS = tuple(keyword for keyword in IDENTIFYING if keyword not in _NAMES)
@@ -110,5 +113,23 @@ def identity_at(path: Path) -> frozenset[str]:
 def _identity_in(file: Path) -> frozenset[str] | None:
     try:
         return identity_of(read_header(file))
+    except (NotDicom, ReadError):
+        return None
+
+
+def patient_at(path: Path) -> str:
+    """The salted hash of the patient of the first DICOM file at a path, or in a ``.zip``; "" where there is none."""
+    if path.is_file() and is_zip(path):
+        try:
+            return next((info.patient for info in scan(path) if info.patient), "")
+        except ReadError:
+            return ""
+    files = [path] if path.is_file() else (file for file in sorted(path.rglob("*")) if file.is_file())
+    return next((patient for patient in map(_patient_in, files) if patient is not None), "")
+
+
+def _patient_in(file: Path) -> str | None:
+    try:
+        return patient_hash(read_header(file).text("PatientID"))
     except (NotDicom, ReadError):
         return None

@@ -80,6 +80,7 @@ def series_info(stack: Stack, described: Described, source: Path) -> SeriesInfo:
         patient=kind.origin.patient,
         localizer=is_localizer(kind),
         auxiliary=auxiliary,
+        series_number=kind.origin.series_number or None,
         source=source,
         loader=None if stack.grid is None else DicomStack(stack, described),
         identity=described.identity,

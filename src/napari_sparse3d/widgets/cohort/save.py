@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_sparse3d.cohort.tables import Cohort, rows_of, write_rows
+from napari_sparse3d.cases.record import write_rows
+from napari_sparse3d.cohort.tables import Cohort, rows_of
 from napari_sparse3d.widgets import repeat
 from napari_sparse3d.widgets.toolbox.session_folder import (
     Lines,

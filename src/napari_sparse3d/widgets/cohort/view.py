@@ -13,8 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QInputDialog, QPushButton
 
+from napari_sparse3d.cases.record import write_rows
 from napari_sparse3d.catalog import ARCHITECTURES
-from napari_sparse3d.cohort.tables import Cohort, cohort_of, read_cohort, rows_of, write_rows
+from napari_sparse3d.cohort.tables import Cohort, cohort_of, read_cohort, rows_of
 from napari_sparse3d.errors import InputError
 from napari_sparse3d.measure.maps import pca, trustworthiness
 from napari_sparse3d.widgets import repeat

@@ -177,7 +177,7 @@ def _result(request: Request, *, again: bool = False) -> Result:
 
 def embed(source: str, model: str, engine: str = "auto") -> Generator[Any, bool, list[dict[str, Any]]]:
     """Embed every case of a folder or table; yields ``(done, total, row or None)``."""
-    from napari_sparse3d.cohort.cases import find_cases
+    from napari_sparse3d.cases.sources import find_cases
     from napari_sparse3d.cohort.embed import embed_cases
 
     yield (0, 0, None)

@@ -1,0 +1,15 @@
+"""Cases: one way from a path, a table, a folder or a packed set to volumes, to voxels and to rows of a table.
+
+====================  ================================================================================
+:mod:`.case`          what a case is
+:mod:`.labels`        what a label says: missing, a number, a class
+:mod:`.sources`       which cases a path holds
+:mod:`.tables`        the rows of a CSV or Parquet table
+:mod:`.read`          a case becomes a volume, and a voxel set
+:mod:`.identity`      what tells a series from all others: its own place, its content
+:mod:`.run`           a case is read, voxelised, run and written down
+:mod:`.record`        the columns of that, one Arrow schema, and what tables of earlier versions meant
+:mod:`.parts`         a table that is made over hours
+:mod:`.store`         the cache of voxel sets
+====================  ================================================================================
+"""

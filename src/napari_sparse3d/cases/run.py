@@ -1,0 +1,162 @@
+"""A case is read, voxelised, run and written down: one way for ``predict`` and for cohorts."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+
+from napari_sparse3d.cases.case import Case
+from napari_sparse3d.cases.facts import Facts, facts_of
+from napari_sparse3d.cases.identity import patient_key
+from napari_sparse3d.cases.read import guessed_unit, located, read_source, some_voxels_of
+from napari_sparse3d.cases.record import NAMES, SCHEMA
+from napari_sparse3d.cases.seen import unlike_training
+from napari_sparse3d.engine.choice import choose
+from napari_sparse3d.errors import failure_line
+from napari_sparse3d.voxels import Recipe, VoxelSet
+
+if TYPE_CHECKING:
+    from napari_sparse3d.models import Model
+
+
+@dataclass(frozen=True)
+class Runner:
+    """What is the same for every case.
+
+    Attributes
+    ----------
+    model : Model
+    recipe : Recipe or None
+        None: the model's own.
+    engine, device : str
+        See :func:`napari_sparse3d.engine.choice.choose`.
+    repair : str or None
+        What may be done to a scan with a fault, see :func:`~napari_sparse3d.io.read_volume`.
+    look : function or None
+        Of the voxel set, for further columns: a thumbnail.
+    say : function
+        Takes what is to be said of a case that is well.
+    """
+
+    model: Model
+    recipe: Recipe | None = None
+    engine: str = "auto"
+    device: str = "auto"
+    repair: str | None = None
+    look: Callable[[VoxelSet], dict[str, Any]] | None = None
+    say: Callable[[str], None] = field(default=lambda line: None)
+
+    @cached_property
+    def how(self) -> Recipe:
+        """The recipe that is followed."""
+        return self.model.card.recipe if self.recipe is None else self.recipe
+
+    @cached_property
+    def model_hash(self) -> str:
+        """Of the weights and the card."""
+        return self.model.digest()
+
+    @cached_property
+    def recipe_hash(self) -> str:
+        """See :func:`recipe_hash`."""
+        return recipe_hash(self.how)
+
+    @cached_property
+    def place(self) -> str:
+        """The device on which voxel sets are made."""
+        return choose(self.engine, self.device).device
+
+
+def recipe_hash(recipe: Recipe) -> str:
+    """SHA-256 of what a recipe makes of a volume: neither its name nor the network's field is a part of that."""
+    return hashlib.sha256(recipe.model_dump_json(exclude={"name", "field"}).encode()).hexdigest()
+
+
+def run_case(case: Case, runner: Runner) -> dict[str, Any]:
+    """The record of a case: the columns of :mod:`.record`, and those of ``runner.look``.
+
+    Whatever is wrong with one case, the next one may be right, or smaller: a failure is a record too.
+    """
+    started = perf_counter()
+    row = _begun(case, runner)
+    try:
+        case = located(case)
+        row |= _of_series(case)
+        row |= _answered(case, runner)
+    except Exception as error:
+        row |= failure(case, error)
+    return {**row, "seconds": perf_counter() - started}
+
+
+def failure(case: Case, error: BaseException) -> dict[str, Any]:
+    """The columns of a case that failed."""
+    return {"status": "failed", "error": failure_line(error, case.path)}
+
+
+def failed_row(case: Case, runner: Runner, error: BaseException) -> dict[str, Any]:
+    """The record of what is no case at all."""
+    return {**_begun(case, runner), **failure(case, error), "seconds": 0.0}
+
+
+def _begun(case: Case, runner: Runner) -> dict[str, Any]:
+    known = {
+        "path": str(case.path),
+        "series": case.series,
+        "status": "done",
+        "label": case.label,
+        "recipe": runner.how.name,
+        "recipe_hash": runner.recipe_hash,
+        "model": runner.model.card.name,
+        "model_hash": runner.model_hash,
+        "schema": SCHEMA,
+    }
+    return {**dict.fromkeys(NAMES), **known, **_of_series(case)}
+
+
+def _of_series(case: Case) -> dict[str, Any]:
+    """What is known before a voxel is read."""
+    said = patient_key(case.patient) if case.patient else None
+    if case.info is None:
+        return {"patient": said}
+    info = case.info
+    return {
+        "series_number": info.series_number,
+        "modality": info.modality or None,
+        "patient": said or info.patient or None,
+    }
+
+
+def _answered(case: Case, runner: Runner) -> dict[str, Any]:
+    source = read_source(case, runner.how, repair=runner.repair)
+    if guessed := guessed_unit(source):
+        runner.say(guessed)
+    facts = facts_of(source)
+    voxels = some_voxels_of(source, runner.how, device=runner.place)
+    del source  # a large volume need not stay while the network runs
+    result = runner.model.run(voxels, engine=runner.engine, device=runner.device)
+    more = {} if runner.look is None else runner.look(voxels if isinstance(voxels, VoxelSet) else voxels.numpy())
+    return {
+        **_of(facts),
+        "prediction": result.label,
+        "probability": float(result.probabilities.max()),
+        "probabilities": result.probabilities.tolist(),
+        "embedding": result.embedding.tolist(),
+        "n_active": len(result.input.indices),
+        "active_percent": result.input.active_percent,
+        "outside_training": unlike_training(runner.model.card, facts, voxels, result.input.active_percent),
+        "engine": result.choice.engine,
+        **more,
+    }
+
+
+def _of(facts: Facts) -> dict[str, Any]:
+    return {
+        "content": facts.content,
+        "modality": facts.modality or None,
+        "manufacturer": facts.manufacturer or None,
+        "spacing_mm": list(facts.spacing_mm),
+    }
