@@ -219,7 +219,7 @@ def _ran(walk: Walk, scan: Path | None = None, model: str | None = None) -> Any:
 
 def _embed(table: Path, model: str, out: Path) -> Path:
     from napari_sparse3d.cohort import write_rows
-    from napari_sparse3d.widgets.child import Child
+    from napari_sparse3d.widgets.child.process import Child
 
     child = Child()
     call = child.call("network.embed", source=str(table), model=model)

@@ -20,10 +20,10 @@ from typing import Any
 import numpy as np
 
 PANELS = {
-    "Sparse voxels": "voxels_panel:VoxelsPanel",
-    "Network": "network_panel:NetworkPanel",
-    "Cohort": "cohort_panel:CohortPanel",
-    "Train": "train_panel:TrainPanel",
+    "Sparse voxels": "voxels.view:VoxelsPanel",
+    "Network": "network.view:NetworkPanel",
+    "Cohort": "cohort.view:CohortPanel",
+    "Train": "train.view:TrainPanel",
 }
 LIMIT_S = 120
 
@@ -61,7 +61,7 @@ def _slider() -> None:
     from napari_sparse3d.io.layers import layer_of
     from napari_sparse3d.volume import Volume
     from napari_sparse3d.voxels import NoResampling
-    from napari_sparse3d.widgets.voxels_panel import VoxelsPanel
+    from napari_sparse3d.widgets.voxels.view import VoxelsPanel
 
     random = np.random.default_rng(0)
     data = np.empty((512, 512, 512), dtype=np.int16)
@@ -129,7 +129,7 @@ def _slider() -> None:
 
 def _tsne() -> None:
     from napari_sparse3d.cohort import write_rows
-    from napari_sparse3d.widgets.cohort_panel import CohortPanel
+    from napari_sparse3d.widgets.cohort.view import CohortPanel
 
     random = np.random.default_rng(0)
     embeddings = random.normal(size=(8, 192))[np.arange(2000) % 8] + 0.5 * random.normal(size=(2000, 192))
@@ -172,7 +172,7 @@ def _map() -> None:
     from qtpy.QtCore import QPointF
     from qtpy.QtWidgets import QApplication
 
-    from napari_sparse3d.widgets.map_view import MapView
+    from napari_sparse3d.widgets.cohort.map_view import MapView
 
     viewer = _viewer()  # for its application
     random = np.random.default_rng(0)

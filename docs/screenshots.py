@@ -109,7 +109,7 @@ def own_ct(viewer: Any, home: Path) -> None:
 
 def _series(voxels: Any, disc: Path) -> None:
     from napari_sparse3d.io import scan
-    from napari_sparse3d.widgets.series_chooser import SeriesChooser
+    from napari_sparse3d.widgets.opening.series_chooser import SeriesChooser
 
     chooser = SeriesChooser(scan(disc), voxels)
     chooser.show()
@@ -127,7 +127,7 @@ def cohort(viewer: Any, home: Path) -> None:
     many.workbench.set_model("nodule")
     many.set_source(table)
     many.primary.click()
-    until("a third of the cases", lambda: len(many._rows) >= N_CASES // 3)
+    until("a third of the cases", lambda: len(many.state.rows) >= N_CASES // 3)
     grab(dock, "cohort-embedding")
     until("all cases", lambda: not many.embedding.running)
     many.by.setCurrentText("t-SNE")
@@ -159,7 +159,7 @@ def training(viewer: Any, home: Path) -> None:
     train.set_data(cases.nodules_by_class(home / "classes", N_TRAINED))
     train.epochs.setValue(8)
     train.primary.click()
-    until("three epochs", lambda: len(train._epochs) >= 3 or train._fault is not None)
+    until("three epochs", lambda: len(train.state.epochs) >= 3 or train.failure is not None)
     grab(dock, "train-running")
     until("a trained model", lambda: train.process is None)
     both_themes(viewer, dock, "train")

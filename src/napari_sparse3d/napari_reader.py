@@ -50,7 +50,7 @@ def read_layers(path: PathOrPaths) -> list[Any]:
     except ReadError:
         if not _window_is_open() or all(item.status == "refuse" for item in found):
             raise
-    from napari_sparse3d.widgets.series_chooser import ask_for_series
+    from napari_sparse3d.widgets.opening.series_chooser import ask_for_series
 
     chosen = ask_for_series(found)
     if chosen is None:

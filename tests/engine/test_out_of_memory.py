@@ -11,8 +11,8 @@ from napari_sparse3d.cohort.embed import embed_cases
 from napari_sparse3d.errors import DeviceMemoryError
 from napari_sparse3d.models import Model, load_model
 from napari_sparse3d.voxels import VoxelSet
-from napari_sparse3d.widgets.child import Child
-from napari_sparse3d.widgets.toolbox.faults import ReportedError
+from napari_sparse3d.widgets.child.process import Child
+from napari_sparse3d.widgets.toolbox.failures import ReportedError
 
 TORCH_SAYS = "CUDA out of memory. Tried to allocate 3.27 GiB. GPU 0 has a total capacity of 11.76 GiB."
 WE_SAY = r"the card has no memory left: 3\.27 GiB was asked for; use a smaller batch, .*fewer voxels.* --device cpu"
@@ -72,7 +72,7 @@ def job():
     with use_engine("dense"):
         raise torch.OutOfMemoryError({TORCH_SAYS!r})
 
-planted = types.ModuleType("napari_sparse3d.widgets.child_jobs.planted")
+planted = types.ModuleType("napari_sparse3d.widgets.child.jobs.planted")
 planted.job = job
 sys.modules[planted.__name__] = planted
 """
@@ -84,8 +84,8 @@ sys.modules[planted.__name__] = planted
         assert next(steps) == "started"
         with pytest.raises(ReportedError, match=f"(?i){WE_SAY}") as caught:
             next(steps)
-        assert caught.value.fault.expected
-        assert "\n" not in caught.value.fault.sentence
+        assert caught.value.failure.expected
+        assert "\n" not in caught.value.failure.sentence
         assert child.running
         assert next(child.call("planted.job")) == "started"
     finally:

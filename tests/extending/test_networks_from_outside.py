@@ -156,8 +156,8 @@ def test_its_method_attributes(installed):
 
 @pytest.mark.gui
 def test_the_panels_offer_them(installed, make_napari_viewer):
-    from napari_sparse3d.widgets.network_panel import NetworkPanel
-    from napari_sparse3d.widgets.train_panel import TrainPanel
+    from napari_sparse3d.widgets.network.view import NetworkPanel
+    from napari_sparse3d.widgets.train.view import TrainPanel
 
     viewer = make_napari_viewer()
     train, network = TrainPanel(viewer), NetworkPanel(viewer)

@@ -18,7 +18,7 @@ from napari_sparse3d.cases.sources import cases_of, series_at
 from napari_sparse3d.cases.store import VoxelStore, content_hash
 from napari_sparse3d.volume import Volume
 from napari_sparse3d.voxels import Components, RangeThreshold, Recipe, ToLongestSide, voxelize
-from napari_sparse3d.widgets import session
+from napari_sparse3d.widgets.toolbox import session_folder
 
 MASKS = Recipe(threshold=RangeThreshold(low=0.5))
 FORMATS = ["mhd", "nhdr", "hdr", "img", "zip", "folder"]
@@ -76,7 +76,7 @@ def test_kept_rows_and_sessions_see_rewritten_voxels_too(ending: str, tmp_path: 
 
     def seen() -> tuple[str, str]:
         (case,) = series_at(path).cases
-        return state_of(case), session.content_hash(path)
+        return state_of(case), session_folder.content_hash(path)
 
     before = seen()
     write_scan(tmp_path / "one", ending, 8)
@@ -85,7 +85,7 @@ def test_kept_rows_and_sessions_see_rewritten_voxels_too(ending: str, tmp_path: 
 
 def test_a_file_alone_has_the_hash_that_sha256sum_prints(tmp_path: Path) -> None:
     path = write_metaimage(tmp_path / "a.mha")
-    assert content_hash(path) == session.content_hash(path) == hashlib.sha256(path.read_bytes()).hexdigest()
+    assert content_hash(path) == session_folder.content_hash(path) == hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def test_a_rewrite_that_keeps_size_and_time_is_seen(tmp_path: Path) -> None:

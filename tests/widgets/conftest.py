@@ -28,7 +28,7 @@ def _strict(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="session")
 def shared_child() -> Iterator[Any]:
-    from napari_sparse3d.widgets.child import Child
+    from napari_sparse3d.widgets.child.process import Child
 
     child = Child()
     yield child

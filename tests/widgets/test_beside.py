@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from napari_sparse3d.widgets.beside import carried_over, robust_range, show_beside
+from napari_sparse3d.widgets.cohort.beside import carried_over, robust_range, show_beside
 
 pytestmark = pytest.mark.gui
 

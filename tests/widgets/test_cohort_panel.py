@@ -20,7 +20,7 @@ WAIT_MS = 120_000
 
 @pytest.fixture
 def panel(make_napari_viewer: Any, one_child: Any, qtbot: Any) -> Any:
-    from napari_sparse3d.widgets.cohort_panel import CohortPanel
+    from napari_sparse3d.widgets.cohort.view import CohortPanel
 
     viewer = make_napari_viewer(show=True)
     made = CohortPanel(viewer)
@@ -133,8 +133,8 @@ def test_a_lasso_selects_labels_and_exports(panel: Any, qtbot: Any, table: Path,
             ),
         )  # fmt: skip
     qtbot.mouseRelease(viewport, Qt.MouseButton.LeftButton, none, pixel(panel, *corners[-1]))
-    assert set(range(0, 60, 3)) <= set(panel._selected.tolist())
-    expected = len(panel._selected)
+    assert set(range(0, 60, 3)) <= set(panel.state.selected.tolist())
+    expected = len(panel.state.selected)
     assert f"{expected} cases selected" in panel.message.text()
     panel.export_to(tmp_path / "some.parquet")
     assert len(read_cohort(tmp_path / "some.parquet")) == expected
@@ -207,7 +207,7 @@ def test_who_is_like_it(panel: Any, qtbot: Any, table: Path, oblique: Volume, ad
 
 
 def test_a_folder_is_embedded_and_can_be_cancelled(make_napari_viewer: Any, qtbot: Any, tmp_path: Path) -> None:
-    from napari_sparse3d.widgets.cohort_panel import CohortPanel
+    from napari_sparse3d.widgets.cohort.view import CohortPanel
 
     folder = tmp_path / "sets"
     for number in range(6):
@@ -280,7 +280,7 @@ def test_the_map_is_repeated_by_its_lines_and_kept_in_a_session(
 def test_stop_ends_the_map_at_once_and_closing_the_viewer_too(
     make_napari_viewer: Any, one_child: Any, qtbot: Any, table: Path
 ) -> None:
-    from napari_sparse3d.widgets.cohort_panel import CohortPanel
+    from napari_sparse3d.widgets.cohort.view import CohortPanel
 
     viewer = make_napari_viewer(show=True)
     panel = CohortPanel(viewer)

@@ -24,7 +24,7 @@ DEEPC2_SIDES = [126, 125, 62, 61, 30, 29, 14, 13, 6, 5, 2, 1]
 
 @pytest.fixture
 def panel(make_napari_viewer: Any, one_child: Any, qtbot: Any) -> Any:
-    from napari_sparse3d.widgets.network_panel import NetworkPanel
+    from napari_sparse3d.widgets.network.view import NetworkPanel
 
     viewer = make_napari_viewer(show=True)
     made = NetworkPanel(viewer)
@@ -40,7 +40,7 @@ def click(qtbot: Any, button: Any) -> None:
 
 
 def run(qtbot: Any, panel: Any) -> Any:
-    panel.ran = None
+    panel.state.ran = None
     click(qtbot, panel.primary)
     qtbot.waitUntil(lambda: panel.ran is not None or "⚠" in panel.message.text(), timeout=WAIT_MS)
     assert panel.ran is not None, panel.message.text()
@@ -106,10 +106,10 @@ def test_every_layer_lies_over_the_scan(panel: Any, qtbot: Any, oblique: Volume,
     spacing_shown = np.abs(np.diag(to_scan)[:3] * scan.scale)
     assert panel.table.rowCount() == len(DEEPC2_SIDES)
     for row, (first, last, stride) in enumerate(seen_by_layer()):
-        panel._sites = None
+        panel.state.sites = None
         panel.table.selectRow(row)
         name = panel.table.item(row, 0).text()
-        qtbot.waitUntil(lambda name=name: panel._sites is not None and panel._sites.layer == name, timeout=WAIT_MS)
+        qtbot.waitUntil(lambda name=name: getattr(panel.state.sites, "layer", "") == name, timeout=WAIT_MS)
         (layer,) = ours(panel, "activation")
         assert layer.data.shape == (DEEPC2_SIDES[row],) * 3
         active = np.argwhere(np.isfinite(layer.data))
@@ -134,9 +134,9 @@ def test_channels_are_stepped_through(panel: Any, qtbot: Any, oblique: Volume, a
     add_volume(panel.viewer, oblique)
     run(qtbot, panel)
     panel.table.selectRow(6)
-    qtbot.waitUntil(lambda: panel._sites is not None, timeout=WAIT_MS)
+    qtbot.waitUntil(lambda: panel.state.sites is not None, timeout=WAIT_MS)
     (layer,) = ours(panel, "activation")
-    sites = panel._sites
+    sites = panel.state.sites
     at = tuple(sites.indices.T)
     np.testing.assert_allclose(layer.data[at], np.linalg.norm(sites.values, axis=1), rtol=1e-6)
     for channel in (2, 3):
@@ -204,12 +204,13 @@ def test_a_volume_without_a_file_cannot_be_repeated_and_says_so(
 
 
 def test_a_set_that_does_not_fit_is_a_sentence(panel: Any, qtbot: Any, oblique: Volume, add_volume: Any) -> None:
-    from napari_sparse3d.widgets.toolbox.layers import Made, Mark
+    from napari_sparse3d.widgets.toolbox.layers import Mark
+    from napari_sparse3d.widgets.toolbox.scan_voxels import ScanVoxels
     from napari_sparse3d.widgets.toolbox.sources import OWN
 
     scan = add_volume(panel.viewer, oblique)
     recipe = Recipe(threshold=Preset(name="bone"), resample=ToLongestSide(voxels=200))
-    made = Made(voxelize(oblique, recipe), recipe, oblique, 0)
+    made = ScanVoxels(voxelize(oblique, recipe), recipe, oblique, 0)
     mark = Mark("voxels", str(scan.unique_id), {"made": made})
     panel.viewer.add_labels(made.voxels.mask().astype(np.uint8), metadata={OWN: mark}, name="too large")
     panel.voxels.setCurrentIndex(panel.voxels.findText("too large"))
@@ -221,7 +222,7 @@ def test_a_set_that_does_not_fit_is_a_sentence(panel: Any, qtbot: Any, oblique: 
 def test_cancel_ends_the_process_and_the_next_run_starts_another(
     make_napari_viewer: Any, qtbot: Any, oblique: Volume, add_volume: Any
 ) -> None:
-    from napari_sparse3d.widgets.network_panel import NetworkPanel
+    from napari_sparse3d.widgets.network.view import NetworkPanel
 
     viewer = make_napari_viewer(show=True)
     panel = NetworkPanel(viewer)
@@ -256,7 +257,7 @@ def test_a_trained_model_says_what_it_is_how_good_and_what_for(
     panel: Any, qtbot: Any, shape: Path, tmp_path: Path
 ) -> None:
     from napari_sparse3d.models import bundled_models, load_model
-    from napari_sparse3d.widgets.session import content_hash
+    from napari_sparse3d.widgets.toolbox.session_folder import content_hash
 
     panel.viewer.open(str(shape), plugin="napari-sparse3d")
     panel.model.setCurrentIndex(panel.model.findData("nodule"))
@@ -274,7 +275,7 @@ def test_a_trained_model_says_what_it_is_how_good_and_what_for(
     assert "Random weights" not in panel.about.text() + panel.honest.text()
     assert "do not trust" not in panel.honest.text()
     assert f"{ran.result.engine} on {ran.result.device} ({ran.result.reason})" in panel.ran_on.text()
-    from napari_sparse3d.widgets.layer_table import COLUMNS
+    from napari_sparse3d.widgets.network.layer_table import COLUMNS
 
     assert panel.table.isColumnHidden(COLUMNS.index("published"))
 
@@ -300,7 +301,7 @@ def test_published_figures_stand_beside_those_of_deepc2(
     panel: Any, qtbot: Any, oblique: Volume, add_volume: Any, tmp_path: Path
 ) -> None:
     from napari_sparse3d.measure.published import MRI_PUBLISHED
-    from napari_sparse3d.widgets.layer_table import COLUMNS
+    from napari_sparse3d.widgets.network.layer_table import COLUMNS
 
     add_volume(panel.viewer, oblique)
     run(qtbot, panel)
@@ -336,7 +337,7 @@ def test_a_model_from_a_file_stands_with_the_others(
 
 def test_the_scan_removed_while_a_network_runs(panel: Any, qtbot: Any, oblique: Volume, add_volume: Any) -> None:
     scan = add_volume(panel.viewer, oblique)
-    panel.ran = None
+    panel.state.ran = None
     click(qtbot, panel.primary)
     panel.viewer.layers.remove(scan)
     qtbot.waitUntil(lambda: panel.ran is not None, timeout=WAIT_MS)
@@ -358,7 +359,7 @@ def test_volumes_of_nothing_are_sentences(panel: Any, qtbot: Any) -> None:
     for name, values in (("nan", np.full((8, 9, 10), np.nan)), ("zeros", np.zeros((8, 9, 10)))):
         panel.viewer.layers.clear()
         panel.viewer.add_image(values, name=name, contrast_limits=(0, 1))
-        panel.ran = None
+        panel.state.ran = None
         click(qtbot, panel.primary)
         qtbot.waitUntil(lambda: "⚠" in panel.message.text(), timeout=WAIT_MS)
         assert "Traceback" not in panel.message.text()

@@ -29,7 +29,7 @@ def test_table_tells_what_opens(archive: Path, qtbot: Any) -> None:
     from qtpy.QtCore import Qt
     from qtpy.QtWidgets import QDialogButtonBox
 
-    from napari_sparse3d.widgets.series_chooser import SeriesChooser
+    from napari_sparse3d.widgets.opening.series_chooser import SeriesChooser
 
     found = scan(archive)
     chooser = SeriesChooser(found)
@@ -61,7 +61,7 @@ def test_thumbnail_is_the_middle_slice(archive: Path) -> None:
 def test_folder_dropped_on_a_window(row: int | None, archive: Path, make_napari_viewer: Any, monkeypatch: Any) -> None:
     from qtpy.QtWidgets import QDialog
 
-    from napari_sparse3d.widgets.series_chooser import SeriesChooser
+    from napari_sparse3d.widgets.opening.series_chooser import SeriesChooser
 
     asked = []
 

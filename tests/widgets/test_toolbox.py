@@ -17,10 +17,10 @@ from napari_sparse3d.errors import EngineError, InputError
 from napari_sparse3d.volume import Volume
 from napari_sparse3d.voxels import BUILT_IN, Components, RangeThreshold, Recipe, voxelize
 from napari_sparse3d.widgets import repeat
-from napari_sparse3d.widgets.child import Child
-from napari_sparse3d.widgets.recipes import choices, custom_range, default_recipe
+from napari_sparse3d.widgets.child.process import Child
 from napari_sparse3d.widgets.toolbox import words
-from napari_sparse3d.widgets.toolbox.faults import ReportedError, fault_of
+from napari_sparse3d.widgets.toolbox.failures import ReportedError, failure_of
+from napari_sparse3d.widgets.voxels.recipes import choices, custom_range, default_recipe
 
 
 @pytest.mark.parametrize(
@@ -55,13 +55,13 @@ def test_numbers_of_a_voxel_set(oblique: Volume) -> None:
 
 
 def test_errors_are_sentences() -> None:
-    expected = fault_of(InputError("the threshold leaves no voxel; choose another"))
+    expected = failure_of(InputError("the threshold leaves no voxel; choose another"))
     assert expected.sentence == "The threshold leaves no voxel; choose another."
     assert expected.expected
     try:
         raise KeyError("x")
     except KeyError as error:
-        surprise = fault_of(error)
+        surprise = failure_of(error)
     assert "Traceback" not in surprise.sentence
     assert "Traceback" in surprise.details
     assert not surprise.expected
@@ -136,8 +136,8 @@ def test_a_grid_over_a_turned_layer_lies_where_the_scan_lies(oblique: Volume) ->
 def test_the_child_says_what_went_wrong_and_goes_on(shared_child: Child) -> None:
     with pytest.raises(ReportedError) as caught:
         finish(shared_child.call("network.models", extra=["no-such-model"]))
-    assert "there is no model" in caught.value.fault.sentence.lower()
-    assert "Traceback" in caught.value.fault.details
+    assert "there is no model" in caught.value.failure.sentence.lower()
+    assert "Traceback" in caught.value.failure.details
     assert finish(shared_child.call("network.hello"))
 
 
@@ -163,8 +163,8 @@ def test_a_stopped_child_is_an_error_and_the_next_call_starts_another() -> None:
 
 def test_the_child_and_what_it_is_made_of_import_no_qt() -> None:
     code = (
-        "import sys, napari_sparse3d.widgets.child, napari_sparse3d.widgets.child_jobs.network,"
-        "napari_sparse3d.widgets.child_jobs.maps;"
+        "import sys, napari_sparse3d.widgets.child, napari_sparse3d.widgets.child.jobs.network,"
+        "napari_sparse3d.widgets.child.jobs.maps;"
         "print([m for m in ('qtpy', 'PyQt6', 'napari') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -174,8 +174,8 @@ def test_the_child_and_what_it_is_made_of_import_no_qt() -> None:
 def test_panels_import_no_torch() -> None:
     code = (
         "import sys;"
-        "import napari_sparse3d.widgets.voxels_panel, napari_sparse3d.widgets.network_panel;"
-        "import napari_sparse3d.widgets.cohort_panel, napari_sparse3d.widgets.train_panel;"
+        "import napari_sparse3d.widgets.voxels.view, napari_sparse3d.widgets.network.view;"
+        "import napari_sparse3d.widgets.cohort.view, napari_sparse3d.widgets.train.view;"
         "print('torch' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -13,7 +13,7 @@ import pytest
 
 from napari_sparse3d.io.write import write_volume
 from napari_sparse3d.volume import Volume
-from napari_sparse3d.widgets.session import content_hash
+from napari_sparse3d.widgets.toolbox.session_folder import content_hash
 
 pytestmark = pytest.mark.gui
 
@@ -22,7 +22,7 @@ WAIT_MS = 240_000
 
 @pytest.fixture
 def panel(make_napari_viewer: Any, one_child: Any, qtbot: Any) -> Any:
-    from napari_sparse3d.widgets.train_panel import TrainPanel
+    from napari_sparse3d.widgets.train.view import TrainPanel
 
     viewer = make_napari_viewer(show=True)
     made = TrainPanel(viewer)
@@ -79,7 +79,7 @@ def test_events_become_curves_words_and_a_matrix(panel: Any) -> None:
     assert "x cannot be read" in panel.check_text.text()
     for number in (1, 2):
         panel.take_event(epoch(number, number))
-    assert "epoch 2/4 · auc 0.700 · best 0.700 at 2 · 2 min left" in panel.state.text()
+    assert "epoch 2/4 · auc 0.700 · best 0.700 at 2 · 2 min left" in panel.progress_text.text()
     assert [(s.epochs, s.values) for s in panel.loss_plot.series] == [([1, 2], [1.0, 0.5])]
     metrics = {"confusion": [[3, 1], [0, 4]]}
     panel.take_event({"event": "done", "run": "r1", "status": "done", "model": "/m.safetensors", "metrics": metrics})
@@ -101,7 +101,7 @@ def test_a_model_is_trained_in_a_child_process(panel: Any, qtbot: Any, shapes: P
     qtbot.waitUntil(lambda: panel.process is None, timeout=WAIT_MS)
     assert panel.model_path is not None, panel.message.text()
     assert panel.model_path.is_file()
-    assert len(panel._epochs) == 2
+    assert len(panel.state.epochs) == 2
     assert panel.workbench.model_files == [str(panel.model_path)]
     assert panel.resume_button.isEnabled()
     assert [row["status"] for row in panel.runs.rows] == ["done"]
@@ -109,11 +109,11 @@ def test_a_model_is_trained_in_a_child_process(panel: Any, qtbot: Any, shapes: P
     panel.save_session_to(tmp_path / "session")
     qtbot.waitUntil(lambda: "Saved" in panel.message.text() or "⚠" in panel.message.text(), timeout=WAIT_MS)
     record = json.loads((tmp_path / "session" / "session.json").read_text())
-    assert record["run"]["run"] == panel._run_name
+    assert record["run"]["run"] == panel.state.run_name
     assert record["input"]["sha256"] == content_hash(shapes)
     assert record["model"]["sha256"] == content_hash(panel.model_path)
     curves = list(csv.DictReader((tmp_path / "session" / "curves.csv").open()))
-    assert [float(row["loss"]) for row in curves] == [event["loss"] for event in panel._epochs]
+    assert [float(row["loss"]) for row in curves] == [event["loss"] for event in panel.state.epochs]
     assert (tmp_path / "session" / "curves.png").is_file()
 
 
@@ -132,6 +132,39 @@ def test_the_copied_python_is_the_training_of_the_copied_line(panel: Any, shapes
         named = {"architecture": architecture, "loss.name": "triplet", "epochs": panel.epochs.value()}
         assert space["training"] == settings_of(None, "shape-40", named, None)
         assert space["data"].path == shapes
+
+
+def test_every_other_setting_is_handed_over(panel: Any, qtbot: Any, shapes: Path) -> None:
+    """What is set in the folded forms goes into the copied line and the copied Python, and means the same there."""
+    from napari_sparse3d.cli.settings import settings_of
+
+    panel.set_data(shapes)
+    plain = panel.arguments()
+    click(qtbot, panel.more)
+    qtbot.waitUntil(lambda: bool(panel.settings.more.forms), timeout=WAIT_MS)
+    assert panel.arguments() == plain
+    panel.loss.setCurrentIndex(panel.loss.findData("triplet"))
+    forms = panel.settings.more.forms
+    assert forms["loss/triplet"].isVisible()
+    assert not forms["loss/cross-entropy"].isVisible()
+    forms["loss/triplet"].controls["margin"].parts["value"].setValue(0.25)
+    forms["arguments/residual"].controls["dropout"].parts["value"].setValue(0.5)
+    forms["training"].controls["batch_size"].parts["value"].setValue(4)
+    forms["training"].controls["clip"].parts["words"].setCurrentIndex(0)
+    forms["augment"].controls["turns"].parts["value"].setCurrentText("all")
+    arguments = panel.arguments()
+    assignments = [arguments[i + 1] for i, word in enumerate(arguments) if word == "--set"]
+    named = {"architecture": "residual", "loss.name": "triplet", "epochs": panel.epochs.value()}
+    expected = settings_of(None, "shape-64", named, assignments)
+    assert (expected.loss.margin, expected.batch_size, expected.clip, expected.augment.turns) == (0.25, 4, None, "all")
+    assert expected.arguments["dropout"] == 0.5
+    assert expected.arguments["channels"] == [16, 32, 64, 96]  # the others, which fit each other, are given with it
+    space: dict[str, Any] = {}
+    exec(re.sub(r"(?m)^(outcome|print).*$", "", panel.python()) + "\ntraining = Training(**settings)", space)
+    assert space["training"] == expected
+    forms["arguments/residual"].controls["channels"].parts["value"].setText("[16, ")
+    click(qtbot, panel.copy_command)
+    assert "Channels is written as JSON" in panel.message.text()
 
 
 def test_runs_are_compared(panel: Any, qtbot: Any, tmp_path: Path) -> None:
@@ -208,17 +241,17 @@ def test_stop_keeps_the_best_and_resume_goes_on(panel: Any, qtbot: Any, shapes: 
     panel.recipe.setCurrentIndex(panel.recipe.findData("shape-40"))
     panel.epochs.setValue(500)
     click(qtbot, panel.primary)
-    qtbot.waitUntil(lambda: bool(panel._epochs), timeout=WAIT_MS)
+    qtbot.waitUntil(lambda: bool(panel.state.epochs), timeout=WAIT_MS)
     click(qtbot, panel.stop_button)
     qtbot.waitUntil(lambda: panel.process is None, timeout=WAIT_MS)
-    n_first = len(panel._epochs)
+    n_first = len(panel.state.epochs)
     assert 1 <= n_first < 500
     assert "Stopped" in panel.message.text()
     assert panel.model_path.is_file()
     click(qtbot, panel.resume_button)
-    qtbot.waitUntil(lambda: len(panel._epochs) > n_first or panel.process is None, timeout=WAIT_MS)
-    assert len(panel._epochs) > n_first, panel.message.text()
+    qtbot.waitUntil(lambda: len(panel.state.epochs) > n_first or panel.process is None, timeout=WAIT_MS)
+    assert len(panel.state.epochs) > n_first, panel.message.text()
     click(qtbot, panel.stop_button)
     qtbot.waitUntil(lambda: panel.process is None, timeout=WAIT_MS)
-    assert [event["epoch"] for event in panel._epochs] == list(range(1, len(panel._epochs) + 1))
+    assert [event["epoch"] for event in panel.state.epochs] == list(range(1, len(panel.state.epochs) + 1))
     assert len(panel.runs.rows) == 1

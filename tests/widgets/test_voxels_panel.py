@@ -23,7 +23,7 @@ WAIT_MS = 90_000
 
 @pytest.fixture
 def panel(make_napari_viewer: Any, one_child: Any, qtbot: Any) -> Any:
-    from napari_sparse3d.widgets.voxels_panel import VoxelsPanel
+    from napari_sparse3d.widgets.voxels.view import VoxelsPanel
 
     viewer = make_napari_viewer(show=True)
     made = VoxelsPanel(viewer)
@@ -145,7 +145,7 @@ def held_back(monkeypatch: Any) -> tuple[Event, list[int]]:
         gate.wait(60)
         return voxelize(volume, recipe)
 
-    monkeypatch.setattr("napari_sparse3d.widgets.voxels_panel.voxelize", slow)
+    monkeypatch.setattr("napari_sparse3d.widgets.voxels.jobs.voxelize", slow)
     return gate, started
 
 
@@ -203,7 +203,7 @@ def test_the_volume_removed_while_it_is_worked_on(panel: Any, qtbot: Any, obliqu
 def test_the_viewer_closed_while_it_is_worked_on(
     make_napari_viewer: Any, one_child: Any, qtbot: Any, oblique: Volume, add_volume: Any
 ) -> None:
-    from napari_sparse3d.widgets.voxels_panel import VoxelsPanel
+    from napari_sparse3d.widgets.voxels.view import VoxelsPanel
 
     viewer = make_napari_viewer(show=True)
     panel = VoxelsPanel(viewer)
@@ -341,7 +341,7 @@ def test_a_set_is_drawn_as_labels_as_a_surface_or_as_points(
         for index in expected.indices[:: expected.n_active // 5]:
             by_scan = scan.data_to_world((to_scan @ [*index, 1])[:3])
             np.testing.assert_allclose(layer.data_to_world(index), by_scan, atol=1e-6)
-    monkeypatch.setattr("napari_sparse3d.widgets.voxel_layer.MAX_POINTS", 100)
+    monkeypatch.setattr("napari_sparse3d.widgets.toolbox.voxel_picture.MAX_POINTS", 100)
     panel.form.resample_to.setValue(60)
     click(qtbot, panel.primary)
     qtbot.waitUntil(lambda: isinstance(ours(panel, "voxels")[0], Labels), timeout=WAIT_MS)
@@ -389,3 +389,37 @@ def test_the_work_of_the_chosen_model_and_a_warning_where_it_was_trained_on_less
     assert "24.41\N{NO-BREAK SPACE}% of the field is active; nodule was trained on" in panel.cost.text()
     assert "64,000 voxels" in panel.numbers.text()
     assert "box 40³ in a grid of 48³" in panel.numbers.text()
+
+
+def test_the_kind_of_threshold_shows_its_number(panel: Any, qtbot: Any, oblique: Volume, add_volume: Any) -> None:
+    from napari_sparse3d.voxels import FractionOfMax, OtsuThreshold, PercentileThreshold, Preset
+
+    add_volume(panel.viewer, oblique)
+    settled(qtbot, panel)
+    form = panel.form
+    assert form.threshold.currentData() == "preset"  # of ct-bone-110
+
+    def choose(kind: str) -> dict[str, Any]:
+        form.threshold.setCurrentIndex(form.threshold.findData(kind))
+        return form._threshold.controls[kind]
+
+    choose("percentile")["percentile"].parts["value"].setValue(97.5)
+    assert form.recipe().threshold == PercentileThreshold(percentile=97.5)
+    assert form.recipe_box.currentText() == "Custom"
+    choose("fraction_of_max")["fraction"].parts["value"].setValue(0.25)
+    assert form.recipe().threshold == FractionOfMax(fraction=0.25)
+    low, high = form.histogram.range
+    assert (low, high) == (0.25 * 700, 700)  # the histogram shows where it lies on the scan
+    choose("otsu")
+    assert form.recipe().threshold == OtsuThreshold()
+    box = choose("preset")["name"].parts["value"]
+    box.setCurrentIndex(box.findData("fat"))
+    assert (form.recipe().threshold, form.recipe().name) == (Preset(name="fat"), "fat")
+    assert form.recipe_box.currentText() == "Fat (CT)"
+    choose("range")
+    assert form.recipe().threshold == RangeThreshold(high=-30, unit="HU")  # fat, open where the scan ends
+    form.histogram.low.setValue(-40)
+    assert form.recipe().threshold == RangeThreshold(low=-40, high=-30, unit="HU")
+    form.take(Recipe.named("mri-110"))
+    assert form.threshold.currentData() == "fraction_of_max"
+    assert form.recipe() == Recipe.named("mri-110")

@@ -209,7 +209,7 @@ def test_from_a_prediction_to_the_nearest_case_beside_it(window: Any, qtbot: Any
     here, there = viewer.layers
     assert there.extent.world[0][-1] > here.extent.world[1][-1]
     # the next one who asks gets the same cases, which are kept
-    cohort.cohort = None
+    cohort.state.cohort = None
     qtbot.mouseClick(network.like_button, Qt.MouseButton.LeftButton)
     assert sorted(cohort.similar.indices) == [0, 1, 4, 5]
 
@@ -250,3 +250,27 @@ def test_napari_closed_in_the_middle_ends_cleanly(begin: str, after_ms: int, tmp
     assert done.returncode == 0, done.stderr[-3000:]
     assert "closed" in done.stdout
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("name", ["voxels", "network", "cohort", "train"])
+def test_nothing_is_cut_in_a_dock_of_napari_s_own_width(window: Any, qtbot: Any, name: str) -> None:
+    """What a panel's body needs is not wider than what a dock of 270 pixels leaves it."""
+    from napari_sparse3d.widgets.show import show_panel
+    from napari_sparse3d.widgets.toolbox.viewers import dock_of
+
+    viewer, _ = window
+    viewer.add_image(np.pad(np.full((6, 7, 8), 200, np.uint8), 4), name="scan")
+    panel = show_panel(name, viewer)
+    if name == "train":
+        panel.more.setChecked(True)
+        qtbot.waitUntil(lambda: bool(panel.settings.more.forms), timeout=WAIT_MS)
+    for part in ("results", "filled"):
+        if hasattr(panel, part):
+            getattr(panel, part).show()
+    dock = dock_of(panel)
+    dock.setFloating(True)
+    dock.resize(270, 600)  # a long panel scrolls, and its bar takes some of the width
+    qtbot.waitUntil(lambda: dock.width() == 270, timeout=WAIT_MS)
+    inside, room = panel.area.widget(), panel.area.viewport()
+    assert panel.width() <= 270
+    assert inside.minimumSizeHint().width() <= room.width()

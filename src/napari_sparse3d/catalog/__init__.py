@@ -10,6 +10,7 @@ from napari_sparse3d.catalog.engines import ENGINES, EngineInfo
 from napari_sparse3d.catalog.formats import FORMATS, FormatInfo
 from napari_sparse3d.catalog.losses import DEFAULT_LOSS, LOSSES, LossInfo
 from napari_sparse3d.catalog.own import is_own, load_own
+from napari_sparse3d.catalog.panels import PANELS, PanelInfo
 from napari_sparse3d.catalog.registry import Part, Registry
 
 __all__ = [
@@ -20,11 +21,13 @@ __all__ = [
     "ENGINES",
     "FORMATS",
     "LOSSES",
+    "PANELS",
     "ArchitectureInfo",
     "AttributionInfo",
     "EngineInfo",
     "FormatInfo",
     "LossInfo",
+    "PanelInfo",
     "Part",
     "Registry",
     "is_own",

@@ -4,36 +4,52 @@ from __future__ import annotations
 
 import atexit
 import weakref
-from typing import Any
+from collections.abc import MutableMapping
 
+from napari.layers import Layer
 from napari.viewer import Viewer
 from qtpy.QtCore import QObject, Signal  # type: ignore[attr-defined]
+from qtpy.QtWidgets import QWidget
 
-from napari_sparse3d.widgets.child import Child
+from napari_sparse3d.widgets.child.process import Child
+from napari_sparse3d.widgets.network.state import NetworkRun
 from napari_sparse3d.widgets.toolbox.preferences import preference
 from napari_sparse3d.widgets.toolbox.viewers import real_viewer
 
 
 class Workbench(QObject):
-    """One for each viewer."""
+    """One for each viewer.
 
-    voxels_changed = Signal(object)
+    Attributes
+    ----------
+    model : str
+        What ``load_model`` takes: a bundled name, a file, an architecture.
+    model_files : list of str
+        Files that are offered beside the bundled models, the newest first.
+    result : NetworkRun or None
+        What a network said last, of what.
+    panels : mapping
+        The panels of this viewer by their class; each as long as it lives.
+    """
+
+    voxels_changed = Signal(Layer)
     """A voxel set was made or updated: its layer."""
     model_changed = Signal(str)
     models_changed = Signal()
     """There may be new models: one was trained."""
     result_changed = Signal(object)
-    """A network has run: a ``NetworkResult``, or None."""
+    """A network has run: a :class:`NetworkRun`, or None."""
 
     def __init__(self) -> None:
         super().__init__()
         self.model = str(preference("network.model"))
         self.model_files: list[str] = []
-        self.result: Any = None
+        self.result: NetworkRun | None = None
         self.network_child = Child()
         self.cohort_child = Child()
         self.map_child = Child()
-        self._panels = 0
+        self.panels: MutableMapping[type[QWidget], QWidget] = weakref.WeakValueDictionary()
+        self._users = 0
 
     @classmethod
     def of(cls, viewer: Viewer) -> Workbench:
@@ -59,7 +75,7 @@ class Workbench(QObject):
         self.set_model(path)
         self.models_changed.emit()
 
-    def set_result(self, result: Any) -> None:
+    def set_result(self, result: NetworkRun | None) -> None:
         """Tell all panels what the network said last."""
         self.result = result
         self.result_changed.emit(result)
@@ -71,12 +87,12 @@ class Workbench(QObject):
 
     def enter(self, panel: QObject) -> None:
         """A panel uses this workbench; when the last one is gone, its processes end."""
-        self._panels += 1
+        self._users += 1
         panel.destroyed.connect(self._leave)
 
     def _leave(self) -> None:
-        self._panels -= 1
-        if self._panels == 0:
+        self._users -= 1
+        if self._users == 0:
             self.close()
 
 

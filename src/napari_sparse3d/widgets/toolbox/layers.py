@@ -12,8 +12,7 @@ from napari.layers import Image, Labels, Layer, Points
 from napari.viewer import Viewer
 from numpy.typing import NDArray
 
-from napari_sparse3d.volume import Volume
-from napari_sparse3d.voxels import Recipe, VoxelSet
+from napari_sparse3d.widgets.toolbox.scan_voxels import ScanVoxels
 from napari_sparse3d.widgets.toolbox.sources import OWN, Placement, is_volume
 
 
@@ -26,27 +25,17 @@ class Mark:
     content: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
 
-@dataclass(frozen=True, eq=False)
-class Made:
-    """A voxel set in the viewer and where it comes from: the content of a layer with the role ``voxels``."""
-
-    voxels: VoxelSet
-    recipe: Recipe
-    volume: Volume
-    frame: int
-
-
 def mark_of(layer: Layer) -> Mark | None:
     """The mark of one of our layers; None for the user's own."""
     mark = layer.metadata.get(OWN)
     return mark if isinstance(mark, Mark) else None
 
 
-def made_of(layer: Layer) -> Made | None:
+def made_of(layer: Layer) -> ScanVoxels | None:
     """The voxel set that a layer shows, if it is one of ours."""
     mark = mark_of(layer)
     made = None if mark is None else mark.content.get("made")
-    return made if isinstance(made, Made) else None
+    return made if isinstance(made, ScanVoxels) else None
 
 
 def frame_of(viewer: Viewer, layer: Layer) -> int:

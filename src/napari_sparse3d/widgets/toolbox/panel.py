@@ -1,16 +1,20 @@
-"""A panel: a body that scrolls, and a foot with the state, the primary button and the links that does not."""
+"""A panel: a body that scrolls, and a foot with the state, the primary button and the links that does not.
+
+The base builds that, restyles whatever stands in it, shows how far the work is, and turns errors into messages.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from napari.viewer import Viewer
-from qtpy.QtCore import Qt, QTimer
+from qtpy.QtCore import Qt
 from qtpy.QtWidgets import (
     QApplication,
-    QComboBox,
-    QFormLayout,
+    QFileDialog,
     QGridLayout,
     QLabel,
     QMessageBox,
@@ -18,42 +22,157 @@ from qtpy.QtWidgets import (
     QPushButton,
     QScrollArea,
     QSizePolicy,
-    QTableWidget,
     QVBoxLayout,
     QWidget,
 )
 
-from napari_sparse3d.widgets.toolbox.faults import Fault
-from napari_sparse3d.widgets.toolbox.plain_text import as_html, plain_label
-from napari_sparse3d.widgets.toolbox.theme import Colours, colours
-from napari_sparse3d.widgets.toolbox.viewers import real_viewer
-from napari_sparse3d.widgets.toolbox.work import Step, Work
+from napari_sparse3d.errors import InputError
+from napari_sparse3d.widgets.show import show_panel
+from napari_sparse3d.widgets.toolbox.failures import Failure, failure_of
+from napari_sparse3d.widgets.toolbox.layout import SPACE
+from napari_sparse3d.widgets.toolbox.more_panels import others_menu
+from napari_sparse3d.widgets.toolbox.one_instance import OneInViewer
+from napari_sparse3d.widgets.toolbox.plain_text import as_html
+from napari_sparse3d.widgets.toolbox.step import Step
+from napari_sparse3d.widgets.toolbox.styled import restyle_all
+from napari_sparse3d.widgets.toolbox.theme import Colours, colours, link_style, primary_style
+from napari_sparse3d.widgets.toolbox.work import Work
 from napari_sparse3d.widgets.workbench import Workbench
 
-SPACE = 8
-"""Pixels between things."""
-LABEL_WIDTH = 64
-"""Pixels of the widest label of a control: Resample."""
+MINIMUM_WIDTH = 260
+"""Pixels; a dock of napari's begins with 270, its frame among them."""
+LINK = "sparse3d-link"
+"""Object name of the quiet buttons."""
 
 
-class Panel(QWidget):
-    """Base of all panels.
+class Panel(QWidget, metaclass=OneInViewer):
+    """Base of all panels; there is one of each class in a viewer.
 
-    Subclasses fill ``self.body`` (a vertical layout), set what the primary button does, and call :meth:`say`.
+    Subclasses lay their controls into ``self.body`` in :meth:`build`, and say in :meth:`run` what the primary button
+    does. What stands in the body and has a method ``restyle`` follows the theme.
     """
 
     primary_text = "Run"
 
-    def __init__(self, viewer: Viewer) -> None:
+    def __init__(self, napari_viewer: Viewer) -> None:
         super().__init__()
-        self.viewer = viewer = real_viewer(viewer)
-        self.workbench = Workbench.of(viewer)
+        self.viewer = napari_viewer
+        self.workbench = Workbench.of(napari_viewer)
+        self.workbench.enter(self)
+        self.failure: Failure | None = None
+        """What went wrong last, while it is shown."""
+        self._look = colours(napari_viewer)
         self._working: Work | None = None
-        self._fault: Fault | None = None
         self._said = ("", False)
         self._waiting = False  # the message is about the work that runs
-        self.setMinimumWidth(280)
+        self.setMinimumWidth(MINIMUM_WIDTH)
+        self._build_shell()
+        self.build()
+        self._add_others()
+        self.viewer.events.theme.connect(self._restyle)
+        self.destroyed.connect(self._disconnector())
+        self._restyle()
 
+    # -- what subclasses fill in ---------------------------------------------------------------------------------------
+
+    def build(self) -> None:
+        """Lay out the body and connect it."""
+
+    def run(self) -> None:
+        """What the primary button starts."""
+
+    # -- what they use -------------------------------------------------------------------------------------------------
+
+    def say(self, text: str, *, warning: bool = False) -> None:
+        """Put one sentence above the primary button; ``""`` takes it away."""
+        self.failure = None
+        self._show_message(as_html(text), warning=warning)
+
+    def fail(self, failure: Failure) -> None:
+        """Say what went wrong, with the details behind a link."""
+        self.failure = failure
+        link = "" if failure.expected else f' <a href="details" style="color:{self._look.text}">Details</a>'
+        self._show_message(as_html(failure.sentence) + link, warning=True)
+
+    @contextmanager
+    def telling(self) -> Iterator[None]:
+        """What goes wrong inside is said here: an input that cannot be used, a file that cannot be written."""
+        try:
+            yield
+        except (InputError, OSError) as error:
+            self.fail(failure_of(error))
+
+    def follow(self, work: Work) -> None:
+        """While this work runs, show its progress and turn the primary button into Cancel."""
+        work.started.connect(lambda title: self._began(work, title))
+        work.stepped.connect(self._stepped)
+        work.failed.connect(self.fail)
+        work.ended.connect(self._ended)
+
+    def add_link(self, text: str, tip: str, action: Callable[[], None]) -> QPushButton:
+        """A quiet button at the foot."""
+        button = QPushButton(text)
+        button.setFlat(True)
+        button.setToolTip(tip)
+        button.setCursor(Qt.CursorShape.PointingHandCursor)
+        button.clicked.connect(lambda: action())
+        button.setObjectName(LINK)
+        button.setSizePolicy(QSizePolicy.Policy.Minimum, QSizePolicy.Policy.Fixed)
+        number = self.links.count()
+        self.links.addWidget(button, number // 2, number % 2)
+        return button
+
+    def add_copy_links(
+        self, tip: str, command: Callable[[], str], python: Callable[[], str]
+    ) -> tuple[QPushButton, QPushButton]:
+        """The two links that repeat what is shown, elsewhere; the functions may raise what :meth:`telling` tells."""
+
+        def copying(what: str, lines: Callable[[], str]) -> None:
+            with self.telling():
+                self.copy(lines(), what)
+
+        return (
+            self.add_link("Copy as command", tip, lambda: copying("Command", command)),
+            self.add_link("Copy as Python", "The same in Python", lambda: copying("Python", python)),
+        )
+
+    def add_session_link(self, tip: str, save_to: Callable[[Path], None]) -> QPushButton:
+        """The link that asks for a folder and saves what is shown there."""
+
+        def ask() -> None:
+            folder = QFileDialog.getExistingDirectory(self, "Save session into an empty folder")
+            if folder:
+                save_to(Path(folder))
+
+        return self.add_link("Save session…", tip, ask)
+
+    def copy(self, text: str, what: str) -> None:
+        """Put text on the clipboard and say so."""
+        clipboard = QApplication.clipboard()
+        if clipboard is not None:
+            clipboard.setText(text)
+        self.say(f"{what} copied: it repeats what is shown here.")
+
+    def press(self, name: str) -> None:
+        """Press one of the panel's buttons, from the command palette; say so where it cannot be pressed yet."""
+        button: QPushButton = getattr(self, name)
+        if name == "primary" and self._working is not None:
+            self.say("This is still at work; Cancel stops it.", warning=True)
+        elif not (button.isVisibleTo(self) and button.isEnabled()):
+            self.say(button.toolTip() or "There is nothing to do this with yet: begin at the top.", warning=True)
+        else:
+            button.click()
+
+    def restyle(self, look: Colours) -> None:
+        """Called with the colours of a new theme, after all that stands in the body."""
+
+    def show_panel(self, name: str) -> Any:
+        """Open another panel of this viewer, or bring it to the front."""
+        return show_panel(name, self.viewer)
+
+    # -- the shell -----------------------------------------------------------------------------------------------------
+
+    def _build_shell(self) -> None:
         inside = QWidget()
         self.body = QVBoxLayout(inside)
         self.body.setContentsMargins(SPACE, SPACE, SPACE, SPACE)
@@ -77,86 +196,30 @@ class Panel(QWidget):
         self.primary.setDefault(True)
         self.primary.setMinimumHeight(30)
         self.primary.clicked.connect(self._primary_clicked)
-        self.foot = QVBoxLayout()
-        self.foot.setContentsMargins(SPACE, SPACE // 2, SPACE, SPACE)
-        self.foot.setSpacing(SPACE // 2)
+        foot = QVBoxLayout()
+        foot.setContentsMargins(SPACE, SPACE // 2, SPACE, SPACE)
+        foot.setSpacing(SPACE // 2)
         for widget in (self.message, self.progress, self.primary):
-            self.foot.addWidget(widget)
+            foot.addWidget(widget)
         self.links = QGridLayout()
         self.links.setHorizontalSpacing(SPACE)
         self.links.setVerticalSpacing(0)
-        self.foot.addLayout(self.links)
+        foot.addLayout(self.links)
 
         outer = QVBoxLayout(self)
         outer.setContentsMargins(0, 0, 0, 0)
         outer.setSpacing(0)
         outer.addWidget(self.area, 1)
-        outer.addLayout(self.foot)
+        outer.addLayout(foot)
 
-        viewer.events.theme.connect(self._restyle)
-        self.destroyed.connect(self._disconnector())
-        self._restyle()
+    def _add_others(self) -> None:
+        def show(name: str) -> None:
+            with self.telling():
+                self.show_panel(name)
 
-    # -- what subclasses fill in ---------------------------------------------------------------------------------------
-
-    def run(self) -> None:
-        """What the primary button starts."""
-
-    def restyle(self, look: Colours) -> None:
-        """Called with the colours of a new theme."""
-
-    # -- what they use -------------------------------------------------------------------------------------------------
-
-    def say(self, text: str, *, warning: bool = False) -> None:
-        """Put one sentence above the primary button; ``""`` takes it away."""
-        self._fault = None
-        self._show_message(as_html(text), warning=warning)
-
-    def fail(self, fault: Fault) -> None:
-        """Say what went wrong, with the details behind a link."""
-        self._fault = fault
-        link = "" if fault.expected else f' <a href="details" style="color:{self._look.text}">Details</a>'
-        self._show_message(as_html(fault.sentence) + link, warning=True)
-
-    def follow(self, work: Work) -> None:
-        """While this work runs, show its progress and turn the primary button into Cancel."""
-        work.started.connect(lambda title: self._began(work, title))
-        work.stepped.connect(self._stepped)
-        work.failed.connect(self.fail)
-        work.ended.connect(self._ended)
-
-    def add_link(self, text: str, tip: str, action: Callable[[], None]) -> QPushButton:
-        """A quiet button at the foot."""
-        button = QPushButton(text)
-        button.setFlat(True)
-        button.setToolTip(tip)
-        button.setCursor(Qt.CursorShape.PointingHandCursor)
-        button.clicked.connect(lambda: action())
-        button.setObjectName("sparse3d-link")
-        button.setSizePolicy(QSizePolicy.Policy.Minimum, QSizePolicy.Policy.Fixed)
-        number = self.links.count()
-        self.links.addWidget(button, number // 2, number % 2)
-        self._restyle()
-        return button
-
-    def press(self, name: str) -> None:
-        """Press one of the panel's buttons, from the command palette; say so where it cannot be pressed yet."""
-        button: QPushButton = getattr(self, name)
-        if name == "primary" and self._working is not None:
-            self.say("This is still at work; Cancel stops it.", warning=True)
-        elif not (button.isVisibleTo(self) and button.isEnabled()):
-            self.say(button.toolTip() or "There is nothing to do this with yet: begin at the top.", warning=True)
-        else:
-            button.click()
-
-    def copy(self, text: str, what: str) -> None:
-        """Put text on the clipboard and say so."""
-        clipboard = QApplication.clipboard()
-        if clipboard is not None:
-            clipboard.setText(text)
-        self.say(f"{what} copied: it repeats what is shown here.")
-
-    # -- inside --------------------------------------------------------------------------------------------------------
+        menu = others_menu(self, show)
+        if menu is not None:
+            self.add_link("More panels", "Panels that other packages bring", lambda: None).setMenu(menu)
 
     def _primary_clicked(self) -> None:
         if self._working is not None:
@@ -198,29 +261,21 @@ class Panel(QWidget):
         self.message.setVisible(bool(text))
 
     def _show_details(self, _link: str) -> None:
-        if self._fault is not None:
-            box = QMessageBox(QMessageBox.Icon.Information, "Details", self._fault.sentence, parent=self)
+        if self.failure is not None:
+            box = QMessageBox(QMessageBox.Icon.Information, "Details", self.failure.sentence, parent=self)
             box.setTextFormat(Qt.TextFormat.PlainText)
-            box.setDetailedText(self._fault.details)
+            box.setDetailedText(self.failure.details)
             box.open()
 
     def _restyle(self, _event: object = None) -> None:
         self._look = colours(self.viewer)
-        self.primary.setStyleSheet(
-            f"QPushButton {{ background: {self._look.accent}; color: {self._look.accent_text}; font-weight: 600; }}"
-            f"QPushButton:disabled {{ background: {self._look.line}; color: {self._look.muted}; }}"
-            f"QPushButton:focus {{ border: 2px solid {self._look.text}; }}"
-        )
-        for button in self.findChildren(QPushButton, "sparse3d-link"):
-            button.setStyleSheet(
-                f"QPushButton {{ background: transparent; border: none; color: {self._look.text};"
-                " text-decoration: underline; padding: 2px; }"
-                f"QPushButton:disabled {{ color: {self._look.muted}; text-decoration: none; }}"
-                f"QPushButton:focus {{ border: 1px solid {self._look.muted}; }}"
-            )
+        self.primary.setStyleSheet(primary_style(self._look))
+        for button in self.findChildren(QPushButton, LINK):
+            button.setStyleSheet(link_style(self._look))
         waiting = self._waiting
         self._show_message(self._said[0], warning=self._said[1])
         self._waiting = waiting
+        restyle_all(self, self._look)
         self.restyle(self._look)
 
     def _disconnector(self) -> Callable[[], None]:
@@ -233,74 +288,11 @@ class Panel(QWidget):
         return disconnect
 
 
-class Form(QFormLayout):
-    """Its labels are as wide as those of every other form, so that all controls of a panel begin in one line."""
+def saving(text: str, write: Callable[[], str]) -> Callable[[], Generator[Any, None, str]]:
+    """A job for a worker: say ``text``, write, and give back the sentence that ``write`` returns."""
 
-    def addRow(self, *row: Any) -> None:
-        """As Qt's: a label and a control, or one thing over the whole width."""
-        if len(row) == 2 and isinstance(row[0], str):
-            label = plain_label(row[0])
-            label.setMinimumWidth(LABEL_WIDTH)
-            if isinstance(row[1], QWidget):
-                label.setBuddy(row[1])
-            super().addRow(label, row[1])
-        else:
-            super().addRow(*row)
+    def job() -> Generator[Step, None, str]:
+        yield Step(0, 0, text)
+        return write()
 
-
-def form() -> Form:
-    """Labels in one column, controls beside them that take the rest of the width."""
-    layout = Form()
-    layout.setContentsMargins(0, 0, 0, 0)
-    layout.setHorizontalSpacing(SPACE)
-    layout.setVerticalSpacing(SPACE)
-    layout.setLabelAlignment(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter)
-    layout.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
-    return layout
-
-
-def combo(tip: str, minimum: int = 8) -> QComboBox:
-    """A combo box that shrinks with its panel instead of widening it."""
-    box = QComboBox()
-    box.setToolTip(tip)
-    box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
-    box.setMinimumContentsLength(minimum)
-    return box
-
-
-def small_label(text: str = "") -> QLabel:
-    """A wrapping line of muted text."""
-    label = plain_label(text)
-    label.setWordWrap(True)
-    label.setObjectName("sparse3d-small")
-    return label
-
-
-def later(milliseconds: int, parent: QWidget, action: Callable[[], None]) -> QTimer:
-    """A timer that calls ``action`` once, that long after its last ``start()``."""
-    timer = QTimer(parent)
-    timer.setSingleShot(True)
-    timer.setInterval(milliseconds)
-    timer.timeout.connect(action)
-    return timer
-
-
-def fit_height(table: QTableWidget, rows: int) -> None:
-    """As high as its rows, at most ``rows`` of them, with its header and the scroll bar that it needs."""
-    header, side, bar = table.horizontalHeader(), table.verticalHeader(), table.horizontalScrollBar()
-    if header is None or side is None or bar is None:
-        return
-    wide = header.length() > table.maximumViewportSize().width()
-    height = header.sizeHint().height() + side.defaultSectionSize() * min(max(table.rowCount(), 1), rows)
-    table.setFixedHeight(height + (bar.sizeHint().height() if wide else 0) + 2)
-
-
-def table_style(look: Colours) -> str:
-    """Tables in the colours of the theme, without a frame."""
-    return (
-        f"QTableWidget {{ background: {look.background}; color: {look.text}; border: none; }}"
-        f"QTableWidget::item:selected {{ background: {look.accent}; color: {look.accent_text}; }}"
-        f"QHeaderView {{ background: {look.background}; }}"
-        f"QHeaderView::section {{ background: {look.foreground}; color: {look.text}; border: none; padding: 3px; }}"
-        f"QTableCornerButton::section {{ background: {look.foreground}; border: none; }}"
-    )
+    return job

@@ -51,3 +51,22 @@ def voxel_colormap(colour: str = ORANGE) -> DirectLabelColormap:
 def mask_colormap(colour: str = ORANGE) -> Colormap:
     """The same for a mask that is drawn as an Image: clear below one half, the colour from there on."""
     return Colormap([[0, 0, 0, 0], colour], controls=[0, 0.5, 1], interpolation="zero", name="sparse3d-mask")
+
+
+def primary_style(look: Colours) -> str:
+    """Of the primary button."""
+    return (
+        f"QPushButton {{ background: {look.accent}; color: {look.accent_text}; font-weight: 600; }}"
+        f"QPushButton:disabled {{ background: {look.line}; color: {look.muted}; }}"
+        f"QPushButton:focus {{ border: 2px solid {look.text}; }}"
+    )
+
+
+def link_style(look: Colours) -> str:
+    """Of the quiet buttons."""
+    return (
+        f"QPushButton {{ background: transparent; border: none; color: {look.text};"
+        " text-decoration: underline; padding: 2px; }"
+        f"QPushButton:disabled {{ color: {look.muted}; text-decoration: none; }}"
+        f"QPushButton:focus {{ border: 1px solid {look.muted}; }}"
+    )

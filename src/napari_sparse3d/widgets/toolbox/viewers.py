@@ -1,10 +1,11 @@
-"""The viewer itself, whatever napari hands to a dock widget, in old and in new napari."""
+"""The viewer itself, its camera and its docks, whatever napari hands to a dock widget, old or new."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from napari.viewer import Viewer
+from qtpy.QtWidgets import QDockWidget, QWidget
 
 
 def real_viewer(viewer: Viewer) -> Viewer:
@@ -17,3 +18,11 @@ def camera_of(viewer: Viewer) -> Any:
     """The viewer's camera, which has belonged to its scene since napari 0.9."""
     scene = getattr(viewer, "scene", None)
     return viewer.camera if scene is None else scene.camera
+
+
+def dock_of(widget: QWidget) -> QDockWidget | None:
+    """The dock that a widget stands in."""
+    parent = widget.parentWidget()
+    while parent is not None and not isinstance(parent, QDockWidget):
+        parent = parent.parentWidget()
+    return parent

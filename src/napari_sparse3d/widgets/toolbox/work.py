@@ -9,24 +9,15 @@ from typing import Any
 from napari.qt.threading import GeneratorWorker, create_worker
 from qtpy.QtCore import QObject, QThreadPool, Signal  # type: ignore[attr-defined]
 
-from napari_sparse3d.widgets.toolbox.faults import Fault, fault_of
+from napari_sparse3d.widgets.toolbox.failures import Failure, failure_of
 
 Job = Callable[[], Generator[Any, None, Any]]
 """Makes a generator that yields what is to be shown while it works, and returns the result."""
 
 
 @dataclass(frozen=True)
-class Step:
-    """How far a job is: ``done`` of ``total`` (0: nobody knows), and what is being done."""
-
-    done: int
-    total: int
-    text: str
-
-
-@dataclass(frozen=True)
-class _Failure:
-    fault: Fault
+class _Failed:
+    failure: Failure
 
 
 class Work(QObject):
@@ -41,7 +32,7 @@ class Work(QObject):
     finished = Signal(object)
     """The job's result."""
     failed = Signal(object)
-    """A :class:`Fault`."""
+    """A :class:`Failure`."""
     ended = Signal()
     """After any of finished, failed or cancelled; not when the job was replaced."""
 
@@ -102,8 +93,8 @@ class Work(QObject):
             return
         self._worker = self._life.worker = None
         self._number += 1
-        if isinstance(result, _Failure):
-            self.failed.emit(result.fault)
+        if isinstance(result, _Failed):
+            self.failed.emit(result.failure)
         else:
             self.finished.emit(result)
         self.ended.emit()
@@ -150,4 +141,4 @@ def _guarded(job: Job) -> Generator[Any, None, Any]:
     try:
         return (yield from job())
     except Exception as error:  # at the top of a thread: everything is told to the user
-        return _Failure(fault_of(error))
+        return _Failed(failure_of(error))

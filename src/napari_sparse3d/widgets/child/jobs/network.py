@@ -1,0 +1,193 @@
+"""Jobs that run networks: models, a run and its cost, a layer's sites, attribution, embedding a cohort."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Generator
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from napari_sparse3d.catalog import ARCHITECTURES, ATTRIBUTIONS
+from napari_sparse3d.errors import InputError
+from napari_sparse3d.explain.grids import Grid, recording_grids
+from napari_sparse3d.models import Model, Result, bundled_models, load_model
+from napari_sparse3d.sparse import use_engine
+from napari_sparse3d.widgets.child.records import Cost, LayerRow, ModelInfo, NetworkResult, Request, Sites
+
+_models: dict[str, tuple[float, Model]] = {}
+_last: dict[str, Result] = {}
+"""The last result, by the key of its request: choosing a layer does not run the network from the start."""
+
+
+def hello() -> Generator[Any, bool, str]:
+    """Import what networks need."""
+    yield "importing torch"
+    import torch
+
+    return str(torch.__version__)
+
+
+def models(extra: list[str]) -> Generator[Any, bool, list[ModelInfo]]:
+    """The cards of all bundled models, of model files, and of the architectures (random weights)."""
+    found = []
+    for argument in [*bundled_models(), *extra, *ARCHITECTURES]:
+        yield argument
+        found.append(info_of(argument, _model(argument)))
+    return found
+
+
+def run(request: Request) -> Generator[Any, bool, NetworkResult]:
+    """Run a network and record its layers."""
+    yield f"loading {Path(request.model).stem}"
+    model = _model(request.model)
+    yield f"running {model.card.name}"
+    with recording_grids(model.network) as grids:
+        result = _result(request, again=True)
+    sparse = result.input
+    first = LayerRow(
+        "input", "", sparse.features.shape[1], max(sparse.spatial_shape), len(sparse.indices), sparse.active_percent,
+        100.0 * int(sparse.features.count_nonzero()) / max(sparse.features.numel(), 1), 0, 0.0,
+    )  # fmt: skip
+    rows = [first]
+    for row in result.layers:
+        grid = grids.get(row.name, Grid())
+        rows.append(LayerRow(**asdict(row), step=grid.step, centre=grid.centre))
+    return NetworkResult(
+        request,
+        info_of(request.model, model),
+        result.probabilities,
+        result.embedding,
+        tuple(rows),
+        result.choice.engine,
+        result.choice.device,
+        result.choice.reason,
+        result.seconds,
+    )
+
+
+def cost(request: Request) -> Generator[Any, bool, Cost]:
+    """What a model needs for a voxel set: run it twice, the second time warm."""
+    yield request.model
+    _result(request, again=True)
+    result = _result(request, again=True)
+    card = result.model.card
+    macs = sum(row.macs for row in result.layers)
+    return Cost(card.name, macs, result.seconds, result.input.active_percent, card.active_percent_seen)
+
+
+def layer(request: Request, name: str) -> Generator[Any, bool, Sites]:
+    """What one layer gave, after the activation that follows it."""
+    yield name
+    result = _result(request)
+    if name == "input":
+        kept, grid = result.input, Grid()
+    else:
+        with recording_grids(result.model.network) as grids:
+            kept = result.activations(name)
+        grid = grids.get(name, Grid())
+    return Sites(
+        np.ascontiguousarray(kept.indices[:, 1:].cpu().numpy()),
+        kept.features.detach().float().cpu().numpy(),
+        kept.spatial_shape,
+        grid.step,
+        grid.centre,
+        None if kept.background is None else kept.background.detach().float().cpu().numpy(),
+        name,
+    )
+
+
+def attribution(request: Request, target: int, method: str) -> Generator[Any, bool, Sites]:
+    """Which voxels drove a class."""
+    from napari_sparse3d.explain.methods import attribute
+
+    by_step = ATTRIBUTIONS[method].load_by_step()
+    yield method
+    result = _result(request)
+    network, x = result.model.network, result.input
+    with use_engine(result.choice.engine):
+        if by_step is None:
+            made = attribute(network, x, target, method)
+        else:
+            made = yield from _counted(by_step(network, x, target), method)
+    return Sites(
+        np.ascontiguousarray(made.indices[:, 1:].numpy()),
+        made.values[:, None].numpy(),
+        made.spatial_shape,
+        made.grid.step,
+        made.grid.centre,
+        None,
+        made.layer,
+    )
+
+
+def _counted(work: Generator[tuple[int, int], None, Any], title: str) -> Generator[Any, bool, Any]:
+    """Tell how far the work is after each step, and stop it when nobody waits for it any more."""
+    try:
+        while True:
+            done, steps = next(work)
+            if not (yield f"{title}: {done} of {steps}"):
+                raise InputError("stopped")
+    except StopIteration as end:
+        return end.value
+
+
+def info_of(argument: str, model: Model) -> ModelInfo:
+    """The card as a plain record."""
+    card, network = model.card, model.describer
+    path = bundled_models().get(argument) or Path(argument)
+    digest = hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
+    return ModelInfo(
+        argument,
+        card.name,
+        card.architecture,
+        card.classes,
+        card.trained,
+        card.description,
+        card.recipe,
+        network.field,
+        network.in_features,
+        card.metrics,
+        card.intended_use,
+        card.limits,
+        card.data,
+        card.active_percent_seen,
+        digest,
+    )
+
+
+def _model(argument: str) -> Model:
+    """Loaded once, and again when its file has changed."""
+    path = Path(argument)
+    changed = path.stat().st_mtime if path.is_file() else 0.0
+    if argument not in _models or _models[argument][0] != changed:
+        _models[argument] = (changed, load_model(argument))
+    return _models[argument][1]
+
+
+def _result(request: Request, *, again: bool = False) -> Result:
+    if again or request.key not in _last:
+        result = _model(request.model).run(request.voxels, engine=request.engine, device=request.device)
+        _last.clear()
+        _last[request.key] = replace(result)
+    return _last[request.key]
+
+
+def embed(source: str, model: str, engine: str = "auto") -> Generator[Any, bool, list[dict[str, Any]]]:
+    """Embed every case of a folder or table; yields ``(done, total, row or None)``."""
+    from napari_sparse3d.cases.sources import find_cases
+    from napari_sparse3d.cohort.embed import embed_cases
+
+    yield (0, 0, None)
+    cases = find_cases(Path(source))
+    loaded = _model(model)
+    rows: list[dict[str, Any]] = []
+    go_on = yield (0, len(cases), None)
+    for row in embed_cases(cases, loaded, engine=engine):
+        rows.append(row)
+        if not go_on:
+            break
+        go_on = yield (len(rows), len(cases), row)
+    return rows

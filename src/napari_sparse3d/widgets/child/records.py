@@ -1,0 +1,133 @@
+"""What passes between the panels and the child process: plain numbers, no torch, no Qt."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_sparse3d.activity import LayerActivity
+from napari_sparse3d.voxels import Recipe, VoxelSet
+from napari_sparse3d.widgets.toolbox.fields import Field
+
+Point = tuple[float, float, float]
+
+
+@dataclass(frozen=True)
+class ModelInfo:
+    """A model that can be chosen, as its card says. ``argument`` is what ``load_model`` and ``--model`` take."""
+
+    argument: str
+    name: str
+    architecture: str
+    classes: tuple[str, ...]
+    trained: bool
+    description: str
+    recipe: Recipe
+    field: int
+    n_features: int
+    metrics: dict[str, Any]
+    intended_use: str
+    limits: str
+    data: str
+    active_percent_seen: tuple[float, float] | None
+    sha256: str = ""
+
+
+@dataclass(frozen=True)
+class LayerRow(LayerActivity):
+    """A row of the per-layer table, and where its sites lie: site ``o`` on field voxel ``o * step + centre``."""
+
+    step: Point = (1.0, 1.0, 1.0)
+    centre: Point = (0.0, 0.0, 0.0)
+
+
+@dataclass(frozen=True, eq=False)
+class Request:
+    """A voxel set for a model on an engine. ``key`` tells one request from another."""
+
+    key: str
+    model: str
+    voxels: VoxelSet = field(repr=False)
+    engine: str = "auto"
+    device: str = "auto"
+
+
+@dataclass(frozen=True, eq=False)
+class NetworkResult:
+    """What a network said; ``rows`` begins with the input."""
+
+    request: Request
+    model: ModelInfo
+    probabilities: NDArray[np.float32]
+    embedding: NDArray[np.float32]
+    rows: tuple[LayerRow, ...]
+    engine: str
+    device: str
+    reason: str
+    seconds: float
+
+    @property
+    def label(self) -> str:
+        """The most probable class."""
+        return self.model.classes[int(self.probabilities.argmax())]
+
+
+@dataclass(frozen=True, eq=False)
+class Sites:
+    """Values at the active sites of one layer (or attribution at them).
+
+    Attributes
+    ----------
+    indices : ndarray
+        (N, 3) int32 [z, y, x].
+    values : ndarray
+        (N, C) float32.
+    shape : tuple of int
+        (D, H, W) of the layer's grid.
+    step, centre : tuple of float
+        Site ``o`` is centred on field voxel ``o * step + centre``.
+    background : ndarray or None
+        (C,) what every other site holds.
+    layer : str
+        Which layer.
+    """
+
+    indices: NDArray[np.int32]
+    values: NDArray[np.float32]
+    shape: tuple[int, int, int]
+    step: Point
+    centre: Point
+    background: NDArray[np.float32] | None
+    layer: str
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a model would need for a voxel set, measured by running it."""
+
+    model: str
+    macs: int
+    seconds: float
+    active_percent: float
+    seen: tuple[float, float] | None
+
+
+@dataclass(frozen=True)
+class TrainingFields:
+    """What can be set in a training; each begins with its default.
+
+    Attributes
+    ----------
+    training, augment : tuple of Field
+        Of the whole, and of its augmentation.
+    losses, architectures : dict
+        By name.
+    """
+
+    training: tuple[Field, ...]
+    augment: tuple[Field, ...]
+    losses: dict[str, tuple[Field, ...]]
+    architectures: dict[str, tuple[Field, ...]]

@@ -1,0 +1,44 @@
+"""What is said and shown of one case of a cohort: its name, its columns, its thumbnail."""
+
+from __future__ import annotations
+
+import base64
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from qtpy.QtCore import QBuffer, QByteArray, QIODevice
+from qtpy.QtGui import QImage
+
+from napari_sparse3d.cohort.tables import Cohort
+from napari_sparse3d.widgets.toolbox.plain_text import as_html
+
+
+def case_name(row: dict[str, Any]) -> str:
+    """What the one who made the cohort calls it."""
+    return str(row.get("name") or Path(str(row.get("path", ""))).stem)
+
+
+def hover_words(cohort: Cohort, index: int) -> str:
+    """Name, label, prediction, split and the thumbnail, as rich text."""
+    row = cohort.row(index)
+    shown = (f"{name}: {row[name]}" for name in ("label", "prediction", "split") if row.get(name) not in (None, ""))
+    picture = ""
+    if cohort.thumbnails is not None:
+        picture = f'<img src="data:image/png;base64,{_png(cohort.thumbnails[index])}"><br>'
+    return picture + as_html("\n".join([case_name(row), *shown]))
+
+
+def thumbnail_image(picture: NDArray[np.uint8]) -> QImage:
+    """(S, S) uint8 as a grey picture."""
+    height, width = picture.shape
+    return QImage(np.ascontiguousarray(picture).tobytes(), width, height, width, QImage.Format.Format_Grayscale8).copy()
+
+
+def _png(picture: NDArray[np.uint8]) -> str:
+    data = QByteArray()
+    buffer = QBuffer(data)
+    buffer.open(QIODevice.OpenModeFlag.WriteOnly)
+    thumbnail_image(picture).save(buffer, "PNG")
+    return base64.b64encode(data.data()).decode()

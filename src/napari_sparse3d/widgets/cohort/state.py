@@ -1,0 +1,174 @@
+"""What the Cohort panel knows: the cases, which are selected, how they are coloured, which are alike. No Qt."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_sparse3d.cohort.same import SAME, same_case
+from napari_sparse3d.cohort.tables import Cohort, rows_of
+from napari_sparse3d.measure.neighbours import similar
+from napari_sparse3d.widgets import repeat
+from napari_sparse3d.widgets.cohort.colours import Colouring, colouring, telling_columns
+from napari_sparse3d.widgets.network.state import NetworkRun
+from napari_sparse3d.widgets.toolbox import words
+from napari_sparse3d.widgets.toolbox.scan_voxels import ScanVoxels
+
+
+@dataclass(frozen=True, eq=False)
+class LoadedCase:
+    """A case that was read: layer data (see ``io.layers``), where from, and its voxels if it is a voxel set."""
+
+    data: Any
+    path: Path
+    series: int | None
+    made: ScanVoxels | None = None
+
+
+@dataclass(frozen=True)
+class Nearest:
+    """The cases most like the open one, the nearest first, and what has to be said of them."""
+
+    indices: list[int]
+    distances: list[float]
+    text: str
+
+
+def nothing() -> NDArray[np.int64]:
+    """No case."""
+    return np.empty(0, dtype=np.int64)
+
+
+@dataclass
+class CohortState:
+    """What stands in the panel.
+
+    Attributes
+    ----------
+    source : Path or None
+        Folder or table that *Embed* embeds.
+    table : Path or None
+        Where the embeddings are on disk.
+    cohort : Cohort or None
+    rows : list of dict
+        As they were embedded, those that failed among them.
+    selected : ndarray
+        (K,) int64, numbers of cases.
+    distances : list of float
+        Of the similar cases that are listed.
+    asked : bool
+        Who is like the open case, before there were cases.
+    colour_chosen : str
+        A column, by the user; until then the most telling one.
+    """
+
+    source: Path | None = None
+    table: Path | None = None
+    cohort: Cohort | None = None
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    selected: NDArray[np.int64] = field(default_factory=nothing)
+    distances: list[float] = field(default_factory=list)
+    asked: bool = False
+    colour_chosen: str = ""
+
+    def show(self, cohort: Cohort) -> None:
+        """Other cases: none of them is selected."""
+        self.cohort, self.selected = cohort, nothing()
+
+    @property
+    def n_embedded(self) -> int:
+        """Of the rows so far, those that did not fail."""
+        return sum(row["status"] == "done" for row in self.rows)
+
+    def first_failure(self) -> str:
+        """How many cases failed, and why the first did."""
+        if self.cohort is None or not self.cohort.n_failed:
+            return ""
+        number, why = next((n, row["error"]) for n, row in enumerate(self.rows) if row["status"] == "failed")
+        return f"{words.count(self.cohort.n_failed, 'cases')} failed, the first (row {number}) because: {why}"
+
+    def columns(self) -> list[str]:
+        """Those that can give the colour, the most telling first."""
+        return [] if self.cohort is None else telling_columns(self.cohort)
+
+    def colouring(self, name: str) -> Colouring | None:
+        """A colour for each case, by a column; "": all alike."""
+        return None if self.cohort is None else colouring(self.cohort, name)
+
+    def label_selected(self, label: str) -> None:
+        """Give the selected cases a label (in this cohort; the table on disk changes when it is saved)."""
+        if self.cohort is None:
+            return
+        labels = list(self.cohort.column("label"))
+        for index in self.selected:
+            labels[int(index)] = label
+        columns = {**self.cohort.columns, "label": labels}
+        self.cohort = Cohort(columns, self.cohort.embeddings, self.cohort.thumbnails, self.cohort.n_failed)
+
+    def chosen_rows(self) -> list[dict[str, Any]]:
+        """The selected cases, or all if none is selected."""
+        if self.cohort is None:
+            return []
+        rows = rows_of(self.cohort)
+        return [rows[int(index)] for index in self.selected] if len(self.selected) else rows
+
+    def models(self) -> list[str]:
+        """By which models the cases were embedded."""
+        return [] if self.cohort is None else sorted({str(value) for value in self.cohort.column("model") if value})
+
+    def similar_rows(self, indices: Sequence[int]) -> list[dict[str, Any]]:
+        """The similar cases as a session has them."""
+        if self.cohort is None:
+            return []
+        pairs = zip(indices, self.distances, strict=False)
+        return [{"case": index, "distance": distance, **self.cohort.row(index)} for index, distance in pairs]
+
+
+def nearest(cohort: Cohort, ran: NetworkRun, k: int, path: Path | None, series: int | None) -> Nearest:
+    """The ``k`` cases most like the open one.
+
+    Parameters
+    ----------
+    cohort : Cohort
+    ran : NetworkRun
+        What was run on the open case; its patient's cases are left out.
+    k : int
+    path, series
+        Where the open case is from, so that it is left out itself.
+
+    Raises
+    ------
+    InputError
+        If the embeddings cannot be compared.
+    """
+    groups = same_case(cohort, path, series, ran.made.volume.meta.get("patient"))
+    embedding = np.asarray(ran.result.embedding)[None]
+    indices, distances = similar(
+        embedding, cohort.embeddings, k, groups=groups, query_groups=[SAME], keys=cohort.keys()
+    )
+    found = [int(index) for index in indices[0] if index >= 0]
+    models, n_same = {str(value) for value in cohort.column("model") if value}, groups.count(SAME)
+    text = (
+        ""
+        if models <= {ran.result.model.name}
+        else f"⚠ The cohort was embedded by {', '.join(sorted(models))}, the case by another model. "
+    )
+    if n_same:
+        text += f"{words.count(n_same, 'cases')} left out: itself, or of its patient. "
+    return Nearest(found, [float(each) for each in distances[0][: len(found)]], text + words.RESEARCH_ONLY)
+
+
+def kept_tables() -> Path:
+    """Where embedded cohorts are kept."""
+    return repeat.recipe_folder().parent / "cohorts"
+
+
+def last_kept(model: str) -> Path | None:
+    """The cohort that was embedded last by this model."""
+    found = kept_tables().glob(f"*-{Path(model).stem}.parquet")
+    return max(found, key=lambda path: path.stat().st_mtime, default=None)

@@ -1,0 +1,71 @@
+"""The session of a network's result. No Qt."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from napari_sparse3d.voxels import Recipe
+from napari_sparse3d.widgets import repeat
+from napari_sparse3d.widgets.child.records import NetworkResult
+from napari_sparse3d.widgets.network.export import write_chart, write_table
+from napari_sparse3d.widgets.toolbox.session_folder import Lines, finish, input_record, make_folder
+from napari_sparse3d.widgets.toolbox.words import RESEARCH_ONLY
+
+
+def save_network_session(
+    folder: Path, result: NetworkResult, recipe: Recipe, source: repeat.Source | None
+) -> list[Path]:
+    """Write recipe, hashes, versions, the per-layer table, its chart, the embedding and the lines that repeat it.
+
+    Parameters
+    ----------
+    folder : Path
+        Made if it is not there; a session that is there is replaced.
+    result : NetworkResult
+        What the network said.
+    recipe : Recipe
+        How the volume became voxels.
+    source : Source or None
+        Where the volume was read from; without one the session says that it cannot be repeated.
+
+    Returns
+    -------
+    list of Path
+        The files that were written.
+
+    Raises
+    ------
+    InputError
+        If ``folder`` is a file.
+    """
+    make_folder(folder)
+    recipe.save(folder / "recipe.toml")
+    write_table(result, folder / "layers.csv")
+    write_chart(result, folder / "layers.svg")
+    write_chart(result, folder / "layers.png")
+    request, lines = result.request, Lines()
+    model = repeat.model_without_name(request.model)
+    if source is not None:
+        unnamed = repeat.without_name(source)
+        lines = Lines(
+            repeat.activations_command(unnamed, recipe, model, request.engine, recipe_file="recipe.toml"),
+            repeat.activations_python(unnamed, recipe, model, request.engine),
+        )
+    record = {
+        "input": None if source is None else input_record(source.path),
+        "model": {
+            "name": result.model.name,
+            "argument": model,
+            "sha256": result.model.sha256 or None,
+            "trained": result.model.trained,
+        },
+        "engine": result.engine,
+        "device": result.device,
+        "seconds": result.seconds,
+        "classes": list(result.model.classes),
+        "probabilities": [float(value) for value in result.probabilities],
+        "embedding": [float(value) for value in result.embedding],
+        "n_voxels": request.voxels.n_active,
+        "note": RESEARCH_ONLY + ("" if result.model.trained else "; random weights: the classes mean nothing"),
+    }
+    return finish(folder, record, lines)

@@ -1,0 +1,92 @@
+"""What the Network panel knows: the voxels that can be run, the models, the run that is shown. No Qt."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_sparse3d.widgets.child.records import ModelInfo, NetworkResult, Sites
+from napari_sparse3d.widgets.toolbox import words
+from napari_sparse3d.widgets.toolbox.scan_voxels import ScanVoxels
+
+
+@dataclass(frozen=True, eq=False)
+class NetworkRun:
+    """What was run on what: the result, the voxel set, and the scan's layer."""
+
+    result: NetworkResult
+    made: ScanVoxels
+    volume_id: str
+
+
+@dataclass
+class NetworkState:
+    """What stands in the panel.
+
+    Attributes
+    ----------
+    ran : NetworkRun or None
+        What is shown.
+    sites : Sites or None
+        The layer of it that was fetched last.
+    models : dict
+        What can be run, by what ``load_model`` takes.
+    """
+
+    ran: NetworkRun | None = None
+    sites: Sites | None = None
+    models: dict[str, ModelInfo] = field(default_factory=dict)
+
+    def show(self, ran: NetworkRun) -> None:
+        """Another run: nothing of the last one's layers is left."""
+        self.ran, self.sites = ran, None
+
+
+@dataclass(frozen=True, eq=False)
+class Colouring:
+    """One value a site, and what is said of it.
+
+    Attributes
+    ----------
+    values : ndarray
+        (N,) float32.
+    signed : bool
+        Whether the sign means something.
+    text : str
+        Under the picture.
+    """
+
+    values: NDArray[np.float32]
+    signed: bool
+    text: str
+
+
+def colouring(sites: Sites, channel: int | None) -> Colouring:
+    """The norm of what a layer gave at each site (``channel`` None), or one of its channels, from 0."""
+    values = np.linalg.norm(sites.values, axis=1) if channel is None else sites.values[:, channel]
+    values = values.astype(np.float32)
+    colour = "norm" if channel is None else f"channel {channel + 1}"
+    text = f"{sites.layer}: {words.count(len(values), 'sites')} by {colour}"
+    if len(values):
+        text += f", {values.min():.3g} to {values.max():.3g}"
+    if sites.background is not None and len(values):
+        rest = float(np.linalg.norm(sites.background) if channel is None else sites.background[channel])
+        text += f"; every other site holds {rest:.3g} (background, not drawn)"
+    return Colouring(values, channel is not None and bool((values < 0).any()), text)
+
+
+def attributed(sites: Sites, method: str, class_name: str, *, trained: bool) -> Colouring:
+    """What drove a class: red for it and blue against it, and how many of each."""
+    values = sites.values[:, 0]
+    text = (
+        f"{method} for “{class_name}” at {sites.layer}: "
+        f"{words.count(int((values > 0).sum()), 'sites')} for it, {words.count(int((values < 0).sum()))} against"
+    )
+    return Colouring(values, True, text if trained else f"{text}. {words.RANDOM_WEIGHTS}")
+
+
+def engine_words(result: NetworkResult) -> str:
+    """What ran it, where, why there, and how long it took."""
+    return f"{result.engine} on {result.device} ({result.reason}) · {words.seconds(result.seconds)}"

@@ -1,0 +1,1 @@
+"""Scans come into the viewer: a folder, one of its series, a sample."""

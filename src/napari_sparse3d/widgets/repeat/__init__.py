@@ -1,0 +1,53 @@
+"""The line that repeats what a panel shows: for a terminal, and for Python. No Qt."""
+
+from napari_sparse3d.widgets.repeat.cohort import (
+    Query,
+    embed_python,
+    map_command,
+    map_python,
+    similar_command,
+    similar_python,
+)
+from napari_sparse3d.widgets.repeat.line import line, recipe_argument, recipe_folder
+from napari_sparse3d.widgets.repeat.network import (
+    activations_command,
+    activations_python,
+    voxelize_command,
+    voxelize_python,
+)
+from napari_sparse3d.widgets.repeat.source import (
+    DATA,
+    SCAN,
+    TABLE,
+    Source,
+    explained,
+    model_without_name,
+    require_source,
+    without_name,
+)
+from napari_sparse3d.widgets.repeat.training import train_python
+
+__all__ = [
+    "DATA",
+    "SCAN",
+    "TABLE",
+    "Query",
+    "Source",
+    "activations_command",
+    "activations_python",
+    "embed_python",
+    "explained",
+    "line",
+    "map_command",
+    "map_python",
+    "model_without_name",
+    "recipe_argument",
+    "recipe_folder",
+    "require_source",
+    "similar_command",
+    "similar_python",
+    "train_python",
+    "voxelize_command",
+    "voxelize_python",
+    "without_name",
+]

@@ -1,0 +1,72 @@
+"""The voxel set and what a network says of it, again. No Qt."""
+
+from __future__ import annotations
+
+from napari_sparse3d.voxels import Recipe
+from napari_sparse3d.widgets.repeat.line import line, recipe_argument, recipe_lines
+from napari_sparse3d.widgets.repeat.source import Source
+
+
+def voxelize_command(source: Source, recipe: Recipe) -> str:
+    """``napari-sparse3d voxelize ...``."""
+    return line(
+        ["voxelize", str(source.path), *source.options(), "--recipe", recipe_argument(recipe), "-o", "voxels.npz"]
+    )
+
+
+def activations_command(
+    source: Source, recipe: Recipe, model: str, engine: str = "auto", *, recipe_file: str = ""
+) -> str:
+    """``napari-sparse3d activations ...``: the per-layer table and the embedding.
+
+    ``recipe_file``: a file that holds the recipe already, for one that has no name; else one is written for it.
+    """
+    chosen = [] if engine == "auto" else ["--engine", engine]
+    return line(
+        [
+            "activations",
+            str(source.path),
+            *source.options(),
+            "--model",
+            model,
+            "--recipe",
+            recipe_argument(recipe, recipe_file),
+            *chosen,
+        ]
+    )
+
+
+def voxelize_python(source: Source, recipe: Recipe) -> str:
+    """The same in Python."""
+    if source.path.suffix == ".npz":  # a set that was saved: used as it is
+        return f"from napari_sparse3d.voxels import VoxelSet\n\nvoxels = VoxelSet.load({str(source.path)!r})\n"
+    return "\n".join(
+        [
+            "from napari_sparse3d.io import read_volume",
+            "from napari_sparse3d.voxels import Recipe, voxelize",
+            "",
+            f"volume = {source.python()}",
+            *recipe_lines(recipe),
+            "voxels = voxelize(volume, recipe)",
+            "",
+        ]
+    )
+
+
+def activations_python(source: Source, recipe: Recipe, model: str, engine: str = "auto") -> str:
+    """The same in Python."""
+    chosen = "" if engine == "auto" else f", engine={engine!r}"
+    return (
+        "from napari_sparse3d.models import load_model\n"
+        + voxelize_python(source, recipe)
+        + "\n".join(
+            [
+                f"model = load_model({model!r})",
+                f"result = model.run(voxels{chosen})",
+                "print(result.probabilities, result.embedding)",
+                "for row in result.layers:",
+                "    print(row)",
+                "",
+            ]
+        )
+    )

@@ -1,0 +1,37 @@
+"""How a training goes: two curves, a line of numbers, the confusion matrix, and the buttons that end or resume it."""
+
+from __future__ import annotations
+
+from qtpy.QtWidgets import QHBoxLayout, QPushButton, QWidget
+
+from napari_sparse3d.pictures.palette import CLASS_COLOURS
+from napari_sparse3d.widgets.toolbox.layout import small_label, stacked
+from napari_sparse3d.widgets.train.confusion import ConfusionTable
+from napari_sparse3d.widgets.train.curve import Curve
+
+
+class Progress(QWidget):
+    """Builds them; what the buttons do is the panel's."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.loss_plot = Curve("training loss", CLASS_COLOURS[1])
+        self.measure_plot = Curve("validation", CLASS_COLOURS[2])
+        self.text = small_label()
+        self.confusion = ConfusionTable()
+        self.stop_button = QPushButton("Stop, keep best")
+        self.stop_button.setToolTip("End after this epoch; the model of the best epoch is kept")
+        self.resume_button = QPushButton("Resume")
+        self.resume_button.setToolTip("Go on where the last run was stopped")
+        row = QHBoxLayout()
+        row.addWidget(self.stop_button)
+        row.addWidget(self.resume_button)
+        layout = stacked(self)
+        for widget in (self.loss_plot, self.measure_plot, self.text, self.confusion):
+            layout.addWidget(widget)
+        layout.addLayout(row)
+
+    def begin(self) -> None:
+        """Another training: nothing of the last one stands here."""
+        self.confusion.hide()
+        self.text.setText("")

@@ -1,0 +1,1 @@
+"""The Sparse voxels panel: from a volume to its voxel set."""

@@ -1,0 +1,50 @@
+"""The controls of the Sparse voxels panel, while a volume is open."""
+
+from __future__ import annotations
+
+from qtpy.QtWidgets import QCheckBox, QPushButton, QWidget
+
+from napari_sparse3d.widgets.toolbox.layout import combo, form, small_label, stacked
+from napari_sparse3d.widgets.toolbox.preferences import preference
+from napari_sparse3d.widgets.toolbox.voxel_picture import KINDS, MAX_POINTS
+from napari_sparse3d.widgets.voxels.recipe_form import RecipeForm
+
+
+class Controls(QWidget):
+    """Builds them; what they do is the panel's."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.volume = combo("The scan to take voxels from")
+        self.about = small_label()
+        self.form = RecipeForm()
+        self.show_as = combo(f"How the set is drawn. Points: up to {MAX_POINTS:,} voxels; above that it is labels.")
+        for kind, title in KINDS.items():
+            self.show_as.addItem(title, kind)
+        self.preview = QCheckBox("Preview on the slice")
+        self.preview.setToolTip("Before resampling and clean-up: the exact numbers come when you let go")
+        self.preview.setChecked(bool(preference("voxels.preview")))
+        self.numbers = small_label()
+        self.numbers.setAccessibleName("Numbers of the voxel set")
+        self.cost = small_label()
+        self.next_button = QPushButton("Run a network on it ▸")
+        self.next_button.setToolTip("Make the voxel set, open the Network panel and run the chosen model on it")
+        self.next_button.hide()
+        self._lay_out()
+
+    def _lay_out(self) -> None:
+        layout, top, below = stacked(self), form(), form()
+        top.addRow("Volume", self.volume)
+        top.addRow(self.about)
+        below.addRow("Show as", self.show_as)
+        layout.addLayout(top)
+        layout.addWidget(self.form)
+        layout.addLayout(below)
+        for widget in (self.preview, self.numbers, self.cost, self.next_button):
+            layout.addWidget(widget)
+
+    def forget(self) -> None:
+        """Another volume: nothing is said of the last one."""
+        self.next_button.hide()
+        self.numbers.setText("")
+        self.cost.setText("")

@@ -1,0 +1,196 @@
+"""A histogram with a range slider under it, and the two ends as numbers."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from qtpy.QtCore import QRectF, Qt, Signal  # type: ignore[attr-defined]
+from qtpy.QtGui import QColor, QPainter, QPaintEvent
+from qtpy.QtWidgets import QDoubleSpinBox, QHBoxLayout, QLabel, QSizePolicy, QVBoxLayout, QWidget
+from superqt import QDoubleRangeSlider
+
+from napari_sparse3d.measure.histogram import Histogram
+from napari_sparse3d.widgets.toolbox.styled import Painted
+from napari_sparse3d.widgets.toolbox.theme import ORANGE
+
+_MARGIN = 8
+"""Pixels at each end of the slider's groove: half a handle."""
+
+
+class RangeHistogram(QWidget):
+    """Choose a range of values. Counts are drawn on a logarithmic scale: bone is few voxels, and has to be seen."""
+
+    changed = Signal(float, float)
+    """The user moves an end: low, high."""
+    released = Signal()
+    """The user has let go, or has typed a number."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.plot = _Plot()
+        self.slider = QDoubleRangeSlider(Qt.Orientation.Horizontal)  # type: ignore[no-untyped-call]
+        self.slider.setToolTip("Which values are active. Drag an end, or the bar between them.")
+        self.slider.setAccessibleName("Range of active values")
+        self.low = _number("Lowest active value")
+        self.high = _number("Highest active value")
+        self.unit = QLabel()
+        self.unit.setAlignment(Qt.AlignmentFlag.AlignCenter)
+        ends = QHBoxLayout()
+        ends.addWidget(self.low, 1)
+        ends.addWidget(self.unit)
+        ends.addWidget(self.high, 1)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.setSpacing(4)
+        layout.addWidget(self.plot)
+        layout.addWidget(self.slider)
+        layout.addLayout(ends)
+        self._histogram: Histogram | None = None
+        self.slider.valueChanged.connect(self._slid)
+        self.slider.sliderReleased.connect(self.released)
+        for box in (self.low, self.high):
+            box.valueChanged.connect(self._typed)
+        self.setEnabled(False)
+
+    @property
+    def histogram(self) -> Histogram | None:
+        """What is shown."""
+        return self._histogram
+
+    @property
+    def range(self) -> tuple[float, float]:
+        """The chosen ends, in the unit of the values."""
+        return self.low.value(), self.high.value()
+
+    def set_histogram(self, histogram: Histogram | None, unit: str) -> None:
+        """Show other counts; the range becomes all of it."""
+        self._histogram = histogram
+        self.setEnabled(histogram is not None)
+        self.plot.set_histogram(histogram)
+        self.unit.setText(unit)
+        if histogram is None:
+            return
+        low, high = histogram.low, max(histogram.high, histogram.low + 1e-9)
+        digits = 0 if histogram.integer else int(np.clip(3 - np.floor(np.log10(max(high - low, 1e-9))), 0, 6))
+        with _Quiet(self.slider, self.low, self.high):
+            self.slider.setRange(low, high)
+            self.slider.setSingleStep(max((high - low) / 1000, 10.0**-digits))
+            for box in (self.low, self.high):
+                box.setDecimals(digits)
+                box.setRange(low, high)
+                box.setSingleStep(max((high - low) / 200, 10.0**-digits))
+        self.set_range(low, high)
+
+    def set_range(self, low: float, high: float) -> None:
+        """Put the ends somewhere, without a signal."""
+        if self._histogram is None:
+            return
+        bottom, top = self._histogram.low, self._histogram.high
+        low, high = float(np.clip(low, bottom, top)), float(np.clip(high, bottom, top))
+        with _Quiet(self.slider, self.low, self.high):
+            self.slider.setValue((low, high))
+            self.low.setValue(low)
+            self.high.setValue(high)
+        self.plot.set_range(low, high)
+
+    def _slid(self, ends: tuple[float, float]) -> None:
+        low, high = (round(end, self.low.decimals()) for end in ends)
+        with _Quiet(self.low, self.high):
+            self.low.setValue(low)
+            self.high.setValue(high)
+        self.plot.set_range(low, high)
+        self.changed.emit(low, high)
+        if not self.slider.isSliderDown():  # by key or wheel: nothing will be released
+            self.released.emit()
+
+    def _typed(self) -> None:
+        low, high = self.low.value(), self.high.value()
+        if low > high:
+            low, high = (high, high) if self.sender() is self.low else (low, low)
+        self.set_range(low, high)
+        self.changed.emit(low, high)
+        self.released.emit()
+
+
+class _Plot(Painted):
+    """The bars, those inside the range in orange."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.setMinimumHeight(84)
+        self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+        self.setToolTip("How often each value occurs (logarithmic)")
+        self._histogram: Histogram | None = None
+        self._range = (0.0, 0.0)
+
+    def set_histogram(self, histogram: Histogram | None) -> None:
+        self._histogram = histogram
+        self.update()
+
+    def set_range(self, low: float, high: float) -> None:
+        self._range = (low, high)
+        self.update()
+
+    def paintEvent(self, event: QPaintEvent | None) -> None:
+        """Paint."""
+        painter = QPainter(self)
+        look = self.look
+        if look is None:
+            return
+        painter.fillRect(self.rect(), QColor(look.foreground))
+        if self._histogram is None:
+            return
+        width, height = self.width() - 2 * _MARGIN, self.height() - 6
+        columns = max(1, width // 2)
+        heights = _column_heights(self._histogram, columns)
+        low, high = self._range
+        span = max(self._histogram.high - self._histogram.low, 1e-12)
+        width_each = width / columns
+        for column, share in enumerate(heights):
+            value = self._histogram.low + (column + 0.5) / columns * span
+            inside = low <= value <= high or columns * abs(value - low) < span / 2
+            painter.fillRect(
+                QRectF(_MARGIN + column * width_each, 3 + height * (1 - share), width_each - 0.4, height * share),
+                QColor(ORANGE if inside else look.line),
+            )
+        painter.setPen(QColor(look.text))
+        for end in (low, high):
+            x = round(_MARGIN + (end - self._histogram.low) / span * width)
+            painter.drawLine(x, 2, x, self.height() - 2)
+
+
+def _column_heights(histogram: Histogram, columns: int) -> NDArray[np.float64]:
+    """Counts per column of the picture, on a logarithmic scale from 0 to 1."""
+    centres = (histogram.edges[:-1] + histogram.edges[1:]) / 2
+    span = max(histogram.high - histogram.low, 1e-12)
+    place = np.clip(((centres - histogram.low) / span * columns).astype(int), 0, columns - 1)
+    sums = np.bincount(place, weights=histogram.counts, minlength=columns)
+    logarithm = np.log1p(sums)
+    return np.asarray(logarithm / (logarithm.max() or 1.0))
+
+
+def _number(name: str) -> QDoubleSpinBox:
+    box = QDoubleSpinBox()
+    box.setAccessibleName(name)
+    box.setToolTip(name)
+    box.setAlignment(Qt.AlignmentFlag.AlignRight)
+    box.setKeyboardTracking(False)
+    box.setButtonSymbols(QDoubleSpinBox.ButtonSymbols.NoButtons)
+    box.setMinimumWidth(64)
+    box.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
+    return box
+
+
+class _Quiet:
+    """Inside this block the given widgets send no signals."""
+
+    def __init__(self, *widgets: QWidget) -> None:
+        self._widgets = widgets
+
+    def __enter__(self) -> None:
+        for widget in self._widgets:
+            widget.blockSignals(True)
+
+    def __exit__(self, *_: object) -> None:
+        for widget in self._widgets:
+            widget.blockSignals(False)

@@ -1,0 +1,131 @@
+"""The choices of the Sparse voxels panel as recipes, and back. No Qt."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_sparse3d.measure.histogram import Histogram
+from napari_sparse3d.volume import Volume
+from napari_sparse3d.voxels import BUILT_IN, PRESETS, Preset, RangeThreshold, Recipe
+from napari_sparse3d.voxels.recipe import PresetName, Threshold
+from napari_sparse3d.voxels.threshold import bounds
+
+TITLES: dict[str, str] = {
+    "mri-110": "Head MR (mri-110)",
+    "ct-bone-110": "Bone CT (ct-bone-110)",
+    "shape-40": "Shape, 40 voxels (shape-40)",
+    "shape-64": "Shape as it is (shape-64)",
+    "bone": "Bone (CT)",
+    "lung": "Lung (CT)",
+    "soft-tissue": "Soft tissue (CT)",
+    "fat": "Fat (CT)",
+    "contrast-vessel": "Contrast vessel (CT)",
+    "skin": "Skin (CT)",
+    "brain": "Brain (MR), 30 % of max",
+    "otsu": "Otsu's threshold",
+}
+
+PRESET_TITLES: Mapping[Any, str] = {name: TITLES.get(name, name) for name in get_args(PresetName)}
+THRESHOLD_TITLES = {
+    "range": "range",
+    "preset": "preset",
+    "otsu": "Otsu's",
+    "percentile": "percentile",
+    "fraction_of_max": "part of max",
+}
+THRESHOLD_BEGIN: Mapping[str, Mapping[str, Any]] = {
+    "percentile": {"percentile": 95.0},
+    "fraction_of_max": {"fraction": 0.3},
+    "preset": {"name": "otsu"},
+}
+RESAMPLE_TITLES = {"longest_side": "longest side", "spacing_mm": "voxel size", "none": "as scanned"}
+RESAMPLE_BEGIN: Mapping[str, Mapping[str, Any]] = {
+    "longest_side": {"voxels": 110},
+    "spacing_mm": {"spacing_mm": (1.0, 1.0, 1.0)},
+}
+KEEP_TITLES: Mapping[Any, str] = {"all": "everything", "number": "largest parts"}
+FEATURE_TIPS: Mapping[Any, str] = {
+    "occupancy": "1 at every active voxel: the shape alone",
+    "intensity": "kHU for CT, otherwise a fraction of the largest value",
+    "depth": "How far below the surface of the set, in units of 10 mm",
+    "gradient": "Change of the intensity per mm, along three axes",
+}
+
+
+@dataclass(frozen=True)
+class Choice:
+    """An entry of the list of recipes.
+
+    ``kind`` is ``"recipe"`` (sets everything) or ``"preset"`` (sets the threshold alone); ``reason`` says why it cannot
+    be chosen for the volume at hand.
+    """
+
+    kind: str
+    name: str
+    title: str
+    reason: str
+
+
+def choices(unit: str) -> list[Choice]:
+    """All recipes and presets, what fits the unit first."""
+    found = [
+        *(("recipe", name, recipe.threshold) for name, recipe in BUILT_IN.items()),
+        *(("preset", name, PRESETS[name]) for name in get_args(PresetName)),
+    ]
+    made = [Choice(kind, name, TITLES.get(name, name), _reason(threshold, unit)) for kind, name, threshold in found]
+    own = [_unit_of(threshold) == unit for _, _, threshold in found]
+    # what fits and is meant for this unit, what fits any, what does not fit
+    order = sorted(range(len(made)), key=lambda k: (bool(made[k].reason), not own[k]))
+    return [made[k] for k in order]
+
+
+def default_recipe(volume: Volume) -> Recipe:
+    """What to begin with: bone in CT, the head recipe in everything else."""
+    return Recipe.named("ct-bone-110" if volume.unit == "HU" else "mri-110")
+
+
+def custom_range(low: float, high: float, lowest: float, highest: float, unit: str) -> RangeThreshold:
+    """A threshold by hand; an end at the end of the histogram is left open."""
+    known = unit if unit in ("HU", "a.u.") else None
+    return RangeThreshold(
+        low=None if low <= lowest and high < highest else low,
+        high=None if high >= highest else high,
+        unit="HU" if known == "HU" else "a.u." if known else None,
+    )
+
+
+def _unit_of(threshold: object) -> str | None:
+    plain = PRESETS[threshold.name] if isinstance(threshold, Preset) else threshold
+    return getattr(plain, "unit", None)
+
+
+def _reason(threshold: object, unit: str) -> str:
+    wanted = _unit_of(threshold)
+    return "" if wanted in (None, unit) else f"needs a volume in {wanted}; this one is in {unit}"
+
+
+def threshold_range(threshold: Threshold, histogram: Histogram, unit: str) -> tuple[float, float]:
+    """Where a threshold lies on the scan itself, within its values.
+
+    Raises
+    ------
+    InputError
+        If the threshold is for another unit.
+    """
+    if threshold.kind in ("otsu", "percentile") or getattr(threshold, "name", "") == "otsu":
+        values = np.repeat((histogram.edges[:-1] + histogram.edges[1:]) / 2, _thinned(histogram.counts))
+    else:
+        values = np.array([histogram.low, histogram.high])
+    low, high = bounds(threshold, values, unit)
+    return max(low, histogram.low), min(high, histogram.high)
+
+
+def _thinned(counts: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Counts in the same proportions, of at most about a million."""
+    share = min(1.0, 1e6 / max(int(counts.sum()), 1))
+    return np.where(counts > 0, np.maximum(1, (counts * share).astype(np.int64)), 0)
