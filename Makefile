@@ -16,6 +16,8 @@ export PYTHON
 # Those that train take their data on the command line: see docs/training.md.
 BENCHMARKS := import_time kernels floors density_sweep residual_step scaling voxels io_scan io_read
 
+CLANG ?= clang++
+
 # WORKERS=0 runs them in one process, for a debugger or a quiet timing.
 PYTEST_ARGS ?=
 WORKERS ?= 2
@@ -65,6 +67,10 @@ test-address: setup ## the operators called with wrong arguments, the kernels un
 .PHONY: test-neon
 test-neon: setup ## the C++ tests for 64-bit Arm, cross-compiled and emulated
 	$(call kernel-tests,neon,-DCMAKE_TOOLCHAIN_FILE=$(CURDIR)/kernels/cmake/aarch64-linux-gnu.cmake -DSPARSE3D_TEST_SCENES=40)
+
+.PHONY: test-clang
+test-clang: setup ## the C++ tests, the kernels built by clang: CLANG=clang++-19 chooses one
+	$(call kernel-tests,clang,-DCMAKE_CXX_COMPILER=$(CLANG) -DSPARSE3D_TEST_SCENES=40)
 
 .PHONY: test-python
 test-python: setup ## the Python tests alone; PYTEST_ARGS="tests/io -x" narrows them

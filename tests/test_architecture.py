@@ -23,8 +23,8 @@ PACKAGE = "napari_sparse3d"
 
 # Parts on one step do not import each other; every part may import those on lower steps.
 ORDER = (
-    "errors, activity, text, lazy <- files, parse, environment, catalog <- volume <- io, voxels <- sparse <- engine"
-    " <- models <- cases <- measure, explain <- pictures <- training <- cohort <- bench <- widgets, cli"
+    "errors, activity, text, lazy, ending <- files, parse, environment, catalog <- volume <- io, voxels <- sparse"
+    " <- engine <- models <- cases <- measure, explain <- pictures <- training <- cohort <- bench <- widgets, cli"
     " <- napari_reader, napari_writer"
 )
 STEP = {part.strip(): step for step, parts in enumerate(ORDER.split("<-")) for part in parts.split(",")}

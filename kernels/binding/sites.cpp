@@ -102,6 +102,10 @@ void bind_sites(nb::module_& m) {
         nb::kw_only(), "indices"_a, "rows"_a, "batch_size"_a, "shape"_a, "threads"_a, Release(),
         "indices (rows, 4) int32 [b, z, y, x], in any order; ValueError if one is outside the grid or stands twice.");
     m.def(
+        "fingerprint", [](Address indices, std::int64_t rows) { return fingerprint(at<std::int32_t>(indices), rows); },
+        nb::kw_only(), "indices"_a, "rows"_a,
+        "A number for what stands in indices (rows, 4) int32: another where they were filled anew.");
+    m.def(
         "output_sites",
         [](const Index& inputs, const Geometry& geometry, int threads) {
             return Index{output_sites(inputs.sites, geometry, threads)};

@@ -2,8 +2,8 @@
 #include <algorithm>
 #include <vector>
 
-#include "isa.h"
 #include "row_sums.h"
+#include "simd/norm.h"
 #include "sparse3d/sparse3d.h"
 
 namespace sparse3d {
@@ -13,8 +13,8 @@ void scale_rows(const T* features, const T* scale, const T* shift, const T* othe
                 T slope, T* result, int threads) {
     over_stretches(rows, threads, [&](std::int64_t first, std::int64_t count, std::int64_t) {
         const std::int64_t at = first * channels;
-        typed_kernels<T>().scale_stretch(features + at, scale, shift, other == nullptr ? nullptr : other + at, count,
-                                         channels, slope, result + at);
+        chosen::scale_stretch<T>(features + at, scale, shift, other == nullptr ? nullptr : other + at, count, channels,
+                                 slope, result + at);
     });
 }
 
@@ -23,8 +23,7 @@ void row_statistics(const T* features, std::int64_t rows, int channels, T* mean,
     // counted from the first row, so that a mean far from zero takes nothing from the variance
     const std::vector<double> sums = sum_stretches(
         rows, 2 * std::size_t(channels), threads, [&](std::int64_t first, std::int64_t count, double* sum) {
-            typed_kernels<T>().add_statistics(features + first * channels, features, count, channels, sum,
-                                              sum + channels);
+            chosen::add_statistics<T>(features + first * channels, features, count, channels, sum, sum + channels);
         });
     for (int c = 0; c < channels; ++c) {
         const double from_first = sums[std::size_t(c)] / double(rows),
@@ -38,14 +37,13 @@ template <class T>
 void normalized_rows_backward(const T* grad, const T* values, const T* features, const T* mean, const T* deviation,
                               const T* weight, std::int64_t rows, int channels, T slope,
                               const NormalizedGradients<T>& result, int threads) {
-    const TypedKernels<T>& k = typed_kernels<T>();
     const auto from = [&](auto* array, std::int64_t row) {
         return array == nullptr ? nullptr : array + row * channels;
     };
     const std::vector<double> sums = sum_stretches(
         rows, 2 * std::size_t(channels), threads, [&](std::int64_t first, std::int64_t count, double* sum) {
-            k.add_norm_gradients(from(grad, first), from(values, first), from(features, first), mean, count, channels,
-                                 slope, sum, sum + channels);
+            chosen::add_norm_gradients<T>(from(grad, first), from(values, first), from(features, first), mean, count,
+                                          channels, slope, sum, sum + channels);
         });
     // of the features: grad * of_grad + features * of_features + constant
     std::vector<T> of_grad(std::size_t(channels), T(0)), of_features(of_grad), constant(of_grad);
@@ -60,9 +58,9 @@ void normalized_rows_backward(const T* grad, const T* values, const T* features,
         constant[c] = T(-scale * total / double(rows) - slant * double(mean[c]));
     }
     over_stretches(rows, threads, [&](std::int64_t first, std::int64_t count, std::int64_t) {
-        k.norm_gradient_stretch(from(grad, first), from(values, first), from(features, first), of_grad.data(),
-                                of_features.data(), constant.data(), count, channels, slope,
-                                from(result.features, first), from(result.other, first));
+        chosen::norm_gradient_stretch<T>(from(grad, first), from(values, first), from(features, first), of_grad.data(),
+                                         of_features.data(), constant.data(), count, channels, slope,
+                                         from(result.features, first), from(result.other, first));
     });
 }
 

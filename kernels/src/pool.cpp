@@ -1,8 +1,8 @@
 #include <algorithm>
 #include <vector>
 
-#include "isa.h"
 #include "row_sums.h"
+#include "simd/pool.h"
 #include "site_index.h"
 #include "threads.h"
 
@@ -25,7 +25,7 @@ PoolTask<T> pool_task(const Plan& plan, int channels) {
 template <class T, class Kernel>
 void over_tiles(const PoolTask<T>& task, Kernel kernel, int threads) {
     const std::int64_t tiles = (std::int64_t(task.out.n_sites) + kTileRows - 1) / kTileRows;
-    const WorkerScratch scratch(typed_kernels<T>().pool_scratch(task), threads);
+    const WorkerScratch scratch(chosen::pool_scratch<T>(task), threads);
     parallel_for(tiles, threads, [&](std::int64_t tile, int worker) { kernel(task, tile, scratch.of(worker)); });
 }
 
@@ -39,7 +39,7 @@ void max_pool(const Plan& plan, const T* features, const T* background, int chan
     task.background = background;
     task.values = values;
     task.rows = rows;
-    over_tiles(task, typed_kernels<T>().max_pool_tile, threads);
+    over_tiles(task, chosen::max_pool_tile<T>.here(), threads);
 }
 
 template <class T>
@@ -49,7 +49,7 @@ void max_pool_backward(const Plan& plan, const T* grad, const std::int32_t* rows
     task.features = grad;
     task.origin = rows;
     task.values = features;
-    over_tiles(task, typed_kernels<T>().max_pool_gradient_tile, threads);
+    over_tiles(task, chosen::max_pool_gradient_tile<T>.here(), threads);
     sum_unclaimed(plan.out->count(), channels, grad, rows, background, threads);
 }
 
@@ -59,7 +59,7 @@ void avg_pool(const Plan& plan, const T* features, const T* background, int chan
     task.features = features;
     task.background = background;
     task.values = values;
-    over_tiles(task, typed_kernels<T>().avg_pool_tile, threads);
+    over_tiles(task, chosen::avg_pool_tile<T>.here(), threads);
 }
 
 template <class T>
@@ -71,14 +71,14 @@ void avg_pool_backward(const Plan& plan, const T* grad, int channels, bool over_
     T *counts = pad.as<T>(), *scale = counts + m;
     PoolTask<T> count = pool_task<T>(plan, 0);
     count.counts = counts;
-    over_tiles(count, typed_kernels<T>().avg_pool_tile, threads);
+    over_tiles(count, chosen::avg_pool_tile<T>.here(), threads);
     for (std::int64_t i = 0; i < m; ++i) scale[i] = T(1) / (over_active ? std::max(counts[i], T(1)) : T(volume));
 
     PoolTask<T> task = pool_task<T>({plan.out, plan.in, plan.geometry.reversed()}, channels);
     task.features = grad;
     task.scale = scale;
     task.values = features;
-    over_tiles(task, typed_kernels<T>().avg_pool_gradient_tile, threads);
+    over_tiles(task, chosen::avg_pool_gradient_tile<T>.here(), threads);
     sum_rows(m, channels, background, threads, [&](std::int64_t row, int c) {
         return over_active ? T(0) : (T(volume) - counts[row]) * scale[row] * grad[row * channels + c];
     });

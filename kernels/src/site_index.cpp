@@ -4,7 +4,8 @@
 #include <stdexcept>
 #include <string>
 
-#include "isa.h"
+#include "simd/fingerprint.h"
+#include "simd/index.h"
 #include "threads.h"
 
 namespace sparse3d {
@@ -43,19 +44,19 @@ SiteIndex::SiteIndex(int batch_size, std::array<int, 3> grid) : batch(batch_size
 
 void SiteIndex::rank_words() {
     top_rank.resize(top.size() + 1);
-    kernels().rank_top(top.data(), std::int64_t(top.size()), top_rank.data());
+    chosen::rank_top(top.data(), std::int64_t(top.size()), top_rank.data());
 }
 
 void SiteIndex::list_words() {
     rank_words();
     word.resize(top_rank.back());
-    kernels().list_words(top.data(), std::int64_t(top.size()), word.data());
+    chosen::list_words(top.data(), std::int64_t(top.size()), word.data());
     bits.assign(word.size(), 0);
 }
 
 void SiteIndex::rank_sites() {
     base.resize(bits.size() + 1);
-    kernels().rank_bits(bits.data(), std::uint32_t(bits.size()), base.data());
+    chosen::rank_bits(bits.data(), std::uint32_t(bits.size()), base.data());
 }
 
 SiteView SiteIndex::view() const {
@@ -80,7 +81,6 @@ namespace {
 
 // What the sites reach, with all words of the grid written out.
 void reach_in_grid(const SiteView& from, const Window& window, SiteIndex& out, int threads) {
-    const Kernels& k = kernels();
     const SiteView to = out.view();
     constexpr int kPlanes = 4;
     const int per_volume = (to.z + kPlanes - 1) / kPlanes;
@@ -93,19 +93,19 @@ void reach_in_grid(const SiteView& from, const Window& window, SiteIndex& out, i
     if (words <= 2000) threads = 1;
     const Scratchpad pad(std::size_t(words) * 8);
     std::uint64_t* const grid = pad.as<std::uint64_t>();
-    const bool by_planes = k.marks_planes(window) &&
+    const bool by_planes = chosen::marks_planes(window) &&
                            std::int64_t(from.batch) * from.z * from.y * from.words_x <= 16 * std::int64_t(from.n_words);
-    const WorkerScratch scratch(by_planes ? k.mark_planes_scratch(from, window, to, kPlanes) : 0, threads);
+    const WorkerScratch scratch(by_planes ? chosen::mark_planes_scratch(from, window, to, kPlanes) : 0, threads);
     parallel_for(std::int64_t(pieces.size()), threads, [&](std::int64_t task, int worker) {
         const int b = int(task / per_volume), z0 = int(task % per_volume) * kPlanes, z1 = std::min(z0 + kPlanes, to.z);
         if (by_planes)
-            k.mark_planes(from, window, to, b, z0, z1, grid, scratch.of(worker));
+            chosen::mark_planes(from, window, to, b, z0, z1, grid, scratch.of(worker));
         else
-            k.mark_cells(from, window, to, b, z0, z1, grid);
+            chosen::mark_cells(from, window, to, b, z0, z1, grid);
         Piece& piece = pieces[std::size_t(task)];
         piece.first = (std::int64_t(b) * to.z + z0) * plane;
         piece.last = piece.first + (z1 - z0) * plane;
-        k.count_cells(grid, piece.first, piece.last, &piece.words, &piece.sites);
+        chosen::count_cells(grid, piece.first, piece.last, &piece.words, &piece.sites);
     });
     std::uint32_t slots = 0, sites = 0;
     for (Piece& piece : pieces) {  // from how many to how many before
@@ -117,8 +117,8 @@ void reach_in_grid(const SiteView& from, const Window& window, SiteIndex& out, i
     out.base.resize(std::size_t(slots) + 1);
     parallel_for(std::int64_t(pieces.size()), threads, [&](std::int64_t task, int) {
         const Piece& piece = pieces[std::size_t(task)];
-        k.list_cells(grid, piece.first, piece.last, piece.sites, out.top.data(), out.word.data() + piece.words,
-                     out.bits.data() + piece.words, out.base.data() + piece.words);
+        chosen::list_cells(grid, piece.first, piece.last, piece.sites, out.top.data(), out.word.data() + piece.words,
+                           out.bits.data() + piece.words, out.base.data() + piece.words);
     });
     out.base[slots] = sites;
     out.rank_words();
@@ -131,9 +131,9 @@ Sites reached_sites(const SiteIndex& in, const Geometry& geometry, int threads) 
     if (out->word_count() <= 16 * std::int64_t(from.n_words) + 65536) {
         reach_in_grid(from, window, *out, threads);
     } else {
-        kernels().mark_words(from, window, out->view(), out->top.data());
+        chosen::mark_words(from, window, out->view(), out->top.data());
         out->list_words();
-        kernels().mark_sites(from, window, out->view(), out->bits.data());
+        chosen::mark_sites(from, window, out->view(), out->bits.data());
         out->rank_sites();
     }
     return out;
@@ -389,7 +389,7 @@ void write_sites(const Sites& sites, std::int32_t* indices, int threads) {
     constexpr std::uint32_t kWords = 1024;
     parallel_for((v.n_words + kWords - 1) / kWords, threads, [&](std::int64_t task, int) {
         const std::uint32_t first = std::uint32_t(task) * kWords;
-        kernels().write_sites(v, first, first + kWords < v.n_words ? first + kWords : v.n_words, indices);
+        chosen::write_sites(v, first, first + kWords < v.n_words ? first + kWords : v.n_words, indices);
     });
 }
 
@@ -407,10 +407,12 @@ void write_neighbours(const Plan& plan, std::int32_t* rows, int threads) {
     const SiteView in = plan.in->view(), out = plan.out->view();
     const Window window = window_of(plan.geometry);
     constexpr int kRows = 4096;
-    const WorkerScratch scratch(kernels().neighbours_scratch(out, window, kRows), threads);
+    const WorkerScratch scratch(chosen::neighbours_scratch(out, window, kRows), threads);
     parallel_for((std::int64_t(out.n_sites) + kRows - 1) / kRows, threads, [&](std::int64_t tile, int worker) {
-        kernels().neighbours_tile(in, out, window, kRows, tile, rows, scratch.of(worker));
+        chosen::neighbours_tile(in, out, window, kRows, tile, rows, scratch.of(worker));
     });
 }
+
+std::uint64_t fingerprint(const std::int32_t* indices, std::int64_t n) { return chosen::fingerprint(indices, n * 4); }
 
 }  // namespace sparse3d

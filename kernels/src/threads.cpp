@@ -19,6 +19,7 @@
 #endif
 
 #include "pages.h"
+#include "simd/kernel.h"
 #include "sparse3d/sparse3d.h"
 
 namespace sparse3d {
@@ -176,6 +177,7 @@ void relax(int turn) {
 
 void run_parallel(std::int64_t tasks, int threads, Order order, Body body, void* context) {
     if (tasks <= 0) return;
+    set_in_use();  // throws here if it must, as a body, which calls kernels, must not
     if (threads <= 1 || tasks == 1) {
         for (std::int64_t task = 0; task < tasks; ++task) body(context, task, 0);
         return;

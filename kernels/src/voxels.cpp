@@ -6,32 +6,13 @@
 #include <memory>
 #include <type_traits>
 
-#include "isa.h"
 #include "pages.h"
+#include "simd/voxels.h"
 #include "sparse3d/sparse3d.h"
 #include "threads.h"
 
 namespace sparse3d {
 namespace {
-
-template <class T>
-const VoxelKernels<T>& voxel_kernels();
-template <>
-const VoxelKernels<std::uint8_t>& voxel_kernels() {
-    return kernels().voxels->u8;
-}
-template <>
-const VoxelKernels<std::int16_t>& voxel_kernels() {
-    return kernels().voxels->i16;
-}
-template <>
-const VoxelKernels<std::uint16_t>& voxel_kernels() {
-    return kernels().voxels->u16;
-}
-template <>
-const VoxelKernels<float>& voxel_kernels() {
-    return kernels().voxels->f32;
-}
 
 // The values of T that lie between low and high; low above high if there are none.
 template <class T>
@@ -72,10 +53,11 @@ std::int64_t count_voxels(const VolumeView<T>& volume, double low, double high, 
     const VoxelRange<T> range = range_of<T>(low, high);
     const std::int64_t lines = volume.shape[0] * volume.shape[1], per_task = lines_per_task(volume);
     std::atomic<std::int64_t> count{0};
+    const auto count_in_line = chosen::count_in_line<T>.here();
     parallel_for((lines + per_task - 1) / per_task, threads, [&](std::int64_t task, int) {
         std::int64_t found = 0;
         for (std::int64_t line = task * per_task; line < std::min(lines, (task + 1) * per_task); ++line)
-            found += voxel_kernels<T>().count(line_at(volume, line), volume.strides[2], int(volume.shape[2]), range);
+            found += count_in_line(line_at(volume, line), volume.strides[2], int(volume.shape[2]), range);
         count += found;
     });
     return count;
@@ -88,7 +70,7 @@ template <class T>
 std::int64_t find_voxels(const VolumeView<T>& volume, double low, double high, std::int64_t capacity,
                          std::int32_t* indices, float* values, std::uint64_t* bitmap, int threads) {
     const VoxelRange<T> range = range_of<T>(low, high);
-    const VoxelKernels<T>& k = voxel_kernels<T>();
+    const auto voxels_in_line = chosen::voxels_in_line<T>.here();
     const std::int64_t lines = volume.shape[0] * volume.shape[1], per_task = lines_per_task(volume),
                        words = (volume.shape[2] + 63) / 64;
     const std::int64_t tasks = (lines + per_task - 1) / per_task;
@@ -99,7 +81,7 @@ std::int64_t find_voxels(const VolumeView<T>& volume, double low, double high, s
     const bool large = capacity * 16 > kLarge;
     const auto copy = [&](const void* from, std::int64_t bytes, void* to) {
         if (large)
-            kernels().copy_past_caches(from, bytes, to);
+            chosen::copy_past_caches(from, bytes, to);
         else
             std::memcpy(to, from, std::size_t(bytes));
     };
@@ -114,9 +96,10 @@ std::int64_t find_voxels(const VolumeView<T>& volume, double low, double high, s
         std::int64_t count = 0;
         for (std::int64_t line = task * per_task; line < std::min(lines, (task + 1) * per_task); ++line) {
             const std::int64_t z = line / volume.shape[1];
-            count += k.voxels(line_at(volume, line), volume.strides[2], int(volume.shape[2]), range, int(z),
-                              int(line - z * volume.shape[1]), bitmap == nullptr ? nullptr : bitmap + line * words,
-                              positions, own_indices + count * 3, own_values + count);
+            count +=
+                voxels_in_line(line_at(volume, line), volume.strides[2], int(volume.shape[2]), range, int(z),
+                               int(line - z * volume.shape[1]), bitmap == nullptr ? nullptr : bitmap + line * words,
+                               positions, own_indices + count * 3, own_values + count);
         }
         std::int64_t row;
         for (int turn = 0; (row = first[std::size_t(task)].load(std::memory_order_acquire)) < 0; ++turn) relax(turn);

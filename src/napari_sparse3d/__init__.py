@@ -21,7 +21,7 @@ os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 
 if TYPE_CHECKING:
     from napari_sparse3d.errors import EngineError, InputError, ReadError
-    from napari_sparse3d.io import SeriesInfo, read_volume, sample_head_mri, scan
+    from napari_sparse3d.io import SeriesInfo, read_sequence, read_volume, sample_head_mri, scan
     from napari_sparse3d.models import Model, Result, load_model
     from napari_sparse3d.volume import Volume
     from napari_sparse3d.voxels import Recipe, VoxelSet, voxelize
@@ -37,6 +37,7 @@ __all__ = [
     "Volume",
     "VoxelSet",
     "load_model",
+    "read_sequence",
     "read_volume",
     "sample_head_mri",
     "scan",
@@ -54,6 +55,7 @@ _HOME = {
     "Volume": "volume",
     "VoxelSet": "voxels",
     "load_model": "models",
+    "read_sequence": "io",
     "read_volume": "io",
     "sample_head_mri": "io",
     "scan": "io",

@@ -42,6 +42,11 @@ def index_sites(*, indices: int, rows: int, batch_size: int, shape: Sequence[int
     indices (rows, 4) int32 [b, z, y, x], in any order; ValueError if one is outside the grid or stands twice.
     """
 
+def fingerprint(*, indices: int, rows: int) -> int:
+    """
+    A number for what stands in indices (rows, 4) int32: another where they were filled anew.
+    """
+
 def output_sites(*, inputs: SiteIndex, geometry: Geometry, threads: int) -> SiteIndex:
     """Every output site that has an input site in its window; raster order."""
 

@@ -88,6 +88,34 @@ def replacing(
         temporary.unlink(missing_ok=True)
 
 
+@contextmanager
+def replacing_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """As :func:`replacing`, for a folder that the block makes at the temporary path; it appears whole, durably.
+
+    Raises
+    ------
+    InputError
+        If anything is at ``path``: no system puts a folder in the place of another in one step.
+    """
+    target = Path(path)
+    if target.exists() or target.is_symlink():
+        raise InputError(f"{target} is there already, and a folder is not written over; remove it or name another")
+    made = _make_folder(target.parent)
+    _remove_left(target.parent)
+    temporary = beside(target)
+    try:
+        yield temporary
+        for inside, _, names in os.walk(temporary):
+            for name in names:
+                _sync(Path(inside, name))
+            _sync_folder(Path(inside))
+        temporary.rename(target)
+        for folder in made:
+            _sync_folder(folder)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
 def beside(target: Path) -> Path:
     """A name in the same folder that ends like ``target``, for what this process writes and nobody else touches."""
     # not tempfile.mkstemp: the file must get the user's ordinary permissions, which the writer's own open() gives it

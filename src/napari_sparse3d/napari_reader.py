@@ -5,11 +5,10 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Sequence
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from napari_sparse3d.io.content import content_of, is_clutter, named_format
+from napari_sparse3d.io.formats import content_of_folder, looks_like_a_scan
 from napari_sparse3d.io.layers import LayerData, layer_of
 from napari_sparse3d.io.samples import sample_layers
 
@@ -91,25 +90,16 @@ def sample_nodules() -> list[LayerData]:
 
 
 def _may_be_a_scan(path: Path) -> bool:
-    if path.is_dir():
-        return any(_looks_like_one(file) for file in islice(_files_below(path), _LOOK_AT_FILES))
-    return _looks_like_one(path)
-
-
-def _looks_like_one(file: Path) -> bool:
-    if is_clutter(file.name):
-        return False
-    if file.name.lower().endswith(".zip") or named_format(file) is not None:
-        return True
-    return file.is_file() and (_bare_dicom(file) or content_of(file) is not None)
-
-
-def _files_below(folder: Path) -> Sequence[Path] | islice[Path]:
-    return islice((Path(root, name) for root, _, names in os.walk(folder) for name in sorted(names)), _LOOK_AT_FILES)
-
-
-def _bare_dicom(file: Path) -> bool:
-    """Whether a file without the mark of DICOM may be a data set alone, which begins with group 0008."""
-    with file.open("rb") as stream:
-        head = stream.read(132)
-    return len(head) == 132 and head[:2] in (b"\x08\x00", b"\x00\x08")
+    if not path.is_dir():
+        return looks_like_a_scan(path)
+    looked_at = 0
+    for root, folders, names in os.walk(path):
+        if content_of_folder(Path(root), {*names, *folders}) is not None:
+            return True
+        for name in sorted(names)[: _LOOK_AT_FILES - looked_at]:
+            if looks_like_a_scan(Path(root, name)):
+                return True
+            looked_at += 1
+        if looked_at >= _LOOK_AT_FILES:
+            break
+    return False

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Iterable
 
 # what a terminal acts on (ECMA-48): control sequences such as colours, then strings such as window titles and links
 _SEQUENCE = re.compile(
@@ -48,6 +49,12 @@ _RESERVED = frozenset(
     ("CON", "PRN", "AUX", "NUL", *(f"{port}{number}" for port in ("COM", "LPT") for number in range(10)))
 )
 """Windows gives these to devices, whatever ending follows."""
+
+
+def any_of(words: Iterable[str]) -> str:
+    """``a, b or c``."""
+    *first, last = words
+    return f"{', '.join(first)} or {last}" if first else last
 
 
 def cell_text(value: object) -> object:

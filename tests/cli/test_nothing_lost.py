@@ -1,6 +1,8 @@
 """No fault of a case, a disk or the environment, and no end at any moment, costs what was done or shows a traceback."""
 
 import contextlib
+import inspect
+import itertools
 import json
 import os
 import signal
@@ -8,12 +10,14 @@ import subprocess
 import sys
 import time
 import zlib
+from importlib.util import find_spec
 from pathlib import Path
 
 import nibabel
 import numpy as np
 import pytest
 from pyarrow import parquet
+from typer.models import OptionInfo
 from typer.testing import CliRunner
 
 from napari_sparse3d.cases import parts as parts_module
@@ -22,6 +26,7 @@ from napari_sparse3d.cli import app
 from napari_sparse3d.io import nifti as nifti_module
 from napari_sparse3d.models import build_network, load_model
 from napari_sparse3d.models.model import Model
+from napari_sparse3d.training import session as session_module
 from napari_sparse3d.voxels import RangeThreshold, Recipe, VoxelSet
 
 SMALL = {"field": 16, "channels": (4, 8), "embedding": 6, "classes": 3}
@@ -46,7 +51,7 @@ def model(tmp_path_factory):
     path = tmp_path_factory.mktemp("model") / "small.safetensors"
     recipe = Recipe(name="small", threshold=RangeThreshold(low=50), field=16)
     card = load_model("residual").card.model_copy(
-        update={"arguments": SMALL, "classes": ("a", "b", "c"), "recipe": recipe, "name": "small"}
+        update={"arguments": SMALL, "classes": ("ball", "box", "c"), "recipe": recipe, "name": "small"}
     )
     Model(build_network("residual", **SMALL), card).save(path)
     return path
@@ -220,20 +225,61 @@ def test_two_processes_do_not_make_one_table(scans, model, tmp_path):
 # -- full disks, and folders that may only be read --
 
 
-def commands(place, scans, model, voxels, embedded, shapes):
-    runs = place / "runs"
+def commands(place, elsewhere, scans, model, voxels, embedded, shapes):
+    """A call of every option that names what is written, with that in ``place`` and all else where it can be."""
+    a_run = elsewhere / "runs"
     return {
         "convert .nii.gz": ("convert", scans[0], "-o", place / "a.nii.gz"),
         "convert .nii": ("convert", scans[0], "-o", place / "a.nii"),
         "convert .nrrd": ("convert", scans[0], "-o", place / "a.nrrd"),
         "convert .npz": ("convert", scans[0], "-o", place / "a.npz", "-r", voxels),
+        "convert to a folder": ("convert", scans[0].parent, "-o", place / "many"),
         "voxelize": ("voxelize", scans[0], "-r", voxels, "-o", place / "a.npz"),
         "predict": ("predict", scans[0], "-m", model, "-o", place / "a.parquet"),
         "map": ("map", embedded, "-o", place / "b.parquet", "--method", "pca"),
         "export": ("export", model, "--format", "torch", "-o", place / "a.pt2"),
-        "train": ("train", shapes, "--runs", runs, "-e", "1", "-r", voxels),
-        "search-params": ("search-params", shapes, "--runs", runs, "--trials", "1", "-r", voxels, "-s", "epochs=1"),
+        "train": ("train", shapes, "--runs", place / "runs", "-e", "1", "-r", voxels, *TINY),
+        "train -o": ("train", shapes, "--runs", a_run, "-e", "1", "-r", voxels, *TINY, "-o", place / "a.safetensors"),
+        "search-params": ("search-params", shapes, "--runs", place / "runs", "--trials", "1", "-r", voxels, *TINY,
+                          "-s", "epochs=1"),
+        "evaluate": ("evaluate", model, shapes, "--split", "all", "-o", place / "report"),
+        "runs --plot": ("runs", "--runs", a_run, "--plot", place / "curves.png"),
+        "demo": ("demo", "--no-viewer", "-o", place / "demo"),
+    }  # fmt: skip
+
+
+TINY = ("-s", "arguments.field=16", "-s", "arguments.channels=[4,8]", "-s", "arguments.embedding=8")
+IN_FOLDERS = {"many": "s0.nii.gz", "report": "report.md", "demo": "report.html"}
+"""A file that the command would replace, of each output that is a folder."""
+ONLY_READ = {
+    *(("similar", "--table"), ("train", "--validation"), ("train", "--settings"), ("search-params", "--settings")),
+    *(("evaluate", "--runs"), ("runs", "--runs")),
+}
+
+
+def path_options():
+    """Command and option, wherever the value of an option is a path."""
+    for command in app.registered_commands:
+        for name, parameter in inspect.signature(command.callback, eval_str=True).parameters.items():
+            for option in getattr(parameter.annotation, "__metadata__", ()):
+                if "Path" in str(parameter.annotation) and isinstance(option, OptionInfo):
+                    # typer keeps the first name as a default
+                    names = [each for each in (option.default, *(option.param_decls or ())) if isinstance(each, str)]
+                    yield command.name, "-o" if "-o" in names else next(iter(names), f"--{name.replace('_', '-')}")
+
+
+def test_every_option_that_names_an_output_is_tried_on_bad_disks(tmp_path):
+    """A new option whose value is a path belongs in ``commands``, or in ``ONLY_READ``."""
+    calls = commands(tmp_path / "place", tmp_path / "elsewhere", [tmp_path / "scan"], *[tmp_path / "other"] * 4)
+    tried = {
+        (call[0], option)
+        for call in calls.values()
+        for option, value in itertools.pairwise(call)
+        if isinstance(value, Path) and tmp_path / "place" in value.parents
     }
+    asked = set(path_options())
+    assert {("convert", "-o"), ("demo", "-o"), ("runs", "--plot"), ("train", "--runs")} <= asked
+    assert asked - ONLY_READ == tried
 
 
 @pytest.fixture
@@ -255,21 +301,29 @@ def test_every_command_that_writes_says_it_in_one_line(
     monkeypatch.setenv("NAPARI_SPARSE3D_CACHE", str(tmp_path / "cache"))
     embedded = tmp_path / "embedded.parquet"
     assert run("predict", *scans, "-m", model, "-o", embedded).exit_code == 0
+    assert run("train", shapes, "--runs", tmp_path / "runs", "-e", "1", "-r", recipe_file, *TINY).exit_code == 0
     place = small_disk("size=256k")
-    every = commands(place, scans, model, recipe_file, embedded, shapes)
-    old = {arguments[arguments.index("-o") + 1] for arguments in every.values() if "-o" in arguments}
+    every = commands(place, tmp_path, scans, model, recipe_file, embedded, shapes)
+    written = {value for call in every.values() for value in call if isinstance(value, Path) and value.parent == place}
+    old = {path / IN_FOLDERS[path.name] if path.name in IN_FOLDERS else path for path in written if path.name != "runs"}
     for path in old:
+        path.parent.mkdir(exist_ok=True)
         path.write_text("old")
     if disk == "full":
         with pytest.raises(OSError, match="No space"), (place / "all").open("wb") as file:
             file.write(bytes(1 << 20))
     else:
         subprocess.run(["mount", "-o", "remount,ro", str(place)], check=True)
+    before = sorted(place.rglob("*"))
     for name, arguments in every.items():
+        if name == "demo" and find_spec("nilearn") is None:
+            continue
         result = run(*arguments)
         assert result.exit_code in (1, 2), (name, result.output)
         one_line(result, result.exit_code)
         assert {path.read_text() for path in old} == {"old"}, name
+        left = {path for path in place.rglob("*") if path.is_file()} - set(before)
+        assert not {path for path in left if "runs" not in path.parts and not path.name.endswith(".parts")}, name
         assert not [path for path in place.rglob("*") if "s3d-" in path.name], name
 
 
@@ -327,31 +381,81 @@ def test_a_real_sigterm_keeps_the_rows_and_the_next_start_goes_on(scans, model, 
     assert sorted(path.name for path in tmp_path.glob("*out*")) == ["out.parquet"]
 
 
-@pytest.mark.parametrize("command", ["predict", "convert", "voxelize"])
-def test_an_ending_that_a_library_swallows_is_not_lost(command, scans, model, recipe_file, tmp_path, monkeypatch):
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("command", ["predict", "convert", "voxelize", "train", "evaluate", "search-params"])
+def test_an_ending_that_a_library_swallows_is_not_lost(
+    command, number, scans, model, recipe_file, tmp_path, monkeypatch
+):
     """A signal may arrive where a library catches whatever is raised; seen in the first case of a `predict`."""
+    monkeypatch.setenv("NAPARI_SPARSE3D_CACHE", str(tmp_path / "cache"))
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     read = nifti_module._open
     met = []
 
     def swallowing(*args):
         met.append(1)
         if len(met) == 1:
-            with contextlib.suppress(SystemExit):
-                os.kill(os.getpid(), signal.SIGTERM)
+            with contextlib.suppress(SystemExit, KeyboardInterrupt):
+                os.kill(os.getpid(), number)
         return read(*args)
 
     monkeypatch.setattr(nifti_module, "_open", swallowing)
-    output = tmp_path / {"predict": "a.parquet", "convert": "out", "voxelize": "a.npz"}[command]
-    more = {"predict": ("-m", model), "convert": (), "voxelize": ("-r", recipe_file)}[command]
-    given = scans if command == "predict" else scans[:1]
-    result = run(command, *given, *more, "-o", output)
+    output = tmp_path / {"predict": "a.parquet", "voxelize": "a.npz", "train": "a.safetensors"}.get(command, "out")
+    runs = ("--runs", tmp_path / "runs")
+    call = {
+        "predict": (*scans, "-m", model, "-o", output),
+        "convert": (scans[0], "-o", output),
+        "voxelize": (scans[0], "-r", recipe_file, "-o", output),
+        "train": (labelled(scans), "-r", recipe_file, "-e", "1", *TINY, *runs, "-o", output),
+        "evaluate": (model, labelled(scans), "--split", "all", "-o", output),
+        "search-params": (labelled(scans), "-r", recipe_file, "-s", "epochs=1", *TINY, *runs, "--trials", "2"),
+    }[command]
+    try:
+        result = run(command, *call)
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert met
-    assert result.exit_code == 143, result.output
-    assert "error: ended by SIGTERM" in result.output
+    assert result.exit_code == 143 if number == signal.SIGTERM else result.exit_code in (1, 130), result.output
+    assert number == signal.SIGINT or "error: ended by SIGTERM" in result.output
+    assert command in ("convert", "voxelize") or not output.exists()  # whose one scan was whole, when they were told
+    assert not (tmp_path / "runs").exists() or not list((tmp_path / "runs").glob("*/model.safetensors"))
     if command == "predict":
-        assert not output.exists()
-        assert run(command, *given, *more, "-o", output).exit_code == 0
+        assert run(command, *call).exit_code == 0
         assert len(table(output)) == len(scans)
+
+
+def labelled(scans):
+    """The scans as a labelled set of two classes."""
+    root = scans[0].parent.with_name("labelled")
+    for number, path in enumerate(scans):
+        for twice in range(2):
+            target = root / ("ball", "box")[number % 2] / f"{number}{twice}.nii.gz"
+            target.parent.mkdir(parents=True, exist_ok=True)
+            data = np.asarray(nibabel.load(path).dataobj).copy()
+            data[2, 2, 2 + twice] = 100  # no two are one
+            nibabel.save(nibabel.Nifti1Image(data, np.eye(4)), target)
+    return root
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_the_search_and_not_the_trial_alone(scans, recipe_file, tmp_path, monkeypatch, number):
+    pytest.importorskip("optuna")
+    monkeypatch.setenv("NAPARI_SPARSE3D_CACHE", str(tmp_path / "cache"))
+    original = session_module._epoch_columns
+    epochs = []
+
+    def sends(epoch, trainer):
+        epochs.append(epoch.epoch)
+        os.kill(os.getpid(), number)
+        return original(epoch, trainer)
+
+    monkeypatch.setattr(session_module, "_epoch_columns", sends)
+    call = ("-r", recipe_file, "-s", "epochs=3", *TINY, "--runs", tmp_path / "runs", "--trials", "4", "--json")
+    result = run("search-params", labelled(scans), *call)
+    assert result.exit_code == 0, result.output
+    assert epochs == [1]
+    assert json.loads(result.stdout)["trials"] == 1
 
 
 @pytest.mark.parametrize(
@@ -370,6 +474,27 @@ def test_nested_texts_are_one_line(scans, shapes, tmp_path):
         path.write_text(text)
         one_line(run("voxelize", scans[0], "-r", path, "-o", tmp_path / "a.npz"), 2, "nested too deep")
         one_line(run("train", shapes, "--settings", path, "--runs", tmp_path / "runs"), 2, "nested too deep")
+
+
+@pytest.mark.parametrize(
+    "training",
+    [
+        {"test_views": "many"},
+        {"test_views": 10**9, "augment": {"turns": "all"}},
+        {"test_views": -3},
+        {"test_views": 2.5},
+        {"test_views": None},
+        {"test_views": 4, "augment": "all"},
+        {"test_views": 4, "augment": None},
+        {"test_views": 4, "augment": {"turns": "bogus"}},
+        {"test_views": 4, "augment": {"turns": ["all"]}},
+    ],
+)
+def test_views_of_a_card_that_are_none_are_one_line(model, shapes, tmp_path, training):
+    loaded = load_model(model)
+    Model(loaded.network, loaded.card.model_copy(update={"training": training})).save(tmp_path / "m.safetensors")
+    one_line(run("evaluate", tmp_path / "m.safetensors", shapes, "--split", "all"), 2, "test_views of 1 to 48")
+    assert run("evaluate", tmp_path / "m.safetensors", shapes, "--split", "all", "--views", "1").exit_code == 0
 
 
 def test_arrays_that_hold_no_numbers_are_one_line(tmp_path):

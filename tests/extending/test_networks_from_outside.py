@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import importlib
 import json
-import os
 import re
-import shutil
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -22,38 +19,23 @@ from napari_sparse3d.explain.methods import attribute
 from napari_sparse3d.models import build_network, densify, load_model
 from napari_sparse3d.voxels import VoxelSet
 
-HERE = Path(__file__).parent
 SIDE = 16
-POINTS = """
-[napari_sparse3d.architectures]
-lengths = lengths_package:LENGTHS
-[napari_sparse3d.losses]
-length-margin = lengths_package:LENGTH_MARGIN
-[napari_sparse3d.attributions]
-one-left-out = lengths_package:ONE_LEFT_OUT
-"""
+REGISTRIES = (ARCHITECTURES, LOSSES, ATTRIBUTIONS)
 
 
 @pytest.fixture(scope="module")
-def installed(tmp_path_factory):
-    """The package as pip would leave it: a folder with modules and their entry points."""
-    place = tmp_path_factory.mktemp("site")
-    for name in ("lengths_package.py", "lengths_parts.py"):
-        shutil.copy(HERE / name, place)
-    about = place / "lengths-1.dist-info"
-    about.mkdir()
-    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: lengths\nVersion: 1\n")
-    (about / "entry_points.txt").write_text(POINTS)
+def installed(install):
+    """The stranger's package, for processes and in this one."""
+    found = install("stranger_network")
     with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(place)
-        # of the folder itself too, which pytest puts on no path: what is tested is the copy
+        patch.syspath_prepend(found.site)
         importlib.invalidate_caches()
-        for registry in (ARCHITECTURES, LOSSES, ATTRIBUTIONS):
+        for registry in REGISTRIES:
             registry.forget()
-        yield place
-    for name in ("lengths_package", "lengths_parts"):
-        sys.modules.pop(name, None)
-    for registry in (ARCHITECTURES, LOSSES, ATTRIBUTIONS):
+        yield found
+    for name in [name for name in sys.modules if name.partition(".")[0] == "stranger_network"]:
+        del sys.modules[name]
+    for registry in REGISTRIES:
         registry.forget()
 
 
@@ -79,7 +61,7 @@ def program(installed, *arguments):
         capture_output=True,
         text=True,
         check=False,
-        env={**os.environ, "PYTHONPATH": str(installed), "COLUMNS": "200"},
+        env={**installed.environment, "COLUMNS": "200"},
     )
 
 
@@ -99,6 +81,19 @@ def test_help_and_lists_show_them(installed):
     words = re.sub(r"\s+", " ", CliRunner().invoke(app, ["train", "--help"], env={"COLUMNS": "300"}).stdout)
     assert "deepc2, residual, lengths" in words
     assert "length-margin" in words
+    for command in ("activations", "predict"):
+        assert "residual, lengths (random weights)" in re.sub(
+            r"[\s│]+", " ", CliRunner().invoke(app, [command, "--help"], env={"COLUMNS": "300"}).stdout
+        )
+    checks = {
+        check["name"]: check for check in json.loads(CliRunner().invoke(app, ["doctor", "--json"]).stdout)["checks"]
+    }
+    for kind, name in (
+        ("architectures", "lengths"),
+        ("losses", "length-margin"),
+        ("attribution methods", "one left out"),
+    ):
+        assert name in checks[kind]["found"]
     rows = json.loads(CliRunner().invoke(app, ["models", "--json"]).stdout)["models"]
     (row,) = [row for row in rows if row["name"] == "lengths"]
     assert (row["kind"], row["description"]) == ("architecture", "one convolution, one capsule a class")

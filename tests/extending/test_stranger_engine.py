@@ -18,7 +18,7 @@ def voxels(tmp_path):
     generator = np.random.default_rng(0)
     indices = np.argwhere(generator.random((9, 10, 11)) < 0.2).astype(np.int32)
     file = tmp_path / "voxels.npz"
-    VoxelSet(indices, np.ones((len(indices), 1), np.float32), (9, 10, 11), np.eye(4)).save(file)
+    VoxelSet(indices, np.ones((len(indices), 2), np.float32), (9, 10, 11), np.eye(4)).save(file)
     return file
 
 

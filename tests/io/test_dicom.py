@@ -105,9 +105,10 @@ def test_bits_above_the_bits_stored_do_not_count(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("value", "dtype"), [(70000, np.int32), (-40000, np.int32), (30000, np.int16)])
 def test_a_value_outside_the_promised_range_widens_the_volume(value: int, dtype: type, tmp_path: Path) -> None:
+    from napari_sparse3d.io.dicom.file_planes import planes_of
     from napari_sparse3d.io.dicom.header import read_header
     from napari_sparse3d.io.dicom.pixels import _place
-    from napari_sparse3d.io.dicom.plane import Interner, planes_of
+    from napari_sparse3d.io.dicom.plane import Interner
 
     header = read_header(save(slice_of((0, 0, 0)), tmp_path / "a.dcm"))
     (plane,) = planes_of(header, Interner()).planes

@@ -13,6 +13,7 @@ import yaml
 
 from detached_files import AFFINE, DATA, STORED, write_metaimage, write_nrrd
 from dicom_files import check_world_code, series_of
+from napari_sparse3d.catalog.formats import ARCHIVE_ENDINGS, FORMATS
 from napari_sparse3d.errors import ReadError
 from napari_sparse3d.io import read_volume, scan
 from napari_sparse3d.napari_reader import get_reader, read_layers
@@ -143,17 +144,18 @@ def test_the_reader_is_not_offered_for_other_files(tmp_path: Path) -> None:
     assert get_reader(str(tmp_path / "Makefile")) is None, "offered, and turned down by its content"
 
 
-def test_the_manifest_names_what_the_readers_take() -> None:
-    from napari_sparse3d.io import content
-
-    manifest = yaml.safe_load((Path(__file__).parents[2] / "napari.yaml").read_text())
-    patterns = set(manifest["contributions"]["readers"][0]["filename_patterns"])
-    endings = (
-        *content.NIFTI_ENDINGS, *content.MGH_ENDINGS, *content.NRRD_ENDINGS, *content.METAIMAGE_ENDINGS,
-        *content.DICOM_ENDINGS, ".zip",
-    )  # fmt: skip
-    assert {f"*{ending}" for ending in endings} <= patterns
+def test_the_manifest_names_what_the_readers_take_and_the_writer_writes() -> None:
+    contributions = yaml.safe_load((Path(__file__).parents[2] / "napari.yaml").read_text())["contributions"]
+    patterns = contributions["readers"][0]["filename_patterns"]
+    ours = [part for part in FORMATS.values() if part.home.startswith("napari_sparse3d.")]
+    endings = [*(ending for part in ours for ending in part.endings), *ARCHIVE_ENDINGS]
+    named = [pattern for pattern in patterns if pattern.startswith("*.") and "[" not in pattern]
+    assert sorted(named) == sorted(f"*{ending}" for ending in endings)
     assert "*" not in patterns
+    written = [ending for part in ours for ending in part.written]
+    assert len(contributions["writers"]) == 2
+    for writer in contributions["writers"]:
+        assert writer["filename_extensions"] == written
 
 
 def test_strays_do_not_make_a_folder_unreadable(made: dict[str, bytes], tmp_path: Path) -> None:

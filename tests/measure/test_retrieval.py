@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score, ndcg_score, precision_recall_curve
 
 from napari_sparse3d.errors import InputError
+from napari_sparse3d.measure.neighbours import similar
 from napari_sparse3d.measure.retrieval import few_of_each, retrieval
 
 
@@ -212,3 +213,19 @@ def test_a_collapsed_embedding_is_worth_what_chance_is():
     expected = over_all_orders(np.zeros(7), right)
     assert found.figures() == pytest.approx(expected, abs=1e-12)
     np.testing.assert_allclose(found.precision, 3 / 7)
+
+
+@pytest.mark.parametrize("size", [1e-38, 1e-25, 1.0, 1e25, 1e38])
+def test_neighbours_do_not_depend_on_the_length_of_vectors(size):
+    """Against cosines in long double; squares of such numbers are infinite, or nothing, in float32."""
+    random = np.random.default_rng(3)
+    embeddings = random.normal(size=(40, 6)).astype(np.float32)
+    embeddings *= np.float32(size) / np.abs(embeddings).max(axis=1, keepdims=True)
+    queries = random.normal(size=(5, 6)).astype(np.float32)
+    indices, distances = similar(queries, embeddings, 3)
+    exact, asked = embeddings.astype(np.longdouble), queries.astype(np.longdouble)
+    exact /= np.sqrt((exact**2).sum(1, keepdims=True))
+    asked /= np.sqrt((asked**2).sum(1, keepdims=True))
+    apart = 1 - asked @ exact.T
+    np.testing.assert_array_equal(indices, np.argsort(apart, axis=1)[:, :3])
+    np.testing.assert_allclose(distances, np.sort(apart, axis=1)[:, :3].astype(float), atol=1e-6)

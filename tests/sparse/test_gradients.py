@@ -6,7 +6,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from cases import scattered
 from napari_sparse3d import sparse as sp
-from napari_sparse3d.sparse import SparseTensor, execution, gradients
+from napari_sparse3d.sparse import SparseTensor
+from napari_sparse3d.sparse.autograd import execution, gradients
 
 
 class Seen(TorchDispatchMode):

@@ -130,4 +130,4 @@ def test_other_voxels_raise_the_version() -> None:
         assert made.n_active > 50
         total.update(np.ascontiguousarray(made.indices, "<i4").tobytes())
         total.update(np.round(100 * made.features).astype("<i4").tobytes())
-    assert (voxels_package.VOXELS_VERSION, total.hexdigest()[:16]) == (2, "0918f05caf123842")
+    assert (voxels_package.VOXELS_VERSION, total.hexdigest()[:16]) == (3, "0918f05caf123842")

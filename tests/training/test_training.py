@@ -64,7 +64,7 @@ def test_it_learns(trainer, how):
     assert reports[-1].loss < reports[0].loss
     last = made.validate()
     found = measure(last.probabilities, last.embeddings, made.val_labels)
-    assert found["map" if made.criterion.on_embeddings else "auc"] > 0.9
+    assert found["map" if made.config.loss.on_embeddings else "auc"] > 0.9
     np.testing.assert_allclose(np.linalg.norm(last.embeddings, axis=1), 1, atol=1e-5)
 
 

@@ -1,8 +1,12 @@
+import warnings
+
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from napari_sparse3d.errors import InputError
+from napari_sparse3d.volume import Volume
 from napari_sparse3d.voxels import (
     BUILT_IN,
     PRESETS,
@@ -16,6 +20,7 @@ from napari_sparse3d.voxels import (
     Recipe,
     ToLongestSide,
     ToSpacing,
+    voxelize,
 )
 
 number = st.floats(-1e6, 1e6, allow_nan=False)
@@ -172,3 +177,22 @@ def test_is_frozen():
 def test_ct_presets_are_in_hu():
     ct = {name for name, threshold in PRESETS.items() if getattr(threshold, "unit", None) == "HU"}
     assert ct == {"bone", "lung", "soft-tissue", "fat", "contrast-vessel", "skin"}
+
+
+@pytest.mark.parametrize("recipe", ["mri-110", "brain", "shape-40"])
+def test_a_recipe_for_mr_on_a_ct_is_said(recipe):
+    data = np.zeros((6, 6, 6), np.int16) - 1000
+    data[2:4, 2:4, 2:4] = 900
+    made = Recipe.named(recipe) if recipe in BUILT_IN else Recipe(name=recipe, threshold=Preset(name=recipe))
+    with pytest.warns(UserWarning, match=f"recipe '{recipe}' keeps what exceeds a fraction of the maximum, a rule"):
+        voxelize(Volume(data, np.eye(4), "HU", "CT"), made)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        voxelize(Volume(data, np.eye(4), "a.u.", "MR"), made)
+        voxelize(Volume(data, np.eye(4), "HU", "CT"), Recipe(threshold=Preset(name="bone")))
+
+
+@pytest.mark.parametrize("name", [name for name, rule in PRESETS.items() if getattr(rule, "unit", None) == "HU"])
+def test_a_preset_for_ct_on_an_mr_is_refused(name):
+    with pytest.raises(InputError, match=r"is in HU, but the volume is in a\.u\.; choose otsu"):
+        voxelize(Volume(np.ones((3, 3, 3)), np.eye(4)), Recipe(threshold=Preset(name=name)))

@@ -91,6 +91,13 @@ class TestMni152:
         assert 100 * voxels.n_active / 126**3 == pytest.approx(9.76, abs=0.005)
 
 
+@pytest.mark.parametrize("kind", [PercentileThreshold(percentile=60), OtsuThreshold(), FractionOfMax(fraction=0.5)])
+def test_truth_values_are_0_and_1(kind):
+    data = np.random.default_rng(0).random((6, 7, 8)) < 0.3
+    made = voxelize(Volume(data, np.eye(4)), Recipe(threshold=kind))
+    np.testing.assert_array_equal(mask_of(made), data)
+
+
 class TestResample:
     @settings(max_examples=40, deadline=None)
     @given(

@@ -159,6 +159,30 @@ def test_runs_are_compared(panel: Any, qtbot: Any, tmp_path: Path) -> None:
     assert not panel.runs.use.isVisible()  # of two
 
 
+def test_a_run_whose_process_is_gone_is_interrupted(panel: Any, qtbot: Any, shapes: Path) -> None:
+    from napari_sparse3d.training.runs import RunStore
+
+    def statuses() -> list[str]:
+        names = [panel.runs.table.horizontalHeaderItem(k).text() for k in range(panel.runs.table.columnCount())]
+        return [panel.runs.table.item(row, names.index("status")).text() for row in range(panel.runs.table.rowCount())]
+
+    panel.set_data(shapes)
+    panel.recipe.setCurrentIndex(panel.recipe.findData("shape-40"))
+    panel.epochs.setValue(500)
+    click(qtbot, panel.primary)
+    qtbot.waitUntil(lambda: bool(panel._epochs), timeout=WAIT_MS)
+    panel.runs.refresh(panel.runs_folder)
+    assert statuses() == ["running"]
+    panel.process.kill()  # as a system that runs out of memory does
+    qtbot.waitUntil(lambda: panel.process is None, timeout=WAIT_MS)
+    assert statuses() == ["interrupted"] == [row["status"] for row in RunStore(panel.runs_folder).rows()]
+    click(qtbot, panel.resume_button)
+    qtbot.waitUntil(lambda: panel.process is not None and len(panel._epochs) > 1, timeout=WAIT_MS)
+    click(qtbot, panel.primary)  # Cancel
+    assert panel.process is None
+    assert statuses() == ["interrupted"]
+
+
 def test_cancel_ends_the_process(panel: Any, qtbot: Any, shapes: Path) -> None:
     panel.set_data(shapes)
     click(qtbot, panel.primary)

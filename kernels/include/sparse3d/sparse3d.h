@@ -46,6 +46,9 @@ using Sites = std::shared_ptr<const SiteIndex>;
 // indices (n, 4) [b, z, y, x], in any order. Throws if the grid has more than 2^30 cells along an axis or 2^32 words of
 // 64 cells, a site lies outside the grid or the batch, or occurs twice.
 Sites index_sites(const std::int32_t* indices, std::int64_t n, int batch, std::array<int, 3> shape, int threads);
+// A number for what stands in indices (n, 4): another one where they were filled anew, whoever did it. At the speed of
+// memory.
+std::uint64_t fingerprint(const std::int32_t* indices, std::int64_t n);
 // Every output site that has an input site in its window; raster order.
 Sites output_sites(const Sites& in, const Geometry& geometry, int threads);
 std::int64_t site_count(const Sites& sites);

@@ -1,11 +1,12 @@
 // Products of bfloat16, sums in float32: a convolution with its inputs and weights rounded, two channels in a lane.
 //
 // bfloat16 is the upper half of a float32: 8 bits of precision, the same exponents. The products are in gemm.h.
+#include "bfloat16.h"
+
 #include "output_tile.h"
 
 namespace sparse3d {
 namespace S3D_ISA {
-
 namespace {
 
 // To the nearest, of two equally near to the even one. Not a number stays none.
@@ -22,6 +23,8 @@ S3D_INLINE float widened(uint32_t half) {
     __builtin_memcpy(&value, &bits, 4);
     return value;
 }
+
+}  // namespace
 
 void round_rows(const float* rows, int64_t n, int channels, Halves* result) {
     if (channels % 2 == 0) {
@@ -51,19 +54,17 @@ void round_packed(float* packed, int c_in, int width, Halves* result) {
     }
 }
 
-void convolution_tile_of_halves(const ConvolutionTask<float>& task, int64_t index, void* memory) {
+void bfloat16_convolution_tile(const ConvolutionTask<float>& task, int64_t index, void* memory) {
     multiply_tile(task, task.features_halves, task.packed_halves, (task.c_in + 1) / 2, index, memory);
 }
 
-}  // namespace
-
+bool has_bfloat16_products() {
 #if defined(__AVX512BF16__)
-constexpr bool kInOneInstruction = true;
+    return true;
 #else
-constexpr bool kInOneInstruction = false;
+    return false;
 #endif
-extern const Bfloat16Kernels bfloat16_kernels;
-const Bfloat16Kernels bfloat16_kernels = {kInOneInstruction, round_rows, round_packed, convolution_tile_of_halves};
+}
 
 }  // namespace S3D_ISA
 }  // namespace sparse3d

@@ -1,9 +1,16 @@
 // Convolutions of one type throughout, and the packing of their weights.
+#include "convolution.h"
+
 #include "few_channels.h"
 #include "output_tile.h"
 
 namespace sparse3d {
 namespace S3D_ISA {
+
+template <class T>
+int lanes() {
+    return kLanes<T>;
+}
 
 template <class T>
 size_t convolution_scratch(const ConvolutionTask<T>& task) {
@@ -25,6 +32,19 @@ void convolution_tile(const ConvolutionTask<T>& task, int64_t index, void* memor
 
 namespace {
 
+// Lanes of a and, from L on, of b.
+template <class T>
+S3D_INLINE Vec<T> shuffled(Vec<T> a, Vec<T> b, typename VecOf<T>::ints which) {
+#if defined(__clang__)  // whose own builtin wants constants; these loops come to the same
+    constexpr int L = kLanes<T>;
+    Vec<T> result;
+    for (int i = 0; i < L; ++i) result[i] = which[i] < L ? a[which[i]] : b[which[i] - L];
+    return result;
+#else
+    return __builtin_shuffle(a, b, which);
+#endif
+}
+
 // A square of as many vectors as they have lanes. Each round interleaves the first half of the rows with the second;
 // after log2 of the lanes, lane i of row j is what lane j of row i was.
 template <class T>
@@ -40,8 +60,8 @@ S3D_INLINE void transpose(Vec<T>* square) {
         Vec<T> next[L];
 #pragma GCC unroll 8
         for (int i = 0; i < L / 2; ++i) {
-            next[2 * i] = __builtin_shuffle(square[i], square[i + L / 2], low);
-            next[2 * i + 1] = __builtin_shuffle(square[i], square[i + L / 2], high);
+            next[2 * i] = shuffled<T>(square[i], square[i + L / 2], low);
+            next[2 * i + 1] = shuffled<T>(square[i], square[i + L / 2], high);
         }
 #pragma GCC unroll 16
         for (int i = 0; i < L; ++i) square[i] = next[i];
@@ -117,7 +137,6 @@ void packed_times_vector(const T* packed, const T* vector, int c_in, int width, 
     });
 }
 
-// The sum of products of two lines of n.
 template <class T>
 T dot_product(const T* a, const T* b, int64_t n) {
     constexpr int L = kLanes<T>;
@@ -134,6 +153,7 @@ T dot_product(const T* a, const T* b, int64_t n) {
 }
 
 #define S3D_INSTANTIATE(T)                                                            \
+    template int lanes<T>();                                                          \
     template size_t convolution_scratch<T>(const ConvolutionTask<T>&);                \
     template void convolution_tile<T>(const ConvolutionTask<T>&, int64_t, void*);     \
     template void pack_weight<T>(const T*, int64_t, int64_t, int, int, int, int, T*); \

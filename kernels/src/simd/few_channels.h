@@ -1,7 +1,9 @@
-// Convolutions of one to four input channels: see few_channels.cpp.
+// Convolutions of one to four input channels, for those of convolution.h and pool.h: see few_channels.cpp.
 #pragma once
 
+#include "convolution.h"
 #include "vec.h"
+#include "weight_gradient.h"
 
 namespace sparse3d {
 namespace S3D_ISA {

@@ -1,4 +1,6 @@
 // Making site sets: the words that a window reaches, their ranks, and back to coordinates.
+#include "index.h"
+
 #include "pairs.h"
 
 namespace sparse3d {

@@ -1,4 +1,6 @@
 // Stretches of rows in batch normalisation: scaled, summed, and their gradients. Vectors run along the channels.
+#include "norm.h"
+
 #include "vec.h"
 
 namespace sparse3d {
@@ -18,14 +20,14 @@ void scale_stretch(const T* __restrict x, const T* __restrict scale, const T* __
                    const T* __restrict other, int64_t rows, int channels, T slope, T* y) {
     for (int64_t row = 0; row < rows; ++row, x += channels, y += channels) {
         if (other != nullptr) {
-#pragma GCC ivdep
+            S3D_INDEPENDENT
             for (int c = 0; c < channels; ++c) {
                 const T v = x[c] * scale[c] + shift[c] + other[c];
                 y[c] = v > 0 ? v : slope * v;
             }
             other += channels;
         } else {
-#pragma GCC ivdep
+            S3D_INDEPENDENT
             for (int c = 0; c < channels; ++c) {
                 const T v = x[c] * scale[c] + shift[c];
                 y[c] = v > 0 ? v : slope * v;

@@ -7,6 +7,13 @@
 #include <immintrin.h>
 #endif
 
+// Before a loop: no round reads what another one writes.
+#if defined(__clang__)
+#define S3D_INDEPENDENT _Pragma("clang loop vectorize(assume_safety)")
+#else
+#define S3D_INDEPENDENT _Pragma("GCC ivdep")
+#endif
+
 #define S3D_INLINE_MEMBER inline __attribute__((always_inline))
 #define S3D_INLINE static inline __attribute__((always_inline))
 
@@ -45,6 +52,11 @@ struct VecOf<double> {
 
 template <>
 struct VecOf<Halves> {
+    typedef uint32_t type __attribute__((vector_size(kVectorBytes)));
+    typedef uint32_t loose __attribute__((vector_size(kVectorBytes), aligned(4), may_alias));
+};
+template <>
+struct VecOf<uint32_t> {
     typedef uint32_t type __attribute__((vector_size(kVectorBytes)));
     typedef uint32_t loose __attribute__((vector_size(kVectorBytes), aligned(4), may_alias));
 };

@@ -1,4 +1,6 @@
 // Which voxels of a line lie in a range: how many, or their bits, coordinates and values.
+#include "voxels.h"
+
 #include "vec.h"
 
 namespace sparse3d {
@@ -202,7 +204,7 @@ int64_t count_in_line(const T* line, int64_t stride, int n, VoxelRange<T> range)
 // many. 64 rows more than there are may be written; `positions` has room for all cells of the line's words, and 16
 // more.
 template <class T>
-int64_t voxels_of_line(const T* line, int64_t stride, int n, VoxelRange<T> range, int z, int y, uint64_t* bits,
+int64_t voxels_in_line(const T* line, int64_t stride, int n, VoxelRange<T> range, int z, int y, uint64_t* bits,
                        int32_t* positions, int32_t* indices, float* values) {
     int count = 0, x = 0;
     if (stride == int64_t(sizeof(T))) {
@@ -263,13 +265,14 @@ void copy_past_caches(const void* source, int64_t bytes, void* result) {
 #endif
 }
 
-extern const AnyVoxelKernels voxel_kernels;
-const AnyVoxelKernels voxel_kernels = {
-    {count_in_line<uint8_t>, voxels_of_line<uint8_t>},
-    {count_in_line<int16_t>, voxels_of_line<int16_t>},
-    {count_in_line<uint16_t>, voxels_of_line<uint16_t>},
-    {count_in_line<float>, voxels_of_line<float>},
-};
+#define S3D_INSTANTIATE(T)                                                                                             \
+    template int64_t count_in_line<T>(const T*, int64_t, int, VoxelRange<T>);                                          \
+    template int64_t voxels_in_line<T>(const T*, int64_t, int, VoxelRange<T>, int, int, uint64_t*, int32_t*, int32_t*, \
+                                       float*);
+S3D_INSTANTIATE(uint8_t)
+S3D_INSTANTIATE(int16_t)
+S3D_INSTANTIATE(uint16_t)
+S3D_INSTANTIATE(float)
 
 }  // namespace S3D_ISA
 }  // namespace sparse3d

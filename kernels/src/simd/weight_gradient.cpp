@@ -1,4 +1,6 @@
 // One stretch of output rows: for each offset, the outer products of gradient rows and feature rows, summed over pairs.
+#include "weight_gradient.h"
+
 #include "few_channels.h"
 #include "pairs.h"
 #include "pool.h"

@@ -16,6 +16,7 @@ from napari_sparse3d.cases.case import Case
 from napari_sparse3d.errors import InputError, ReadError, line_of
 from napari_sparse3d.volume import Volume, whole_labels
 from napari_sparse3d.voxels import Recipe, ToLongestSide, VoxelSet, require_voxels, voxelize
+from napari_sparse3d.voxels.mesh import mesh_volume
 
 if TYPE_CHECKING:
     from napari_sparse3d.sparse.tensor_voxels import TensorVoxels
@@ -151,41 +152,6 @@ def _label_value(text: str) -> int:
 def _mesh(case: Case, recipe: Recipe) -> Volume:
     side = recipe.resample.voxels if isinstance(recipe.resample, ToLongestSide) else 40
     return mesh_volume(case.path, side, solid=True, name=case.name)
-
-
-def mesh_volume(path: Path, side: int, *, solid: bool, name: str = "mesh") -> Volume:
-    """Occupancy of a triangle mesh, 1 inside (``solid``) or on its surface, 0 elsewhere.
-
-    Parameters
-    ----------
-    path : Path
-        OFF, STL, PLY or OBJ.
-    side : int
-        Render size: voxels along the longest side.
-    solid : bool
-        Whether what the surface encloses is filled. A surface with holes encloses nothing.
-
-    Raises
-    ------
-    ReadError
-        If the file holds no triangles.
-    """
-    import trimesh
-
-    try:
-        mesh: Any = trimesh.load(path, force="mesh")
-    # trimesh lets through whatever its parsers raise on a damaged file
-    except (ValueError, IndexError, KeyError, TypeError, AttributeError, NotImplementedError) as error:
-        raise ReadError(f"the file cannot be read as a mesh: {line_of(error, path)}") from error
-    extents = getattr(mesh, "extents", None)
-    if extents is None or not len(mesh.faces) or not np.isfinite(extents).all() or max(extents) <= 0:
-        raise ReadError("the file holds no triangles; a mesh (OFF, STL, PLY, OBJ) with faces is expected")
-    pitch = float(max(extents)) / side
-    grid = mesh.voxelized(pitch)
-    matrix = np.asarray((grid.fill() if solid else grid).matrix, dtype=np.uint8)
-    # trimesh orders axes (x, y, z), as a mesh's R, A, S
-    data = np.pad(np.ascontiguousarray(matrix.transpose(2, 1, 0)), 1)
-    return Volume(data, np.diag([pitch, pitch, pitch, 1.0]), name=name)
 
 
 READERS: dict[str, Callable[[Case, Recipe], Volume]] = {

@@ -404,23 +404,11 @@ def _cases_below(root: Path, folder: Path, split: Split | None) -> Iterator[Case
 
 def kind_of(path: Path) -> str:
     """How a file is read: as a mesh, a voxel set or a scan; "" for what is no case."""
+    from napari_sparse3d.io.formats import opens
+
     name = path.name.lower()
     if name.endswith(MESHES):
         return "mesh"
     if name.endswith(".npz"):
         return "voxels"
-    return "scan" if path.is_dir() or _is_scan(path) else ""
-
-
-def _is_scan(path: Path) -> bool:
-    """Whether ``read_volume`` opens a file: by its name, or where that is of no format by its first bytes."""
-    from napari_sparse3d.io.content import content_of, is_clutter, named_format, other_half
-
-    name = path.name.lower()
-    if is_clutter(path.name):
-        return False
-    if name.endswith((".img", ".img.gz")) and path.exists() and other_half(path, "hdr") is not None:
-        return False  # one case, by its header
-    if named_format(path) is not None or name.endswith(".zip"):
-        return True
-    return path.is_file() and content_of(path) is not None
+    return "scan" if opens(path) else ""

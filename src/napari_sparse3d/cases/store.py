@@ -13,6 +13,7 @@ from napari_sparse3d.cases.case import Case
 from napari_sparse3d.cases.facts import Facts, facts_of
 from napari_sparse3d.cases.identity import SHORT
 from napari_sparse3d.cases.read import read_source, voxels_of
+from napari_sparse3d.ending import end_if_asked
 from napari_sparse3d.environment import cache_folder
 from napari_sparse3d.errors import InputError, failure_line
 from napari_sparse3d.files import replacing
@@ -54,6 +55,7 @@ class VoxelStore:
         OSError
             If there is no such file.
         """
+        end_if_asked()
         key = self.key(case)
         held = self._held.get(key)
         if held is not None:

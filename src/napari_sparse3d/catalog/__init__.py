@@ -7,6 +7,7 @@ A part of a kind is added by a descriptor in the file of its kind, or from anoth
 from napari_sparse3d.catalog.architectures import ARCHITECTURES, DEFAULT_ARCHITECTURE, ArchitectureInfo
 from napari_sparse3d.catalog.attributions import ATTRIBUTIONS, AttributionInfo
 from napari_sparse3d.catalog.engines import ENGINES, EngineInfo
+from napari_sparse3d.catalog.formats import FORMATS, FormatInfo
 from napari_sparse3d.catalog.losses import DEFAULT_LOSS, LOSSES, LossInfo
 from napari_sparse3d.catalog.own import is_own, load_own
 from napari_sparse3d.catalog.registry import Part, Registry
@@ -17,10 +18,12 @@ __all__ = [
     "DEFAULT_ARCHITECTURE",
     "DEFAULT_LOSS",
     "ENGINES",
+    "FORMATS",
     "LOSSES",
     "ArchitectureInfo",
     "AttributionInfo",
     "EngineInfo",
+    "FormatInfo",
     "LossInfo",
     "Part",
     "Registry",

@@ -11,7 +11,8 @@ from napari_sparse3d.catalog.registry import Part, Registry
 
 @dataclass(frozen=True, kw_only=True)
 class ArchitectureInfo(Part):
-    """A network. ``home`` names what makes it: called with ``in_features``, ``classes`` and arguments of its own.
+    """A network. ``home`` names what makes it: called with ``in_features``, ``classes`` and arguments of its own,
+    which all have defaults.
 
     Attributes
     ----------

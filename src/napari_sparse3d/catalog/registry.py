@@ -49,15 +49,15 @@ class Part:
         absent = [module for module in self.needs if find_spec(module) is None]
         return f"{' and '.join(absent)} is not installed; {self.install}" if absent else ""
 
-    def load(self) -> Any:
-        """What ``home`` names.
+    def load(self, home: str = "") -> Any:
+        """What ``home`` names: the part's own, or another one that its descriptor has.
 
         Raises
         ------
         CatalogError
             In one line, if it, or what it needs, cannot be imported.
         """
-        module, _, name = self.home.partition(":")
+        module, _, name = (home or self.home).partition(":")
         try:
             found: Any = import_module(module)
             for attribute in name.split("."):

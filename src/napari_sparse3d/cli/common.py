@@ -33,6 +33,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 from rich.segment import Segment
 from rich.text import Text
 
+from napari_sparse3d.ending import ask_to_end, end_if_asked, forget_asking
 from napari_sparse3d.environment import check_environment
 from napari_sparse3d.errors import EngineError, InputError
 from napari_sparse3d.files import replacing
@@ -160,7 +161,7 @@ def plain(value: Any) -> Any:
 @contextmanager
 def status(description: str) -> Iterator[None]:
     """Say on stderr what is being done; with a spinner where stderr is a terminal."""
-    _end_if_asked()
+    end_if_asked()
     console = _stderr()
     if console.is_terminal:
         with console.status(Text(printable(description))):
@@ -185,7 +186,7 @@ def track(items: Sequence[T], description: str) -> Iterator[T]:
     )
     with bar:
         for item in bar.track(items, description=printable(description)):
-            _end_if_asked()
+            end_if_asked()
             yield item
 
 
@@ -242,14 +243,14 @@ def _ended_by_signals() -> Iterator[None]:
     """A signal that asks this process to end unwinds it like an interrupt, so that nothing half-written stays.
 
     A long call into a library ends first. A library that catches everything (an import that is tried, a callback from
-    C) may swallow the ending: it is kept, and raised again before the next piece of work and at the end. A second
-    signal changes nothing; what is ignored (``nohup``) stays so, and training, which has a better answer, puts its own
-    in place.
+    C) may swallow the ending, or Ctrl-C: it is kept, and raised again before the next piece of work and at the end. A
+    second signal changes nothing, a second Ctrl-C interrupts again; what is ignored (``nohup``) stays so, and training,
+    which has a better answer, puts its own in place.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    _asked_to_end.clear()
+    forget_asking()
     asked = [number for number in _ENDING if signal.getsignal(number) is signal.SIG_DFL]
 
     def end(number: int, _: Any) -> None:
@@ -260,27 +261,29 @@ def _ended_by_signals() -> Iterator[None]:
         output = _json_output.get()
         if output is not None and not output.printed:
             emit({"error": f"ended by {name}"})
-        _asked_to_end.append(number)
-        _end_if_asked()
+        ask_to_end(number)
+        end_if_asked()
+
+    def interrupt(number: int, _: Any) -> None:
+        ask_to_end(number)
+        end_if_asked()
 
     for number in asked:
         signal.signal(number, end)
+    takes_interrupts = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    if takes_interrupts:
+        signal.signal(signal.SIGINT, interrupt)
     try:
         yield
-        _end_if_asked()
+        end_if_asked()
     finally:
-        _asked_to_end.clear()
+        forget_asking()
         for number in asked:
             signal.signal(number, signal.SIG_DFL)
+        if takes_interrupts:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-def _end_if_asked() -> None:
-    if _asked_to_end:
-        raise SystemExit(128 + _asked_to_end[0])
-
-
-_asked_to_end: list[int] = []
-"""The signal that asked this process to end."""
 _ENDING = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name))
 
 

@@ -1,13 +1,17 @@
-"""``napari-sparse3d convert``: series become NIfTI, NRRD or voxel sets."""
+"""``napari-sparse3d convert``: series become files of another format, or voxel sets."""
 
 from __future__ import annotations
 
+import errno
+import functools
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from napari_sparse3d.catalog.formats import FORMATS, VOXEL_SET_ENDING
 from napari_sparse3d.cli.common import CallError, JsonFlag, emit, finish, say, status, track
 from napari_sparse3d.cli.options import (
     FrameOption,
@@ -15,16 +19,17 @@ from napari_sparse3d.cli.options import (
     RepairOption,
     ScanPath,
     SeriesOption,
+    check_output,
+    check_output_folder,
     find_recipe,
     read_voxels,
 )
 from napari_sparse3d.errors import failure_line
+from napari_sparse3d.volume import Volume
 
 if TYPE_CHECKING:
     from napari_sparse3d.io import SeriesInfo, VolumeSequence
     from napari_sparse3d.voxels import Recipe
-
-ENDINGS = (".nii.gz", ".nii", ".nrrd", ".npz")
 
 
 def convert(
@@ -35,7 +40,7 @@ def convert(
             "--output",
             "-o",
             metavar="OUT",
-            help="A .nii.gz, .nii, .nrrd or .npz file, or a folder for all.",
+            help="A {written} or .npz file, or a folder for all.",
         ),
     ],
     series: SeriesOption = None,
@@ -43,11 +48,12 @@ def convert(
     repair: RepairOption = None,
     recipe: RecipeOption = None,
     to: Annotated[
-        str, typer.Option("--to", metavar="ENDING", help="What to write into a folder: .nii.gz, .nii, .nrrd or .npz.")
+        str,
+        typer.Option("--to", metavar="ENDING", help="What to write into a folder: {written} or .npz."),
     ] = ".nii.gz",
     as_json: JsonFlag = False,
 ) -> None:
-    """Convert series to NIfTI, NRRD, or (with --recipe) to voxel sets.
+    """Convert series to another format, or (with --recipe) to voxel sets.
 
     A series in time is written as one 4D file, unless --frame chooses a volume. A series with a fault that would
     falsify its geometry is refused, with the reason; the others are written.
@@ -59,21 +65,34 @@ def convert(
     from napari_sparse3d.io import scan
     from napari_sparse3d.io.read import choose_series
 
-    into_folder = output.is_dir() or not output.name.lower().endswith(ENDINGS)
+    endings = (*FORMATS.by_written_ending, VOXEL_SET_ENDING)
+    into_folder = _is_folder_of_many(output, endings)
     if into_folder and re.search(r"\.[A-Za-z][A-Za-z0-9]{1,5}$", output.name) and not output.is_dir():
-        raise CallError(f"the output must end in {', '.join(ENDINGS)} or name a folder, got {output.name!r}")
-    ending = (to if to.startswith(".") else f".{to}").lower() if into_folder else _ending(output)
-    if ending not in ENDINGS:
-        raise CallError(f"--to must be one of {', '.join(ENDINGS)}, got {to!r}")
-    if (ending == ".npz") != (recipe is not None):
+        raise CallError(f"the output must end in {', '.join(endings)} or name a folder, got {output.name!r}")
+    ending = (to if to.startswith(".") else f".{to}").lower() if into_folder else _ending(output.name, endings)
+    if ending not in endings:
+        raise CallError(f"--to must be one of {', '.join(endings)}, got {to!r}")
+    if (ending == VOXEL_SET_ENDING) != (recipe is not None):
         raise CallError("a voxel set (.npz) is made by a recipe: give --recipe with .npz, and only with it")
     how = None if recipe is None else find_recipe(recipe)
+    if into_folder or _is_one_folder(output):
+        check_output_folder(output)
+    else:
+        check_output(output, *endings)
     with status("Reading headers"):
         found = [choose_series(path, series)] if series is not None or not into_folder else scan(path)
-    results = []
+    results: list[dict[str, Any]] = []
+    missing = ""
     for info in track(found, "Converting") if into_folder else found:
         target = output / f"{_file_stem(info)}{ending}" if into_folder else output
-        results.append(_convert_one(info, target, how, frame, repair))
+        try:
+            results.append(_convert_one(info, target, how, frame, repair))
+        except _NoRoom as error:  # for none of those that follow either
+            missing = str(error)
+            if len(found) > 1:
+                missing += f"; {len(found) - len(results)} of {len(found)} series were not written"
+            results += [_result(each, status="refused", error=missing) for each in found[len(results) :]]
+            break
     if as_json:
         emit({"series": results})
     for result in results:
@@ -87,11 +106,22 @@ def convert(
     if not as_json:
         for result in passed_over:
             say(f"series {result['index']}: passed over, {result['error']}")
-    finish(result["error"] for result in refused if result not in passed_over)
+    wanted = [result["error"] for result in refused if result not in passed_over]
+    finish([*(line for line in wanted if line != missing), *([missing] if missing in wanted else [])])
 
 
-def _ending(output: Path) -> str:
-    return next(ending for ending in ENDINGS if output.name.lower().endswith(ending))
+def _is_one_folder(output: Path) -> bool:
+    """Whether a single series is written as a folder of this name."""
+    written = FORMATS.written_as(output.name)
+    return written is not None and written.stored == "folder"
+
+
+def _is_folder_of_many(output: Path, endings: tuple[str, ...]) -> bool:
+    return not _is_one_folder(output) and (output.is_dir() or not output.name.lower().endswith(endings))
+
+
+def _ending(name: str, endings: tuple[str, ...]) -> str:
+    return next(ending for ending in endings if name.lower().endswith(ending))
 
 
 def _file_stem(info: SeriesInfo) -> str:
@@ -99,12 +129,17 @@ def _file_stem(info: SeriesInfo) -> str:
     return f"{info.index:02d}_{words}"[:60].rstrip("_")
 
 
-def _convert_one(
-    info: SeriesInfo, target: Path, recipe: Recipe | None, frame: int | None, repair: str | None
-) -> dict[str, Any]:
-    from napari_sparse3d.io import FaultKind, read_volume, write_volume
+class _NoRoom(Exception):
+    """The place of the output takes nothing any more."""
 
-    result: dict[str, Any] = {
+
+_TAKES_NOTHING = {errno.ENOSPC, errno.EROFS, errno.EACCES, errno.EPERM, getattr(errno, "EDQUOT", errno.ENOSPC)}
+
+
+def _result(info: SeriesInfo, **more: Any) -> dict[str, Any]:
+    from napari_sparse3d.io import FaultKind
+
+    return {
         "index": info.index,
         "description": info.description,
         "status": "read",
@@ -114,20 +149,37 @@ def _convert_one(
         # a damaged file may be a part of any series here: it is not passed over
         "auxiliary": info.auxiliary and not any(fault.kind is FaultKind.UNREADABLE for fault in info.faults),
         "notes": [],
+        **more,
     }
+
+
+def _convert_one(
+    info: SeriesInfo, target: Path, recipe: Recipe | None, frame: int | None, repair: str | None
+) -> dict[str, Any]:
+    from napari_sparse3d.io import read_volume, write_volume
+
     try:
         if recipe is not None:
-            read_voxels(info, recipe, frame=frame, repair=repair).save(target)
-        elif frame is not None:
-            write_volume(read_volume(info, frame=frame, repair=repair), target)
-        else:
-            sequence = info.load(None, repair)
-            write_volume(sequence, target)
-            result["notes"] = _of_time(sequence, target)
-        result["out"] = target
+            voxels = read_voxels(info, recipe, frame=frame, repair=repair)
+            _write(voxels.save, target)
+            return _result(info, out=target)
+        scan = info.load(None, repair) if frame is None else read_volume(info, frame=frame, repair=repair)
+        _write(functools.partial(write_volume, scan), target)
+        notes = [] if isinstance(scan, Volume) else _of_time(scan, target)
+        return _result(info, out=target, notes=notes)
+    except _NoRoom:
+        raise
     except Exception as error:  # whatever is wrong with one series, the others are converted
-        result["status"], result["error"] = "refused", failure_line(error)
-    return result
+        return _result(info, status="refused", error=failure_line(error))
+
+
+def _write(write: Callable[[Path], Any], target: Path) -> None:
+    try:
+        write(target)
+    except OSError as error:
+        if error.errno in _TAKES_NOTHING:
+            raise _NoRoom(failure_line(error)) from error
+        raise
 
 
 def _of_time(sequence: VolumeSequence, target: Path) -> list[str]:
@@ -136,6 +188,8 @@ def _of_time(sequence: VolumeSequence, target: Path) -> list[str]:
         return []
     if sequence.times_s is None:
         return ["the time between its volumes is not known: the file claims none"]
-    if target.name.lower().endswith(".nrrd"):
-        return []  # which names each time
-    return ["its volumes lie unevenly in time, which NIfTI has no field for: the file claims no time between them"]
+    written = FORMATS.written_as(target.name)
+    if written is None or written.names_each_time:
+        return []
+    uneven = f"its volumes lie unevenly in time, which {written.title} has no field for"
+    return [f"{uneven}: the file claims no time between them"]

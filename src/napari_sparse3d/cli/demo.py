@@ -10,7 +10,7 @@ import typer
 
 from napari_sparse3d.cli.common import JsonFlag, emit, finish, show, status
 from napari_sparse3d.cli.demo_report import COLUMNS, MODEL, RECIPE, TOLERANCE, Demo, Row, cells, compare, write_report
-from napari_sparse3d.cli.options import DeviceOption, EngineOption, check_engine
+from napari_sparse3d.cli.options import DeviceOption, EngineOption, check_engine, check_output_folder
 
 
 def demo(
@@ -29,6 +29,7 @@ def demo(
     FOLDER. Exit code 1 if a figure is not what an independent computation gave.
     """
     check_engine(engine, device)
+    check_output_folder(output)
     made = _run(engine, device)
     with status("Drawing the report"):
         files = write_report(made, output)

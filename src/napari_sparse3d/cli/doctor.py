@@ -98,6 +98,23 @@ def _engines() -> Iterator[Check]:
         yield Check(f"engine {name}", "broken", why, "update or remove the package that brings it")
 
 
+def _parts() -> Iterator[Check]:
+    """What there is of each other kind, ours and others'."""
+    from napari_sparse3d.catalog import ARCHITECTURES, ATTRIBUTIONS, LOSSES
+
+    for title, registry in (
+        ("architectures", ARCHITECTURES),
+        ("losses", LOSSES),
+        ("attribution methods", ATTRIBUTIONS),
+    ):
+        yield Check(title, "ok", ", ".join(name for name, part in registry.items() if not part.missing))
+        for name, part in registry.items():
+            if part.missing:
+                yield Check(f"{registry.kind} {name}", "absent", part.missing, part.install)
+        for name, why in registry.broken.items():
+            yield Check(f"{registry.kind} {name}", "broken", why, "update or remove the package that brings it")
+
+
 def _choice() -> Iterator[Check]:
     from napari_sparse3d.engine.choice import choose
 
@@ -165,6 +182,7 @@ _CHECKS: dict[str, Callable[[], Iterator[Check]]] = {
     "CUDA": _cuda,
     "engines": _engines,
     "choice": _choice,
+    "parts": _parts,
     "DICOM codecs": _codecs,
     "window": _window,
 }

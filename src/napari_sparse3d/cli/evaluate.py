@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from napari_sparse3d.cli.common import CallError, JsonFlag, emit, replacing, say, show, status, the_call
-from napari_sparse3d.cli.options import DeviceOption, EngineOption
+from napari_sparse3d.cli.options import DeviceOption, EngineOption, check_output_folder
 from napari_sparse3d.cli.settings import (
     DataArgument,
     LabelOption,
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from napari_sparse3d.cases.case import Case
     from napari_sparse3d.cases.store import VoxelStore
     from napari_sparse3d.models import Model
+
+_MOST_VIEWS = 48
 
 
 def evaluate(
@@ -45,7 +47,9 @@ def evaluate(
     label: LabelOption = "label",
     views: Annotated[
         int | None,
-        typer.Option("--views", min=1, max=48, help="Average over so many symmetric views. Unless given, the card's."),
+        typer.Option(
+            "--views", min=1, max=_MOST_VIEWS, help="Average over so many symmetric views. Unless given, the card's."
+        ),
     ] = None,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", metavar="DIR", help="Write a report with pictures here.")
@@ -65,6 +69,8 @@ def evaluate(
     Example: napari-sparse3d evaluate vessel vesselmnist3d_64.npz --split test -o report/
     """
     use_threads(threads)
+    if output is not None:
+        check_output_folder(output)
     loaded = _model(model, runs)
 
     from napari_sparse3d.cases.labels import label_numbers
@@ -76,9 +82,7 @@ def evaluate(
     from napari_sparse3d.training.session import patients_of
 
     choice = choose(engine, device)
-    training = loaded.card.training
-    count = views if views is not None else int(training.get("test_views", 1))
-    kind = str(training.get("augment", {}).get("turns", "none")) if count > 1 else "none"
+    count, kind = _views(loaded, views)
     store = VoxelStore(loaded.card.recipe)
     with the_call():
         asked = _choose(_cases(data, label), split, loaded, store)
@@ -158,6 +162,27 @@ def _model(text: str, runs: Path | None) -> Model:
     if not loaded.card.trained:
         say(f"{loaded.card.name}: random weights, the figures mean nothing")
     return loaded
+
+
+def _views(model: Model, views: int | None) -> tuple[int, str]:
+    """How many symmetric views are averaged, and of which kind: as asked for, else as the card says."""
+    from typing import get_args
+
+    from napari_sparse3d.training.config import Augmentation
+
+    training = model.card.training
+    known = get_args(Augmentation.model_fields["turns"].annotation)
+    count = training.get("test_views", 1) if views is None else views
+    if count == 1:
+        return 1, "none"
+    augment = training.get("augment", {})
+    kind = augment.get("turns", "none") if isinstance(augment, dict) else None
+    if type(count) is not int or not 1 <= count <= _MOST_VIEWS or not isinstance(kind, str) or kind not in known:
+        raise CallError(
+            f"the model's card asks for views that are none: test_views of 1 to {_MOST_VIEWS} and augment.turns of "
+            f"{', '.join(known)} were expected; give --views 1, or take a model that `train` wrote"
+        )
+    return count, kind
 
 
 def _cases(data: Path, label: str) -> list[Case]:

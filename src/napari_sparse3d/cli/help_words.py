@@ -5,13 +5,25 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from typer.core import TyperCommand, TyperOption
+from typer.core import TyperArgument, TyperCommand, TyperOption
 
 
 def _engines() -> str:
     from napari_sparse3d.catalog import ENGINES
 
     return _any_of([_called(part.name, part.title) for part in ENGINES.values()])
+
+
+def _formats() -> str:
+    from napari_sparse3d.catalog import FORMATS
+
+    return ", ".join(part.title for part in FORMATS.values())
+
+
+def _written() -> str:
+    from napari_sparse3d.catalog import FORMATS
+
+    return ", ".join(FORMATS.by_written_ending)
 
 
 def _architectures() -> str:
@@ -35,18 +47,24 @@ def _any_of(words: list[str]) -> str:
     return " or ".join(filter(None, [", ".join(words[:-1]), *words[-1:]]))
 
 
-WORDS: dict[str, Callable[[], str]] = {"{engines}": _engines, "{architectures}": _architectures, "{losses}": _losses}
-"""What may stand in the help of an option, and what takes its place."""
+WORDS: dict[str, Callable[[], str]] = {
+    "{engines}": _engines,
+    "{formats}": _formats,
+    "{written}": _written,
+    "{architectures}": _architectures,
+    "{losses}": _losses,
+}
+"""What may stand in the help of a parameter, and what takes its place."""
 
 
 class Command(TyperCommand):
-    """A command whose options may have :data:`WORDS` in their help."""
+    """A command whose parameters may have :data:`WORDS` in their help."""
 
     def format_help(self, *given: Any) -> None:
         """As typer, with all words in their place."""
-        for option in self.params:
-            if isinstance(option, TyperOption) and option.help:
+        for parameter in self.params:
+            if isinstance(parameter, (TyperArgument, TyperOption)) and parameter.help:
                 for word, say in WORDS.items():
-                    if word in option.help:
-                        option.help = option.help.replace(word, say())
+                    if word in parameter.help:
+                        parameter.help = parameter.help.replace(word, say())
         super().format_help(*given)

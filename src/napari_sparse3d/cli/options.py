@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
 
@@ -17,9 +18,7 @@ if TYPE_CHECKING:
     from napari_sparse3d.models import Model, Result
     from napari_sparse3d.voxels import Recipe, VoxelSet
 
-ScanPath = Annotated[
-    Path, typer.Argument(metavar="PATH", help="A DICOM folder or file, NIfTI, NRRD, MetaImage, or a zip of a series.")
-]
+ScanPath = Annotated[Path, typer.Argument(metavar="PATH", help="A scan ({formats}), a folder, or a zip of a series.")]
 SeriesOption = Annotated[
     int | None, typer.Option("--series", metavar="N", help="Which series, as `info` numbers them. Needed if several.")
 ]
@@ -71,8 +70,18 @@ def find_model(text: str) -> Model:
     """The model that ``--model`` names; exit code 2 if there is none."""
     from napari_sparse3d.models import load_model
 
+    look_here(text)
     with the_call():
         return load_model(text)
+
+
+def look_here(*named: object) -> None:
+    """Where users name code of their own, ``module:name``, find it also in the folder where they are."""
+    from napari_sparse3d.catalog import is_own
+
+    here = str(Path.cwd())
+    if here not in sys.path and any(isinstance(name, str) and is_own(name.partition("=")[0]) for name in named):
+        sys.path.append(here)
 
 
 def check_engine(engine: str, device: str) -> None:
@@ -90,6 +99,14 @@ def check_output(path: Path, *endings: str) -> None:
         raise CallError(f"{path} is a folder; name the file to write, for example {path / ('out' + endings[0])}")
     with the_call():
         try_output(path)
+
+
+def check_output_folder(folder: Path) -> None:
+    """Exit code 2, before any work is done, if ``folder`` cannot become a folder with files."""
+    if folder.exists() and not folder.is_dir():
+        raise CallError(f"{folder} is a file; name a folder for the output")
+    with the_call():
+        try_output(folder / "file")
 
 
 def find_case(path: Path, series: int | None = None) -> Case:

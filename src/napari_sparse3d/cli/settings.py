@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from napari_sparse3d.catalog import DEFAULT_ARCHITECTURE, is_own
 from napari_sparse3d.cli.common import CallError, the_call
+from napari_sparse3d.cli.options import look_here
 from napari_sparse3d.errors import InputError
 from napari_sparse3d.parse import parse_json, parse_toml
 
@@ -80,8 +80,9 @@ def settings_of(
     named : dict
         Dotted name and value; None: not given.
     start : Model, optional
-        What the training begins with: its architecture, arguments and recipe, unless others are given.
+        What the training begins with: its arguments and recipe, unless others are given.
     """
+    from napari_sparse3d.catalog import DEFAULT_ARCHITECTURE
     from napari_sparse3d.models.architectures import check_architecture
     from napari_sparse3d.training.config import Training, put_setting, starting_settings
     from napari_sparse3d.voxels import Recipe
@@ -89,16 +90,15 @@ def settings_of(
     with the_call():
         given = {name: value for name, value in named.items() if value is not None}
         given |= dict(map(_assigned, assignments or ()))
+        look_here(given.get("architecture"), given.get("loss.name"))
         if file:
             values = _load(file)
             _check_own(values.get("architecture"), given)
         else:
-            asked = given.get("architecture") or (start.card.architecture if start else DEFAULT_ARCHITECTURE)
-            values = starting_settings(str(asked))
+            values = starting_settings(str(given.get("architecture", DEFAULT_ARCHITECTURE)))
             if any(name.startswith("arguments.") for name in given):
                 values["arguments"] = {}  # those to start from fit each other
         if start is not None:
-            values["architecture"] = start.card.architecture
             sizes = ("in_features", "classes")
             values["arguments"] = {k: v for k, v in start.card.arguments.items() if k not in sizes}
             values["recipe"] = start.card.recipe
@@ -121,19 +121,28 @@ def _assigned(text: str) -> tuple[str, Any]:
 
 def _check_own(architecture: object, given: Mapping[str, Any]) -> None:
     """A file's word alone imports nothing."""
+    from napari_sparse3d.catalog import is_own
+
     if isinstance(architecture, str) and is_own(architecture) and "architecture" not in given:
         raise CallError(
             f"the settings ask for {architecture!r}, code that is not part of this package; if you trust it, name it "
-            f"yourself: --architecture {architecture}"
+            f"yourself: -s architecture={architecture}"
         )
 
 
 def trained_model(text: str, runs: RunStore) -> Model:
     """The model that ``--from`` names: bundled, a file, or that of a run; exit code 2 if there is none."""
-    from napari_sparse3d.models import ARCHITECTURES, bundled_models, load_model
+    from napari_sparse3d.catalog import ARCHITECTURES, is_own
+    from napari_sparse3d.models import bundled_models, load_model
 
     with the_call():
-        if text.endswith(".safetensors") or text in bundled_models() or text in ARCHITECTURES or is_own(text):
+        look_here(text)
+        if (
+            text.endswith(".safetensors")
+            or text in bundled_models()
+            or text in ARCHITECTURES
+            or is_own(text.partition("=")[0])
+        ):
             return load_model(text)
         path = Path(runs.find(text)["folder"]) / "model.safetensors"
         if not path.exists():

@@ -106,18 +106,16 @@ def train(
     if resume is not None and settings is None:
         with the_call():
             settings = Path(table.find(resume)["folder"]) / "settings.json"
-    if any(":" in name for name in (architecture, loss, from_) if name):
-        sys.path.append(str(Path.cwd()))  # what users name of their own mostly lies where they are
     start = None if from_ is None else trained_model(from_, table)
     named = {
-        "architecture": architecture,
+        "architecture": architecture or (None if start is None else start.card.architecture),
         "loss.name": loss,
         "epochs": epochs,
         "batch_size": batch_size,
         "learning_rate": learning_rate,
         "seed": seed,
     }
-    config = settings_of(settings, recipe, named, set_, start)
+    config = settings_of(settings, recipe, named, set_, start if resume is None else None)
     report = _lines() if json_lines else _words(config)
     with_errors = _reporting_errors(report) if json_lines else None
 
@@ -152,10 +150,10 @@ def train(
         raise
     if outcome.status == "followed":
         return
-    draw_curves(table.folder / outcome.run, outcome.run, table)
-    if output is not None:
+    if output is not None:  # before the curves: a disk that is full of runs may have room where the model goes
         with replacing(output) as temporary:
             temporary.write_bytes(outcome.model.read_bytes())
+    draw_curves(table.folder / outcome.run, outcome.run, table)
     result = {
         "run": outcome.run,
         "status": outcome.status,

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from napari_sparse3d.sparse import SparseConv3d, SparseMaxPool3d, SubMConv3d
-from napari_sparse3d.sparse.modules.convolution import _Convolution
+from napari_sparse3d.sparse.modules.convolution import Convolution
 from napari_sparse3d.sparse.window import Triple
 
 
@@ -23,7 +23,7 @@ def is_product(layer: nn.Module) -> bool:
     Its weight is (C_out, 1, 1, 1, C_in) as everywhere in spconv, but it multiplies by ``weight.view(C_in, C_out)``, not
     by the transpose of (C_out, C_in): the same numbers in memory stand for another matrix.
     """
-    return isinstance(layer, _Convolution) and layer.window.volume == 1 and layer.window.stride == (1, 1, 1)
+    return isinstance(layer, Convolution) and layer.window.volume == 1 and layer.window.stride == (1, 1, 1)
 
 
 def product_to_spconv(weight: Tensor) -> Tensor:

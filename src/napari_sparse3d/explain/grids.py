@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
 
 from torch import Tensor, nn
 
-from napari_sparse3d.models.trace import leaves
-from napari_sparse3d.sparse import SparseTensor
-from napari_sparse3d.sparse.modules import takes_sparse
-from napari_sparse3d.sparse.observers import Observer, observed_by
+from napari_sparse3d.sparse import SparseModule, SparseTensor
+from napari_sparse3d.sparse.recorder import LayerCall, recording_layers
 from napari_sparse3d.sparse.window import Window
 
 Point = tuple[float, float, float]
@@ -52,36 +49,30 @@ def recording_grids(network: nn.Module) -> Iterator[dict[str, Grid]]:
     dict
         Layer name (as in the per-layer table) to grid; it fills while the network runs.
     """
-    recorder = _GridRecorder(network)
-    with observed_by(recorder):
+    recorder = _Grids()
+    with recording_layers(network, recorder.take):
         yield recorder.grids
 
 
-class _GridRecorder(Observer):
-    def __init__(self, network: nn.Module) -> None:
+class _Grids:
+    def __init__(self) -> None:
         self.grids: dict[str, Grid] = {}
-        self._names = {module: name.removeprefix("layers.") for name, module in leaves(network) if takes_sparse(module)}
         self._known: list[tuple[Tensor, Grid]] = []
-        """Sites and their grid. The tensors are kept, so that none of their identities is given away again."""
+        """Sites and their grid. Held, so that none of their identities is given away again."""
 
-    def sees(self, module: nn.Module) -> bool:
-        return module in self._names
-
-    def around(self, module: nn.Module, inputs: tuple[Any, ...], run: Callable[[], Any]) -> Any:
-        output = run()
-        if isinstance(output, SparseTensor) and isinstance(inputs[0], SparseTensor):
-            grid = self._grid_after(module, [x for x in inputs if isinstance(x, SparseTensor)], output)
-            self._known.append((output.indices, grid))
-            self.grids[self._names[module]] = grid
-        return output
+    def take(self, call: LayerCall) -> None:
+        inputs = [x for x in call.inputs if isinstance(x, SparseTensor)]
+        if isinstance(call.output, SparseTensor) and inputs:
+            grid = self._grid_after(call.module, inputs, call.output)
+            self._known.append((call.output.indices, grid))
+            self.grids[call.name] = grid
 
     def _grid_after(self, module: nn.Module, inputs: list[SparseTensor], output: SparseTensor) -> Grid:
-        window = getattr(module, "window", None)
         for x in inputs:
             if x.indices is output.indices:  # the sites stay, or are those of an earlier layer
                 return self._grid_of(x)
-        if isinstance(window, Window):
-            return self._grid_of(inputs[0]).after(window, transposed="Transpose" in type(module).__name__)
+        if isinstance(module, SparseModule) and module.window is not None:
+            return self._grid_of(inputs[0]).after(module.window, transposed=module.transposed)
         return self._grid_of(inputs[0])
 
     def _grid_of(self, x: SparseTensor) -> Grid:

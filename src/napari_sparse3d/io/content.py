@@ -1,11 +1,11 @@
-"""What a file is, told by its first bytes: a name is a habit, and many archives have other ones."""
+"""What a file begins with, by which it is known: a name is a habit, and many archives have other ones."""
 
 from __future__ import annotations
 
 import re
 import struct
 import zlib
-from enum import Enum
+from dataclasses import dataclass
 from pathlib import Path
 
 _HEAD_BYTES = 1024
@@ -16,21 +16,22 @@ _METAIMAGE = re.compile(
 )
 _NIFTI_MAGIC = (b"n+1\0", b"ni1\0", b"n+2\0", b"ni2\0")
 
-NIFTI_ENDINGS = (".nii", ".nii.gz", ".hdr", ".img", ".hdr.gz", ".img.gz")
-MGH_ENDINGS = (".mgz", ".mgh")
-NRRD_ENDINGS = (".nrrd", ".nhdr")
-METAIMAGE_ENDINGS = (".mha", ".mhd")
-DICOM_ENDINGS = (".dcm", ".dicom", ".ima", ".dic")
 
+@dataclass(frozen=True)
+class Beginning:
+    """What is seen of a file before its format is known; what a format's ``sniff`` is given."""
 
-class Content(Enum):
-    """The formats that are told apart."""
+    name: str
+    """In lower case."""
+    head: bytes
+    """The first bytes, unpacked where the file is gzip."""
+    packed: bool
+    """Whether it is."""
 
-    DICOM = "DICOM"
-    NIFTI = "NIfTI or Analyze"
-    MGH = "MGH"
-    NRRD = "NRRD"
-    METAIMAGE = "MetaImage"
+    @classmethod
+    def of(cls, path: Path) -> Beginning:
+        """Of a file."""
+        return cls(path.name.lower(), *first_bytes(path))
 
 
 def first_bytes(path: Path, n_bytes: int = _HEAD_BYTES) -> tuple[bytes, bool]:
@@ -49,43 +50,6 @@ def first_bytes(path: Path, n_bytes: int = _HEAD_BYTES) -> tuple[bytes, bool]:
         return b"", True
 
 
-def content_of(path: Path) -> Content | None:
-    """The format of a file by its first bytes; its name decides where they leave it open.
-
-    ``None`` where neither tells. A DICOM file without a preamble is told by its reader alone, and the image half of a
-    pair by its header.
-    """
-    head, packed = first_bytes(path)
-    name = path.name.lower()
-    if _is_nifti(head, named_header=name.endswith((".hdr", ".hdr.gz"))):
-        return Content.NIFTI
-    if name.endswith(MGH_ENDINGS) and head[:4] == b"\0\0\0\1":
-        return Content.MGH
-    if packed:
-        return None  # no other format is packed as a whole
-    if head[128:132] == b"DICM":
-        return Content.DICOM
-    if head.startswith(b"NRRD"):
-        return Content.NRRD
-    if _METAIMAGE.match(head):
-        return Content.METAIMAGE
-    return None
-
-
-def named_format(path: Path) -> Content | None:
-    """The format that a file's name claims."""
-    name = path.name.lower()
-    if name.endswith(NIFTI_ENDINGS):
-        return Content.NIFTI
-    if name.endswith(MGH_ENDINGS):
-        return Content.MGH
-    if name.endswith(NRRD_ENDINGS):
-        return Content.NRRD
-    if name.endswith(METAIMAGE_ENDINGS):
-        return Content.METAIMAGE
-    return Content.DICOM if name.endswith(DICOM_ENDINGS) else None
-
-
 def other_half(path: Path, ending: str) -> Path | None:
     """The other half (``"hdr"`` or ``"img"``) of a pair, beside the one at ``path``; gzipped or not, in any case."""
     stem = re.sub(r"\.(hdr|img)(\.gz)?$", "", path.name, flags=re.IGNORECASE)
@@ -102,7 +66,17 @@ def is_clutter(name: str) -> bool:
     return name.startswith("._") or name.lower() in (".ds_store", "thumbs.db", "desktop.ini")
 
 
-def _is_nifti(head: bytes, *, named_header: bool) -> bool:
+# -- what the formats of this package begin with -----------------------------------------------------------------------
+
+
+def is_dicom(seen: Beginning) -> bool:
+    """Its mark after the preamble. What has neither, a bare data set, is told by its reader alone."""
+    return not seen.packed and seen.head[128:132] == b"DICM"
+
+
+def is_nifti(seen: Beginning) -> bool:
+    """Size and mark of a header of NIfTI or Analyze. The image half of a pair is told by its header."""
+    head = seen.head
     if len(head) < 348:
         return False
     for endian in "<>":
@@ -110,7 +84,23 @@ def _is_nifti(head: bytes, *, named_header: bool) -> bool:
         if size == 348:
             # an Analyze header has no mark of its own; without a name that says so its dimensions have to be sound
             dims = struct.unpack(endian + "8h", head[40:56])
-            return named_header or head[344:348] in _NIFTI_MAGIC or (1 <= dims[0] <= 7 and min(dims[1:4]) > 0)
+            named = seen.name.endswith((".hdr", ".hdr.gz"))
+            return named or head[344:348] in _NIFTI_MAGIC or (1 <= dims[0] <= 7 and min(dims[1:4]) > 0)
         if size == 540:
             return True
     return False
+
+
+def is_nrrd(seen: Beginning) -> bool:
+    """Its mark; as a whole it is never packed."""
+    return not seen.packed and seen.head.startswith(b"NRRD")
+
+
+def is_metaimage(seen: Beginning) -> bool:
+    """One of the fields that MetaIO writes first; as a whole it is never packed."""
+    return not seen.packed and _METAIMAGE.match(seen.head) is not None
+
+
+def is_mgh(seen: Beginning) -> bool:
+    """Its version, and its name: four bytes are no mark."""
+    return seen.name.endswith((".mgz", ".mgh")) and seen.head[:4] == b"\0\0\0\1"

@@ -26,6 +26,7 @@ from napari_sparse3d.io.limits import MAX_DEFLATE_RATIO, check_claim
 from napari_sparse3d.io.naming import safe_file_name
 
 _BLOCK = 1 << 20
+_MAX_FILES = 1_000_000
 _OUTSIDE = "the header names a data file in another folder; keep header and data in one folder"
 _MISSING = "the data file that the header names is not beside it; keep header and data in one folder"
 _ENDINGS = re.compile(r"((\.nii|\.hdr|\.img|\.raw)?\.gz|\.raw\.bz2|\.[A-Za-z0-9]{1,8})$")
@@ -196,6 +197,26 @@ def beside(header: Path, name: str) -> Path:
     if really.parent != Path(os.path.realpath(folder)):
         raise ReadError(_OUTSIDE)
     return target
+
+
+def numbered(pattern: str, first: int, last: int, step: int) -> list[str]:
+    """The names that a pattern of C's ``printf`` with one whole number stands for.
+
+    Raises
+    ------
+    ReadError
+        If the pattern has another form, or the numbers lead nowhere.
+    """
+    parts = re.fullmatch(r"((?:[^%]|%%)*)%([-+ 0]*\d{0,3})[diu]((?:[^%]|%%)*)", pattern)
+    if parts is None or step == 0:
+        raise ReadError("the header names its data files by a pattern that is not one number with a step; list them")
+    count = (last - first) // step + 1
+    if not 1 <= count <= _MAX_FILES:
+        raise ReadError(
+            f"the header's pattern of data files, from {first} to {last} by {step}, names none, or too many"
+        )
+    before, after = parts[1].replace("%%", "%"), parts[3].replace("%%", "%")
+    return [f"{before}{f'%{parts[2]}d' % (first + step * n)}{after}" for n in range(count)]
 
 
 def _named_alike(folder: Path, name: str) -> Path:

@@ -82,6 +82,34 @@ def refuse_all_nan(data: NDArray[Any]) -> None:
         raise ReadError("every voxel is NaN or infinite: there is nothing to see; check how the file was written")
 
 
+def unit_of_header(
+    free_text: str, dtype: np.dtype[Any], slope: float = 1.0, intercept: float = 0.0, *, guess: bool = True
+) -> str:
+    """The unit that :func:`unit_and_modality` will find, as far as a header tells it; ``""`` where the values decide.
+
+    Parameters
+    ----------
+    free_text, guess
+        As there.
+    dtype : numpy.dtype
+        As stored.
+    slope, intercept : float
+        Value = stored * slope + intercept.
+    """
+    stamped = read_stamp(free_text)
+    if stamped is not None:
+        return stamped[0]
+    return "" if guess and _reaches_air(dtype, slope, intercept) else "a.u."
+
+
+def _reaches_air(dtype: np.dtype[Any], slope: float, intercept: float) -> bool:
+    """Whether stored values of a type can stand for Hounsfield units of air at all."""
+    if dtype.kind not in "iu":
+        return dtype.kind == "f"
+    limits = np.iinfo(dtype)
+    return min(float(limits.min) * slope, float(limits.max) * slope) + intercept <= _AIR_HU[1]
+
+
 def unit_and_modality(free_text: str, data: NDArray[Any], *, guess: bool = True) -> tuple[str, str, str]:
     """Unit and modality of a file in a format that has no field for them, and where they come from.
 

@@ -16,14 +16,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_sparse3d.errors import ReadError
-from napari_sparse3d.io.detached import Encoding, VoxelFiles, beside
+from napari_sparse3d.io.detached import Encoding, VoxelFiles, beside, numbered
 from napari_sparse3d.io.faults import Fault, FaultKind, Severity
 from napari_sparse3d.io.limits import what_begins
-from napari_sparse3d.io.nrrd import numbered
-from napari_sparse3d.io.raster import LPS_TO_RAS, Axis, Raster, numbers, sizes_of
+from napari_sparse3d.io.raster import LPS_TO_RAS, Axis, Raster, RasterFile
+from napari_sparse3d.io.series import SeriesInfo
+from napari_sparse3d.io.text_header import MAX_TEXT_BYTES, TextHeader
 from napari_sparse3d.io.units import mm_per_unit
 
-_MAX_HEADER_BYTES = 16 * 1024 * 1024
 _TYPES = {
     "CHAR": "i1", "UCHAR": "u1", "SHORT": "i2", "USHORT": "u2", "INT": "i4", "UINT": "u4", "LONG": "i4", "ULONG": "u4",
     "LONG_LONG": "i8", "ULONG_LONG": "u8", "FLOAT": "f4", "DOUBLE": "f8",
@@ -37,6 +37,16 @@ _TEXT = "comment"
 """The field where our own files could keep their unit."""
 
 
+def scan_metaimage(path: Path) -> tuple[SeriesInfo]:
+    """Read the header of one file; errors as :func:`read_header`."""
+    return (RasterFile(path, read_header).scan(),)
+
+
+def files_of(path: Path) -> tuple[Path, ...]:
+    """The files of voxels that a header names; errors as :func:`read_header`."""
+    return read_header(path).voxels.files
+
+
 def read_header(path: Path) -> Raster:
     """What the header of one file says.
 
@@ -46,18 +56,16 @@ def read_header(path: Path) -> Raster:
         If the file is no MetaImage file, its header is damaged, contradicts itself or names data elsewhere.
     """
     header = _Header.read(path)
-    if header.get("objecttype", "Image").lower() != "image":
+    if header.text("objecttype", "Image").lower() != "image":
         raise ReadError("the MetaIO file holds no image but another object; export the image itself")
     dimension = header.integer("ndims")
-    sizes = sizes_of(header.required("dimsize"), what="DimSize")
-    if len(sizes) != dimension:
-        raise ReadError(f"the header has {len(sizes)} sizes for NDims = {dimension}; repair the header")
+    sizes = header.sizes("DimSize", dimension)
     channels = header.integer("elementnumberofchannels", 1)
     dtype, faults = _dtype(header)
     files, local = _data_files(header, sizes)
-    n_items = int(np.prod(sizes, dtype=object)) * channels
-    if channels < 1 or n_items % len(files):
-        raise ReadError(f"the header's {n_items} values do not fit evenly into the {len(files)} data files it names")
+    if channels < 1:
+        raise ReadError(f"the header says {channels} channels a voxel; repair the header")
+    header.check_shares(int(np.prod(sizes, dtype=object)) * channels, files)
     voxels = _voxel_files(header, files, local)
     affine, said = _geometry(header, dimension)
     slope, intercept = (
@@ -75,19 +83,15 @@ def read_header(path: Path) -> Raster:
     kept = [(size, axis) for size, axis in stored if axis is Axis.SPACE or size > 1]
     return Raster(
         "MetaImage", tuple(size for size, _ in kept), tuple(axis for _, axis in kept), dtype, voxels, affine,
-        (*faults, *said), slope, intercept, _times(header, sizes), header.get(_TEXT, ""),
+        (*faults, *said), slope, intercept, _times(header, sizes), header.text(_TEXT),
     )  # fmt: skip
 
 
 @dataclass(frozen=True)
-class _Header:
-    path: Path
-    fields: Mapping[str, str]
-    """By name in lower case, one name for what has several."""
-    listed: tuple[str, ...]
-    """The lines after ``ElementDataFile = LIST``."""
-    end: int
-    """Bytes of the header."""
+class _Header(TextHeader):
+    """``fields`` are by name in lower case, one name for what has several."""
+
+    kind = "MetaImage"
 
     @classmethod
     def read(cls, path: Path) -> _Header:
@@ -101,27 +105,24 @@ class _Header:
                     if line.strip() or not line:
                         _refuse(path, fields)
                     continue
-                if file.tell() > _MAX_HEADER_BYTES:
+                if file.tell() > MAX_TEXT_BYTES:
                     raise ReadError("the MetaImage header does not end within 16 MB: it is damaged")
                 name = _SAME.get(name, name)
                 if name in fields and fields[name].split() != value.split():
                     raise ReadError("the MetaImage header gives a field twice, and not alike; repair the header")
                 fields[name] = value.strip()
             end = file.tell()
-            listed = file.read(_MAX_HEADER_BYTES) if fields["elementdatafile"].upper().startswith("LIST") else b""
+            listed = file.read(MAX_TEXT_BYTES) if fields["elementdatafile"].upper().startswith("LIST") else b""
         lines = listed.decode("latin-1").splitlines()
         return cls(path, fields, tuple(line.strip() for line in lines if line.strip()), end)
 
-    def get(self, name: str, default: str) -> str:
-        return self.fields.get(name, default)
-
-    def required(self, name: str) -> str:
-        if name not in self.fields:
-            raise ReadError(f"the MetaImage header has no {name}: it is damaged")
-        return self.fields[name]
+    @staticmethod
+    def key(name: str) -> str:
+        """Case counts for nothing."""
+        return name.lower()
 
     def integer(self, name: str, default: int | None = None) -> int:
-        value = self.required(name) if default is None else self.get(name, str(default))
+        value = self.required(name) if default is None else self.text(name, str(default))
         if not re.fullmatch(r"[-+]?\d{1,12}", value):
             raise ReadError(f"the MetaImage header's {name} is no whole number: it is damaged")
         return int(value)
@@ -130,17 +131,8 @@ class _Header:
         (value,) = self.numbers(name, 1) or [default]
         return value
 
-    def numbers(self, name: str, count: int) -> list[float] | None:
-        """The numbers of a field; ``None`` where it is absent."""
-        if name not in self.fields:
-            return None
-        found = numbers(self.fields[name], what=name)
-        if len(found) != count:
-            raise ReadError(f"the MetaImage header's {name} has {len(found)} numbers, not {count}; repair the header")
-        return found
-
     def true(self, name: str, default: bool) -> bool:
-        value = self.get(name, "")
+        value = self.text(name)
         return value[:1] in ("T", "t", "1") if value else default
 
 
@@ -238,7 +230,7 @@ def _geometry(header: _Header, dimension: int) -> tuple[NDArray[np.float64] | No
         words = "the header's CenterOfRotation is passed over, as ITK does: Offset is taken for the first voxel's place"
         faults.append(Fault.of(FaultKind.UNKNOWN_ORIENTATION, words))
     faults += _named_directions(header, directions[:3, :3])
-    unit = header.get("distanceunits", "")
+    unit = header.text("distanceunits")
     affine[:3] *= 1.0 if unit in ("", "?") else mm_per_unit(unit.removeprefix("MET_DISTANCE_UNITS_"))
     with np.errstate(invalid="ignore"):  # infinities are refused where the volume is described
         return LPS_TO_RAS @ affine, faults
@@ -246,7 +238,7 @@ def _geometry(header: _Header, dimension: int) -> tuple[NDArray[np.float64] | No
 
 def _named_directions(header: _Header, directions: NDArray[np.float64]) -> list[Fault]:
     """Whether AnatomicalOrientation says what the matrix does, by either of the two ways in which it is written."""
-    letters = header.get("anatomicalorientation", "").upper()
+    letters = header.text("anatomicalorientation").upper()
     if not re.fullmatch(r"[RLAPIS]{3}", letters):
         return []
     toward = ("RL", "AP", "IS")  # from and to, along DICOM's x, y and z

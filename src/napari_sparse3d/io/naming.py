@@ -3,8 +3,9 @@
 A file or a series description may carry anything. What is known of a person (the words of identifying tags) is taken
 out of a description in every spelling that is likely; of a file's name only words that describe an image are kept.
 
-Words are compared by their letters alone (:func:`_key`): without case, accents, width and invisible characters, Greek
-and Cyrillic letters in Latin ones; and once more without what transliterations differ in (:func:`_loose`).
+Words are compared by their letters alone (:func:`~napari_sparse3d.io.letters.keys_of`): without case, accents, width
+and invisible characters, Greek and Cyrillic letters in Latin ones; and once more without what transliterations differ
+in.
 """
 
 from __future__ import annotations
@@ -16,6 +17,19 @@ from functools import lru_cache
 from itertools import permutations
 from pathlib import PurePath
 
+from napari_sparse3d.catalog.formats import FORMATS
+from napari_sparse3d.io.dates import numeric_dates, without_dates
+from napari_sparse3d.io.letters import (
+    is_dense,
+    key_of,
+    keys_of,
+    parts_of,
+    repaired,
+    visible,
+    with_repaired,
+    without_accented,
+    words_of,
+)
 from napari_sparse3d.text import printable
 
 _DESCRIBING_WORDS = frozenset(
@@ -55,13 +69,11 @@ _BIDS_ENTITIES = frozenset(
     sub ses task acq ce trc stain rec dir run mod echo flip inv mt part proc hemi space res den label desc
     """.split()  # noqa: SIM905
 )
-_SUFFIXES = tuple(
-    ".nii.gz .tar.gz .hdr.gz .img.gz .nii .hdr .img .nrrd .nhdr .mha .mhd .mgz .mgh .zip .dcm .npz .gz".split()  # noqa: SIM905
-)
 _TITLES = frozenset(
     "mr mrs ms mx miss dr prof md phd herr frau mme mlle sr sra srta sig dott jr sen rn rt do".split()  # noqa: SIM905
 )
 """Words of a person's name that name nobody."""
+_PACKED = (".tar.gz", ".gz")
 _MAX_LENGTH = 60
 _LABEL_NAME = re.compile(r"(^|[_.-])(seg|segmentation|labels?|mask)(\d*|[_.-].*)?([_.-]|$)")
 
@@ -90,7 +102,7 @@ def safe_file_name(path: PurePath, fallback: str = "volume") -> str:
     value of a BIDS entity (``sub-01``); a name, a date or a long identifier does not.
     """
     kept: list[str] = []
-    for piece in re.split(r"[\s_.]+", _without_dates(_stem(path.name))):
+    for piece in re.split(r"[\s_.]+", without_dates(_stem(path.name))):
         entity, _, value = piece.partition("-")
         if entity.lower() in _BIDS_ENTITIES and re.fullmatch(r"[A-Za-z0-9]{1,12}", value) and not _may_identify(value):
             kept.append(piece)
@@ -102,7 +114,7 @@ def safe_file_name(path: PurePath, fallback: str = "volume") -> str:
 
 
 def _stem(name: str) -> str:
-    suffix = next((suffix for suffix in _SUFFIXES if name.lower().endswith(suffix)), "")
+    suffix = FORMATS.ending_of(name) or next((each for each in _PACKED if name.lower().endswith(each)), "")
     return name[: len(name) - len(suffix)] or name
 
 
@@ -133,14 +145,14 @@ def identity_words(values: Iterable[str], names: Iterable[str] = ()) -> frozense
         letter of a script that writes a name with one; so do a person's initials, and numbers from three digits.
     """
     words: set[str] = set()
-    for value in _with_repaired(values):
-        parts = [part for part in map(_key, _words(value)) if part]
+    for value in with_repaired(values):
+        parts = [part for part in map(key_of, words_of(value)) if part]
         words.update(part for part in parts if len(part) >= 3 and part not in _TERMS)
         joined = "".join(parts)
         if len(parts) > 1 and len(joined) >= 5 and joined not in _TERMS:
             words.add(joined)
-        words.update(_numeric_dates(value))
-    for value in _with_repaired(names):
+        words.update(numeric_dates(value))
+    for value in with_repaired(names):
         for person in value.split("\\"):
             words |= _words_of_a_name(person)
     return frozenset(words)
@@ -150,17 +162,17 @@ def _words_of_a_name(person: str) -> set[str]:
     """``Müller^Anna Li^^Dr=...``: each component's words, the words joined, the initials."""
     words: set[str] = set()
     for group in person.split("="):  # alphabetic, ideographic, phonetic
-        parts = [part for part in map(_key, _words(group)) if part and part not in _TITLES]
+        parts = [part for part in map(key_of, words_of(group)) if part and part not in _TITLES]
         words.update(part for part in parts if _counts_as_a_name(part))
-        words.update(mangled for part in _words(group) if len(mangled := _key(_without_accented(part))) >= 4)
+        words.update(mangled for part in words_of(group) if len(mangled := key_of(without_accented(part))) >= 4)
         for component in re.split(r"[\s^]+", group):
-            joined = _key("".join(_words(component)))  # O'Brien is OBrien
+            joined = key_of("".join(words_of(component)))  # O'Brien is OBrien
             words.update({joined} if len(joined) >= 3 else ())
         if 2 <= len(parts) <= 4 and all(part.isalpha() for part in parts):
             first = [part[0] for part in parts]
             initials = ("".join(order) for n in range(2, len(first) + 1) for order in permutations(first, n))
             words.update(f"{each}." for each in initials if each.isascii() and each not in _TERMS)
-        if 2 <= len(parts) <= 3 and _is_dense("".join(parts)):
+        if 2 <= len(parts) <= 3 and is_dense("".join(parts)):
             words.update("".join(order) for order in permutations(parts))
     return words
 
@@ -168,7 +180,7 @@ def _words_of_a_name(person: str) -> set[str]:
 def _counts_as_a_name(part: str) -> bool:
     if part.isdigit():
         return len(part) >= 3
-    return len(part) >= 2 or _is_dense(part)
+    return len(part) >= 2 or is_dense(part)
 
 
 def without_identity(text: str, identity: frozenset[str], fallback: str = "") -> str:
@@ -189,14 +201,14 @@ def without_identity(text: str, identity: frozenset[str], fallback: str = "") ->
     """
     known = _known(identity)
     # composed first: a mark that stands alone would part a word
-    text = _without_dates(printable(_repaired(unicodedata.normalize("NFKC", _visible(text)))))
+    text = without_dates(printable(repaired(unicodedata.normalize("NFKC", visible(text)))))
     pieces = re.split(r"([\s_^=,;:/\\]+)", text)
     gone = [bool(piece and known.stands_in(piece)) for piece in pieces]
-    for first, last in known.spaced_out([_words(piece) for piece in pieces[::2]]):
+    for first, last in known.spaced_out([words_of(piece) for piece in pieces[::2]]):
         gone[2 * first : 2 * last + 1 : 2] = [True] * (last - first + 1)
     for place in range(0, len(pieces), 2):  # what is left of a name: J. beside Doe
         beside = gone[max(0, place - 2) : place + 3 : 2]
-        word = _key("".join(_words(pieces[place])))
+        word = key_of("".join(words_of(pieces[place])))
         if len(word) == 1 and word in known.initials and any(beside):
             gone[place] = True
     # with what parted it from the next
@@ -210,26 +222,26 @@ class _Known:
 
     def __init__(self, identity: frozenset[str]) -> None:
         words = {word for word in identity if not word.endswith(".")}
-        self.whole = {key for word in words for key in _keys(word)} | words
+        self.whole = {key for word in words for key in keys_of(word)} | words
         self.alone = {word[:-1] for word in identity if word.endswith(".")}
         self.initials = frozenset(word[0] for word in words if word.isalpha())
-        self.inside = {word for word in self.whole if len(word) >= (2 if _is_dense(word) else 4)}
+        self.inside = {word for word in self.whole if len(word) >= (2 if is_dense(word) else 4)}
         self.longest = max(map(len, self.whole), default=0)
 
     def stands_in(self, piece: str) -> bool:
         """Whether a piece of a description holds a known word, a long number or an address of mail."""
         if re.search(r"\d{6,}", piece) or re.search(r"[^\s@]@[^\s@]", piece):
             return True
-        words = _words(piece)
-        if not self.alone.isdisjoint(map(_key, words)):
+        words = words_of(piece)
+        if not self.alone.isdisjoint(map(key_of, words)):
             return True
-        return any(self._is_known(part) for word in words for part in (word, *_parts(word)))
+        return any(self._is_known(part) for word in words for part in (word, *parts_of(word)))
 
     def _is_known(self, word: str) -> bool:
-        keys = _keys(word)
+        keys = keys_of(word)
         if keys & self.whole:
             return True
-        if _key(word) in _TERMS:
+        if key_of(word) in _TERMS:
             return False
         return any(known in key for key in keys for known in self.inside) or any(map(self._is_composed, keys))
 
@@ -250,211 +262,17 @@ class _Known:
 
     def spaced_out(self, words: list[list[str]]) -> Iterator[tuple[int, int]]:
         """First and last piece of each run of pieces that are a known word only together: ``M U E L L E R``."""
-        flat = [(place, key) for place, piece in enumerate(words) for key in map(_key, piece) if key]
+        flat = [(place, key) for place, piece in enumerate(words) for key in map(key_of, piece) if key]
         for start in range(len(flat)):
             joined = ""
             for end in range(start, len(flat)):
                 joined += flat[end][1]
                 if len(joined) > self.longest + 4:
                     break
-                if end > start and len(joined) >= 2 and (_keys(joined) & self.whole or joined in self.alone):
+                if end > start and len(joined) >= 2 and (keys_of(joined) & self.whole or joined in self.alone):
                     yield flat[start][0], flat[end][0]
 
 
 @lru_cache(maxsize=64)
 def _known(identity: frozenset[str]) -> _Known:
     return _Known(identity)
-
-
-# -- letters -----------------------------------------------------------------------------------------------------------
-
-_LATIN = {
-    # letters that no decomposition takes apart
-    **dict(zip("øłđðþıħŧŋæœßĸ", ("o", "l", "d", "d", "th", "i", "h", "t", "n", "ae", "oe", "ss", "k"), strict=True)),
-    # Cyrillic and Greek as passports and libraries write them, as far as those agree (ISO 9, BGN/PCGN, ELOT 743)
-    **dict(zip("абвгґдеэєзиіїйклмнопрстуфъьыў", "abvggdeeeziiiiklmnoprstuf''yu", strict=True)),
-    **dict(zip("жхцчшщюя", ("zh", "kh", "ts", "ch", "sh", "shch", "yu", "ya"), strict=True)),
-    **dict(zip("ђћљњџ", ("dj", "c", "lj", "nj", "dz"), strict=True)),
-    **dict(zip("αβγδεζηικλμνοπρσςτυφωθξχψ", (*"avgdeziiklmnoprsstyfo", "th", "x", "ch", "ps"), strict=True)),
-}  # fmt: skip
-_LOOSE = (
-    *(("tsch", "c"), ("shch", "s"), ("sch", "s"), ("sh", "s"), ("zh", "z"), ("kh", "h"), ("ch", "c"), ("ph", "f")),
-    *(("tz", "c"), ("ts", "c"), ("cz", "c"), ("x", "ks"), ("y", "i"), ("j", "i"), ("w", "v"), ("f", "v")),
-)
-"""Ways to write one sound that differ between transliterations."""
-
-
-def _visible(text: str) -> str:
-    """Without soft hyphens, zero-width and other format characters."""
-    return "".join(character for character in text if unicodedata.category(character) != "Cf")
-
-
-def _with_repaired(values: Iterable[str]) -> Iterator[str]:
-    for value in values:
-        yield value
-        if (repaired := _repaired(value)) != value:
-            yield repaired
-
-
-def _repaired(text: str) -> str:
-    """UTF-8 that was read as Latin-1, as where a file names no character set; else the text itself."""
-    if text.isascii():
-        return text
-    try:
-        return unicodedata.normalize("NFKC", text.encode("latin-1").decode("utf-8"))
-    except UnicodeError:
-        return text
-
-
-def _words(text: str) -> list[str]:
-    """Runs of letters, marks and digits."""
-    text = unicodedata.normalize("NFKC", _visible(text))
-    return "".join(ch if ch.isalnum() or unicodedata.category(ch)[0] == "M" else " " for ch in text).split()
-
-
-def _parts(word: str) -> list[str]:
-    """``LiWuT1`` as Li, Wu, T, 1; letters of dense scripts apart from others. Nothing where there is one part."""
-    found = re.findall(r"\d+|[^\W\d_]+", word)
-    parts = [part for each in found for part in re.findall(_CAMEL, each) or [each]] if not word.islower() else found
-    parts = [run for part in parts for run in _by_density(part)]
-    # two letters on their own are a name only where case parts them
-    return [part for part in parts if len(part) >= 2 or _is_dense(part)] if len(parts) > 1 else []
-
-
-_CAMEL = r"[^\W\d_]?(?:(?<=[A-ZÀ-ÖØ-Þ])[a-zß-öø-ÿ]+|[a-zß-öø-ÿ]+)|[A-ZÀ-ÖØ-Þ]+(?![a-zß-öø-ÿ])"
-
-
-def _by_density(word: str) -> list[str]:
-    runs: list[str] = []
-    for character in word:
-        if runs and _is_dense(runs[-1]) == _is_dense(character):
-            runs[-1] += character
-        else:
-            runs.append(character)
-    return runs
-
-
-def _is_dense(text: str) -> bool:
-    """Whether it is of a script in which one or two characters are a name: Chinese, Japanese, Korean."""
-    return bool(text) and all(unicodedata.east_asian_width(character) in "WF" for character in text)
-
-
-def _key(word: str) -> str:
-    """The word's letters and digits alone: Latin where they can be, without case, accents and width."""
-    if word.isascii():
-        return word.lower()
-    lower = unicodedata.normalize("NFKC", _visible(word)).casefold().replace("ου", "ou")
-    # й and ї are letters of their own, which taking off their marks would change into others
-    bare = "".join(
-        _LATIN.get(ch, ch) if ch in _LATIN else "".join(map(_letter, unicodedata.normalize("NFKD", ch))) for ch in lower
-    )
-    return unicodedata.normalize("NFC", bare).replace("'", "")
-
-
-def _letter(character: str) -> str:
-    if unicodedata.category(character)[0] == "M":
-        return ""
-    if "ァ" <= character <= "ヶ":
-        return chr(ord(character) - 0x60)  # hiragana
-    digit = unicodedata.decimal(character, None)
-    return _LATIN.get(character, character) if digit is None else str(digit)
-
-
-def _keys(word: str) -> set[str]:
-    key = _key(word)
-    plain = _plain_umlauts(key)
-    loose = _loose(plain)
-    return {key, plain, *([loose] if len(loose) >= 4 else [])} - {""}
-
-
-def _plain_umlauts(key: str) -> str:
-    """Without what German, Danish and Dutch write for an accent: Mueller, Muller and Müller are one."""
-    for pair in ("ae", "oe", "ue", "aa", "ss"):
-        key = key.replace(pair, pair[0])
-    return key
-
-
-def _loose(key: str) -> str:
-    for written, sound in _LOOSE:
-        key = key.replace(written, sound)
-    return re.sub(r"(.)\1+", r"\1", key)
-
-
-def _without_accented(word: str) -> str:
-    """``Mller``: what is left where a program dropped the letters that it did not know."""
-    return "" if word.isascii() else "".join(character for character in word if character.isascii())
-
-
-# -- dates -------------------------------------------------------------------------------------------------------------
-
-_MONTHS = """
-    january february march april may june july august september october november december sept
-    januar februar märz maerz mai juni juli oktober dezember jänner jaenner feber
-    janvier février fevrier mars avril juin juillet août aout septembre octobre novembre décembre decembre
-    enero febrero marzo abril mayo junio julio agosto septiembre octubre noviembre diciembre
-    gennaio febbraio aprile maggio giugno luglio settembre ottobre dicembre
-    janeiro fevereiro março marco maio junho julho setembro outubro novembro dezembro
-    januari februari maart mei augustus maj augusti juni juli oktober desember marts
-    stycznia lutego marca kwietnia maja czerwca lipca sierpnia września wrzesnia października pazdziernika listopada
-    grudnia ledna února unora března brezna dubna května kvetna června cervna července cervence srpna září zari října
-    rijna listopadu prosince ocak şubat subat mart nisan mayıs mayis haziran temmuz ağustos agustos eylül eylul ekim
-    kasım kasim aralık aralik tammikuu helmikuu maaliskuu huhtikuu toukokuu kesäkuu heinäkuu elokuu syyskuu lokakuu
-    marraskuu joulukuu ianuarie februarie martie aprilie iunie iulie septembrie octombrie noiembrie decembrie
-    január február március április május június július augusztus szeptember október
-    января февраля марта апреля мая июня июля августа сентября октября ноября декабря январь февраль март апрель май
-    июнь июль август сентябрь октябрь ноябрь декабрь січня лютого березня квітня травня червня липня серпня вересня
-    жовтня листопада грудня ιανουαρίου φεβρουαρίου μαρτίου απριλίου μαΐου ιουνίου ιουλίου αυγούστου σεπτεμβρίου
-    οκτωβρίου νοεμβρίου δεκεμβρίου
-    jan feb mar apr jun jul aug sep oct nov dec mär mrz okt dez janv fév fevr févr avr juil déc ene abr ago dic gen mag
-    giu lug set ott fev mai out янв фев мар апр июн июл авг сен окт ноя дек
-""".split()  # noqa: SIM905
-_MONTH = "|".join(sorted({*_MONTHS, *(_key(month) for month in _MONTHS)}, key=len, reverse=True))
-_BETWEEN = r"[\s_.,/^\-]{0,3}(?:(?:de|del|of|den|der)[\s_.]+)?"
-_YEAR, _DAY, _NUMBER = r"(?:1[89]|2[01])[0-9]{2}", r"(?:0?[1-9]|[12][0-9]|3[01])", r"(?:0?[1-9]|1[0-2])"
-_PART = r"[\s]?[.\-/_][\s]?"
-_DATES = re.compile(
-    "|".join(
-        (
-            rf"(?<![0-9]){_YEAR}{_PART}{_DAY}{_PART}{_DAY}(?![0-9])",  # 1970-01-31, 1970/31/01
-            rf"(?<![0-9.]){_DAY}{_PART}{_DAY}{_PART}(?:{_YEAR}|'?[0-9]{{2}})(?![0-9.])",  # 31.01.1970, 1/2/70
-            rf"(?<![0-9.])[0-9]{{2}}{_PART}{_NUMBER}{_PART}{_DAY}(?![0-9.])",  # 70-01-31
-            rf"(?<![0-9.]){_NUMBER}[/\-.]{_YEAR}(?![0-9])|(?<![0-9]){_YEAR}[/\-]{_NUMBER}(?![0-9])",  # 01/1970
-            rf"(?<![0-9]){_YEAR}\s{_NUMBER}\s{_DAY}(?![0-9])|(?<![0-9]){_DAY}\s{_DAY}\s{_YEAR}(?![0-9])",  # 1970 01 31
-            # 31st of January 1970, 31.Jan.70
-            rf"(?<![0-9]){_DAY}(?:st|nd|rd|th|er|º|ª)?{_BETWEEN}(?:{_MONTH})[a-z]{{0,2}}{_BETWEEN}"
-            rf"'?(?:{_YEAR}|[0-9]{{2}})(?![0-9])",
-            # January 31, 1970
-            rf"(?<![^\W_])(?:{_MONTH}){_BETWEEN}(?:{_DAY}(?:st|nd|rd|th)?{_BETWEEN})?'?{_YEAR}(?![0-9])",
-            rf"(?<![0-9]){_YEAR}{_BETWEEN}(?:{_MONTH})(?:{_BETWEEN}{_DAY})?(?![0-9])",  # 1970 Jan 31
-            r"[0-9]{2,4}\s?[年년]\s?[0-9]{1,2}\s?[月월](?:\s?[0-9]{1,2}\s?[日일])?",
-        )
-    ),
-    re.IGNORECASE,
-)
-
-
-def _without_dates(text: str) -> str:
-    """Without dates, in digits of any script."""
-    return _DATES.sub(" ", "".join(_ascii_digit(character) for character in text))
-
-
-def _ascii_digit(character: str) -> str:
-    if character.isascii() or (digit := unicodedata.decimal(character, None)) is None:
-        return character
-    return str(digit)
-
-
-def _numeric_dates(value: str) -> Iterator[str]:
-    """A date of DICOM (``19700131``) as it stands elsewhere without anything between: 31011970, 310170, 3170, ..."""
-    match = re.fullmatch(r"((?:1[89]|20)(\d\d))[.\-]?(\d\d)[.\-]?(\d\d)", value.strip())
-    if match is None:
-        return
-    year, short, month, day = match.groups()
-    for pair in (
-        (month, day),
-        (day, month),
-        (month.lstrip("0"), day.lstrip("0")),
-        (day.lstrip("0"), month.lstrip("0")),
-    ):
-        for each in (year, short):
-            yield from (found for found in (each + "".join(pair), "".join(pair) + each) if len(found) >= 5)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
@@ -12,10 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_sparse3d.errors import ReadError
 from napari_sparse3d.io.detached import VoxelFiles
 from napari_sparse3d.io.faults import Fault, FaultKind
-from napari_sparse3d.io.intensity import refuse_all_nan, rescaled, unit_and_modality
+from napari_sparse3d.io.intensity import refuse_all_nan, rescaled, unit_and_modality, unit_of_header
 from napari_sparse3d.io.limits import check_memory
 from napari_sparse3d.io.naming import named_as_labels, safe_file_name
 from napari_sparse3d.io.orientation import Canonical, axis_codes, canonical, shear_degrees
@@ -24,7 +22,6 @@ from napari_sparse3d.io.series import SeriesInfo, VolumeSequence
 
 SHEAR_SAID_DEGREES = 0.25
 LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
-MAX_AXES = 16
 
 
 class Axis(Enum):
@@ -120,9 +117,16 @@ class Raster:
             spacing, orientation = (z, y, x), axis_codes(self.affine_ras)
             faults += _notes(self, order)
         return SeriesInfo(
-            0, self.format, "", safe_file_name(path), shape, n_frames, spacing, orientation, "a.u.", 1, tuple(faults),
-            source=path, loader=loader,
+            0, self.format, "", safe_file_name(path), shape, n_frames, spacing, orientation, self._unit(), 1,
+            tuple(faults), source=path, loader=loader,
         )  # fmt: skip
+
+    def _unit(self) -> str:
+        """As far as the header tells it; the magnitude of complex voxels is never that of air."""
+        if self.unit is not None:
+            return self.unit[0]
+        guess = not self.as_stored and Axis.COMPLEX not in self.axes
+        return unit_of_header(self.free_text, self.dtype, self.slope, self.intercept, guess=guess)
 
 
 @dataclass(frozen=True)
@@ -217,42 +221,3 @@ def _notes(raster: Raster, order: Canonical) -> list[Fault]:
         words = f"{raster.n_frames} volumes; choose one with frame=0 to {raster.n_frames - 1}"
         notes.append(Fault.of(FaultKind.FOUR_D, words))
     return notes
-
-
-def number_of(number: str, *, what: str) -> float:
-    """A number of a header.
-
-    Raises
-    ------
-    ReadError
-        If it is none.
-    """
-    try:
-        return float(number)
-    except ValueError as error:
-        raise ReadError(f"the header's {what} holds something else than numbers; repair the header") from error
-
-
-def numbers(text: str, *, what: str) -> list[float]:
-    """The numbers of a field, separated by blanks.
-
-    Raises
-    ------
-    ReadError
-        If a word is none.
-    """
-    return [number_of(word, what=what) for word in text.split()]
-
-
-def sizes_of(text: str, *, what: str) -> tuple[int, ...]:
-    """Sizes of axes.
-
-    Raises
-    ------
-    ReadError
-        If one is no positive whole number, or there are too many.
-    """
-    words = text.split()
-    if not words or len(words) > MAX_AXES or not all(re.fullmatch(r"\d{1,12}", word) and int(word) for word in words):
-        raise ReadError(f"the header's {what} are not positive whole numbers, one for each axis; repair the header")
-    return tuple(int(word) for word in words)

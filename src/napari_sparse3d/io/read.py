@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from napari_sparse3d.environment import check_environment
 from napari_sparse3d.errors import InputError, ReadError
 from napari_sparse3d.io.scanning import PathLike, scan
 from napari_sparse3d.io.series import DAMAGED, SeriesInfo, VolumeSequence
@@ -80,8 +81,9 @@ def choose_series(
     ReadError
         If the path holds several.
     InputError
-        If there is no series of that index.
+        If there is no series of that index, or one of our environment variables cannot be used.
     """
+    check_environment()
     if isinstance(path, SeriesInfo):
         return path
     found = scan(path) if found is None else found

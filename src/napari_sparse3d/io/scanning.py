@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from napari_sparse3d.errors import InputError, ReadError
+from napari_sparse3d.catalog.formats import FORMATS, FormatInfo
+from napari_sparse3d.environment import check_environment
+from napari_sparse3d.errors import InputError, ReadError, failure_line
 from napari_sparse3d.io.archive import is_zip, scan_zip
-from napari_sparse3d.io.content import Content, content_of, is_clutter, named_format, other_half
+from napari_sparse3d.io.content import is_clutter
 from napari_sparse3d.io.faults import Fault, FaultKind
+from napari_sparse3d.io.formats import (
+    Gatherer,
+    content_of,
+    content_of_folder,
+    has_header_beside,
+    is_data_of_a_header,
+    titles,
+)
 from napari_sparse3d.io.naming import safe_file_name
 from napari_sparse3d.io.series import SeriesInfo
-
-if TYPE_CHECKING:
-    from napari_sparse3d.io.dicom.gather import Gatherer
 
 PathLike = str | os.PathLike[str]
 Progress = Callable[[int], None]
@@ -45,6 +51,7 @@ def scan(path: PathLike | Sequence[PathLike], *, progress: Progress | None = Non
     ReadError
         If there is nothing at the path, or nothing in it that can be read.
     """
+    check_environment()
     given = [path] if isinstance(path, (str, os.PathLike)) else list(path)
     if not given:
         raise InputError("an empty list of files was given; name at least one file or folder")
@@ -59,8 +66,8 @@ def scan(path: PathLike | Sequence[PathLike], *, progress: Progress | None = Non
     named = len(roots) == 1 and roots[0].is_file()
     found = _Found()
     count = 0
-    for file in files_below(roots):
-        _look_at(file, found, named=named)
+    for place, image in _places_below(roots):
+        _look_at(place, image, found, named=named)
         count += 1
         if progress is not None and count % 50 == 0:
             progress(count)
@@ -76,23 +83,44 @@ def scan(path: PathLike | Sequence[PathLike], *, progress: Progress | None = Non
 class _Found:
     """What the files looked at so far hold."""
 
-    dicom: Gatherer | None = None
-    """Made with the first file that may be DICOM."""
+    gatherers: dict[str, Gatherer] = field(default_factory=dict)
+    """For each format of which an image is many files; made with the first file that may be one of them."""
     other: list[SeriesInfo] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
     """Why a file that looked like an image could not be read."""
 
+    def gather(self, file: Path) -> bool:
+        """Add a file to those that are images only together; ``False`` if it is none of them."""
+        return any(self._gatherer(part).add(file) for part in FORMATS.of_many_files)
+
+    def _gatherer(self, part: FormatInfo) -> Gatherer:
+        if part.name not in self.gatherers:
+            self.gatherers[part.name] = part.load()()
+        return self.gatherers[part.name]
+
     def listed(self, source: Path) -> list[SeriesInfo]:
         """DICOM series, then other files."""
-        return [*(self.dicom.listed(source, alone=not self.other) if self.dicom is not None else ()), *self.other]
+        gathered: list[SeriesInfo] = []
+        for gatherer in self.gatherers.values():
+            gathered += gatherer.listed(source, alone=not (self.other or gathered))
+        return [*gathered, *self.other]
 
 
 def files_below(roots: Iterable[Path]) -> Iterator[Path]:
     """All files below the roots in a stable order; each folder once, so that links cannot lead in a circle."""
+    return (file for file, _ in _below(roots, whole_images=False))
+
+
+def _places_below(roots: Iterable[Path]) -> Iterator[tuple[Path, FormatInfo | None]]:
+    """As :func:`files_below`; a folder that is one image is one place, with its format, and so are the files in it."""
+    return _below(roots, whole_images=bool(FORMATS.of_one_folder))
+
+
+def _below(roots: Iterable[Path], *, whole_images: bool) -> Iterator[tuple[Path, FormatInfo | None]]:
     count = 0
     for root in roots:
         if root.is_file():
-            yield root
+            yield root, None
             continue
         visited: set[tuple[int, int]] = set()
         for folder, folders, names in os.walk(root, followlinks=True, onerror=_refuse_folder):
@@ -102,6 +130,11 @@ def files_below(roots: Iterable[Path]) -> Iterator[Path]:
                 folders.clear()
                 continue
             visited.add(key)
+            image = content_of_folder(Path(folder), {*names, *folders}) if whole_images else None
+            if image is not None:
+                folders.clear()
+                yield Path(folder), image
+                continue
             folders.sort()
             for name in sorted(names):
                 file = Path(folder, name)
@@ -111,7 +144,7 @@ def files_below(roots: Iterable[Path]) -> Iterator[Path]:
                         raise ReadError(
                             f"more than {MAX_FILES} files below the folder; name a folder nearer to the series"
                         )
-                    yield file
+                    yield file, None
 
 
 def _refuse_folder(error: OSError) -> None:
@@ -121,82 +154,71 @@ def _refuse_folder(error: OSError) -> None:
     ) from error
 
 
-def _look_at(file: Path, found: _Found, *, named: bool) -> None:
-    """Add what one file holds; ``named`` when the user named it, so that what it is not is worth an error.
+def _look_at(place: Path, image: FormatInfo | None, found: _Found, *, named: bool) -> None:
+    """Add what one place holds; ``named`` when the user named it, so that what it is not is worth an error.
 
     A file is what its first bytes say. Where its name is DICOM's, or none of ours, the DICOM reader looks first: it
-    has to open the file anyway, and archives hold thousands of them.
+    has to open the file anyway, and archives hold thousands of them. ``image`` is the format of a folder.
     """
-    if is_clutter(file.name) and not named:
+    if is_clutter(place.name) and not named:
         return
-    claimed = named_format(file)
+    claimed = image or FORMATS.named(place.name)
     try:
-        if file.name.lower().endswith(_DATA_ENDINGS) and not named and content_of(file) is None:
-            return  # what a header names; values in it may look like the beginning of anything
-        if claimed in (None, Content.DICOM):
-            if _is_dicom(file, found) or _add_image(file, content_of(file), found):
-                return
-            if named:
-                found.failures.append(_NOT_A_SCAN if file.name.lower() != "dicomdir" else _NO_IMAGES)
-            return
-        content = content_of(file)
-        if content is Content.DICOM:
-            if not _is_dicom(file, found) and named:
-                found.failures.append(_NO_IMAGES)
-            return
-        if content is None:
-            if _header_beside(file):
-                if named:
-                    _add_image(file, claimed, found)
-                return  # listed once, by its header
-            if _is_dicom(file, found):
-                return  # without the mark of a DICOM file: a bare data set
-        _add_image(file, content or claimed, found)
+        if image is not None:
+            _add_image(place, image, found)
+        else:
+            _look_at_file(place, claimed, found, named=named)
     except ReadError as error:
         found.failures.append(str(error))
-        if claimed not in (None, Content.DICOM) and not named:
-            found.other.append(_unreadable(file, str(error)))
+        if claimed is not None and claimed.stored != "files" and not named:
+            found.other.append(_unreadable(place, str(error)))
     except OSError as error:
         found.failures.append(f"a file cannot be opened ({type(error).__name__}); check its permissions")
 
 
-def _is_dicom(file: Path, found: _Found) -> bool:
-    if found.dicom is None:
-        from napari_sparse3d.io.dicom.gather import Gatherer
+def _look_at_file(file: Path, claimed: FormatInfo | None, found: _Found, *, named: bool) -> None:
+    if not named and is_data_of_a_header(file):
+        return  # what a header names; values in it may look like the beginning of anything
+    if claimed is None or claimed.stored == "files":
+        if not (found.gather(file) or _add_image(file, content_of(file), found)) and named:
+            found.failures.append(_not_a_scan() if file.name.lower() != "dicomdir" else _NO_IMAGES)
+        return
+    content = content_of(file)
+    if content is not None and content.stored == "files":
+        if not found.gather(file) and named:
+            found.failures.append(_NO_IMAGES)
+        return
+    if content is None:
+        if has_header_beside(file):
+            if named:
+                _add_image(file, claimed, found)
+            return  # listed once, by its header
+        if found.gather(file):
+            return  # without the mark of a DICOM file: a bare data set
+    _add_image(file, content or claimed, found)
 
-        found.dicom = Gatherer()
-    return found.dicom.add(file)
 
-
-def _add_image(file: Path, content: Content | None, found: _Found) -> bool:
-    """Add a file of one volume, or of one series; the libraries of each format are imported with its first file."""
-    if content in (Content.NIFTI, Content.MGH):
-        from napari_sparse3d.io import nifti
-
-        found.other.append(nifti.scan_nifti(file))
-    elif content is Content.NRRD:
-        from napari_sparse3d.io import nrrd
-        from napari_sparse3d.io.raster import RasterFile
-
-        found.other.append(RasterFile(file, nrrd.read_header).scan())
-    elif content is Content.METAIMAGE:
-        from napari_sparse3d.io import metaimage
-        from napari_sparse3d.io.raster import RasterFile
-
-        found.other.append(RasterFile(file, metaimage.read_header).scan())
-    else:
+def _add_image(place: Path, content: FormatInfo | None, found: _Found) -> bool:
+    """Add a place that is whole by itself; the libraries of each format are imported with its first one."""
+    if content is None or content.stored == "files":
         return False
+    try:
+        series = content.load()(place)
+    except (ReadError, OSError):
+        raise
+    except Exception as error:
+        if content.home.startswith("napari_sparse3d."):
+            raise  # a fault of ours is not to look like one of the file
+        raise ReadError(f"the reader of {content.title} failed: {failure_line(error, place)}") from error
+    found.other.extend(replace(info, source=place) if info.source == Path() else info for info in series)
     return True
 
 
-_DATA_ENDINGS = (".raw", ".zraw", ".raw.gz", ".raw.bz2")
-_NOT_A_SCAN = "the file is not DICOM, NIfTI, NRRD, MetaImage, MGH or a zip of them; convert it to NIfTI first"
 _NO_IMAGES = "a DICOMDIR is an index and holds no images; name its folder"
 
 
-def _header_beside(file: Path) -> bool:
-    """Whether the file is the image half of a pair."""
-    return file.name.lower().endswith((".img", ".img.gz")) and other_half(file, "hdr") is not None
+def _not_a_scan() -> str:
+    return f"the file is not {titles()} or a zip of them; convert it to NIfTI first"
 
 
 def _unreadable(file: Path, reason: str) -> SeriesInfo:
@@ -210,7 +232,5 @@ def _nothing(count: int, found: _Found) -> str:
     if found.failures:
         return found.failures[0]
     if count == 0:
-        return "the folder is empty; name a folder that holds DICOM, NIfTI, NRRD or MetaImage files"
-    return (
-        f"none of {count} files is DICOM, NIfTI, NRRD or MetaImage; name another folder, or convert them to NIfTI first"
-    )
+        return f"the folder is empty; name a folder that holds a scan ({titles()})"
+    return f"none of {count} files is a scan ({titles()}); name another folder, or convert them to NIfTI first"

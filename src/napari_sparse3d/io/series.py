@@ -98,7 +98,8 @@ class SeriesInfo:
     orientation : str
         Plane and directions as stored, such as ``"axial LPS"``; ``"oblique"`` is said.
     unit : str
-        Intensity unit as it will be read.
+        Intensity unit as it will be read, as far as the header tells it; ``""`` where only the values do:
+        :meth:`unit_as_read` looks at them.
     n_files : int
         Files that belong to the series.
     faults : tuple of Fault
@@ -159,6 +160,18 @@ class SeriesInfo:
     def reason(self) -> str:
         """Why it is refused, as one line; ``""`` when it is not."""
         return "; ".join(f"{fault.kind.value}: {fault.detail}" for fault in self.faults if fault.refuses)
+
+    def unit_as_read(self) -> str:
+        """The unit of the volume that is read: the header's, or by the values of the (first) volume.
+
+        ``""`` where no volume can be read.
+        """
+        if self.unit or not self.readable:
+            return self.unit
+        try:
+            return self.load([0]).unit
+        except ReadError:
+            return ""
 
     def at(self, index: int) -> SeriesInfo:
         """The same series at another place of the list."""

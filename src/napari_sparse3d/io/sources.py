@@ -5,9 +5,10 @@ from __future__ import annotations
 from functools import lru_cache
 from pathlib import Path
 
+from napari_sparse3d.catalog.formats import FORMATS, FormatInfo
 from napari_sparse3d.errors import ReadError
 from napari_sparse3d.io.archive import is_zip
-from napari_sparse3d.io.content import Content, content_of, named_format
+from napari_sparse3d.io.formats import content_of
 
 
 def files_behind(path: Path) -> tuple[Path, ...]:
@@ -41,27 +42,16 @@ def files_behind(path: Path) -> tuple[Path, ...]:
         return tuple(sorted(files_below([path])))
     status = path.stat()
     content = _content(path, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+    if content is None or not content.files:
+        return (path,)
     try:
-        if content is Content.NRRD:
-            from napari_sparse3d.io import nrrd
-
-            named = nrrd.read_header(path).voxels.files
-        elif content is Content.METAIMAGE:
-            from napari_sparse3d.io import metaimage
-
-            named = metaimage.read_header(path).voxels.files
-        elif content is Content.NIFTI:
-            from napari_sparse3d.io import nifti
-
-            named = nifti.halves_of(path)
-        else:
-            return (path,)
+        named: tuple[Path, ...] = content.load(content.files)(path)
     except ReadError:
         return (path,)
     return (path, *(file for file in named if file != path))
 
 
 @lru_cache(maxsize=100_000)
-def _content(path: Path, _size: int, _modified: int, _changed: int) -> Content | None:
+def _content(path: Path, _size: int, _modified: int, _changed: int) -> FormatInfo | None:
     """What a file is, looked at once as long as it does not change; the order of looking is that of the scan."""
-    return None if is_zip(path) else content_of(path) or named_format(path)
+    return None if is_zip(path) else content_of(path) or FORMATS.named(path.name)

@@ -1,4 +1,4 @@
-"""Writing volumes: NIfTI and NRRD, whole or not at all, and read back equal."""
+"""Writing volumes: NIfTI, NRRD and whatever format can be written; whole or not at all, and read back equal."""
 
 from __future__ import annotations
 
@@ -11,16 +11,14 @@ import nibabel
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_sparse3d.catalog.formats import FORMATS
 from napari_sparse3d.errors import InputError
-from napari_sparse3d.files import replacing
+from napari_sparse3d.files import replacing, replacing_folder
 from napari_sparse3d.io.orientation import ras_from_sar
 from napari_sparse3d.io.provenance import stamp
 from napari_sparse3d.io.series import VolumeSequence
+from napari_sparse3d.text import any_of
 from napari_sparse3d.volume import Volume
-
-NIFTI_ENDINGS = (".nii", ".nii.gz")
-NRRD_ENDINGS = (".nrrd",)
-ENDINGS = (*NIFTI_ENDINGS, *NRRD_ENDINGS)
 
 _NRRD_TYPES = {
     "int8": "int8", "uint8": "uint8", "int16": "int16", "uint16": "uint16", "int32": "int32", "uint32": "uint32",
@@ -39,7 +37,9 @@ def write_volume(scan: Volume | VolumeSequence, path: str | os.PathLike[str]) ->
     scan : Volume or VolumeSequence
         (Z, Y, X) or (T, Z, Y, X). Boolean data is written as uint8.
     path : path
-        Ends in ``.nii``, ``.nii.gz`` or ``.nrrd``. The file appears whole or not at all; missing folders are made.
+        Ends as a format that is written: ``.nii``, ``.nii.gz``, ``.nrrd``, or that of another package. A file appears
+        whole or not at all and takes the place of an earlier one; a format that is a folder is only written where
+        nothing is. Missing folders are made.
 
     Raises
     ------
@@ -47,7 +47,9 @@ def write_volume(scan: Volume | VolumeSequence, path: str | os.PathLike[str]) ->
         If the ending is another, or the data has a type that the format does not know.
     """
     target = Path(path)
-    lower = target.name.lower()
+    kind = FORMATS.written_as(target.name)
+    if kind is None:
+        raise InputError(f"a volume is written as {any_of(FORMATS.by_written_ending)}, got {target.name!r}")
     data = scan.data if isinstance(scan, VolumeSequence) and len(scan) > 1 else _single(scan)
     if data.dtype == np.bool_:
         data = data.astype(np.uint8)
@@ -55,21 +57,17 @@ def write_volume(scan: Volume | VolumeSequence, path: str | os.PathLike[str]) ->
         data = data.astype(np.float32)
     if str(data.dtype) not in _NRRD_TYPES:
         raise InputError(f"voxels of type {data.dtype} cannot be written; convert them to integers or floats first")
-    if lower.endswith(NIFTI_ENDINGS):
-        with replacing(target) as temporary:
-            _write_nifti(data, scan, temporary)
-    elif lower.endswith(NRRD_ENDINGS):
-        with replacing(target) as temporary:
-            _write_nrrd(data, scan, temporary)
-    else:
-        raise InputError(f"a volume is written as .nii.gz, .nii or .nrrd, got {target.name!r}")
+    replace = replacing_folder if kind.stored == "folder" else replacing
+    with replace(target) as temporary:
+        kind.load(kind.write)(data, scan, temporary)
 
 
 def _single(scan: Volume | VolumeSequence) -> NDArray[Any]:
     return scan.data[0] if isinstance(scan, VolumeSequence) else scan.data
 
 
-def _write_nifti(data: NDArray[Any], scan: Volume | VolumeSequence, path: Path) -> None:
+def write_nifti(data: NDArray[Any], scan: Volume | VolumeSequence, path: Path) -> None:
+    """NIfTI-1, or NIfTI-2 where an axis is longer than that can count."""
     stored = data.transpose(tuple(reversed(range(data.ndim))))  # (x, y, z, t): the same memory, x fastest
     affine = ras_from_sar(scan.affine)
     # NIfTI-1 counts voxels along an axis in 16 bits
@@ -100,7 +98,7 @@ def _stamped(scan: Volume | VolumeSequence, data: NDArray[Any]) -> str:
     return stamp(scan.unit, scan.modality, labels=_holds_labels(scan, data))
 
 
-def _write_nrrd(data: NDArray[Any], scan: Volume | VolumeSequence, path: Path) -> None:
+def write_nrrd(data: NDArray[Any], scan: Volume | VolumeSequence, path: Path) -> None:
     """One volume; or a sequence as 3D Slicer writes it: the volumes as the fastest axis, of kind ``list``.
 
     Format: teem.sourceforge.net/nrrd. Not by ITK, which can only write four axes of space, without an orientation in

@@ -111,6 +111,9 @@ def _ranks(keys: Sequence[str]) -> NDArray[np.int64]:
 
 def _unit(vectors: NDArray[Any]) -> NDArray[np.float32]:
     values = vectors.astype(np.float32)
+    # by a power of two, which changes no digit: the squares of what is very large or small are none in float32
+    _, exponent = np.frexp(np.abs(values).max(axis=1, keepdims=True, initial=0))
+    values = np.ldexp(values, -exponent)
     length = np.linalg.norm(values, axis=1, keepdims=True)
     return np.asarray(values / np.where(length > 0, length, 1))
 

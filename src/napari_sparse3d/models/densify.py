@@ -15,6 +15,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.nn.utils.parametrize import is_parametrized
 
 from napari_sparse3d.errors import InputError
 from napari_sparse3d.models.heads import meaning_of
@@ -29,9 +30,9 @@ from napari_sparse3d.sparse import (
     SparseConv3d,
     SparseConvTranspose3d,
     SparseDropout,
-    SparseGroupNorm,
     SparseInverseConv3d,
     SparseMaxPool3d,
+    SparseModule,
     SparseTensor,
     SubMConv3d,
 )
@@ -174,7 +175,7 @@ class _Convolution(nn.Module):
 
     def __init__(self, layer: SparseConv3d | SubMConv3d | SparseConvTranspose3d | SparseInverseConv3d) -> None:
         super().__init__()
-        order = (4, 0, 1, 2, 3) if isinstance(layer, SparseConvTranspose3d | SparseInverseConv3d) else (0, 4, 1, 2, 3)
+        order = (4, 0, 1, 2, 3) if layer.transposed else (0, 4, 1, 2, 3)
         self.weight = nn.Parameter(layer.weight.detach().permute(order).contiguous())
         self.bias = None if layer.bias is None else nn.Parameter(layer.bias.detach().clone())
         self.window = layer.window
@@ -350,22 +351,24 @@ _TWINS: dict[type[nn.Module], Callable[[Any], nn.Module]] = {
     GlobalAvgPool: lambda _: DenseGlobalAvgPool(),
     GlobalMaxPool: lambda _: DenseGlobalMaxPool(),
 }
-_ON_EITHER = (SparseBatchNorm, SparseDropout)  # they touch features and background alone
+_ALIKE = (SparseBatchNorm, SparseDropout)  # of the layers that touch features and background alone
 
 
 def _twin(module: nn.Module) -> nn.Module:
-    if isinstance(module, SparseGroupNorm):
-        raise InputError(
-            f"layer {type(module).__name__} has no dense twin: its statistics are those of the active sites of each "
-            "volume, which a dense program cannot tell from the others; use SparseBatchNorm to make one of a network"
-        )
     if isinstance(module, Pointwise):
         return module
-    if type(module) in _TWINS:
-        return _TWINS[type(module)](module)
-    if next(module.children(), None) is None and takes_sparse(module) and not isinstance(module, _ON_EITHER):
-        known = ", ".join(sorted(kind.__name__ for kind in (*_TWINS, *_ON_EITHER)))
-        raise InputError(f"layer {type(module).__name__} has no dense twin; a network can be densified of {known}")
+    made_weights = is_parametrized(module)  # by a subclass that torch makes of the layer's own class
+    kind = type(module).__mro__[1] if made_weights else type(module)
+    if kind in _TWINS:
+        return _TWINS[kind](module)
+    layer = module if isinstance(module, SparseModule) else None
+    if layer is not None and layer.no_dense_twin:
+        raise InputError(f"layer {kind.__name__} has no dense twin: {layer.no_dense_twin}")
+    if (layer is not None and layer.at_each_site) or made_weights:
+        return module
+    if next(module.children(), None) is None and takes_sparse(module):
+        known = ", ".join(sorted(each.__name__ for each in (*_TWINS, *_ALIKE)))
+        raise InputError(f"layer {kind.__name__} has no dense twin; a network can be densified of {known}")
     for name, child in module.named_children():
         setattr(module, name, _twin(child))
     return module

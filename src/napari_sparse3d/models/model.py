@@ -19,6 +19,7 @@ from torch import nn
 from napari_sparse3d.activity import LayerActivity
 from napari_sparse3d.catalog import ARCHITECTURES, is_own
 from napari_sparse3d.engine.choice import Choice, choose
+from napari_sparse3d.environment import check_environment
 from napari_sparse3d.errors import InputError
 from napari_sparse3d.files import replacing
 from napari_sparse3d.models.architectures import build_network
@@ -231,6 +232,7 @@ def load_model(name: str | os.PathLike[str], *, seed: int = 0) -> Model:
     FileNotFoundError
         If the file does not exist.
     """
+    check_environment()
     text = os.fspath(name)
     if text in ARCHITECTURES or is_own(text):
         return _untrained(text, seed)
@@ -344,7 +346,9 @@ def _untrained(architecture: str, seed: int) -> Model:
     from napari_sparse3d.models.card import ModelCard
     from napari_sparse3d.voxels.recipe import Recipe
 
-    network = build_network(architecture, seed=seed)
+    # nobody has said how many: of ours that is what their arguments default to
+    arguments = {"in_features": 1, "classes": 2} if is_own(architecture) else {}
+    network = build_network(architecture, seed=seed, **arguments)
     described = cast(Network, network)
     named = _recipe_for(described.in_features) if is_own(architecture) else ARCHITECTURES[architecture].recipe
     recipe = Recipe.named(named).model_copy(update={"field": described.field})
@@ -352,6 +356,7 @@ def _untrained(architecture: str, seed: int) -> Model:
     card = ModelCard(
         name=architecture,
         architecture=architecture,
+        arguments=arguments,
         recipe=recipe,
         classes=classes,
         trained=False,

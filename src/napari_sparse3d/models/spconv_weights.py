@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from napari_sparse3d.engine.plain_spconv import is_product, product_from_spconv
 from napari_sparse3d.errors import InputError
-from napari_sparse3d.sparse.modules.convolution import SparseInverseConv3d, _Convolution
+from napari_sparse3d.sparse.modules.convolution import Convolution, SparseInverseConv3d
 
 LAYOUTS = {"KRSC": (0, 1, 2, 3, 4), "RSKC": (3, 0, 1, 2, 4), "RSCK": (4, 0, 1, 2, 3)}
 """How spconv stored the weight of a convolution (K: C_out, RS: kernel, C: C_in), and the permutation to KRSC."""
@@ -58,7 +58,7 @@ def from_spconv(
     theirs, ours = _by_layer(_unpacked(state)), _by_layer(network.state_dict())
     names = _in_order(theirs, ours) if layers is None else layers
     _check_names(names, theirs, ours)
-    convolutions = {name: module for name, module in network.named_modules() if isinstance(module, _Convolution)}
+    convolutions = {name: module for name, module in network.named_modules() if isinstance(module, Convolution)}
     _check_inverses({target: convolutions[target] for target in names.values() if target in convolutions})
     made: dict[str, Tensor] = {}
     for source, target in names.items():
@@ -143,7 +143,7 @@ def _check_names(names: Mapping[str, str], theirs: Mapping[str, object], ours: M
             raise InputError(f"the {what} {'; '.join(faults)}")
 
 
-def _check_inverses(convolutions: Mapping[str, _Convolution]) -> None:
+def _check_inverses(convolutions: Mapping[str, Convolution]) -> None:
     for name, layer in convolutions.items():
         w = layer.window
         if isinstance(layer, SparseInverseConv3d) and w.volume == 1 and w.stride != (1, 1, 1):

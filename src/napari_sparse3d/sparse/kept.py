@@ -15,6 +15,8 @@ from weakref import ref
 
 from torch import Tensor
 
+from napari_sparse3d.voxels.fingerprint import fingerprint
+
 _KEPT: dict[int, tuple[ref[Tensor], dict[Any, Any]]] = {}
 _CHANGE = RLock()  # for what is more than one step; a tensor may go, and be dropped, in the middle of any of them
 
@@ -34,9 +36,20 @@ def kept(tensor: Tensor) -> dict[Any, Any]:
         return made
 
 
-def version(tensor: Tensor) -> int:
-    """Changes when the tensor is written to in place: what was made from it before is then out of date."""
-    return 0 if tensor.is_inference() else tensor._version  # inference tensors cannot be written to outside that mode
+def version(indices: Tensor) -> tuple[int, int]:
+    """Changes when indices (N, 4) int32 are written to: what was made from them before is then out of date.
+
+    torch counts the writes that go through it. Those that it does not see (through numpy or ``.data``, and in inference
+    mode, where nothing is counted) change the fingerprint of what stands there; on other devices than the processor,
+    where neither numpy nor the kernels reach, the count is all there is.
+    """
+    count = 0 if indices.is_inference() else indices._version
+    if not indices.is_cpu:
+        return count, 0
+    ready = indices.contiguous()
+    address = ready.data_ptr()
+    # memory that was given back is for the engine to refuse
+    return count, fingerprint(address, len(ready)) if address else 0
 
 
 # (dictionary and lock are arguments, as at the interpreter's end a tensor may outlive this module's names)

@@ -18,8 +18,6 @@ from weakref import ref
 import torch
 from torch import nn
 
-from napari_sparse3d.sparse.tensor import SparseTensor
-
 
 class Observer(ABC):
     """Is called around each layer that it sees."""
@@ -54,24 +52,14 @@ def observers_of(module: nn.Module) -> Sequence[Observer]:
 
 
 def observed(module: nn.Module, *inputs: Any) -> Any:
-    """Call a module that does not ask for itself who sees it, as :class:`SparseLayer` does."""
-    return _through(observers_of(module), module, inputs, partial(module, *inputs))
+    """Call a module that does not ask for itself who sees it, as a ``SparseModule`` does."""
+    return run_observed(observers_of(module), module, inputs, partial(module, *inputs))
 
 
-class SparseLayer(nn.Module):
-    """A layer on sparse tensors: what it is given is checked, and observers see it, wherever it is called."""
-
-    def __call__(self, *inputs: Any, **named: Any) -> Any:
-        """As ``nn.Module``; ``InputError`` if the parts of a sparse tensor do not fit together."""
-        for each in inputs:
-            if isinstance(each, SparseTensor):
-                each.check()
-        if observers := observers_of(self):
-            return _through(observers, self, inputs, partial(super().__call__, *inputs, **named))
-        return super().__call__(*inputs, **named)
-
-
-def _through(observers: Sequence[Observer], module: nn.Module, inputs: tuple[Any, ...], run: Callable[[], Any]) -> Any:
+def run_observed(
+    observers: Sequence[Observer], module: nn.Module, inputs: tuple[Any, ...], run: Callable[[], Any]
+) -> Any:
+    """Run a layer with all of them around it, the last one outermost."""
     for each in observers:
         run = partial(each.around, module, inputs, run)
     return run()

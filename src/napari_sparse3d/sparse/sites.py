@@ -7,7 +7,7 @@ when the last tensor on these sites goes.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from threading import RLock
+from threading import RLock, local
 from typing import TYPE_CHECKING, Any, TypeVar
 from weakref import ref
 
@@ -26,6 +26,16 @@ _CHECKED = "checked"
 _BEGIN = RLock()
 
 
+class _Making(local):
+    """What this thread is making something from just now: it was looked at when that began."""
+
+    def __init__(self) -> None:
+        self.stores: list[_Store] = []
+
+
+_MAKING = _Making()
+
+
 class _Made(dict[Any, Any]):
     """What was made from indices in one state; unlike a plain dictionary it can be referred to weakly."""
 
@@ -35,8 +45,23 @@ class _Store:
 
     __slots__ = ("made", "state")
 
-    def __init__(self, state: object) -> None:
-        self.state, self.made = state, _Made()
+    def __init__(self) -> None:
+        self.state: object = None  # looked at when something is first made
+        self.made = _Made()
+
+    def once(self, key: Any, make: Callable[[], _T]) -> _T:
+        """See :meth:`Sites.once`."""
+        made = self.made
+        found: _T | None = made.get(key)
+        if found is None:
+            _MAKING.stores.append(self)
+            try:
+                # what is made may be used in training later, though it was first asked for in inference
+                with torch.inference_mode(False):
+                    found = made.setdefault(key, make())  # of several threads, all get what the first of them made
+            finally:
+                _MAKING.stores.pop()
+        return found
 
 
 class Sites:
@@ -75,7 +100,7 @@ class Sites:
             given = given.indices
         check_indices(given)
         made = cls(given, shape, batch_size)
-        made._store = kept(given).setdefault((shape, batch_size), _Store(version(given)))
+        made._store = kept(given).setdefault((shape, batch_size), _Store())
         return made
 
     @classmethod
@@ -102,13 +127,7 @@ class Sites:
 
         It must not hold these sites, nor their indices: it lives as long as they do, and they would live for ever.
         """
-        made = self._current()
-        found: _T | None = made.get(key)
-        if found is None:
-            # what is made may be used in training later, though it was first asked for in inference
-            with torch.inference_mode(False):
-                found = made.setdefault(key, make())  # of several threads, all get what the first of them made
-        return found
+        return self._current().once(key, make)
 
     def check(self, inspect: Callable[[Sites], None]) -> None:
         """Let ``inspect`` raise ``InputError`` if a site cannot be; once, and not where they are trusted."""
@@ -125,33 +144,37 @@ class Sites:
 
     def plan(self, engine: Engine[P], out: Sites, geometry: Geometry) -> P:
         """The engine's plan from these sites to others, or to themselves."""
-        made, target = self._current(), out._current()
-        if made is target:
-            return self.once((engine.name, geometry, None), lambda: engine.plan(self, out, geometry))
+        store = self._current()
+        target = (store if out is self else out._current()).made
+        if target is store.made:
+            return store.once((engine.name, geometry, None), lambda: engine.plan(self, out, geometry))
         key = (engine.name, geometry, id(target))
-        plan, writes = self.once(key, lambda: (engine.plan(self, out, geometry), ref(target)))
+        plan, writes = store.once(key, lambda: (engine.plan(self, out, geometry), ref(target)))
         if writes() is not target:  # others have taken over this id
             plan = engine.plan(self, out, geometry)
-            made[key] = plan, ref(target)
+            store.made[key] = plan, ref(target)
         return plan
 
     def chain(self, engine: RunsChains[C], places: Sequence[Place]) -> tuple[Sites, C]:
         """The sites that the last of some layers writes to, and the engine's plan of them all."""
         key = (engine.name, tuple(places))
-        found = self._current().get(key)  # looked up by every pass of every layer: made by `once` if it is not there
-        sites, plan = self.once(key, lambda: engine.plan_chain(self, places)) if found is None else found
+        sites, plan = self._current().once(key, lambda: engine.plan_chain(self, places))
         return self if sites is None else sites, plan
 
-    def _current(self) -> _Made:
+    def _current(self) -> _Store:
         """What was made from the indices as they are now. Whoever takes something from there asks here first."""
-        state = version(self.indices)
         store = self._store
         if store is None:
             with _BEGIN:  # of several threads, all get the store of the first of them
                 if self._store is None:
-                    self._store = _Store(state)
+                    self._store = _Store()
                 store = self._store
-        if store.state != state:
-            check_indices(self.indices)
+        if store in _MAKING.stores:
+            return store
+        check_indices(self.indices)
+        state = version(self.indices)
+        if store.state is None:
+            store.state = state
+        elif store.state != state:
             store.state, store.made = state, _Made()
-        return store.made
+        return store

@@ -259,7 +259,7 @@ def _check_same(one: Sites, other: Sites) -> None:
         return
     if torch.equal(_sorted(one.indices), _sorted(other.indices)):
         raise InputError(
-            f"sparse tensors can be added only with their sites in the same order, got the same {len(one)} sites in "
+            f"sparse tensors can be added only at the same sites in the same order, got the same {len(one)} sites in "
             "two orders; bring the rows of both, features and indices, into one order before the network"
         )
     shared = len(one) + len(other) - len(torch.unique(torch.cat([one.indices, other.indices]), dim=0))

@@ -1,16 +1,14 @@
-"""A volume becomes a voxel set where the network runs: the recipe's steps as torch operations.
+"""A volume becomes a voxel set where the network runs: the recipe's steps on tensors.
 
 On the CPU the kernels behind :func:`napari_sparse3d.voxels.voxelize` are faster. On a card this saves the way of the
-voxels there: the volume is sent once, as it was stored, and all else stays. The steps are those of :mod:`voxels`, in
-the same types and the same order, each rounded by itself, so both give the same bits; the grid, the threshold's rule
-and what errors say are not written a second time.
+voxels there: the volume is sent once, as it was stored, and all else stays. The steps are those of :mod:`voxels`, over
+torch's operations instead of numpy's, each rounded by itself, so both give the same bits.
 
 What has no counterpart in torch stays on the CPU, see :func:`needs_cpu`.
 """
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
@@ -21,22 +19,11 @@ from torch import Tensor
 from napari_sparse3d.errors import InputError
 from napari_sparse3d.sparse.engine import use_engine
 from napari_sparse3d.sparse.tensor_voxels import TensorVoxels
+from napari_sparse3d.sparse.torch_arrays import TorchArrays
 from napari_sparse3d.volume import Volume
-from napari_sparse3d.voxels.features import intensity_scale
-from napari_sparse3d.voxels.from_volume import voxelize
-from napari_sparse3d.voxels.image_data import image_data, padding_of, say_not_finite
-from napari_sparse3d.voxels.recipe import (
-    PRESETS,
-    FeatureName,
-    NoResampling,
-    OtsuThreshold,
-    PercentileThreshold,
-    Preset,
-    Recipe,
-    Threshold,
-)
-from napari_sparse3d.voxels.resample import LEAST_SHARE, NewGrid, neighbours, new_grid, resample_image_data
-from napari_sparse3d.voxels.threshold import bounds, next_above, otsu, otsu_of
+from napari_sparse3d.voxels.from_volume import follow, voxelize
+from napari_sparse3d.voxels.recipe import PercentileThreshold, Recipe
+from napari_sparse3d.voxels.threshold import plain
 from napari_sparse3d.voxels.voxel_set import VoxelSet
 
 _AS_STORED = {"bool": "uint8", "uint16": "int16", "uint32": "int32"}
@@ -54,7 +41,7 @@ def needs_cpu(recipe: Recipe) -> str:
         return "connected parts are found on the CPU"
     if "depth" in recipe.features:
         return "the depth below the surface is measured on the CPU"
-    if isinstance(_plain(recipe.threshold), PercentileThreshold):
+    if isinstance(plain(recipe.threshold), PercentileThreshold):
         return "percentiles are taken on the CPU"
     return ""
 
@@ -107,17 +94,8 @@ def voxelize_on(device: str | torch.device, volume: Volume, recipe: Recipe) -> T
             f"recipe {recipe.name!r} cannot be followed on a device: {reason}; use voxelize(volume, recipe)"
         )
     with use_engine("auto"):  # no operator runs here, but a card without memory is told in the same words
-        stored = _upload(volume.data, device)
-        data, affine, inside = _resampled(stored, _inside(stored, volume), volume, recipe)
-        low, high = _bounds(recipe.threshold, data if inside is None else data[inside], volume.unit)
-        active = _between(data, low, high)
-        indices = (active if inside is None else active & inside).nonzero()
-        features = _features(indices, data, affine, volume.unit, recipe.features, inside)
-        z, y, x = data.shape
-        return TensorVoxels(indices.int().contiguous(), features, (z, y, x), affine)
-
-
-# -- the steps ---------------------------------------------------------------------------------------------
+        indices, features, shape, affine = follow(recipe, volume, _upload(volume.data, device), TorchArrays(device))
+        return TensorVoxels(indices.int().contiguous(), features, shape, affine)
 
 
 def _upload(data: NDArray[Any], device: str | torch.device) -> Tensor:
@@ -134,135 +112,3 @@ def _upload(data: NDArray[Any], device: str | torch.device) -> Tensor:
     if native == np.uint32:
         return there.long() & 0xFFFFFFFF
     return there
-
-
-def _inside(data: Tensor, volume: Volume) -> Tensor | None:
-    """As :func:`napari_sparse3d.voxels.image_data.image_data`."""
-    if data.is_floating_point():
-        inside = torch.isfinite(data)
-        n_bad = data.numel() - int(torch.count_nonzero(inside))
-        if n_bad == 0:
-            return None
-        say_not_finite(volume, n_bad)
-        return inside
-    if padding_of(volume) is None:
-        return None
-    there = image_data(volume)
-    return None if there is None else torch.from_numpy(there).to(data.device)
-
-
-def _resampled(
-    data: Tensor, inside: Tensor | None, volume: Volume, recipe: Recipe
-) -> tuple[Tensor, NDArray[np.float64], Tensor | None]:
-    if isinstance(recipe.resample, NoResampling):
-        return data, volume.affine, inside
-    grid = new_grid(volume, recipe.resample)
-    if inside is None:
-        return _interpolated(data, grid), grid.affine, None
-    data = _interpolated(torch.where(inside, data, torch.zeros_like(data)), grid)
-    share = _interpolated(inside, grid)
-    inside = share >= LEAST_SHARE
-    if not bool(inside.any()):
-        # says what is wrong
-        resample_image_data(volume, recipe.resample, image_data(volume))
-    return torch.where(inside, data / share, math.nan), grid.affine, inside
-
-
-def _interpolated(data: Tensor, grid: NewGrid) -> Tensor:
-    for axis in grid.order:
-        below, above, weight = (
-            torch.from_numpy(one).to(data.device) for one in neighbours(grid.centres[axis], data.shape[axis])
-        )
-        along = [1, 1, 1]
-        along[axis] = -1
-        weight = weight.view(along)
-        # not lerp or addcmul: they round once where the CPU's two products and their sum round three times
-        made = data.index_select(axis, below).float() * (1 - weight)
-        made += data.index_select(axis, above).float() * weight
-        data = made
-    return data
-
-
-def _plain(threshold: Threshold) -> Threshold:
-    return PRESETS[threshold.name] if isinstance(threshold, Preset) else threshold
-
-
-def _bounds(threshold: Threshold, data: Tensor, unit: str) -> tuple[float, float]:
-    plain = _plain(threshold)
-    extremes = torch.stack(data.aminmax()).cpu().numpy()
-    if isinstance(plain, OtsuThreshold):
-        return next_above(_otsu(data, extremes), extremes.dtype), math.inf
-    # a range looks at no value, a fraction of the maximum at the largest alone
-    return bounds(threshold, extremes, unit)
-
-
-def _otsu(data: Tensor, extremes: NDArray[Any]) -> float:
-    bins = 256
-    if extremes[0] == extremes[1]:
-        return otsu(extremes)  # says what is wrong
-    edges = np.histogram_bin_edges(extremes, bins)
-    # bins are closed below, and the last one above as well
-    inner = torch.from_numpy(edges[1:-1].copy()).to(data.device)
-    bin_of = torch.bucketize(data.flatten().to(inner.dtype), inner, right=True)
-    return otsu_of(torch.bincount(bin_of, minlength=bins).cpu().numpy(), edges)
-
-
-def _between(data: Tensor, low: float, high: float) -> Tensor:
-    """(Z, Y, X) bool: ``low <= data <= high``, compared as float64 would, in the data's own type."""
-    active = torch.ones_like(data, dtype=torch.bool)
-    if data.is_floating_point():
-        kind = np.float64 if data.dtype == torch.float64 else np.float32
-        with np.errstate(over="ignore"):  # beyond the largest float32 is infinite
-            first, last = kind(low), kind(high)
-        first = np.nextafter(first, kind(np.inf)) if float(first) < low else first
-        last = np.nextafter(last, kind(-np.inf)) if float(last) > high else last
-        return active & (data >= float(first)) & (data <= float(last))
-    limits = torch.iinfo(data.dtype)
-    if low > limits.max or high < limits.min:
-        return ~active
-    if low > limits.min:
-        active &= data >= math.ceil(low)
-    if high < limits.max:
-        active &= data <= math.floor(high)
-    return active
-
-
-def _features(
-    indices: Tensor,
-    data: Tensor,
-    affine: NDArray[np.float64],
-    unit: str,
-    names: tuple[FeatureName, ...],
-    inside: Tensor | None,
-) -> Tensor:
-    """(N, C) float32; see :func:`napari_sparse3d.voxels.features.features_at`."""
-    columns = []
-    if set(names) != {"occupancy"}:
-        lowest, highest = (float(one) for one in (data if inside is None else data[inside]).aminmax())
-        scale = intensity_scale(unit, lowest, highest)
-        # as a tensor: torch turns a division by a number into a product with its reciprocal on a card
-        spacing_mm = torch.from_numpy(np.linalg.norm(affine[:3, :3], axis=0)).to(data.device)
-    for name in names:
-        if name == "occupancy":
-            columns.append(torch.ones(len(indices), dtype=torch.float64, device=data.device))
-        elif name == "intensity":
-            columns.append(_value(data, indices) * scale)
-        else:  # gradient; depth needs the CPU
-            columns += [_difference(data, indices, axis, inside) * scale / spacing_mm[axis] for axis in range(3)]
-    return torch.stack(columns, 1).float()
-
-
-def _value(data: Tensor, indices: Tensor) -> Tensor:
-    return data[tuple(indices.unbind(1))].double()
-
-
-def _difference(data: Tensor, indices: Tensor, axis: int, inside: Tensor | None) -> Tensor:
-    above, below = indices.clone(), indices.clone()
-    above[:, axis] = (indices[:, axis] + 1).clamp(max=data.shape[axis] - 1)
-    below[:, axis] = (indices[:, axis] - 1).clamp(min=0)
-    if inside is not None:
-        for neighbour in (above, below):
-            there = inside[tuple(neighbour.unbind(1))]
-            neighbour[:, axis] = torch.where(there, neighbour[:, axis], indices[:, axis])
-    steps = (above[:, axis] - below[:, axis]).clamp(min=1)
-    return (_value(data, above) - _value(data, below)) / steps

@@ -94,6 +94,8 @@ def search(
 ) -> Found:
     """Try settings, each as a run of its own, and say which were best on the validation cases.
 
+    An interrupt or SIGTERM ends the trial that runs, and with it the search; the study keeps what was found.
+
     Parameters
     ----------
     data, config
@@ -149,6 +151,8 @@ def search(
             on_epoch=on_epoch,
         )
         trial.set_user_attr("run", outcome.run)
+        if outcome.asked:
+            made.stop()
         if outcome.status == "stopped":
             raise optuna.TrialPruned
         return float(table.find(outcome.run)["best"])

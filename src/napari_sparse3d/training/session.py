@@ -113,12 +113,15 @@ class Outcome:
     model : Path
     metrics : dict
         On the validation cases.
+    asked : bool
+        Whether a signal stopped it, that meant this process and not this run alone.
     """
 
     run: str
     status: str
     model: Path
     metrics: dict[str, Any]
+    asked: bool = False
 
 
 def look(data: Data, config: Training, cache: Path | None = None) -> tuple[Prepared, VoxelStore]:
@@ -272,7 +275,7 @@ def _lead(
     model, metrics = _keep(trainer, prepared, folder, name or run, judge, card)
     table.update(run, status=status, seconds=trainer.progress.seconds, cpu_seconds=trainer.progress.cpu_seconds)
     report({"event": "done", "run": run, "status": status, "model": str(model), "metrics": metrics})
-    return Outcome(run, status, model, metrics)
+    return Outcome(run, status, model, metrics, asked.is_set())
 
 
 def _starting(config: Training, start: Model | None) -> Training:

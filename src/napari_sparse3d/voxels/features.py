@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_sparse3d.voxels.arrays import NUMPY, Array, Arrays
 from napari_sparse3d.voxels.image_data import values_inside
-from napari_sparse3d.voxels.recipe import FeatureName
+from napari_sparse3d.voxels.recipe import FEATURE_CHANNELS, FeatureName
 
 HU_UNIT = 1000.0
 """Intensity of CT is given in kHU: air -1, water 0, dense bone about 1 to 3."""
@@ -18,14 +19,15 @@ DEPTH_MM = 10.0
 
 
 def features_at(
-    indices: NDArray[np.int32],
-    data: NDArray[Any],
+    indices: Array,
+    data: Array,
     affine: NDArray[np.float64],
     unit: str,
     names: tuple[FeatureName, ...],
-    values: NDArray[np.float32] | None = None,
-    inside: NDArray[np.bool_] | None = None,
-) -> NDArray[np.float32]:
+    values: Array | None = None,
+    inside: Array | None = None,
+    arrays: Arrays = NUMPY,
+) -> Array:
     """The feature rows of the active voxels.
 
     * ``occupancy``: 1.
@@ -37,9 +39,9 @@ def features_at(
 
     Parameters
     ----------
-    indices : ndarray
-        (N, 3) int32 [z, y, x].
-    data : ndarray
+    indices : array
+        (N, 3) integers [z, y, x].
+    data : array
         (Z, Y, X), after resampling.
     affine : ndarray
         (4, 4) float64 of the grid, for its spacing.
@@ -47,33 +49,40 @@ def features_at(
         ``"HU"`` or ``"a.u."``.
     names : tuple of str
         Which features, in the order of the channels.
-    values : ndarray, optional
+    values : array, optional
         (N,) float32: ``data`` at the voxels, where it is already at hand and float32 holds it exactly.
-    inside : ndarray, optional
+    inside : array, optional
         (Z, Y, X) bool: which voxels are image data; all unless given.
+    arrays : Arrays
+        Of the kind of all of these; ``depth`` is measured on numpy's alone.
 
     Returns
     -------
-    ndarray
+    array
         (N, C) float32.
     """
     looks_at_range = unit != "HU" and not {"intensity", "gradient"}.isdisjoint(names)
-    seen = values_inside(data, inside) if looks_at_range else data
-    scale = intensity_scale(unit, *((float(seen.min()), float(seen.max())) if looks_at_range else (0.0, 0.0)))
+    seen = values_inside(data, inside) if looks_at_range else None
+    extremes = (0.0, 0.0) if seen is None else (float(arrays.lowest(seen)), float(arrays.highest(seen)))
+    scale = intensity_scale(unit, *extremes)
     spacing_mm = np.linalg.norm(affine[:3, :3], axis=0)
-    columns: list[NDArray[Any]] = []
+    rows = arrays.rows(len(indices), sum(FEATURE_CHANNELS[name] for name in names), data)
+    channel = 0
     for name in names:
         if name == "occupancy":
-            columns.append(np.ones(len(indices), dtype=np.float32))
+            rows[:, channel] = 1
         elif name == "intensity":
-            columns.append((_value(data, indices) if values is None else values.astype(np.float64)) * scale)
+            found = _value(data, indices, arrays) if values is None else arrays.float64(values)
+            rows[:, channel] = found * scale
         elif name == "depth":
-            columns.append(_depth_mm(indices, spacing_mm) / DEPTH_MM)
+            rows[:, channel] = _depth_mm(indices, spacing_mm) / DEPTH_MM
         else:
-            columns += [_difference(data, indices, axis, inside) * scale / spacing_mm[axis] for axis in range(3)]
-    rows = np.empty((len(indices), len(columns)), dtype=np.float32)
-    for channel, column in enumerate(columns):
-        rows[:, channel] = column
+            # as an array: torch turns a division by a number into a product with its reciprocal on a card
+            between = arrays.of(spacing_mm)
+            for axis in range(3):
+                difference = _difference(data, indices, axis, inside, arrays)
+                rows[:, channel + axis] = difference * scale / between[axis]
+        channel += FEATURE_CHANNELS[name]
     return rows
 
 
@@ -83,25 +92,21 @@ def intensity_scale(unit: str, lowest: float, highest: float) -> float:
     return 1 / HU_UNIT if unit == "HU" else 1 / (max(abs(lowest), abs(highest)) or 1.0)
 
 
-def _value(data: NDArray[Any], indices: NDArray[np.int32]) -> NDArray[np.float64]:
-    values: NDArray[np.float64] = data[tuple(indices.T)].astype(np.float64)
-    return values
+def _value(data: Array, indices: Array, arrays: Arrays) -> Array:
+    return arrays.float64(data[tuple(indices.T)])
 
 
-def _difference(
-    data: NDArray[Any], indices: NDArray[np.int32], axis: int, inside: NDArray[np.bool_] | None
-) -> NDArray[np.float64]:
+def _difference(data: Array, indices: Array, axis: int, inside: Array | None, arrays: Arrays) -> Array:
     """Per voxel: (next - previous) / 2; on the border one-sided; 0 where no neighbour on the axis is image data."""
-    above, below = indices.copy(), indices.copy()
-    above[:, axis] = np.minimum(indices[:, axis] + 1, data.shape[axis] - 1)
-    below[:, axis] = np.maximum(indices[:, axis] - 1, 0)
+    above, below = arrays.copy(indices), arrays.copy(indices)
+    above[:, axis] = arrays.clip(indices[:, axis] + 1, high=data.shape[axis] - 1)
+    below[:, axis] = arrays.clip(indices[:, axis] - 1, low=0)
     if inside is not None:
         for neighbour in (above, below):
-            outside = ~inside[tuple(neighbour.T)]
-            neighbour[outside, axis] = indices[outside, axis]
-    steps = np.maximum(above[:, axis] - below[:, axis], 1)
-    slope: NDArray[np.float64] = (_value(data, above) - _value(data, below)) / steps
-    return slope
+            there = inside[tuple(neighbour.T)]
+            neighbour[:, axis] = arrays.where(there, neighbour[:, axis], indices[:, axis])
+    steps = arrays.clip(above[:, axis] - below[:, axis], low=1)
+    return (_value(data, above, arrays) - _value(data, below, arrays)) / steps
 
 
 def _depth_mm(indices: NDArray[np.int32], spacing_mm: NDArray[np.float64]) -> NDArray[np.float64]:

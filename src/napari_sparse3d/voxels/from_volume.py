@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import math
+import warnings
 from typing import Protocol, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
+from napari_sparse3d.environment import check_environment
 from napari_sparse3d.errors import InputError
 from napari_sparse3d.volume import Volume
+from napari_sparse3d.voxels.arrays import NUMPY, Array, Arrays
 from napari_sparse3d.voxels.components import keep_largest
 from napari_sparse3d.voxels.features import features_at
 from napari_sparse3d.voxels.image_data import image_data, padding_of, values_inside
-from napari_sparse3d.voxels.native_threshold import find_voxels
 from napari_sparse3d.voxels.recipe import Recipe
-from napari_sparse3d.voxels.resample import resample_image_data
-from napari_sparse3d.voxels.threshold import bounds, indices_of
+from napari_sparse3d.voxels.resample import resample
+from napari_sparse3d.voxels.threshold import bounds, doubt_about, indices_of
 from napari_sparse3d.voxels.voxel_set import VoxelSet
 
-VOXELS_VERSION = 2
+VOXELS_VERSION = 3
 """Raise it when the same file or volume comes to give other voxels by the same recipe: kept sets are then made anew."""
 
 
@@ -35,6 +38,7 @@ def voxelize(volume: Volume, recipe: Recipe) -> VoxelSet:
         part of no histogram and no scale, and nothing is interpolated from them; see
         :mod:`napari_sparse3d.voxels.image_data`.
     recipe : Recipe
+        One that is for MR and is used on a CT is warned of.
 
     Returns
     -------
@@ -45,23 +49,43 @@ def voxelize(volume: Volume, recipe: Recipe) -> VoxelSet:
     ------
     InputError
         If no value of the volume is image data, the threshold is in another unit than the volume, or its rule means
-        nothing for these values (Otsu of a constant, a fraction of a maximum that is not positive).
+        nothing for these values (Otsu of a constant, a fraction of a maximum that is not positive); or if one of our
+        environment variables cannot be used.
     """
-    inside = image_data(volume)
-    data, affine, inside = resample_image_data(volume, recipe.resample, inside)
+    check_environment()
+    return VoxelSet.of_found(*follow(recipe, volume, volume.data, NUMPY))
+
+
+def follow(
+    recipe: Recipe, volume: Volume, data: Array, arrays: Arrays
+) -> tuple[Array, Array, tuple[int, int, int], NDArray[np.float64]]:
+    """The steps of :func:`voxelize`, on any kind of array: indices, features, shape and affine of the voxel set.
+
+    Parameters
+    ----------
+    recipe : Recipe
+        Connected parts, percentiles and depth are numpy's alone.
+    volume : Volume
+    data : array
+        (Z, Y, X) its values, of the kind of ``arrays``.
+    arrays : Arrays
+    """
+    if doubt := doubt_about(recipe, volume.unit):
+        warnings.warn(doubt, stacklevel=3)
+    inside = image_data(volume, data, arrays)
+    data, affine, inside = resample(data, volume, recipe.resample, inside, arrays)
     z, y, x = data.shape
-    low, high = bounds(recipe.threshold, values_inside(data, inside), volume.unit)
+    low, high = bounds(recipe.threshold, values_inside(data, inside), volume.unit, arrays)
     padding = padding_of(volume)
-    if inside is not None and data.dtype.kind != "f" and padding is not None:
+    if inside is not None and arrays.dtype(data).kind != "f" and padding is not None:
         low = max(low, math.floor(padding) + 1)  # all else that is no image data is NaN, which lies in no range
-    indices, found = find_voxels(data, low, high)
-    values = found if np.can_cast(data.dtype, np.float32) else None
+    indices, values = arrays.find(data, low, high)
     if recipe.components.keep != "all":
         mask = np.zeros(data.shape, dtype=bool)
         mask[tuple(indices.T)] = True
         indices, values = indices_of(keep_largest(mask, recipe.components)), None
-    features = features_at(indices, data, affine, volume.unit, recipe.features, values, inside)
-    return VoxelSet.of_found(indices, features, (z, y, x), affine)
+    features = features_at(indices, data, affine, volume.unit, recipe.features, values, inside, arrays)
+    return indices, features, (z, y, x), affine
 
 
 class _Counted(Protocol):

@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import math
 import warnings
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from napari_sparse3d.errors import InputError
 from napari_sparse3d.volume import Volume
+from napari_sparse3d.voxels.arrays import NUMPY, Array, Arrays
 
 
 def padding_of(volume: Volume) -> float | None:
@@ -25,33 +24,39 @@ def padding_of(volume: Volume) -> float | None:
     return padding if known and volume.data.dtype.kind in "iu" else None
 
 
-def image_data(volume: Volume) -> NDArray[np.bool_] | None:
+def image_data(volume: Volume, data: Array, arrays: Arrays = NUMPY) -> Array | None:
     """(Z, Y, X) bool: which voxels are image data; ``None`` where all are, which costs a volume of integers nothing.
+
+    Parameters
+    ----------
+    volume : Volume
+    data : array
+        Its values, of the kind of ``arrays``.
+    arrays : Arrays
 
     Raises
     ------
     InputError
         If none is.
     """
-    data = volume.data
-    if data.dtype.kind == "f":
-        inside: NDArray[np.bool_] = np.isfinite(data)
-        n_bad = inside.size - int(np.count_nonzero(inside))
+    if volume.data.dtype.kind == "f":
+        finite = arrays.is_finite(data)
+        n_bad = volume.data.size - arrays.count(finite)
         if n_bad == 0:
             return None
-        say_not_finite(volume, n_bad)
-        return inside
+        _say_not_finite(volume, n_bad)
+        return finite
     padding = padding_of(volume)
     if padding is None:
         return None
-    inside = data > padding
+    inside = volume.data > padding  # by numpy: torch compares integers with a number as float32
     n_inside = int(np.count_nonzero(inside))
     if n_inside == 0:
-        raise InputError(f"all {data.size:,} values of {volume.name!r} are padding; there is nothing to see")
-    return None if n_inside == inside.size else inside
+        raise InputError(f"all {inside.size:,} values of {volume.name!r} are padding; there is nothing to see")
+    return None if n_inside == inside.size else arrays.of(inside)
 
 
-def say_not_finite(volume: Volume, n_bad: int) -> None:
+def _say_not_finite(volume: Volume, n_bad: int) -> None:
     """Warn that ``n_bad`` values are no image data.
 
     Raises
@@ -64,10 +69,10 @@ def say_not_finite(volume: Volume, n_bad: int) -> None:
         raise InputError(f"none of the {size:,} values of {volume.name!r} is a finite number; the scan is damaged")
     warnings.warn(
         f"{n_bad:,} of {size:,} values of {volume.name!r} are not finite; they are no image data and never active",
-        stacklevel=4,
+        stacklevel=5,
     )
 
 
-def values_inside(data: NDArray[Any], inside: NDArray[np.bool_] | None) -> NDArray[Any]:
+def values_inside(data: Array, inside: Array | None) -> Array:
     """The values that are image data: the array itself where all are, else (K,)."""
     return data if inside is None else data[inside]

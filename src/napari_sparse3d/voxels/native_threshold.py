@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import napari_sparse3d._kernels as _kernels
+from napari_sparse3d.voxels.instruction_set import instruction_set
 
 _MANY = 1 << 21  # voxels of 32 MB; less than that the allocator itself keeps
 _Kernels: TypeAlias = (
@@ -109,6 +110,7 @@ def _view(data: NDArray[Any]) -> tuple[_Kernels, dict[str, Any]] | None:
     kernels = _KERNELS.get(data.dtype.str)
     if kernels is None or data.size == 0 or not data.flags.aligned:
         return None
+    instruction_set()
     return kernels, _place(data)
 
 

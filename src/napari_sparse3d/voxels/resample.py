@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from napari_sparse3d.errors import InputError
 from napari_sparse3d.volume import Volume
+from napari_sparse3d.voxels.arrays import NUMPY, Array, Arrays
 from napari_sparse3d.voxels.recipe import NoResampling, Resample, ToLongestSide, ToSpacing
 
 MAX_VOXELS = 2**31
@@ -39,91 +39,62 @@ class NewGrid:
     affine: NDArray[np.float64]
 
 
-def resample(volume: Volume, how: Resample) -> tuple[NDArray[Any], NDArray[np.float64]]:
-    """Resample linearly.
+def resample(
+    data: Array, volume: Volume, how: Resample, inside: Array | None = None, arrays: Arrays = NUMPY
+) -> tuple[Array, NDArray[np.float64], Array | None]:
+    """Resample linearly, from those voxels alone that are image data.
 
     The new grid begins at the same corner of the physical box and has exactly the spacing asked for; its sizes are
     rounded (at least 1). On each axis the centre of new voxel ``i`` lies at ``(i + 1/2) * new_mm``, measured from the
     corner, as the centre of old voxel ``j`` lies at ``(j + 1/2) * old_mm``. Beyond the outermost old centres the
     nearest value holds.
 
-    Parameters
-    ----------
-    volume : Volume
-        ``data`` (Z, Y, X), finite.
-    how : NoResampling, ToSpacing or ToLongestSide
-
-    Returns
-    -------
-    data : ndarray
-        (Z', Y', X') float32, or the volume's own array where the grid stays as it is.
-    affine : ndarray
-        (4, 4) float64 of the new grid.
-
-    Raises
-    ------
-    InputError
-        If the new grid would have more than 2^31 voxels.
-    """
-    if isinstance(how, NoResampling):
-        return volume.data, volume.affine
-    grid = new_grid(volume, how)
-    # Along one axis after the other, which is the same as trilinear. Not by SimpleITK: where a centre lies on the
-    # border of the box it leaves the linear rule on all three axes, and it copies the whole volume to float32 first.
-    data: NDArray[Any] = volume.data
-    for axis in grid.order:
-        data = _interpolate(data, axis, grid.centres[axis])
-    return np.ascontiguousarray(data), grid.affine
-
-
-def resample_image_data(
-    volume: Volume, how: Resample, inside: NDArray[np.bool_] | None
-) -> tuple[NDArray[Any], NDArray[np.float64], NDArray[np.bool_] | None]:
-    """As :func:`resample`, from those voxels alone that are image data.
-
-    A new voxel is the mean of the image data among the old ones that :func:`resample` would take, with the same weights
-    (normalised convolution: Knutsson and Westin 1993); where they make up less than half of the weight, it is none.
+    Where not all old voxels are image data, a new one is the mean of those that are, with the same weights (normalised
+    convolution: Knutsson and Westin 1993); where they make up less than half of the weight, it is none.
 
     Parameters
     ----------
+    data : array
+        (Z, Y, X), the volume's values.
     volume : Volume
-        ``data`` (Z, Y, X).
+        For its grid.
     how : NoResampling, ToSpacing or ToLongestSide
-    inside : ndarray or None
-        (Z, Y, X) bool: which voxels are image data; ``None``: all, and ``data`` is as :func:`resample` has it.
+    inside : array, optional
+        (Z, Y, X) bool: which voxels are image data; all, and they are finite, unless given.
+    arrays : Arrays
+        Of the kind of ``data``.
 
     Returns
     -------
-    data : ndarray
-        (Z', Y', X'). Floats that are no image data are NaN.
+    data : array
+        (Z', Y', X') float32, or the same array where the grid stays as it is. Floats that are no image data are NaN.
     affine : ndarray
         (4, 4) float64 of the new grid.
-    inside : ndarray or None
+    inside : array or None
         (Z', Y', X') bool of the new grid.
 
     Raises
     ------
     InputError
-        As :func:`resample`; or if no new voxel is made of image data.
+        If the new grid would have more than 2^31 voxels, or no new voxel is made of image data.
     """
-    if inside is None:
-        return *resample(volume, how), None
-    data: NDArray[Any] = volume.data
     if isinstance(how, NoResampling):
         # a volume of integers stays as it is: its padding lies below all else
-        return (np.where(inside, data, np.nan) if data.dtype.kind == "f" else data), volume.affine, inside
+        is_float = inside is not None and arrays.dtype(data).kind == "f"
+        return (arrays.where(inside, data, np.nan) if is_float else data), volume.affine, inside
     grid = new_grid(volume, how)
-    data, share = np.where(inside, data, data.dtype.type(0)), inside.astype(np.float32)
-    for axis in grid.order:
-        data = _interpolate(data, axis, grid.centres[axis])
-        share = _interpolate(share, axis, grid.centres[axis])
+    if inside is None:
+        return arrays.compact(_interpolated(data, grid, arrays)), grid.affine, None
+    data = _interpolated(arrays.where(inside, data, 0), grid, arrays)
+    share = _interpolated(inside, grid, arrays)
     inside = share >= LEAST_SHARE
-    if not inside.any():
+    if not bool(inside.any()):
         raise InputError(
             f"no voxel of the new grid is made of image data: most of {volume.name!r} is padding; choose a finer grid"
         )
-    data = np.divide(data, share, out=np.full_like(data, np.nan), where=inside)
-    return np.ascontiguousarray(data), grid.affine, np.ascontiguousarray(inside)
+    with np.errstate(divide="ignore", invalid="ignore"):  # where nothing is, 0 / 0
+        data = arrays.where(inside, data / share, np.nan)
+    return arrays.compact(data), grid.affine, arrays.compact(inside)
 
 
 def new_grid(volume: Volume, how: ToSpacing | ToLongestSide) -> NewGrid:
@@ -160,17 +131,23 @@ def neighbours(
     return below, np.minimum(below + 1, size - 1), (positions - below).astype(np.float32)
 
 
-def _interpolate(data: NDArray[Any], axis: int, positions: NDArray[np.float64]) -> NDArray[np.float32]:
-    """Sample linearly along one axis at ``positions``, in voxels; beyond the ends the end value holds."""
-    below, above, weight = neighbours(positions, data.shape[axis])
-    along = [1, 1, 1]
-    along[axis] = -1
-    weight = weight.reshape(along)
-    low = data.take(below, axis).astype(np.float32, copy=False)
-    high = data.take(above, axis).astype(np.float32, copy=False)
-    # not low + weight * (high - low): this form cannot overflow and gives back the value itself at weight 0 and 1
-    result: NDArray[np.float32] = (1 - weight) * low + weight * high
-    return result
+def _interpolated(data: Array, grid: NewGrid, arrays: Arrays) -> Array:
+    """(Z', Y', X') float32: sampled along one axis after the other, which is the same as trilinear.
+
+    Not by SimpleITK: where a centre lies on the border of the box it leaves the linear rule on all three axes, and it
+    copies the whole volume to float32 first.
+    """
+    for axis in grid.order:
+        below, above, weight = neighbours(grid.centres[axis], data.shape[axis])
+        along = [1, 1, 1]
+        along[axis] = -1
+        of_above = arrays.of(weight.reshape(along))
+        # not low + weight * (high - low): this form cannot overflow and gives back the value itself at weight 0 and 1;
+        # and no fused operation, which would round once where two products and their sum round three times
+        made = arrays.float32(arrays.take(data, below, axis)) * (1 - of_above)
+        made += arrays.float32(arrays.take(data, above, axis)) * of_above
+        data = made
+    return data
 
 
 def _mm(lengths: NDArray[np.float64]) -> str:

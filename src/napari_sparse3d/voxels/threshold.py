@@ -9,18 +9,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_sparse3d.errors import InputError
+from napari_sparse3d.voxels.arrays import NUMPY, Array, Arrays
 from napari_sparse3d.voxels.recipe import (
     PRESETS,
     FractionOfMax,
     OtsuThreshold,
     PercentileThreshold,
+    PlainThreshold,
     Preset,
     RangeThreshold,
+    Recipe,
     Threshold,
 )
 
 
-def bounds(threshold: Threshold, data: NDArray[Any], unit: str) -> tuple[float, float]:
+def bounds(threshold: Threshold, data: Array, unit: str, arrays: Arrays = NUMPY) -> tuple[float, float]:
     """The inclusive range of active values that ``threshold`` means for this array.
 
     Rules that say *exceeds* (all but the range) are turned into the next value up that the array's dtype can hold, so
@@ -30,10 +33,12 @@ def bounds(threshold: Threshold, data: NDArray[Any], unit: str) -> tuple[float, 
     ----------
     threshold : Threshold
         A preset is looked up first.
-    data : ndarray
+    data : array
         The values, finite, after resampling.
     unit : str
         The volume's unit, ``"HU"`` or ``"a.u."``.
+    arrays : Arrays
+        Of the kind of ``data``.
 
     Returns
     -------
@@ -46,27 +51,46 @@ def bounds(threshold: Threshold, data: NDArray[Any], unit: str) -> tuple[float, 
         If the threshold is one in HU and the volume's unit is another, or the rule means nothing for these values
         (Otsu of a constant, a fraction of a maximum that is not positive).
     """
-    plain = PRESETS[threshold.name] if isinstance(threshold, Preset) else threshold
-    if isinstance(plain, RangeThreshold):
-        if plain.unit is not None and plain.unit != unit:
+    rule = plain(threshold)
+    if isinstance(rule, RangeThreshold):
+        if rule.unit is not None and rule.unit != unit:
             what = f"preset {threshold.name!r}" if isinstance(threshold, Preset) else "this range"
             raise InputError(
-                f"{what} is in {plain.unit}, but the volume is in {unit}; "
+                f"{what} is in {rule.unit}, but the volume is in {unit}; "
                 "choose otsu, a percentile, a fraction of the maximum, or a range without a unit"
             )
-        low = -math.inf if plain.low is None else plain.low
-        high = math.inf if plain.high is None else plain.high
+        low = -math.inf if rule.low is None else rule.low
+        high = math.inf if rule.high is None else rule.high
         return low, high
-    return next_above(_cut(plain, data), data.dtype), math.inf
+    return next_above(_cut(rule, data, arrays), arrays.dtype(data)), math.inf
 
 
-def _cut(threshold: OtsuThreshold | PercentileThreshold | FractionOfMax, data: NDArray[Any]) -> float:
+def doubt_about(recipe: Recipe, unit: str) -> str:
+    """What to say before a recipe is used on a volume of this unit, though it can be; ``""`` if nothing.
+
+    A recipe in HU on another unit is no doubt but an error, see :func:`bounds`.
+    """
+    if unit != "HU" or not isinstance(plain(recipe.threshold), FractionOfMax):
+        return ""
+    return (
+        f"recipe {recipe.name!r} keeps what exceeds a fraction of the maximum, a rule for MR: in HU, 0 is water and "
+        "the maximum may be metal; for a CT choose ct-bone-110, a preset such as bone, or a range in HU"
+    )
+
+
+def plain(threshold: Threshold) -> PlainThreshold:
+    """The rule itself: what the name of a preset stands for."""
+    return PRESETS[threshold.name] if isinstance(threshold, Preset) else threshold
+
+
+def _cut(threshold: OtsuThreshold | PercentileThreshold | FractionOfMax, data: Array, arrays: Arrays) -> float:
     """The value that active voxels exceed."""
     if isinstance(threshold, PercentileThreshold):
-        return float(np.percentile(data, threshold.percentile))
+        # numpy takes no differences of truth values
+        return float(np.percentile(data.view(np.uint8) if data.dtype == bool else data, threshold.percentile))
     if isinstance(threshold, OtsuThreshold):
-        return otsu(data)
-    maximum = float(data.max())
+        return otsu(data, arrays=arrays)
+    maximum = float(arrays.highest(data))
     if maximum <= 0:
         raise InputError(
             f"a fraction of the maximum needs a positive maximum, got {maximum:g}; choose a range or a percentile"
@@ -74,15 +98,17 @@ def _cut(threshold: OtsuThreshold | PercentileThreshold | FractionOfMax, data: N
     return threshold.fraction * maximum
 
 
-def otsu(data: NDArray[Any], bins: int = 256) -> float:
+def otsu(data: Array, bins: int = 256, arrays: Arrays = NUMPY) -> float:
     """The threshold that maximises the variance between the two classes of a histogram (Otsu 1979, eq. 18).
 
     Parameters
     ----------
-    data : ndarray
+    data : array
         Any shape, finite.
     bins : int
         Equal bins from the smallest to the largest value.
+    arrays : Arrays
+        Of the kind of ``data``.
 
     Returns
     -------
@@ -94,14 +120,14 @@ def otsu(data: NDArray[Any], bins: int = 256) -> float:
     InputError
         If all values are equal.
     """
-    if data.min() == data.max():
-        raise InputError(f"Otsu's threshold needs two different values, but every voxel is {data.min():g}")
-    counts, edges = np.histogram(data.view(np.uint8) if data.dtype == bool else data, bins=bins)
-    return otsu_of(counts, edges)
+    lowest = arrays.lowest(data)
+    if lowest == arrays.highest(data):
+        raise InputError(f"Otsu's threshold needs two different values, but every voxel is {lowest:g}")
+    return _otsu_of(*arrays.histogram(data, bins))
 
 
-def otsu_of(counts: NDArray[np.intp], edges: NDArray[np.floating[Any]]) -> float:
-    """As :func:`otsu`, from the histogram: (B,) counts and (B + 1,) edges."""
+def _otsu_of(counts: NDArray[np.intp], edges: NDArray[np.floating[Any]]) -> float:
+    """From the histogram: (B,) counts and (B + 1,) edges."""
     centres = (edges[:-1] + edges[1:]) / 2
     weight = np.cumsum(counts)[:-1] / counts.sum()  # of the lower class, for a cut after each bin but the last
     moment = np.cumsum(counts * centres)[:-1] / counts.sum()

@@ -9,17 +9,15 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path, PurePath
+from pathlib import Path
 
+from napari_sparse3d.catalog.formats import FORMATS
 from napari_sparse3d.environment import data_folder
 from napari_sparse3d.errors import InputError
 from napari_sparse3d.text import one_file_name
 from napari_sparse3d.voxels import BUILT_IN, Recipe
 
 PROGRAM = "napari-sparse3d"
-_ENDINGS = (".nii.gz", ".hdr.gz", ".img.gz", ".nii", ".hdr", ".img", ".nrrd", ".nhdr", ".mha", ".mhd", ".mgz", ".mgh",
-            ".zip", ".npz")  # fmt: skip
-"""By which a reader is chosen: kept where the name is not."""
 
 
 @dataclass(frozen=True)
@@ -54,9 +52,8 @@ STANDS_FOR = {
 
 def without_name(source: Source) -> Source:
     """The same, with a word in the place of the path: what it is called may name a patient."""
-    ending = "".join(PurePath(source.path.name.lower()).suffixes[-2:])
-    known = next((each for each in _ENDINGS if ending.endswith(each)), "")
-    return replace(source, path=Path(SCAN + known))
+    # the ending, by which a reader is chosen, is kept
+    return replace(source, path=Path(SCAN + FORMATS.ending_of(source.path.name)))
 
 
 def model_without_name(model: str) -> str:

@@ -21,14 +21,17 @@ from napari_sparse3d.widgets.toolbox.panel import SPACE, fit_height, small_label
 from napari_sparse3d.widgets.toolbox.plain_text import plain_tip
 from napari_sparse3d.widgets.toolbox.theme import Colours
 
-_COLUMNS = ("started", "loss", "best", "epochs", "network", "data")
+_COLUMNS = ("started", "status", "loss", "best", "epochs", "network", "data")
 _ROW = 22
 _SHOWN = 5
 MODEL_FILE = "model.safetensors"
 
 
 class RunsView(QWidget):
-    """Lists the runs of a folder, the newest first. Choose two or more to see their curves over each other."""
+    """Lists the runs of a folder, the newest first; one whose process is gone is ``interrupted``.
+
+    Choose two or more to see their curves over each other.
+    """
 
     used = Signal(str)
     """The model file of a run is wanted in the Network panel."""
@@ -147,6 +150,7 @@ def _cells(row: dict[str, Any]) -> tuple[str, ...]:
     best, measure = row.get("best"), row.get("selected_by")
     return (
         str(row.get("started") or "")[5:16].replace("T", " "),
+        str(row.get("status") or ""),
         str(row.get("loss_name") or ""),
         "" if best is None else f"{measure} {best:.3f}",
         f"{row.get('epoch') or 0}/{row.get('epochs') or '?'}",

@@ -263,6 +263,7 @@ class TrainPanel(Panel):
             self.progress.hide()
             resumable = " Resume goes on after its last epoch." if self._run_name else ""
             self.say(f"Cancelled.{resumable}")
+            self.runs.refresh(self.runs_folder)
             self._show_parts()
 
     def stop(self) -> None:
@@ -332,6 +333,8 @@ class TrainPanel(Panel):
             said = self._errors.decode(errors="replace").strip()
             last = said.rpartition("\n")[2].removeprefix("error: ")
             self.fail(Fault(last or f"Training ended with code {code}.", said, expected=False))
+        if code:
+            self.runs.refresh(self.runs_folder)
         self._show_parts()
 
     def _broken(self, error: object) -> None:

@@ -14,9 +14,9 @@ from napari_sparse3d.engine.native.convolution import Convolutions
 from napari_sparse3d.engine.native.norm import Norms
 from napari_sparse3d.engine.native.pool import Pools
 from napari_sparse3d.engine.native.sites import bound, index_of, sites_of
-from napari_sparse3d.errors import EngineError
 from napari_sparse3d.sparse.sites import Sites
 from napari_sparse3d.sparse.window import Geometry
+from napari_sparse3d.voxels.instruction_set import instruction_set
 
 
 class NativeEngine(Convolutions, Pools, Chains, Norms):
@@ -24,6 +24,8 @@ class NativeEngine(Convolutions, Pools, Chains, Norms):
 
     Raises
     ------
+    InputError
+        If one of our environment variables cannot be used.
     EngineError
         If ``NAPARI_SPARSE3D_ISA`` asks for an instruction set that this processor lacks.
     """
@@ -31,10 +33,7 @@ class NativeEngine(Convolutions, Pools, Chains, Norms):
     name: ClassVar[str] = "native"
 
     def __init__(self) -> None:
-        try:
-            self.instruction_set: str = _kernels.instruction_set()
-        except ValueError as error:
-            raise EngineError(str(error)) from error
+        self.instruction_set = instruction_set()
 
     def check_sites(self, sites: Sites) -> None:  # noqa: D102
         index_of(sites)

@@ -9,10 +9,11 @@ from typing import Any
 
 from napari_sparse3d.errors import ReadError
 from napari_sparse3d.io.dicom import segmentation
+from napari_sparse3d.io.dicom.file_planes import planes_of
 from napari_sparse3d.io.dicom.header import FileHeader, NotDicom, damage_as_read_error, read_header
 from napari_sparse3d.io.dicom.person import identity_of
 from napari_sparse3d.io.dicom.pixels import same_pixels
-from napari_sparse3d.io.dicom.plane import Interner, Origin, Plane, planes_of
+from napari_sparse3d.io.dicom.plane import Interner, Origin, Plane
 from napari_sparse3d.io.dicom.series import Described, safe_meta, series_info
 from napari_sparse3d.io.dicom.stack import stacks_of
 from napari_sparse3d.io.faults import Fault, FaultKind

@@ -7,15 +7,17 @@ import re
 import struct
 import warnings
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, MutableSequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib.util import find_spec
+from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import pydicom
 from pydicom.datadict import dictionary_VR, tag_for_keyword
+from pydicom.dataelem import DataElement, RawDataElement
 from pydicom.dataset import Dataset, FileDataset
 from pydicom.errors import BytesLengthException, InvalidDicomError
 from pydicom.pixels.decoders.base import get_decoder
@@ -32,7 +34,7 @@ from napari_sparse3d.io.dicom.private import (
     known_value,
     private_value,
 )
-from napari_sparse3d.io.dicom.quick import PrivateKey, Unparsed, quick_header
+from napari_sparse3d.io.dicom.quick import PrivateKey, Span, Unparsed, adds_up, quick_header
 from napari_sparse3d.io.limits import memory_limit_bytes
 
 IDENTIFYING = (
@@ -52,6 +54,8 @@ IDENTIFYING = (
     "VerifyingOrganization", "PersonName", "PersonAddress", "PersonTelephoneNumbers", "TopicAuthor",
     "InterpretationRecorder", "InterpretationTranscriber", "InterpretationAuthor", "PhysicianApprovingInterpretation",
     "DistributionName", "DistributionAddress",
+    "SecondaryReviewerName", "EvaluatorName", "ROIInterpreter", "CameraOwnerName", "OwnerID",
+    "PersonTelecomInformation", "OrderCallbackTelecomInformation",
     # where
     "InstitutionName", "InstitutionAddress", "InstitutionalDepartmentName", "StationName", "PerformedStationName",
     "PerformedLocation", "ScheduledStationName", "ScheduledProcedureStepLocation", "DeviceSerialNumber", "GantryID",
@@ -61,7 +65,11 @@ IDENTIFYING = (
     "PlacerOrderNumberImagingServiceRequest", "FillerOrderNumberImagingServiceRequest", "ClinicalTrialSponsorName",
     "ClinicalTrialProtocolID", "ClinicalTrialSiteID", "ClinicalTrialSiteName", "ClinicalTrialSubjectID",
     "ClinicalTrialSubjectReadingID", "ClinicalTrialCoordinatingCenterName",
-    "ClinicalTrialProtocolEthicsCommitteeName",
+    "ClinicalTrialProtocolEthicsCommitteeName", "ClinicalTrialProtocolName", "ScheduledPatientInstitutionResidence",
+    "IssuerOfServiceEpisodeID", "IssuerOfClinicalTrialProtocolID", "IssuerOfClinicalTrialSiteID",
+    "IssuerOfClinicalTrialSubjectID", "IssuerOfClinicalTrialSubjectReadingID",
+    # who gave a number, and who changed a header: in sequences alone
+    "LocalNamespaceEntityID", "UniversalEntityID", "SourceOfPreviousValues",
 )  # fmt: skip
 """Tags whose values are taken out of any description (``naming.without_identity``); they go nowhere else."""
 
@@ -126,6 +134,8 @@ class FileHeader:
     """Wanted private values, where the header is plain."""
     pixels_tag: int = 0
     """Which pixels follow: :data:`FLOAT_PIXELS`, :data:`DOUBLE_PIXELS` or others; 0 where it is not known."""
+    spans: tuple[Span, ...] = ()
+    """Where in the file sequences stand, or what may be one, where the header is plain."""
 
     def get(self, keyword: str) -> Any:
         """The value of a tag, ``None`` where it is absent: numbers may be text, several values a sequence."""
@@ -135,6 +145,19 @@ class FileHeader:
         if value is None or not isinstance(value, Unparsed):
             return value
         return convert_SQ(value.content, value.implicit, True)
+
+    def nested(self) -> Iterator[Nested]:
+        """The items of every sequence, public or private, that stands at the top level."""
+        if self.dataset is not None:
+            yield from items_within(self.dataset)
+        elif self.spans:
+            encoding = _ENCODINGS[self.text("SpecificCharacterSet")]
+            with self.path.open("rb") as file:
+                for tag, begin, end, implicit in self.spans:
+                    file.seek(begin)
+                    if file.read(4) == _ITEM[True]:
+                        content = _ITEM[True] + file.read(min(end - begin, _MOST_NESTED) - 4)
+                        yield from _items(tag, content, implicit, True, encoding)
 
     def says_none_of(self, keywords: tuple[str, ...]) -> bool:
         """Whether a plain header has none of these tags."""
@@ -193,13 +216,13 @@ def read_header(path: Path) -> FileHeader:
             if quick is not None:
                 return FileHeader(
                     path, quick.values, None, quick.transfer_syntax, size - quick.pixels_at, quick.private,
-                    quick.pixels_tag,
+                    quick.pixels_tag, quick.sequences,
                 )  # fmt: skip
             file.seek(0)
             dataset = pydicom.dcmread(file, stop_before_pixels=True, force=True)
             syntax = _transfer_syntax(dataset)
             _forget_unwanted(dataset)
-            if not marked and not {"SOPClassUID", "Rows", "SeriesInstanceUID"} & {e.keyword for e in dataset}:
+            if not marked and not any(keyword in dataset for keyword in ("SOPClassUID", "Rows", "SeriesInstanceUID")):
                 raise NotDicom
             # deflated: the data set was inflated as a whole, so the file's end says nothing about the pixels
             bytes_after = size if _DEFLATED in head else size - file.tell()
@@ -208,13 +231,18 @@ def read_header(path: Path) -> FileHeader:
 
 
 def _forget_unwanted(dataset: Dataset) -> None:
-    """Keep what is wanted: which private elements are, only shows once their creators were read."""
+    """Keep what is wanted, and sequences: which private elements are, only shows once their creators were read."""
     private = {find_private(dataset, tag) for tag in WANTED}
     tags = list(dataset.keys())
     for tag in tags:
         creator = tag.is_private and tag.element < 0x100
-        if not (tag in _WANTED_TAGS or tag in private or creator):
+        if not (tag in _WANTED_TAGS or tag in private or creator or _holds_items(dataset.get_item(tag))):
             del dataset[tag]
+
+
+def _holds_items(item: DataElement | RawDataElement | None) -> bool:
+    """Whether persons may be named in it."""
+    return _is_sequence(item) if isinstance(item, RawDataElement) else item is not None and item.VR == "SQ"
 
 
 def _tag_at(file: BinaryIO, *, big: bool) -> int:
@@ -223,6 +251,52 @@ def _tag_at(file: BinaryIO, *, big: bool) -> int:
         return 0
     group, element = struct.unpack(">HH" if big else "<HH", word)
     return int(group << 16 | element)
+
+
+Nested = tuple[int, Dataset | bytes]
+"""The tag of a sequence and an item of it; its whole content where that cannot be parsed."""
+
+_ITEM = {True: b"\xfe\xff\x00\xe0", False: b"\xff\xfe\xe0\x00"}
+"""How the content of every sequence begins (PS3.5, 7.5), by whether it is little-endian."""
+_ENCODINGS = {"": ["iso8859"], "ISO_IR 6": ["iso8859"], "ISO_IR 100": ["latin_1"], "ISO_IR 192": ["utf8"]}
+"""pydicom's names for the character sets of plain headers."""
+_MOST_NESTED = 16 * 1024 * 1024
+_PER_FRAME = 0x52009230
+
+
+def items_within(dataset: Dataset) -> Iterator[Nested]:
+    """The items of every sequence of a data set; of the frames' only the first, which stands for all."""
+    for tag in list(dataset.keys()):
+        item = dataset.get_item(tag)
+        if isinstance(item, RawDataElement):
+            if _is_sequence(item):
+                implicit = item.is_implicit_VR or item.VR == "UN"  # PS3.5, 6.2.2
+                content, encoding = item.value or b"", _listed(dataset.original_character_set)
+                found = _items(int(tag), content[:_MOST_NESTED], implicit, item.is_little_endian, encoding)
+                yield from islice(found, 1 if tag == _PER_FRAME else None)
+        elif item is not None and item.VR == "SQ":
+            yield from ((int(tag), each) for each in item.value[: 1 if tag == _PER_FRAME else None])
+
+
+def _is_sequence(item: RawDataElement) -> bool:
+    # an implicit file, and an archive that did not know the element, do not say what it is
+    return item.VR in (None, "SQ", "UN") and (item.value or b"").startswith(_ITEM[item.is_little_endian])
+
+
+def _items(tag: int, content: bytes, implicit: bool, little: bool, encoding: list[str]) -> Iterator[Nested]:
+    try:
+        if not adds_up(content, implicit, little):  # pydicom takes what it understands and passes over the rest
+            raise ValueError
+        with quiet():
+            items = list(convert_SQ(content, implicit, little, encoding))
+    except PARSE_ERRORS:
+        yield tag, content
+    else:
+        yield from ((tag, item) for item in items)
+
+
+def _listed(encoding: str | MutableSequence[str]) -> list[str]:
+    return [encoding] if isinstance(encoding, str) else list(encoding)
 
 
 _logger = logging.getLogger("pydicom")

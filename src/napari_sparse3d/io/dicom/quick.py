@@ -26,6 +26,8 @@ _CHARSET_TAG, _SYNTAX_TAG = 0x00080005, 0x00020010
 _SIGN_OF_PIXELS = (0x00280120, 0x00280121)  # "US or SS": pixel padding value and the other end of its range
 _REPRESENTATION = 0x00280103
 _KEPT_UNPARSED = 0x00409096  # real world value mapping: Philips writes one into every classic image
+_SEQUENCES = (b"SQ", b"UN")
+_SHORTEST_ITEM = 8
 _IMPLICIT = "1.2.840.10008.1.2"
 _NOT_PLAIN = (
     "1.2.840.10008.1.2.2",
@@ -34,6 +36,8 @@ _NOT_PLAIN = (
 )  # big endian, deflated, deflated frames
 
 
+Span = tuple[int, int, int, bool]
+"""Tag of a sequence, where its content begins and ends in the file, whether that is implicit."""
 PrivateKey = tuple[str, int, int]
 """Creator, group and the last two digits of the element."""
 
@@ -56,6 +60,8 @@ class QuickHeader:
     pixels_at: int
     pixels_tag: int
     """Which kind of pixels begins there: integers, floats or doubles."""
+    sequences: tuple[Span, ...]
+    """At the top level, and elements that may be sequences: an implicit file does not say."""
 
 
 class _Unknown(Exception):
@@ -93,7 +99,8 @@ def _walk(file: BinaryIO, size: int, wanted: Mapping[int, bytes], blocks: Blocks
     raw: dict[int, tuple[bytes, bytes]] = {}
     private: dict[int, PrivateKey] = {}
     """Wanted private elements of this file, as soon as their creator has shown in which block they are."""
-    unparsed_from = -1
+    sequences: list[Span] = []
+    opened, opened_at = 0, 0  # the outermost sequence of undefined length that we are in
     position, depth, explicit, syntax = 132, 0, True, ""
     tag_and_length, just_length = struct.Struct("<HH2sH").unpack_from, struct.Struct("<I").unpack_from
     while base + position < size:
@@ -117,11 +124,12 @@ def _walk(file: BinaryIO, size: int, wanted: Mapping[int, bytes], blocks: Blocks
             position += 8
             if tag == _SEQUENCE_END:
                 depth -= 1
-                if depth == 0 and unparsed_from >= 0:
+                if depth == 0:
                     end = base + position - 8
-                    file.seek(unparsed_from)
-                    raw[_KEPT_UNPARSED] = (b"SQ", file.read(end - unparsed_from))
-                    unparsed_from = -1
+                    sequences.append((opened, opened_at, end, not explicit))
+                    if opened == _KEPT_UNPARSED:
+                        file.seek(opened_at)
+                        raw[opened] = (b"SQ", file.read(end - opened_at))
             elif tag == _ITEM and length != _UNDEFINED:
                 position += length
             elif tag not in (_ITEM, _ITEM_END):
@@ -144,8 +152,8 @@ def _walk(file: BinaryIO, size: int, wanted: Mapping[int, bytes], blocks: Blocks
             # explicit UN of undefined length holds implicit elements (PS3.5, 6.2.2); leave that to pydicom
             if (tag in wanted and tag != _KEPT_UNPARSED) or (explicit and vr != b"SQ"):
                 raise _Unknown
-            if tag == _KEPT_UNPARSED and depth == 0:
-                unparsed_from = base + position
+            if depth == 0:
+                opened, opened_at = tag, base + position
             depth += 1
             continue
         if base + position + length > size:
@@ -166,6 +174,8 @@ def _walk(file: BinaryIO, size: int, wanted: Mapping[int, bytes], blocks: Blocks
                 for last, its_vr in block.items():
                     wanted[group << 16 | element << 8 | last] = its_vr
                     private[group << 16 | element << 8 | last] = (creator, group, last)
+        if depth == 0 and length >= _SHORTEST_ITEM and (not explicit or vr in _SEQUENCES):
+            sequences.append((tag, base + position, base + position + length, not explicit or vr == b"UN"))
         position += length
     if not syntax or depth:
         raise _Unknown
@@ -188,7 +198,49 @@ def _walk(file: BinaryIO, size: int, wanted: Mapping[int, bytes], blocks: Blocks
             own.setdefault(private[tag], value)
         else:
             values[tag] = value
-    return QuickHeader(values, own, syntax, base + position, pixels_tag)
+    return QuickHeader(values, own, syntax, base + position, pixels_tag, tuple(sequences))
+
+
+def adds_up(content: bytes, implicit: bool, little: bool) -> bool:
+    """Whether every length in a sequence's content, at any depth, ends where what holds it does (PS3.5, 7.5)."""
+    order = "<" if little else ">"
+    header, word, short = (struct.Struct(order + form).unpack_from for form in ("HHI", "I", "H"))
+    ends = [len(content)]  # of the sequences and items that we are in, from the outermost; -1: until its delimiter
+    position = 0
+    while ends != [position]:
+        if position == ends[-1]:
+            ends.pop()
+            continue
+        if position + 8 > len(content) or 0 <= ends[-1] < position:
+            return False
+        group, element, length = header(content, position)
+        tag, vr = group << 16 | element, content[position + 4 : position + 6]
+        position += 8
+        if tag in (_ITEM_END, _SEQUENCE_END):
+            if length or ends.pop() != -1:
+                return False
+            continue
+        holds = tag == _ITEM
+        if not holds and not implicit:
+            if vr in _LONG and position + 4 <= len(content):
+                (length,) = word(content, position)
+                position += 4
+            elif vr in _SHORT:
+                (length,) = short(content, position - 2)
+            else:
+                return False
+            holds = vr == b"SQ"
+        if length == _UNDEFINED:
+            if not (holds or implicit):
+                return False
+            ends.append(-1)
+        elif position + length > len(content):
+            return False
+        elif holds:
+            ends.append(position + length)
+        else:
+            position += length
+    return True
 
 
 def _syntax(raw: Mapping[int, tuple[bytes, bytes]]) -> str:

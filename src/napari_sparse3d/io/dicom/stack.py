@@ -8,10 +8,11 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from napari_sparse3d.io.dicom.grid import Grid, grid_of, places_of, unusable
+from napari_sparse3d.io.dicom.order import INSTANCE, Frames, Volumes
 from napari_sparse3d.io.dicom.origins import series_of
 from napari_sparse3d.io.dicom.parts import Part, parts_of
 from napari_sparse3d.io.dicom.plane import Kind, Origin, Plane
-from napari_sparse3d.io.dicom.volumes import INSTANCE, Columns, Frames, Volumes, volumes_of
+from napari_sparse3d.io.dicom.volumes import Columns, volumes_of
 from napari_sparse3d.io.faults import Fault, FaultKind, Severity
 
 

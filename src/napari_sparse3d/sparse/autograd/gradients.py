@@ -17,7 +17,6 @@ from torch import Tensor
 from napari_sparse3d.errors import InputError
 from napari_sparse3d.sparse.autograd.execution import EXECUTED
 from napari_sparse3d.sparse.contract import C, FusedChain, Layer, Rows, RunsChains
-from napari_sparse3d.sparse.kept import version
 from napari_sparse3d.sparse.sites import Sites
 from napari_sparse3d.sparse.window import Geometry
 
@@ -76,7 +75,9 @@ def _keep(ctx: Any, tensors: Sequence[Tensor | None], sites: Sequence[Sites | Te
 
 
 def _versions(sites: Sequence[Any]) -> list[int]:
-    return [version(each.indices) for each in sites if each is not None]
+    """How often they were written to, as torch counts it for the tensors that it saves."""
+    tensors = (each.indices for each in sites if each is not None)
+    return [0 if indices.is_inference() else indices._version for indices in tensors]
 
 
 def _sites_of(ctx: Any, saved: Sequence[Any]) -> Sequence[Any]:

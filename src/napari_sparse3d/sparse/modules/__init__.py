@@ -6,7 +6,8 @@ from napari_sparse3d.sparse.modules.convolution import (
     SparseInverseConv3d,
     SubMConv3d,
 )
-from napari_sparse3d.sparse.modules.normalization import SparseGroupNorm, SparseInstanceNorm
+from napari_sparse3d.sparse.modules.module import SparseModule
+from napari_sparse3d.sparse.modules.normalization import SparseGroupNorm, SparseInstanceNorm, SparseSyncBatchNorm
 from napari_sparse3d.sparse.modules.pointwise import Pointwise, SparseBatchNorm, SparseDropout, pointwise
 from napari_sparse3d.sparse.modules.pooling import GlobalAvgPool, GlobalMaxPool, SparseAvgPool3d, SparseMaxPool3d
 from napari_sparse3d.sparse.modules.sequential import SparseSequential, normalized, takes_sparse
@@ -24,7 +25,9 @@ __all__ = [
     "SparseInstanceNorm",
     "SparseInverseConv3d",
     "SparseMaxPool3d",
+    "SparseModule",
     "SparseSequential",
+    "SparseSyncBatchNorm",
     "SubMConv3d",
     "normalized",
     "pointwise",

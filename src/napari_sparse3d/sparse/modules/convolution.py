@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from napari_sparse3d.errors import InputError
 from napari_sparse3d.sparse import operators
 from napari_sparse3d.sparse.contract import Filters, Layer, Place
-from napari_sparse3d.sparse.observers import SparseLayer
+from napari_sparse3d.sparse.modules.module import SparseModule
 from napari_sparse3d.sparse.sites import Sites
 from napari_sparse3d.sparse.tensor import SparseTensor
 from napari_sparse3d.sparse.window import Geometry, Triple, Window, triple
@@ -21,8 +21,10 @@ from napari_sparse3d.sparse.window import Geometry, Triple, Window, triple
 Size = int | Sequence[int]
 
 
-class _Convolution(SparseLayer):
+class Convolution(SparseModule):
     """Weights and window; subclasses say where the output sites are."""
+
+    window: Window
 
     def __init__(self, in_channels: int, out_channels: int, window: Window, *, bias: bool) -> None:
         super().__init__()
@@ -39,11 +41,16 @@ class _Convolution(SparseLayer):
             nn.init.uniform_(self.bias, -bound, bound)
 
     def extra_repr(self) -> str:
+        """Channels and window, as torch prints them."""
         w = self.window
         return (
             f"{self.in_channels}, {self.out_channels}, kernel={w.kernel}, stride={w.stride}, padding={w.padding}, "
             f"dilation={w.dilation}, bias={self.bias is not None}"
         )
+
+    def work(self, output: SparseTensor) -> int:
+        """Output sites x kernel volume x C_in x C_out; a missing input counts, since it holds the background."""
+        return len(output.indices) * self.window.volume * self.in_channels * self.out_channels
 
     def check_channels(self, channels: int) -> None:
         """Raise ``InputError`` if the input has other channels than the weights."""
@@ -51,7 +58,7 @@ class _Convolution(SparseLayer):
             raise InputError(f"{type(self).__name__} expects {self.in_channels} channels, got {channels}")
 
 
-class _Forward(_Convolution):
+class _Forward(Convolution):
     """Whose output sites follow from its input's."""
 
     submanifold: ClassVar[bool]
@@ -93,6 +100,7 @@ class SparseConv3d(_Forward):
         Whether a bias is added (at every site, so it also changes the background).
     """
 
+    kind = "conv"
     submanifold = False
 
     def __init__(
@@ -119,6 +127,7 @@ class SubMConv3d(_Forward):
     2018.
     """
 
+    kind = "submanifold conv"
     submanifold = True
 
     def __init__(
@@ -128,8 +137,10 @@ class SubMConv3d(_Forward):
         super().__init__(in_channels, out_channels, window, bias=bias)
 
 
-class _Transposed(_Convolution):
+class _Transposed(Convolution):
     """The window's formula with input and output swapped."""
+
+    transposed = True
 
     def convolve(self, x: SparseTensor, out: Sites, geometry: Geometry) -> SparseTensor:
         """To these M sites, with (M, C_out) features."""
@@ -152,6 +163,9 @@ class SparseInverseConv3d(_Transposed):
 
     Takes the same window as the ``SparseConv3d`` (or pool) that it undoes.
     """
+
+    kind = "inverse conv"
+    needs_paired = True
 
     def __init__(
         self,
@@ -180,6 +194,8 @@ class SparseInverseConv3d(_Transposed):
 
 class SparseConvTranspose3d(_Transposed):
     """Transposed convolution whose output site is active where any active input reaches it."""
+
+    kind = "transposed conv"
 
     def __init__(
         self,

@@ -1,17 +1,20 @@
-"""Normalisation of each volume by itself: statistics over its active sites, in groups of channels."""
+"""Normalisation by other statistics than the batch's: of each volume by itself, and of all processes together."""
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
-from torch import Tensor, nn
+from torch import Tensor, distributed, nn
 
 from napari_sparse3d.errors import InputError
 from napari_sparse3d.sparse.arrays import check_eps
-from napari_sparse3d.sparse.observers import SparseLayer
+from napari_sparse3d.sparse.modules.module import SparseModule
+from napari_sparse3d.sparse.modules.pointwise import SparseBatchNorm
 from napari_sparse3d.sparse.tensor import SparseTensor
 
 
-class SparseGroupNorm(SparseLayer):
+class SparseGroupNorm(SparseModule):
     """Group normalisation of each volume, with the statistics of its active sites.
 
     Mean and variance of a group are taken over its channels at all active sites of one volume, in training and
@@ -43,6 +46,12 @@ class SparseGroupNorm(SparseLayer):
     ----------
     Wu, He. Group Normalization. ECCV 2018.
     """
+
+    kind = "group norm"
+    no_dense_twin = (
+        "its statistics are those of the active sites of each volume, which a dense program cannot tell from the "
+        "others; use SparseBatchNorm to make one of a network"
+    )
 
     def __init__(self, num_groups: int, num_channels: int, eps: float = 1e-5, affine: bool = True) -> None:
         super().__init__()
@@ -120,5 +129,101 @@ class SparseInstanceNorm(SparseGroupNorm):
     Ulyanov, Vedaldi, Lempitsky. Instance Normalization: The Missing Ingredient for Fast Stylization. 2016.
     """
 
+    kind = "instance norm"
+
     def __init__(self, num_features: int, eps: float = 1e-5, affine: bool = False) -> None:
         super().__init__(num_features, num_features, eps, affine)
+
+
+class SparseSyncBatchNorm(SparseBatchNorm):
+    """Batch normalisation with the statistics of the active sites of all processes.
+
+    In training under ``torch.distributed``, mean and variance are those of the active sites of the batches of all
+    processes of the group together, as if one process had them all, however differently many each has: a process
+    without sites takes part. Gradients are those of the sum of the losses of all processes, as with
+    ``torch.nn.SyncBatchNorm``, and what ``DistributedDataParallel`` takes the mean of. Elsewhere it is a
+    :class:`SparseBatchNorm`. Every process of the group must run the layer as often as the others.
+
+    Parameters
+    ----------
+    num_features, eps, momentum, affine, track_running_stats
+        As in ``torch.nn.SyncBatchNorm``.
+    process_group : ProcessGroup, optional
+        Whose processes are asked; None: all.
+    """
+
+    def __init__(
+        self,
+        num_features: int,
+        eps: float = 1e-5,
+        momentum: float | None = 0.1,
+        affine: bool = True,
+        track_running_stats: bool = True,
+        process_group: distributed.ProcessGroup | None = None,
+    ) -> None:
+        super().__init__(num_features, eps, momentum, affine, track_running_stats)
+        self.process_group = process_group
+
+    @classmethod
+    def convert(cls, module: nn.Module, process_group: distributed.ProcessGroup | None = None) -> nn.Module:
+        """The network with a layer of this kind, of the same weights, in place of each :class:`SparseBatchNorm`."""
+        if type(module) is SparseBatchNorm:
+            made = cls(module.num_features, module.eps, module.momentum, process_group=process_group)
+            made.affine, made.track_running_stats = module.affine, module.track_running_stats
+            made.weight, made.bias = module.weight, module.bias
+            made.running_mean, made.running_var = module.running_mean, module.running_var
+            made.num_batches_tracked = module.num_batches_tracked
+            made.training = module.training
+            return made
+        for name, child in module.named_children():
+            setattr(module, name, cls.convert(child, process_group))
+        return module
+
+    def _in_one_pass(self, x: SparseTensor, slope: float, other: SparseTensor | None) -> Tensor | None:
+        return None if self._processes() > 1 else super()._in_one_pass(x, slope, other)
+
+    def _statistics(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        if self._processes() < 2:
+            return super()._statistics(features)
+        if features.dtype in (torch.float16, torch.bfloat16):
+            features = features.float()
+        # sums in float64: of counts exactly, of many sites without losing digits
+        count = self._over_all(torch.tensor([float(len(features))], dtype=torch.float64, device=features.device))
+        if count < 2:
+            if self.running_mean is not None and self.running_var is not None:
+                return self.running_mean, self.running_var
+            count = count.clamp(min=1)
+        mean = (self._over_all(features.sum(0, dtype=torch.float64)) / count).to(features.dtype)
+        squares = (features - mean).square().sum(0, dtype=torch.float64)
+        variance = (self._over_all(squares) / count).to(features.dtype)
+        self._follow(mean, variance, int(count))
+        return mean, variance
+
+    def _processes(self) -> int:
+        """How many share their statistics in this pass."""
+        if not (self.training or self.running_mean is None):
+            return 1
+        if not (distributed.is_available() and distributed.is_initialized()):
+            return 1
+        return distributed.get_world_size(self.process_group)
+
+    def _over_all(self, own: Tensor) -> Tensor:
+        made: Tensor = _SumOverProcesses.apply(own, self.process_group)  # type: ignore[no-untyped-call]
+        return made
+
+
+class _SumOverProcesses(torch.autograd.Function):
+    """The sum of a tensor over all processes; its gradient is the sum of what each process asks of it."""
+
+    @staticmethod
+    def forward(ctx: Any, own: Tensor, group: distributed.ProcessGroup | None) -> Tensor:
+        ctx.group = group
+        total = own.clone()
+        distributed.all_reduce(total, group=group)
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+        total = grad.contiguous().clone()
+        distributed.all_reduce(total, group=ctx.group)
+        return total, None

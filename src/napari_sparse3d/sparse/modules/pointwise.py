@@ -10,7 +10,8 @@ from napari_sparse3d.errors import InputError, LayerError
 from napari_sparse3d.sparse import operators
 from napari_sparse3d.sparse.arrays import check_sizes
 from napari_sparse3d.sparse.contract import scale_and_shift
-from napari_sparse3d.sparse.observers import SparseLayer, observed
+from napari_sparse3d.sparse.modules.module import SparseModule
+from napari_sparse3d.sparse.observers import observed
 from napari_sparse3d.sparse.tensor import SparseTensor
 
 _ELEMENTWISE = (
@@ -59,7 +60,7 @@ def pointwise(module: nn.Module, x: SparseTensor) -> SparseTensor:
     return x.with_features(made.reshape(*features.shape[:-1], made.shape[-1]), background)
 
 
-class Pointwise(SparseLayer):
+class Pointwise(SparseModule):
     """A module of your own, (rows, C) -> (rows, C'), as a layer: see :func:`pointwise`.
 
     ``SparseSequential`` cannot tell whether a module that it does not know acts on each site alone, or takes sparse
@@ -104,7 +105,7 @@ def refuse(module: nn.Module) -> None:
 
 
 def _refuse_known(module: nn.Module) -> None:
-    if isinstance(module, SparseLayer):
+    if isinstance(module, SparseModule):
         raise LayerError(
             f"{type(module).__name__} takes sparse tensors, but stands inside a module of rows; put both into a "
             "SparseSequential"
@@ -130,12 +131,15 @@ def _takes_any_axes(module: nn.Module) -> bool:
     return type(module) in (*_ELEMENTWISE, *_ON_LAST_AXIS)
 
 
-class SparseBatchNorm(SparseLayer, nn.BatchNorm1d):
+class SparseBatchNorm(SparseModule, nn.BatchNorm1d):
     """Batch normalisation with the statistics of the active sites; the background gets the same affine map.
 
     In training, statistics are those of the active sites of the batch (not of the dense grid). With fewer than two
     active sites there are none: the running statistics are used and left as they are.
     """
+
+    kind = "batch norm"
+    at_each_site = True
 
     def forward(self, x: SparseTensor) -> SparseTensor:  # type: ignore[override]
         """(N, C) -> (N, C)."""
@@ -181,7 +185,7 @@ class SparseBatchNorm(SparseLayer, nn.BatchNorm1d):
         added = None if other is None else other.features
         if type(x) is not SparseTensor or x.background is not None or not operators.normalizes(x.features):
             return None
-        if (other is not None and other.sites is not x.sites) or self.running_mean is None:
+        if (other is not None and other.indices is not x.indices) or self.running_mean is None:
             return None
         if self.running_mean.dtype != x.features.dtype:
             return None
@@ -228,8 +232,11 @@ def _leaky(values: Tensor, slope: float) -> Tensor:
     return functional.relu(values) if slope == 0 else functional.leaky_relu(values, slope)
 
 
-class SparseDropout(SparseLayer, nn.Dropout):
+class SparseDropout(SparseModule, nn.Dropout):
     """Dropout of feature values; the background, one vector for millions of sites, keeps its expected value."""
+
+    kind = "dropout"
+    at_each_site = True
 
     def forward(self, x: SparseTensor) -> SparseTensor:  # type: ignore[override]
         """(N, C) -> (N, C)."""

@@ -10,14 +10,16 @@ from torch import Tensor
 from napari_sparse3d.sparse import operators
 from napari_sparse3d.sparse.contract import Rows
 from napari_sparse3d.sparse.modules.convolution import Size, _window
-from napari_sparse3d.sparse.observers import SparseLayer
+from napari_sparse3d.sparse.modules.module import SparseModule
 from napari_sparse3d.sparse.sites import Sites
 from napari_sparse3d.sparse.tensor import SparseTensor
-from napari_sparse3d.sparse.window import Geometry
+from napari_sparse3d.sparse.window import Geometry, Window
 
 
-class _Pool(SparseLayer):
+class _Pool(SparseModule):
     """A window that slides over the grid; an output site is active where any input in it is active."""
+
+    window: Window
 
     def __init__(self, kernel_size: Size, stride: Size | None = None, padding: Size = 0, dilation: Size = 1) -> None:
         super().__init__()
@@ -41,6 +43,8 @@ class SparseMaxPool3d(_Pool):
         As in ``torch.nn.MaxPool3d``, ordered (z, y, x); stride defaults to the kernel size.
     """
 
+    kind = "max pool"
+
     def forward(self, x: SparseTensor) -> SparseTensor:
         """(N, C) -> (M, C)."""
         out, geometry = self.output_sites(x)
@@ -50,13 +54,15 @@ class SparseMaxPool3d(_Pool):
 class SparseAvgPool3d(_Pool):
     """Mean over the window; missing inputs and padding are the background (left out of the mean where that is None)."""
 
+    kind = "avg pool"
+
     def forward(self, x: SparseTensor) -> SparseTensor:
         """(N, C) -> (M, C)."""
         out, geometry = self.output_sites(x)
         return SparseTensor._at(Rows(operators.avg_pool(x.rows, x.sites, out, geometry), x.background), out)
 
 
-class GlobalAvgPool(SparseLayer):
+class GlobalAvgPool(SparseModule):
     """Mean over the whole grid of each volume, background counted; over its active sites where background is None."""
 
     def forward(self, x: SparseTensor) -> Tensor:
@@ -70,7 +76,7 @@ class GlobalAvgPool(SparseLayer):
         return total / sites + x.background * ((sites - count) / sites)
 
 
-class GlobalMaxPool(SparseLayer):
+class GlobalMaxPool(SparseModule):
     """Largest value over the whole grid of each volume, background counted where any site is missing."""
 
     def forward(self, x: SparseTensor) -> Tensor:

@@ -7,6 +7,7 @@ from torch import nn
 from napari_sparse3d.errors import LayerError
 from napari_sparse3d.sparse.contract import Layer
 from napari_sparse3d.sparse.modules.convolution import SparseConv3d, SubMConv3d, chained
+from napari_sparse3d.sparse.modules.module import SparseModule
 from napari_sparse3d.sparse.modules.pointwise import (
     AT_EACH_SITE,
     SparseBatchNorm,
@@ -16,11 +17,11 @@ from napari_sparse3d.sparse.modules.pointwise import (
     refuse,
 )
 from napari_sparse3d.sparse.modules.pooling import SparseMaxPool3d
-from napari_sparse3d.sparse.observers import SparseLayer, observed, observers_of
+from napari_sparse3d.sparse.observers import observed, observers_of
 from napari_sparse3d.sparse.tensor import SparseTensor
 
 
-class SparseSequential(SparseLayer, nn.Sequential):
+class SparseSequential(SparseModule, nn.Sequential):
     """Layers one after the other: sparse layers as they are, torch's pointwise modules at each site.
 
     Which of torch's modules act on each site alone is a list (``pointwise.AT_EACH_SITE``); subclasses of these are
@@ -63,7 +64,12 @@ def _called(module: nn.Module, x: SparseTensor) -> SparseTensor:
     """A layer, which may be one that knows nothing of observers."""
     if is_plain_chain(module) and not all(takes_sparse(child) for child in module.children()):
         raise LayerError("a torch.nn.Sequential holds sparse layers and layers of rows; make it a SparseSequential")
-    made: SparseTensor = module(x) if isinstance(module, SparseLayer) else observed(module, x)
+    if isinstance(module, SparseModule) and module.needs_paired:
+        raise LayerError(
+            f"{type(module).__name__} returns to the sites of an earlier tensor, which a chain does not keep; call it "
+            "as up(x, earlier) in a module of your own, or use SparseConvTranspose3d"
+        )
+    made: SparseTensor = module(x) if isinstance(module, SparseModule) else observed(module, x)
     return made
 
 
@@ -88,7 +94,7 @@ def takes_sparse(module: nn.Module) -> bool:
     Torch's own work on rows of features, and so do subclasses of what acts on each site alone, and of any of torch's
     whose ``forward`` is still torch's. A chain takes what its members take.
     """
-    if isinstance(module, SparseLayer):
+    if isinstance(module, SparseModule):
         return True
     if isinstance(module, AT_EACH_SITE):
         return False

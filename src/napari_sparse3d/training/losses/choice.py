@@ -85,7 +85,9 @@ AnyLoss: TypeAlias = Annotated[SerializeAsAny[LossSettings], BeforeValidator(los
 def switched(before: Mapping[str, Any], asked: str) -> dict[str, Any]:
     """Settings of the loss that is ``asked`` for, with what it shares of those ``before``."""
     kind, name = kind_of(asked)
-    fields = _settings(kind).model_fields.keys() - {"kind", "name"}
+    fields = _settings(kind).model_fields.keys() - {"kind"}
+    if name or before.get("kind") != kind:
+        fields -= {"name"}
     shared = {key: value for key, value in before.items() if key in fields}
     return {"kind": kind, **({"name": name} if name else {}), **shared}
 
