@@ -114,7 +114,7 @@ def test_a_row_finds_its_scan_again(archive: Path, model: Path, tmp_path: Path) 
     ]
     listed = json.loads(run("info", archive, "--json").stdout)["series"]
     assert [(row["path"], row["series"], row["series_number"]) for row in found] == [
-        (item["path"], item["series"], item["series_number"]) for item in listed
+        (str(archive / item["path"]), item["series"], item["series_number"]) for item in listed
     ]
     for row in found:
         volume = read_volume(row["path"], series=row["series"])

@@ -5,10 +5,10 @@ from dataclasses import replace
 
 import pytest
 import torch
-from napari_sparse3d.training.store import VoxelStore
 from typer.testing import CliRunner
 
 from napari_sparse3d.cases.sources import cases_of
+from napari_sparse3d.cases.store import VoxelStore
 from napari_sparse3d.cli import app
 from napari_sparse3d.errors import InputError
 from napari_sparse3d.models import Model, build_network, load_model

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -13,8 +14,6 @@ from napari_sparse3d.cli.options import ScanPath
 from napari_sparse3d.text import printable
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from napari_sparse3d.io import SeriesInfo
 
 _BADGES = {
@@ -39,8 +38,8 @@ def info(
 ) -> None:
     """List every series at a path, with its faults. Only headers are read, but where no header names a unit.
 
-    With --json each series has its own place, path and series, by which `predict` writes it down and `similar` knows it
-    again; index is its number at PATH.
+    With --json each series has its own place, path (below PATH) and series, by which `predict` writes it down and
+    `similar` knows it again; index is its number at PATH.
 
     ✓ and i: read as it is. ?: a series in time, choose with --frame. !: read with --repair. ✗: no volume can be made.
 
@@ -62,14 +61,19 @@ def info(
 
 
 def _records(path: Path, series: list[SeriesInfo], units: list[str], with_content: bool) -> list[dict[str, Any]]:
-    """Each series with its identity, as the tables of ``predict`` have it."""
+    """Each series with its identity, as the tables of ``predict`` have it; its place below PATH.
+
+    A place that is called after the person in the tags is not repeated.
+    """
     from napari_sparse3d.cases.identity import content_of_volume, places
 
     own = places(path, series)
     records = []
     for item, unit in zip(series, units, strict=True):
         place, number = own[item.index]
-        record = {**item.as_dict(), "unit": unit, "path": str(place), "series": number}
+        below = place.relative_to(path).as_posix() if place.is_relative_to(path) else place.name
+        named = any(without_identity(part, item.identity) != part for part in Path(below).parts if item.identity)
+        record = {**item.as_dict(), "unit": unit, "path": None if named else below, "series": number}
         if with_content:
             one = item.readable and item.n_frames == 1
             record["content"] = content_of_volume(item.load().volume(0)) if one else None
