@@ -5,17 +5,12 @@ from __future__ import annotations
 import csv
 import io
 import json
-import sys
+import tomllib
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
 from napari_sparse3d.errors import InputError
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 
 def parse_json(text: str) -> Any:

@@ -189,16 +189,7 @@ def _file_hash(path: Path) -> str:
 @lru_cache(maxsize=100_000)
 def _hash_of(path: Path, _size: int, _modified: int, _changed: int) -> str:
     with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest() if hasattr(hashlib, "file_digest") else _digest(path)
-
-
-def _digest(path: Path) -> str:
-    """As ``hashlib.file_digest``, which Python 3.10 lacks."""
-    total = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            total.update(block)
-    return total.hexdigest()
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _size(voxels: VoxelSet) -> int:

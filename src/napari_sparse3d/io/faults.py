@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import Enum
+from enum import StrEnum
 
 
-class Severity(str, Enum):
+class Severity(StrEnum):
     """What a fault means for reading the series as a volume."""
 
     NOTE = "note"
@@ -19,7 +19,7 @@ class Severity(str, Enum):
     """The series is refused: no volume can be made of it without a guess."""
 
 
-class FaultKind(str, Enum):
+class FaultKind(StrEnum):
     """The kinds of fault. The value is the name used in tables and in JSON."""
 
     GAP = "gap"

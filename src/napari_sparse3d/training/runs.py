@@ -9,7 +9,7 @@ import sqlite3
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -97,7 +97,7 @@ class RunStore:
 
     def new(self, name: str = "") -> str:
         """A name for a run, that sorts by time and is not taken yet; makes its folder."""
-        stamp = datetime.now(timezone.utc).strftime("%Y%m%d-%H%M%S")
+        stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
         called = one_file_name(name, "") if name else ""  # one folder below ours, whatever the name says
         run = "-".join(filter(None, (stamp, called, uuid4().hex[:4])))
         (self.folder / run).mkdir(parents=True)
@@ -315,4 +315,4 @@ def _decoded(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def _now() -> str:
-    return datetime.now(timezone.utc).isoformat(timespec="seconds")
+    return datetime.now(UTC).isoformat(timespec="seconds")
