@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
 from importlib import import_module
-from importlib.metadata import EntryPoint, EntryPoints, entry_points
+from importlib.metadata import EntryPoint, entry_points
 from importlib.util import find_spec
 from types import MappingProxyType
 from typing import Any, Generic, TypeVar
@@ -169,6 +169,6 @@ class Registry(Mapping[str, P], Generic[P]):
 
 
 @cache
-def _installed() -> EntryPoints:
+def _installed() -> Any:  # of another type up to Python 3.11 than above; both have ``select``
     """The entry points of all packages: looking through them takes a tenth of a second, once for all kinds."""
     return entry_points()
