@@ -66,6 +66,7 @@ def _records(path: Path, series: list[SeriesInfo], units: list[str], with_conten
     A place that is called after the person in the tags is not repeated.
     """
     from napari_sparse3d.cases.identity import content_of_volume, places
+    from napari_sparse3d.io.naming import without_identity
 
     own = places(path, series)
     records = []
