@@ -420,7 +420,10 @@ def _named(prepared: Prepared, names: Sequence[str]) -> Prepared:
     def renamed(cases: Sequence[Case]) -> tuple[Case, ...]:
         return tuple(replace(case, label=called[cast(str, case.label)]) for case in cases)
 
-    return replace(prepared, train=renamed(prepared.train), val=renamed(prepared.val), classes=tuple(names))
+    train, val = renamed(prepared.train), renamed(prepared.val)
+    before = (*prepared.train, *prepared.val)
+    contents = {case: prepared.contents[known] for case, known in zip((*train, *val), before, strict=True)}
+    return replace(prepared, train=train, val=val, classes=tuple(names), contents=contents)
 
 
 def _summary(prepared: Prepared) -> dict[str, Any]:
