@@ -33,8 +33,8 @@ from napari_sparse3d.training.checkpoint import Progress, load_checkpoint, save_
 from napari_sparse3d.training.config import Training
 from napari_sparse3d.training.optimize import Average, half_type, learning_rate, make_optimizer
 from napari_sparse3d.training.predict import Predictions, predict
+from napari_sparse3d.training.processes import ProcessGroup
 from napari_sparse3d.training.samplers import class_weights, epoch_batches
-from napari_sparse3d.training.team import Team
 
 
 class Measure(Protocol):
@@ -101,7 +101,7 @@ class Trainer:
     measure : Measure
     device : str
     engine : str
-    team : Team, optional
+    processes : ProcessGroup, optional
         The processes that train together.
     start : Model, optional
         What the weights are taken from, as far as they fit; see :func:`models.fine_tuning.take_weights`.
@@ -118,10 +118,10 @@ class Trainer:
         measure: Measure = accuracy_alone,
         device: str = "cpu",
         engine: str = "auto",
-        team: Team | None = None,
+        processes: ProcessGroup | None = None,
         start: Model | None = None,
     ) -> None:
-        self.team = Team() if team is None else team
+        self.processes = ProcessGroup() if processes is None else processes
         self.config, self.store, self.measure = config, store, measure
         self.train_cases, self.val_cases, self.classes = list(train), list(val), tuple(classes)
         self.train_labels = np.array(label_numbers(train, classes))
@@ -208,7 +208,7 @@ class Trainer:
             self.progress.seconds = before + monotonic() - started
             self.progress.cpu_seconds = cpu_before + process_time() - cpu_started
             self.progress.loss_scale = self.scaler.state_dict()
-            if checkpoint is not None and self.team.leads:
+            if checkpoint is not None and self.processes.is_main:
                 save_checkpoint(checkpoint, self._parts, self.optimizer, self.progress, digest)
 
         with use_engine(self.engine):
@@ -218,14 +218,14 @@ class Trainer:
                 for step in range(self.progress.step, len(batches)):
                     self._step(batches[step], epoch, step, len(batches))
                     on_step(epoch + 1, step + 1, len(batches))
-                    if self.team.told(should_stop()):
+                    if self.processes.broadcast(should_stop()):
                         save()
                         return
                     if monotonic() - saved > self.config.checkpoint_seconds:
                         save()
                         saved = monotonic()
                 report = self._finish_epoch(len(batches), before + monotonic() - started)
-                if best is not None and report.improved and self.team.leads:
+                if best is not None and report.improved and self.processes.is_main:
                     # before the checkpoint: killed between the two, the epoch is trained again and gives the same
                     save_weights(best, self.averaged, report.epoch)
                 save()
@@ -246,7 +246,7 @@ class Trainer:
             )
 
     def _step(self, chosen: NDArray[np.int64], epoch: int, step: int, steps: int) -> None:
-        sequence = np.random.SeedSequence(self.team.seed(self.config.seed, epoch, step))
+        sequence = np.random.SeedSequence(self.processes.seed(self.config.seed, epoch, step))
         seed = int(sequence.generate_state(1, np.uint64)[0] >> 1)
         random = torch.Generator().manual_seed(seed)
         torch.manual_seed(seed)  # dropout draws from the global generator
@@ -255,7 +255,7 @@ class Trainer:
             group["lr"] = rate
         self.network.train()
         self.optimizer.zero_grad(set_to_none=True)
-        mine = self.team.share(chosen)
+        mine = self.processes.shard(chosen)
         value = 0.0
         if len(mine):
             loss = self._loss(mine, random)
@@ -264,15 +264,15 @@ class Trainer:
         else:
             self.scaler.scale(torch.zeros((), device=self.device))  # so that it knows its scale
         part = len(mine) / len(chosen)
-        value = self.team.sum(value * part)
+        value = self.processes.sum(value * part)
         if not np.isfinite(value):
             raise InputError(
                 f"the loss is {value} in epoch {epoch + 1}, step {step + 1}; take a smaller learning rate "
                 f"(now {rate:g}) or clip the gradient"
             )
         weights = [weight for group in self.optimizer.param_groups for weight in group["params"]]
-        self.team.sum_gradients(weights, part)
-        self.team.mean_buffers(self.network)
+        self.processes.sum_gradients(weights, part)
+        self.processes.mean_buffers(self.network)
         self.scaler.unscale_(self.optimizer)
         if self.config.clip is not None:
             nn.utils.clip_grad_norm_(weights, self.config.clip)
@@ -301,9 +301,9 @@ class Trainer:
         return x.to(self.device), torch.from_numpy(self.train_labels[chosen]).to(self.device)
 
     def _finish_epoch(self, steps: int, seconds: float) -> EpochReport:
-        report = self._report(steps, seconds) if self.team.leads else None
-        self.progress = self.team.told(self.progress)
-        return cast(EpochReport, self.team.told(report))
+        report = self._report(steps, seconds) if self.processes.is_main else None
+        self.progress = self.processes.broadcast(self.progress)
+        return cast(EpochReport, self.processes.broadcast(report))
 
     def _report(self, steps: int, seconds: float) -> EpochReport:
         done = self.progress.epoch + 1

@@ -31,9 +31,9 @@ from napari_sparse3d.training.checks import Prepared, prepare, require
 from napari_sparse3d.training.config import Start, Training
 from napari_sparse3d.training.loop import EpochReport, Measure, Trainer, accuracy_alone
 from napari_sparse3d.training.predict import Predictions, predict
+from napari_sparse3d.training.processes import join, leaving_together
 from napari_sparse3d.training.runs import LOCK, RunStore
 from napari_sparse3d.training.swapped import below_chance
-from napari_sparse3d.training.team import join, leaving_together
 from napari_sparse3d.voxels import ToLongestSide
 
 CHECKPOINT, BEST, MODEL, SETTINGS, STOP = (
@@ -109,7 +109,7 @@ class Outcome:
     ----------
     run : str
     status : {"done", "stopped", "followed"}
-        ``followed``: in a process beside the first, see :mod:`team`.
+        ``followed``: in a process beside the first, see :mod:`processes`.
     model : Path
     metrics : dict
         On the validation cases.
@@ -194,12 +194,12 @@ def train(
     choice = choose(engine, device)
     config = _starting(config, start)
     table = RunStore() if runs is None else runs
-    team = join()
-    if team.leads:
+    processes = join()
+    if processes.is_main:
         prepared, store = look(data, config, cache)
         report({"event": "check", **_summary(prepared)})
-    team.told(None)
-    if not team.leads:  # after the first, which has filled the cache
+    processes.broadcast(None)
+    if not processes.is_main:  # after the first, which has filled the cache
         prepared, store = look(data, config, cache)
     require(prepared, use_good=data.use_good)
     trainer = Trainer(
@@ -211,13 +211,13 @@ def train(
         measure=measure,
         device=choice.device,
         engine=choice.engine,
-        team=team,
+        processes=processes,
         start=start,
     )
-    if team.leads and trainer.taken is not None:
+    if processes.is_main and trainer.taken is not None:
         report({"event": "start", "model": cast(Start, config.start).name, **asdict(trainer.taken)})
     held = ExitStack()
-    run = team.told(_run(table, name, resume, held) if team.leads else "")
+    run = processes.broadcast(_run(table, name, resume, held) if processes.is_main else "")
     folder = table.folder / run
     with held:
         if config.start is not None and start is None and not _has_checkpoint(folder):
@@ -225,10 +225,10 @@ def train(
                 f"run {run} begins with the weights of model {config.start.name!r}; give it again (--from)"
             )
         # all processes read the same generation: the first may put a damaged one aside
-        if team.leads and _has_checkpoint(folder):
+        if processes.is_main and _has_checkpoint(folder):
             trainer.resume(folder / CHECKPOINT)
-        team.told(None)
-        if not team.leads:
+        processes.broadcast(None)
+        if not processes.is_main:
             if _has_checkpoint(folder):
                 trainer.resume(folder / CHECKPOINT)
             return _follow(trainer, run, folder)

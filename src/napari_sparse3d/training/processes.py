@@ -1,11 +1,11 @@
 """Several processes that train one network together: on several GPUs, or several CPU workers.
 
-Started by torchrun, each process takes its share of every batch, and the gradients are summed before each step, so that
+Started by torchrun, each process takes its shard of every batch, and the gradients are summed before each step, so that
 all hold the same weights::
 
     torchrun --nproc-per-node 2 -m napari_sparse3d.cli train shapes/
 
-The first process validates, reports and writes; the others follow. Batch statistics and losses over pairs see the share
+The first process validates, reports and writes; the others follow. Batch statistics and losses over pairs see the shard
 of their own process.
 """
 
@@ -32,24 +32,24 @@ _LONGEST_WAIT = timedelta(days=1)
 
 
 @dataclass(frozen=True)
-class Team:
+class ProcessGroup:
     """Which of how many processes this is."""
 
     rank: int = 0
     size: int = 1
 
     @property
-    def leads(self) -> bool:
+    def is_main(self) -> bool:
         """Whether this process validates, reports and writes."""
         return self.rank == 0
 
-    def share(self, chosen: NDArray[np.int64]) -> NDArray[np.int64]:
-        """This process's cases of a batch; may be none."""
+    def shard(self, chosen: NDArray[np.int64]) -> NDArray[np.int64]:
+        """This process's cases of a batch (every ``size``-th); may be none."""
         return chosen[self.rank :: self.size]
 
     def seed(self, *parts: int) -> tuple[int, ...]:
         """What this process draws from: for the first the same as for one that works alone."""
-        return parts if self.leads else (*parts, self.rank)
+        return parts if self.is_main else (*parts, self.rank)
 
     def sum_gradients(self, weights: Iterable[Tensor], part: float) -> None:
         """Add up all processes' gradients, each times its ``part`` of the batch."""
@@ -79,31 +79,31 @@ class Team:
         dist.all_reduce(total)
         return float(total)
 
-    def told(self, value: T) -> T:
+    def broadcast(self, value: T) -> T:
         """The first process's value, in all of them."""
         if self.size == 1:
             return value
         held: list[Any] = [value]
         dist.broadcast_object_list(held, src=0)
-        found: T = held[0]
-        return found
+        sent: T = held[0]
+        return sent
 
 
-def join() -> Team:
-    """The team that torchrun has started this process in; alone where it has not."""
+def join() -> ProcessGroup:
+    """The process group that torchrun has started this process in; alone where it has not."""
     size = int(os.environ.get("WORLD_SIZE", "1"))
     if size == 1:
-        return Team()
+        return ProcessGroup()
     if not dist.is_initialized():
         backend = "nccl" if torch.cuda.is_available() else "gloo"
         dist.init_process_group(backend, timeout=_LONGEST_WAIT)
         if torch.cuda.is_available():
             torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
-    return Team(dist.get_rank(), dist.get_world_size())
+    return ProcessGroup(dist.get_rank(), dist.get_world_size())
 
 
 def leaving_together(run: Callable[P, T]) -> Callable[P, T]:
-    """Where ``run`` joins a team, all its processes leave it at the end, when the last has come so far.
+    """Where ``run`` joins a process group, all its processes leave it at the end, when the last has come so far.
 
     A process that ends while it is still connected is torn down in the middle of what torch's own threads do: now and
     then it aborts, after all its work is done. And one that leaves early cuts off the others. A process that fails
@@ -114,10 +114,10 @@ def leaving_together(run: Callable[P, T]) -> Callable[P, T]:
     def joined(*args: P.args, **kwargs: P.kwargs) -> T:
         was_in = dist.is_available() and dist.is_initialized()
         try:
-            made = run(*args, **kwargs)
+            result = run(*args, **kwargs)
             if dist.is_available() and dist.is_initialized() and not was_in:
                 dist.barrier()
-            return made
+            return result
         finally:
             if dist.is_available() and dist.is_initialized() and not was_in:
                 dist.destroy_process_group()
