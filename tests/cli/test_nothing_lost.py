@@ -442,7 +442,7 @@ def labelled(scans):
 def test_a_signal_ends_the_search_and_not_the_trial_alone(scans, recipe_file, tmp_path, monkeypatch, number):
     pytest.importorskip("optuna")
     monkeypatch.setenv("NAPARI_SPARSE3D_CACHE", str(tmp_path / "cache"))
-    original = session_module._epoch_columns
+    original = session_module.row_of_epoch
     epochs = []
 
     def sends(epoch, trainer):
@@ -450,7 +450,7 @@ def test_a_signal_ends_the_search_and_not_the_trial_alone(scans, recipe_file, tm
         os.kill(os.getpid(), number)
         return original(epoch, trainer)
 
-    monkeypatch.setattr(session_module, "_epoch_columns", sends)
+    monkeypatch.setattr(session_module, "row_of_epoch", sends)
     call = ("-r", recipe_file, "-s", "epochs=3", *TINY, "--runs", tmp_path / "runs", "--trials", "4", "--json")
     result = run("search-params", labelled(scans), *call)
     assert result.exit_code == 0, result.output

@@ -10,8 +10,8 @@ from napari_sparse3d.cases.sources import cases_of
 from napari_sparse3d.cases.store import VoxelStore
 from napari_sparse3d.measure.judge import judge
 from napari_sparse3d.models import bundled_models, load_model
+from napari_sparse3d.training.finished import patients_of
 from napari_sparse3d.training.predict import predict
-from napari_sparse3d.training.session import patients_of
 from napari_sparse3d.voxels import VoxelSet
 
 SETS = {

@@ -15,8 +15,8 @@ from napari_sparse3d.models import Model, build_network, load_model
 from napari_sparse3d.models.fine_tuning import take_weights
 from napari_sparse3d.training.checks import prepare
 from napari_sparse3d.training.loop import Trainer
-from napari_sparse3d.training.runs import RunStore
-from napari_sparse3d.training.session import CHECKPOINT, STOP, Data, train
+from napari_sparse3d.training.runs import CHECKPOINT, STOP, RunStore
+from napari_sparse3d.training.session import Data, train
 from napari_sparse3d.voxels import Recipe
 
 

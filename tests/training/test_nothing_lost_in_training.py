@@ -20,8 +20,8 @@ from napari_sparse3d.errors import InputError
 from napari_sparse3d.files import Locked, locked
 from napari_sparse3d.models.weights import Damaged, pack, unpack
 from napari_sparse3d.training.checkpoint import load_weights, save_weights
-from napari_sparse3d.training.runs import LOCK, TABLE, RunStore
-from napari_sparse3d.training.session import BEST, CHECKPOINT, Data, train
+from napari_sparse3d.training.runs import BEST, CHECKPOINT, LOCK, TABLE, RunStore
+from napari_sparse3d.training.session import Data, train
 from napari_sparse3d.voxels import RangeThreshold, Recipe
 
 TENSORS = {"a": torch.arange(12.0).reshape(3, 4), "b": torch.tensor(3), "empty": torch.zeros(0, 2)}

@@ -23,8 +23,8 @@ from napari_sparse3d.training.config import Training
 from napari_sparse3d.training.loop import Trainer
 from napari_sparse3d.training.optimize import Average, learning_rate
 from napari_sparse3d.training.predict import predict
-from napari_sparse3d.training.runs import COLUMNS, RunStore
-from napari_sparse3d.training.session import CHECKPOINT, STOP, Data, train
+from napari_sparse3d.training.runs import CHECKPOINT, COLUMNS, STOP, RunStore
+from napari_sparse3d.training.session import Data, train
 
 
 @pytest.fixture

@@ -18,6 +18,7 @@ from napari_sparse3d.cli.settings import (
     SkipUnlabelledOption,
     ThreadsOption,
     run_store,
+    trained_model,
     use_threads,
 )
 from napari_sparse3d.errors import InputError, failure_line
@@ -78,8 +79,8 @@ def evaluate(
     from napari_sparse3d.engine.choice import choose
     from napari_sparse3d.measure.judge import judge
     from napari_sparse3d.sparse import use_engine
+    from napari_sparse3d.training.finished import patients_of
     from napari_sparse3d.training.predict import predict
-    from napari_sparse3d.training.session import patients_of
 
     choice = choose(engine, device)
     count, kind = _views(loaded, views)
@@ -149,16 +150,7 @@ class _Measured:
 
 
 def _model(text: str, runs: Path | None) -> Model:
-    from napari_sparse3d.models import ARCHITECTURES, bundled_models, load_model
-
-    with the_call():
-        if text.endswith(".safetensors") or text in bundled_models() or text in ARCHITECTURES:
-            loaded = load_model(text)
-        else:
-            path = Path(run_store(runs).find(text)["folder"]) / "model.safetensors"
-            if not path.exists():
-                raise CallError(f"run {text!r} has no model yet; let it finish, or stop it to keep its best")
-            loaded = load_model(path)
+    loaded = trained_model(text, run_store(runs))
     if not loaded.card.trained:
         say(f"{loaded.card.name}: random weights, the figures mean nothing")
     return loaded

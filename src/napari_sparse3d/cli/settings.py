@@ -131,9 +131,10 @@ def _check_own(architecture: object, given: Mapping[str, Any]) -> None:
 
 
 def trained_model(text: str, runs: RunStore) -> Model:
-    """The model that ``--from`` names: bundled, a file, or that of a run; exit code 2 if there is none."""
+    """The model of this name: bundled, a file, or that of a run; exit code 2 if there is none."""
     from napari_sparse3d.catalog import ARCHITECTURES, is_own
     from napari_sparse3d.models import bundled_models, load_model
+    from napari_sparse3d.training.runs import MODEL
 
     with the_call():
         look_here(text)
@@ -144,7 +145,7 @@ def trained_model(text: str, runs: RunStore) -> Model:
             or is_own(text.partition("=")[0])
         ):
             return load_model(text)
-        path = Path(runs.find(text)["folder"]) / "model.safetensors"
+        path = Path(runs.find(text)["folder"]) / MODEL
         if not path.exists():
             raise CallError(f"run {text!r} has no model yet; let it finish, or stop it to keep its best")
         return load_model(path)

@@ -72,6 +72,14 @@ def default_runs() -> Path:
     return folder_named_by("NAPARI_SPARSE3D_RUNS", Path("runs"))
 
 
+CHECKPOINT, BEST, MODEL, SETTINGS, STOP = (
+    "checkpoint.safetensors",
+    "best.safetensors",
+    "model.safetensors",
+    "settings.json",
+    "stop",
+)
+"""Files of a run's folder. A file named ``stop`` asks the run to end and keep its best."""
 TABLE, ROW, LOCK = "runs.sqlite", "run.json", "lock"
 """The table; in the folder of each run, its row; and what a process holds as long as it trains it."""
 

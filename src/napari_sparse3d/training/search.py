@@ -13,10 +13,11 @@ from napari_sparse3d.catalog import LOSSES
 from napari_sparse3d.errors import InputError
 from napari_sparse3d.files import process_lives, process_mark
 from napari_sparse3d.training.config import Training, put_setting
+from napari_sparse3d.training.finished import Judge
 from napari_sparse3d.training.loop import EpochReport, Measure, accuracy_alone
 from napari_sparse3d.training.losses import kind_of
 from napari_sparse3d.training.runs import RunStore
-from napari_sparse3d.training.session import Data, Judge, Report, train
+from napari_sparse3d.training.session import Data, Report, train
 
 STUDY = "studies.sqlite"
 

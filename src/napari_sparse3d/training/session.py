@@ -4,62 +4,31 @@ from __future__ import annotations
 
 import signal
 import threading
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol, cast
-
-import numpy as np
-import torch
-from numpy.typing import NDArray
+from typing import Any, cast
 
 from napari_sparse3d.cases.case import Case
-from napari_sparse3d.cases.seen import seen_in, split_of
-from napari_sparse3d.cases.sources import cases_of, known_persons
+from napari_sparse3d.cases.sources import cases_of
 from napari_sparse3d.cases.store import VoxelStore
 from napari_sparse3d.engine.choice import choose
 from napari_sparse3d.errors import InputError, line_of
 from napari_sparse3d.files import locked, replacing
-from napari_sparse3d.io.naming import without_identity
-from napari_sparse3d.models import Model, ModelCard, build_network
-from napari_sparse3d.models.heads import meaning_of
+from napari_sparse3d.models import Model, build_network
 from napari_sparse3d.models.network import Network
-from napari_sparse3d.training.checkpoint import load_weights, previous_of
+from napari_sparse3d.training.checkpoint import previous_of
 from napari_sparse3d.training.checks import Prepared, prepare, require
 from napari_sparse3d.training.config import Start, Training
+from napari_sparse3d.training.finished import Judge, keep_model
 from napari_sparse3d.training.loop import EpochReport, Measure, Trainer, accuracy_alone
-from napari_sparse3d.training.predict import Predictions, predict
 from napari_sparse3d.training.processes import join, leaving_together
-from napari_sparse3d.training.runs import LOCK, RunStore
-from napari_sparse3d.training.swapped import below_chance
-from napari_sparse3d.voxels import ToLongestSide
-
-CHECKPOINT, BEST, MODEL, SETTINGS, STOP = (
-    "checkpoint.safetensors",
-    "best.safetensors",
-    "model.safetensors",
-    "settings.json",
-    "stop",
-)
-"""Files of a run's folder. A file named ``stop`` asks the run to end and keep its best."""
+from napari_sparse3d.training.run_rows import row_of_epoch, row_of_run
+from napari_sparse3d.training.runs import BEST, CHECKPOINT, LOCK, MODEL, SETTINGS, STOP, RunStore
 
 Report = Callable[[dict[str, Any]], None]
 """Takes one event: a dict with ``event`` (check, epoch, done, error) and its fields."""
-
-
-class Judge(Protocol):
-    """Measures for the card, with intervals; ``groups`` are patients, where known."""
-
-    def __call__(
-        self,
-        probabilities: NDArray[np.float32],
-        embeddings: NDArray[np.float32],
-        labels: NDArray[np.int64],
-        groups: Sequence[str] | None,
-    ) -> dict[str, Any]:
-        """The figures."""
 
 
 @dataclass(frozen=True)
@@ -252,7 +221,7 @@ def _lead(
     config, folder = trainer.config, table.folder / run
     with replacing(folder / SETTINGS) as temporary:
         temporary.write_text(config.model_dump_json(indent=1), encoding="utf-8")
-    table.update(run, **_columns(data, trainer, device))
+    table.update(run, **row_of_run(data.path, trainer, device))
     try:
         with _asked_to_stop() as asked:
 
@@ -261,7 +230,7 @@ def _lead(
 
             for epoch in trainer.run(checkpoint=folder / CHECKPOINT, best=folder / BEST, should_stop=should_stop):
                 report({"event": "epoch", "run": run, **asdict(epoch)})
-                table.update(run, **_epoch_columns(epoch, trainer))
+                table.update(run, **row_of_epoch(epoch, trainer))
                 if on_epoch(epoch):
                     (folder / STOP).touch()
     except BaseException as error:
@@ -272,7 +241,7 @@ def _lead(
         raise InputError(f"run {run} was stopped before its first epoch was done; resume it with --resume {run}")
     finished = trainer.progress.epoch >= config.epochs or not should_stop()
     status = "done" if finished else "stopped"
-    model, metrics = _keep(trainer, prepared, folder, name or run, judge, card)
+    model, metrics = keep_model(trainer, prepared, folder, name or run, judge, card)
     table.update(run, status=status, seconds=trainer.progress.seconds, cpu_seconds=trainer.progress.cpu_seconds)
     report({"event": "done", "run": run, "status": status, "model": str(model), "metrics": metrics})
     return Outcome(run, status, model, metrics, asked.is_set())
@@ -311,103 +280,6 @@ def _follow(trainer: Trainer, run: str, folder: Path) -> Outcome:
     return Outcome(run, "followed", folder / MODEL, {})
 
 
-def _keep(
-    trainer: Trainer, prepared: Prepared, folder: Path, name: str, judge: Judge | None, card: dict[str, Any]
-) -> tuple[Path, dict[str, Any]]:
-    """Write the model with its card; its measures are those of its own weights on the validation cases."""
-    config, network = trainer.config, trainer.averaged
-    epoch = trainer.progress.epoch
-    if config.keep == "best":
-        found = load_weights(folder / BEST, warnings.warn)
-        if found is None:
-            warnings.warn(f"no weights of a best epoch can be read: those after epoch {epoch} are kept", stacklevel=2)
-        else:
-            network.load_state_dict(found[0])
-            epoch = found[1] or trainer.progress.best_epoch or epoch
-    predictions = _predicted(network, prepared.val, trainer.store, config)
-    calibration = _calibrate(network, trainer, predictions)
-    if inverted := below_chance(predictions.probabilities, trainer.val_labels):
-        warnings.warn(inverted, stacklevel=2)
-        card = {**card, "limits": "; ".join(filter(None, [str(card.get("limits", "")), inverted]))}
-    metrics = evaluate(
-        network, prepared.val, trainer.val_labels, trainer.store, config=config, judge=judge, measure=trainer.measure
-    )
-    made = ModelCard(
-        **{
-            "name": name,
-            "architecture": config.architecture,
-            "arguments": trainer.arguments,
-            "recipe": config.recipe.model_copy(update={"field": cast(Network, network).field}),
-            "classes": trainer.classes,
-            "trained": True,
-            "active_percent_seen": prepared.active_percent,
-            "seen": seen_in(prepared.train, trainer.store, cast(Network, network).field),
-            "split": split_of(prepared.train, prepared.val, prepared.contents),
-            "training": {
-                **config.model_dump(mode="json", exclude={"recipe", "architecture", "arguments"}),
-                "epoch": epoch,
-                "seconds": round(trainer.progress.seconds, 1),
-                "cpu_seconds": round(trainer.progress.cpu_seconds, 1),
-                "train_cases": len(prepared.train),
-                "val_cases": len(prepared.val),
-                "threads": torch.get_num_threads(),
-                **calibration,
-            },
-            "metrics": {"validation": metrics},
-            **card,
-        }
-    )
-    path = folder / MODEL
-    Model(network.eval(), made).save(path)
-    return path, metrics
-
-
-def _calibrate(network: torch.nn.Module, trainer: Trainer, found: Predictions) -> dict[str, Any]:
-    """Make the network's probabilities fit as the settings ask; what was done, for the card."""
-    config, meaning = trainer.config, meaning_of(network)
-    done: dict[str, Any] = {}
-    if config.calibrate == "validation":
-        done = meaning.calibrate(found.probabilities, trainer.val_labels)
-    elif config.calibrate == "frequencies" and (config.sampler in ("balanced", "pk") or config.loss.balances_classes):
-        counts = np.bincount(trainer.train_labels, minlength=len(trainer.classes))
-        done = meaning.calibrate_to_frequencies(counts)
-    return {"calibration": {"to": config.calibrate, **done}} if done else {}
-
-
-def evaluate(
-    network: torch.nn.Module,
-    cases: Sequence[Case],
-    labels: NDArray[np.int64],
-    store: VoxelStore,
-    *,
-    config: Training,
-    judge: Judge | None,
-    measure: Measure,
-) -> dict[str, Any]:
-    """Measures of a network on cases, predictions averaged over ``config.test_views`` views."""
-    found = _predicted(network, cases, store, config)
-    if judge is None:
-        return measure(found.probabilities, found.embeddings, labels)
-    return judge(found.probabilities, found.embeddings, labels, patients_of(cases))
-
-
-def _predicted(network: torch.nn.Module, cases: Sequence[Case], store: VoxelStore, config: Training) -> Predictions:
-    return predict(
-        network,
-        cases,
-        store,
-        batch_size=config.batch_size,
-        views=config.test_views,
-        view_kind=config.augment.turns,
-    )
-
-
-def patients_of(cases: Sequence[Case]) -> list[str] | None:
-    """The patient of each case, or None where the set does not know them all."""
-    found = [case.patient for case in cases]
-    return None if any(patient is None for patient in found) else cast(list[str], found)
-
-
 def _named(prepared: Prepared, names: Sequence[str]) -> Prepared:
     """The same with names instead of the class numbers 0, 1, ..."""
     numbers = [str(number) for number in range(len(names))]
@@ -432,56 +304,6 @@ def _summary(prepared: Prepared) -> dict[str, Any]:
         "val": len(prepared.val),
         "classes": {name: sum(case.label == name for case in prepared.train) for name in prepared.classes},
         "problems": [asdict(problem) for problem in prepared.problems],
-    }
-
-
-def _columns(data: Data, trainer: Trainer, device: str) -> dict[str, Any]:
-    config = trainer.config
-    longest = config.recipe.resample
-    return {
-        "status": "running",
-        "dataset": _called(data.path, [*trainer.train_cases, *trainer.val_cases]),
-        "architecture": config.architecture,
-        "parameters": sum(weight.numel() for weight in trainer.network.parameters()),
-        "classes": len(trainer.classes),
-        "train_cases": len(trainer.train_cases),
-        "val_cases": len(trainer.val_cases),
-        "batch_size": config.batch_size,
-        "test_interval": 1,
-        **dict.fromkeys(("loss_name", "pair_method", "margin", "norm")),
-        **config.loss.columns(),
-        "optimizer": config.optimizer,
-        "learning_rate": config.learning_rate,
-        "learning_rate_policy": config.schedule,
-        "render_size": longest.voxels if isinstance(longest, ToLongestSide) else cast(Any, trainer.network).field,
-        "seed": config.seed,
-        "hash": trainer.digest(),
-        "device": device,
-        "threads": torch.get_num_threads(),
-        "epochs": config.epochs,
-        "config": config.model_dump(mode="json"),
-        "error": None,
-    }
-
-
-def _called(path: Path, cases: Sequence[Case]) -> str:
-    """The set's name in the table of runs, without what identifies the patients in it."""
-    persons = known_persons(case.path for case in cases)
-    return without_identity(path.name, persons, "data set") if persons else path.name
-
-
-def _epoch_columns(epoch: EpochReport, trainer: Trainer) -> dict[str, Any]:
-    return {
-        "epoch": epoch.epoch,
-        "loss": epoch.loss,
-        "best": epoch.best,
-        "best_epoch": epoch.best_epoch,
-        "selected_by": epoch.selected_by,
-        "seconds": epoch.seconds,
-        "cpu_seconds": trainer.progress.cpu_seconds,
-        "triplets": trainer.criterion.triplets or None,
-        "history": trainer.progress.history,
-        **{name: epoch.val[name] for name in ("accuracy", "auc", "map") if name in epoch.val},
     }
 
 

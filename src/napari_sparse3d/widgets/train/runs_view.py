@@ -15,6 +15,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from napari_sparse3d.training.runs import MODEL
 from napari_sparse3d.widgets.toolbox.layout import fit_height, small_label, stacked, table_style
 from napari_sparse3d.widgets.toolbox.plain_text import plain_tip
 from napari_sparse3d.widgets.toolbox.theme import Colours
@@ -23,7 +24,6 @@ from napari_sparse3d.widgets.train.curve import Curve, NamedCurve
 _COLUMNS = ("started", "status", "loss", "best", "epochs", "network", "data")
 _ROW = 22
 _SHOWN = 5
-MODEL_FILE = "model.safetensors"
 
 
 class RunsView(QWidget):
@@ -123,7 +123,7 @@ class RunsView(QWidget):
         )
 
     def _model(self, row: dict[str, Any]) -> Path:
-        return Path(row["folder"]) / MODEL_FILE
+        return Path(row["folder"]) / MODEL
 
     def _use(self) -> None:
         chosen = self.chosen()
