@@ -246,3 +246,13 @@ def test_settings_come_from_file_then_options_then_set(settings, tmp_path):
         (tmp_path / "bad.json").write_text(text)
         with pytest.raises(InputError):
             settings_of(tmp_path / "bad.json", None, {}, [])
+
+
+@pytest.mark.parametrize("storage", ["study.db", "nosuch://host/study", "sqlite:////no/such/folder/study.db"])
+def test_a_storage_that_is_no_database_is_one_line(shapes, tmp_path, storage):
+    call = ["search-params", str(shapes), "--runs", str(tmp_path), "--trials", "1", "--storage", storage]
+    result = CliRunner().invoke(app, [*call, "-r", "shape-64"])
+    assert isinstance(result.exception, SystemExit), result.exception
+    errors = [line for line in result.stderr.splitlines() if line.startswith("error:")]
+    assert len(errors) == 1
+    assert "--storage" in errors[0]

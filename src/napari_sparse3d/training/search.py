@@ -178,7 +178,7 @@ def _end_dead_trials(study: Any) -> None:
 
 @contextmanager
 def _storage_faults() -> Iterator[None]:
-    """What a database that is full, locked, damaged or read-only raises, as one line."""
+    """What a database that is full, locked, damaged, read-only or no database raises, as one line."""
     from optuna.exceptions import StorageInternalError
 
     try:
@@ -187,12 +187,13 @@ def _storage_faults() -> Iterator[None]:
         cause: BaseException = error
         while not isinstance(cause, sqlite3.Error) and cause.__cause__ is not None:
             cause = cause.__cause__
-        if not isinstance(error, StorageInternalError) and not isinstance(cause, sqlite3.Error):
+        of_sqlalchemy = type(error).__module__.partition(".")[0] == "sqlalchemy"  # it reads the database's URL
+        if not (isinstance(error, StorageInternalError) or isinstance(cause, sqlite3.Error) or of_sqlalchemy):
             raise
         text = " ".join(str(cause).split())[:200]
         raise InputError(
             f"the study's database cannot be used ({text}); see that its disk has room and its folder can be written, "
-            "or name another with --storage"
+            "or name another with --storage, by a URL such as sqlite:///study.db"
         ) from error
 
 
