@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari_sparse3d.errors import InputError
+from napari_sparse3d.text import printable
 
 if TYPE_CHECKING:
     from platformdirs import PlatformDirs
@@ -100,7 +101,9 @@ def check_environment() -> None:
     isa = variable("NAPARI_SPARSE3D_ISA") or ""
     if isa and isa not in _INSTRUCTION_SETS:
         known = ", ".join(_INSTRUCTION_SETS)
-        raise InputError(f"NAPARI_SPARSE3D_ISA is {isa!r}; set it to one of {known}, or unset it")
+        raise InputError(
+            f"NAPARI_SPARSE3D_ISA={printable(isa)} is no instruction set of this build; choose {known}, or unset it"
+        )
     name = _name_in_use("NAPARI_SPARSE3D_WINOGRAD_PAIRS")
     pairs = os.environ.get(name)
     if pairs is not None and not _is_positive(pairs):

@@ -389,7 +389,7 @@ def test_an_ending_that_a_library_swallows_is_not_lost(
     """A signal may arrive where a library catches whatever is raised; seen in the first case of a `predict`."""
     monkeypatch.setenv("NAPARI_SPARSE3D_CACHE", str(tmp_path / "cache"))
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    read = nifti_module._open
+    read = nifti_module.open_image
     met = []
 
     def swallowing(*args):
@@ -399,7 +399,7 @@ def test_an_ending_that_a_library_swallows_is_not_lost(
                 os.kill(os.getpid(), number)
         return read(*args)
 
-    monkeypatch.setattr(nifti_module, "_open", swallowing)
+    monkeypatch.setattr(nifti_module, "open_image", swallowing)
     output = tmp_path / {"predict": "a.parquet", "voxelize": "a.npz", "train": "a.safetensors"}.get(command, "out")
     runs = ("--runs", tmp_path / "runs")
     call = {

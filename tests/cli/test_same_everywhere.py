@@ -72,7 +72,7 @@ def test_predict(python, scan_file, recipe_file, tmp_path):
     (row,) = parquet.read_table(out).to_pylist()
     np.testing.assert_array_equal(np.array(row["embedding"], np.float32), python[1].embedding)
     np.testing.assert_array_equal(np.array(row["probabilities"], np.float32), python[1].probabilities)
-    assert row["label"] == python[1].label
+    assert (row["prediction"], row["label"]) == (python[1].label, None)
     assert row["probability"] == python[1].probabilities.max()
 
 
@@ -93,8 +93,9 @@ def test_formats(scan_file, recipe_file, tmp_path):
     out = tmp_path / "p.parquet"
     run("predict", scan_file, "-m", "deepc2", "-r", recipe_file, "-o", out)
     columns = (
-        "path, series, status, error, label, probability, probabilities, embedding, n_active, active_percent, recipe, "
-        "model, engine, seconds"
+        "path, series, series_number, content, status, error, label, patient, modality, manufacturer, spacing_mm, "
+        "prediction, probability, probabilities, embedding, n_active, active_percent, outside_training, recipe, "
+        "recipe_hash, model, model_hash, engine, seconds, schema"
     )
     assert parquet.read_schema(out).names == columns.split(", ")
 

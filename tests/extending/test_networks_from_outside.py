@@ -112,7 +112,7 @@ def test_it_runs_with_random_weights(installed):
 def test_it_is_trained_with_its_own_loss_and_its_model_works(installed, shapes, tmp_path):
     runs = tmp_path / "runs"
     done = program(
-        installed, "train", shapes, "-a", "lengths", "-e", 6, "--recipe", recipe(tmp_path), "--runs", runs, "--json",
+        installed, "train", shapes, "-a", "lengths", "-e", 20, "--recipe", recipe(tmp_path), "--runs", runs, "--json",
         "-s", "batch_size=4", "-s", "learning_rate=0.05", "-s", "augment.rotate_degrees=0", "--threads", 1,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr

@@ -30,7 +30,9 @@ torch.save(
     f"{folder}/made{rank}.pt",
 )
 norm.eval()
-y = norm(SparseTensor(features, indices, 6, 1, ground))  # asks nobody: the other may have left
+y = norm(SparseTensor(features, indices, 6, 1, ground))  # asks nobody
+distributed.barrier()  # or the one that ends first aborts the other now and then
+distributed.destroy_process_group()
 """
 
 

@@ -314,10 +314,13 @@ def test_swapped_labels_are_said_and_leave_a_ranking(shapes, settings, tmp_path)
     class Swapped(Data):
         def cases(self):
             other = {"ball": "box", "box": "ball"}
-            for_val = [case.name[-6:-4] >= "14" for case in super().cases()]
+            # one box is there twice, and would have two labels
+            cases = [case for case in super().cases() if case.name != "box/19.npz"]
             return [
-                replace(case, split="val", label=other[case.label]) if val else replace(case, split="train")
-                for case, val in zip(super().cases(), for_val, strict=True)
+                replace(case, split="val", label=other[case.label])
+                if case.name[-6:-4] >= "14"
+                else replace(case, split="train")
+                for case in cases
             ]
 
     config = settings(epochs=6, keep="last")

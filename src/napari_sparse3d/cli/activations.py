@@ -50,7 +50,7 @@ def activations(
     with status(f"Running {network.card.name}"):
         result, outside = run_and_compare(network, source, how, engine, device)
     if as_json:
-        emit({**activity_record(result), "outside_training": outside})
+        emit(activity_record(result) | ({} if outside is None else {"outside_training": outside}))
         return
     show(activity_table(result))
     say(f"engine {result.choice.engine} on {result.choice.device} ({result.choice.reason}), {result.seconds:.3f} s")

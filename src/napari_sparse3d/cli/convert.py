@@ -25,7 +25,6 @@ from napari_sparse3d.cli.options import (
     read_voxels,
 )
 from napari_sparse3d.errors import failure_line
-from napari_sparse3d.volume import Volume
 
 if TYPE_CHECKING:
     from napari_sparse3d.io import SeriesInfo, VolumeSequence
@@ -157,6 +156,7 @@ def _convert_one(
     info: SeriesInfo, target: Path, recipe: Recipe | None, frame: int | None, repair: str | None
 ) -> dict[str, Any]:
     from napari_sparse3d.io import read_volume, write_volume
+    from napari_sparse3d.volume import Volume
 
     try:
         if recipe is not None:
