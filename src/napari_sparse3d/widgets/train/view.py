@@ -43,7 +43,7 @@ class TrainPanel(Panel):
         self._build_results()
         self.body.addStretch(1)
         self._build_links()
-        self.training.told.connect(self.take_event)
+        self.training.reported.connect(self.take_event)
         self.training.failed.connect(self.fail)
         self.training.ended.connect(self._ended)
         self.saving.finished.connect(lambda text: self.say(text))
