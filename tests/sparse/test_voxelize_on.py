@@ -71,7 +71,7 @@ def same(made, expected):
 def test_built_in_recipes_on_the_head(name):
     head = sample_head_mri()
     if "ct" in name:  # as if it were a CT: the same values, named HU
-        head = Volume(head.data.astype(np.int16) * 8, head.affine, unit="HU", name="test")
+        head = Volume(head.data.astype(np.int16) * 8 - 1000, head.affine, unit="HU", name="test")
     expected = voxelize(head, BUILT_IN[name])
     made = voxelize_on("cpu", head, BUILT_IN[name])
     same(made, expected)

@@ -203,14 +203,14 @@ def test_a_run_whose_process_is_gone_is_interrupted(panel: Any, qtbot: Any, shap
     panel.recipe.setCurrentIndex(panel.recipe.findData("shape-40"))
     panel.epochs.setValue(500)
     click(qtbot, panel.primary)
-    qtbot.waitUntil(lambda: bool(panel._epochs), timeout=WAIT_MS)
+    qtbot.waitUntil(lambda: bool(panel.state.epochs), timeout=WAIT_MS)
     panel.runs.refresh(panel.runs_folder)
     assert statuses() == ["running"]
     panel.process.kill()  # as a system that runs out of memory does
     qtbot.waitUntil(lambda: panel.process is None, timeout=WAIT_MS)
     assert statuses() == ["interrupted"] == [row["status"] for row in RunStore(panel.runs_folder).rows()]
     click(qtbot, panel.resume_button)
-    qtbot.waitUntil(lambda: panel.process is not None and len(panel._epochs) > 1, timeout=WAIT_MS)
+    qtbot.waitUntil(lambda: panel.process is not None and len(panel.state.epochs) > 1, timeout=WAIT_MS)
     click(qtbot, panel.primary)  # Cancel
     assert panel.process is None
     assert statuses() == ["interrupted"]

@@ -117,7 +117,7 @@ def unit_and_modality(free_text: str, data: NDArray[Any], *, guess: bool = True)
     """
     stamped = read_stamp(free_text)
     if stamped is not None:
-        return (*stamped, "the file's own note")
+        return (*stamped, "note in the header, which this program wrote")
     if guess and looks_like_hounsfield(data):
         return "HU", "CT", "values: the air around the patient is near -1000"
     return "a.u.", "", ""

@@ -20,8 +20,8 @@ _PROGRAM = "from napari_sparse3d.cli import main; main()"
 class TrainingProcess(QObject):
     """``napari-sparse3d train --json-lines``: its events, and how it ended."""
 
-    event = Signal(dict)
-    """One event: check, epoch, done or error."""
+    reported = Signal(dict)
+    """One event: check, epoch, done or error. Not called ``event``, which Qt calls for each of its own."""
     failed = Signal(object)
     """A :class:`Failure`: it could not be started, or ended badly without a word."""
     ended = Signal()
@@ -70,7 +70,7 @@ class TrainingProcess(QObject):
                 continue  # what a library printed
             if isinstance(event, dict):
                 self._explained |= event.get("event") == "error"
-                self.event.emit(event)
+                self.reported.emit(event)
 
     def _read_errors(self) -> None:
         if self.process is not None:

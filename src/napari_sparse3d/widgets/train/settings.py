@@ -10,18 +10,16 @@ from qtpy.QtCore import Signal  # type: ignore[attr-defined]
 from qtpy.QtWidgets import QAbstractSpinBox, QWidget
 
 from napari_sparse3d.catalog import ARCHITECTURES, DEFAULT_ARCHITECTURE, LOSSES
+from napari_sparse3d.voxels import BUILT_IN
 from napari_sparse3d.widgets import repeat
 from napari_sparse3d.widgets.toolbox.controls import Control
 from napari_sparse3d.widgets.toolbox.fields import Field
 from napari_sparse3d.widgets.toolbox.layout import combo, form, grey_out, stacked
 from napari_sparse3d.widgets.train.more_settings import MoreSettings
+from napari_sparse3d.widgets.voxels.recipes import TITLES
 
-RECIPES = {
-    "Shape, 64 voxels": "shape-64",
-    "Shape, 40 voxels": "shape-40",
-    "Head MR, 110 voxels": "mri-110",
-    "Bone CT, 110 voxels": "ct-bone-110",
-}
+_FIRST = "shape-64"
+RECIPES = {TITLES.get(name, name): name for name in sorted(BUILT_IN, key=lambda name: name != _FIRST)}
 _EPOCHS = Field("epochs", "whole", 30, low=1, high=10_000, tip="Times that every case is seen")
 
 

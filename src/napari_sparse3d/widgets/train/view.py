@@ -43,9 +43,9 @@ class TrainPanel(Panel):
         self._build_results()
         self.body.addStretch(1)
         self._build_links()
-        self.training.event.connect(self.take_event)
+        self.training.reported.connect(self.take_event)
         self.training.failed.connect(self.fail)
-        self.training.ended.connect(self._ended_by_itself)
+        self.training.ended.connect(self._ended)
         self.saving.finished.connect(lambda text: self.say(text))
         self.saving.failed.connect(self.fail)
         self._show_parts()
@@ -183,10 +183,9 @@ class TrainPanel(Panel):
         """End the process now; what was trained so far stays as a run that can be resumed."""
         if self.process is not None:
             self.training.kill()
-            self.progress.hide()
             resumable = " Resume goes on after its last epoch." if self.state.run_name else ""
             self.say(f"Cancelled.{resumable}")
-            self._show_parts()
+            self._ended()
 
     def stop(self) -> None:
         """Ask the run to end after this epoch and to keep its best model."""
@@ -196,8 +195,9 @@ class TrainPanel(Panel):
             self.say("Stopping after this epoch; the best model is kept …")
             self._show_parts()
 
-    def _ended_by_itself(self) -> None:
+    def _ended(self) -> None:
         self.progress.hide()
+        self.runs.refresh(self.runs_folder)  # only now is a run without an end known as interrupted
         self._show_parts()
 
     def take_event(self, event: dict[str, Any]) -> None:
