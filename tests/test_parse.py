@@ -154,7 +154,7 @@ def test_folders_are_where_earlier_versions_had_them(tmp_path, monkeypatch, base
 def test_variables_that_choose(monkeypatch, variable, wrong, right):
     for value in wrong:
         monkeypatch.setenv(variable, value)
-        with pytest.raises(InputError, match=f"{variable} is .*; set it to .*, or unset it"):
+        with pytest.raises(InputError, match=f"{variable}.* is .*; (set it to|choose) .*, or unset it"):
             check_environment()
     for value in right:
         monkeypatch.setenv(variable, value)
