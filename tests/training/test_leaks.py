@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from dicom_files import series_of
+from dicom_files import save, series_of, slice_of
 from napari_sparse3d.cases.case import Case
-from napari_sparse3d.cases.groups import groups_of
+from napari_sparse3d.cases.groups import groups_of, patients_of
 from napari_sparse3d.cases.labels import class_names, label_of
 from napari_sparse3d.cases.sources import cases_of
 from napari_sparse3d.cases.store import VoxelStore
@@ -251,3 +252,35 @@ def test_train_says_it_in_one_line(tmp_path: Path) -> None:
     done = CliRunner().invoke(app, [str(word) for word in words], env={"NAPARI_SPARSE3D_CACHE": str(tmp_path / "c")})
     assert done.exit_code == 1
     assert "with the same content is for validation" in json.loads(done.stdout)["error"]
+
+
+def tagged(path: Path, number: int, patient: str) -> Path:
+    """One DICOM file under this name, or as the only one of a zip."""
+    pixels = (100 * shape(number)[0, :6, :8]).astype(np.uint16)
+    dataset = slice_of((0, 0, 0), series=f"1.2.{number}", pixels=pixels, PatientName=patient, PatientID=patient)
+    if path.suffix != ".zip":
+        return save(dataset, path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.write(save(dataset, path.with_name("one.dcm")), "one.dcm")
+    path.with_name("one.dcm").unlink()
+    return path
+
+
+@pytest.mark.parametrize("name", ["a", "a.dcm", "a.DCM", "a.ima", "a.dicom", "1.2.840.1", "a.img", "a.zip"])
+def test_persons_are_known_whatever_a_file_of_theirs_is_called(name: str, tmp_path: Path) -> None:
+    """Of the tags of a case count the patient, whose cases stay together, and the words that no label may hold."""
+    tagged(tmp_path / "Quentin Zebedaeus benign" / name, 0, "Zebedaeus^Quentin")
+    tagged(tmp_path / "malignant" / name, 1, "Other^Person")
+    cases = cases_of(tmp_path)
+    assert [case.label for case in cases] == ["benign", "malignant"]
+    known = patients_of(cases)
+    assert all(known)
+    assert len(set(known)) == 2
+
+
+def test_what_is_no_dicom_has_no_tags(tmp_path: Path) -> None:
+    write_scan(tmp_path / "a" / "x.nii.gz", 0)
+    (tmp_path / "b").mkdir()
+    np.savez(tmp_path / "b" / "x.npz", coords=np.zeros((1, 3)))
+    assert patients_of([Case.at(tmp_path / "a" / "x.nii.gz"), Case.at(tmp_path / "b" / "x.npz")]) == ["", ""]

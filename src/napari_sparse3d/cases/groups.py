@@ -6,6 +6,7 @@ from collections.abc import Hashable, Iterable, Sequence
 
 from napari_sparse3d.cases.case import Case
 from napari_sparse3d.cases.identity import patient_key
+from napari_sparse3d.io.formats import may_have_tags
 
 
 def patients_of(cases: Sequence[Case], *, unread: Sequence[Case] = ()) -> list[str]:
@@ -70,11 +71,8 @@ def _patient_in_tags(case: Case) -> str:
     """The patient's hash by the first DICOM file of a case; "" where it has none."""
     if case.info is not None:
         return case.info.patient
-    if case.kind != "scan" or not (case.path.is_dir() or case.path.suffix.lower() in _MAY_BE_DICOM):
+    if case.kind != "scan" or not may_have_tags(case.path):
         return ""
     from napari_sparse3d.io.dicom.person import patient_at
 
     return patient_at(case.path)
-
-
-_MAY_BE_DICOM = ("", ".dcm", ".dicom", ".ima", ".dic", ".zip")

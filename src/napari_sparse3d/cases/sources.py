@@ -374,10 +374,14 @@ def _folders(root: Path) -> Iterator[Case]:
 
 def known_persons(places: Iterable[Path]) -> frozenset[str]:
     """What identifies persons in the tags of these files and folders."""
+    from napari_sparse3d.io.formats import may_have_tags
+
+    tagged = [place for place in places if may_have_tags(place)]
+    if not tagged:
+        return frozenset()
     from napari_sparse3d.io.dicom.person import identity_at
 
-    tagged = (place for place in places if place.is_dir() or place.suffix.lower() in (".dcm", ""))
-    return frozenset(word for place in tagged if place.exists() for word in identity_at(place))
+    return frozenset(word for place in tagged for word in identity_at(place))
 
 
 def _class_folder(root: Path, folder: Path, split: Split | None) -> Iterator[Case]:

@@ -74,6 +74,11 @@ class FormatInfo(Part):
 class Formats(Registry[FormatInfo]):
     """The formats by name, and by the endings of names."""
 
+    @property
+    def titles(self) -> str:
+        """As a sentence has them: ``DICOM, NIfTI, NRRD``."""
+        return ", ".join(part.title for part in self.values())
+
     def named(self, name: str) -> FormatInfo | None:
         """The format that the name of a file or folder claims."""
         return self.by_ending.get(self._ending(name, self._longest_first))

@@ -17,7 +17,7 @@ def _engines() -> str:
 def _formats() -> str:
     from napari_sparse3d.catalog import FORMATS
 
-    return ", ".join(part.title for part in FORMATS.values())
+    return FORMATS.titles
 
 
 def _written() -> str:

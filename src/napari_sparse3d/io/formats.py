@@ -97,9 +97,11 @@ def is_data_of_a_header(file: Path) -> bool:
     return file.name.lower().endswith(_DATA_ENDINGS) and file.is_file() and content_of(file) is None
 
 
-def titles() -> str:
-    """The formats as a sentence has them: ``DICOM, NIfTI, NRRD``."""
-    return ", ".join(part.title for part in FORMATS.values())
+def may_have_tags(path: Path) -> bool:
+    """Whether there may be DICOM at a path, whatever it is called: a folder, an archive, a file that begins so."""
+    if path.is_dir() or path.name.lower().endswith(ARCHIVE_ENDINGS):
+        return True
+    return path.is_file() and (_is_bare_dicom(path) or content_of(path) is FORMATS["dicom"])
 
 
 def _is_bare_dicom(file: Path) -> bool:

@@ -19,7 +19,6 @@ from napari_sparse3d.io.formats import (
     content_of_folder,
     has_header_beside,
     is_data_of_a_header,
-    titles,
 )
 from napari_sparse3d.io.naming import safe_file_name
 from napari_sparse3d.io.series import SeriesInfo
@@ -218,7 +217,7 @@ _NO_IMAGES = "a DICOMDIR is an index and holds no images; name its folder"
 
 
 def _not_a_scan() -> str:
-    return f"the file is not {titles()} or a zip of them; convert it to NIfTI first"
+    return f"the file is not {FORMATS.titles} or a zip of them; convert it to NIfTI first"
 
 
 def _unreadable(file: Path, reason: str) -> SeriesInfo:
@@ -232,5 +231,5 @@ def _nothing(count: int, found: _Found) -> str:
     if found.failures:
         return found.failures[0]
     if count == 0:
-        return f"the folder is empty; name a folder that holds a scan ({titles()})"
-    return f"none of {count} files is a scan ({titles()}); name another folder, or convert them to NIfTI first"
+        return f"the folder is empty; name a folder that holds a scan ({FORMATS.titles})"
+    return f"none of {count} files is a scan ({FORMATS.titles}); name another folder, or convert them to NIfTI first"

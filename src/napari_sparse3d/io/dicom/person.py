@@ -8,10 +8,10 @@ header said before an archive changed it (C.12.1), requests, performers, equipme
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from pydicom.datadict import dictionary_VR, tag_for_keyword
 from pydicom.dataset import Dataset
@@ -32,6 +32,9 @@ from napari_sparse3d.io.dicom.header import (
 from napari_sparse3d.io.identity import patient_hash
 from napari_sparse3d.io.naming import identity_words
 from napari_sparse3d.io.scanning import scan
+from napari_sparse3d.io.series import SeriesInfo
+
+T = TypeVar("T")
 
 _NAMES = tuple(keyword for keyword in IDENTIFYING if dictionary_VR(keyword) == "PN")
 _OTHERS = tuple(keyword for keyword in IDENTIFYING if keyword not in _NAMES)
@@ -105,31 +108,34 @@ def _texts(value: Any) -> Iterator[str]:
 
 
 def identity_at(path: Path) -> frozenset[str]:
-    """What identifies in the first DICOM file at a path; nothing where there is none."""
-    files = [path] if path.is_file() else (file for file in sorted(path.rglob("*")) if file.is_file())
-    return next((words for words in map(_identity_in, files) if words is not None), frozenset())
-
-
-def _identity_in(file: Path) -> frozenset[str] | None:
-    try:
-        return identity_of(read_header(file))
-    except (NotDicom, ReadError):
-        return None
+    """What identifies in the first DICOM file at a path, or in a ``.zip``; nothing where there is none."""
+    if _is_archive(path):
+        return frozenset().union(*(info.identity for info in _series_in(path)))
+    return _of_first(path, identity_of) or frozenset()
 
 
 def patient_at(path: Path) -> str:
     """The salted hash of the patient of the first DICOM file at a path, or in a ``.zip``; "" where there is none."""
-    if path.is_file() and is_zip(path):
-        try:
-            return next((info.patient for info in scan(path) if info.patient), "")
-        except ReadError:
-            return ""
+    if _is_archive(path):
+        return next((info.patient for info in _series_in(path) if info.patient), "")
+    return _of_first(path, lambda header: patient_hash(header.text("PatientID"))) or ""
+
+
+def _of_first(path: Path, told: Callable[[FileHeader], T]) -> T | None:
+    """What the first DICOM file at a path tells."""
     files = [path] if path.is_file() else (file for file in sorted(path.rglob("*")) if file.is_file())
-    return next((patient for patient in map(_patient_in, files) if patient is not None), "")
+    for file in files:
+        with suppress(NotDicom, ReadError):
+            return told(read_header(file))
+    return None
 
 
-def _patient_in(file: Path) -> str | None:
+def _is_archive(path: Path) -> bool:
+    return path.is_file() and is_zip(path)
+
+
+def _series_in(archive: Path) -> list[SeriesInfo]:
     try:
-        return patient_hash(read_header(file).text("PatientID"))
-    except (NotDicom, ReadError):
-        return None
+        return scan(archive)
+    except ReadError:
+        return []
