@@ -45,3 +45,27 @@ def test_a_check_that_breaks_does_not_hide_the_others(monkeypatch):
     checks = {check["name"]: check for check in json.loads(result.stdout)["checks"]}
     assert checks["DICOM codecs"]["found"] == "ImportError: libgdcm is gone"
     assert checks["engine native"]["state"] == "ok"
+
+
+def test_parts_of_every_kind_are_listed():
+    from napari_sparse3d import catalog
+
+    named = " ".join(
+        f"{check['name']} {check['found']}" for check in json.loads(run("doctor", "--json").stdout)["checks"]
+    )
+    registries = [each for each in vars(catalog).values() if isinstance(each, catalog.Registry)]
+    assert len(registries) >= 6
+    for registry in registries:
+        assert [name for name in registry if name not in named] == [], registry.kind
+
+
+def test_a_broken_part_of_every_kind_is_said(monkeypatch):
+    from napari_sparse3d import catalog
+
+    registries = [each for each in vars(catalog).values() if isinstance(each, catalog.Registry)]
+    for registry in registries:
+        monkeypatch.setitem(registry.__dict__, "_found", (registry._found[0], {"theirs": "SyntaxError: no"}))
+    result = CliRunner().invoke(app, ["doctor", "--json"])
+    assert result.exit_code == 1
+    broken = [check["name"] for check in json.loads(result.stdout)["checks"] if check["state"] == "broken"]
+    assert sorted(broken) == sorted(f"{registry.kind} theirs" for registry in registries)

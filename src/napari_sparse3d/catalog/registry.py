@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
-from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from importlib.util import find_spec
+from pkgutil import resolve_name
 from types import MappingProxyType
 from typing import Any, Generic, TypeVar
 
@@ -44,10 +44,15 @@ class Part:
     install: str = ""
 
     @property
-    def missing(self) -> str:
-        """What is not installed, with the line that installs it; "" where all is there. Imports nothing."""
+    def absent(self) -> str:
+        """What is not installed; "" where all is there. Imports nothing."""
         absent = [module for module in self.needs if find_spec(module) is None]
-        return f"{' and '.join(absent)} is not installed; {self.install}" if absent else ""
+        return f"{' and '.join(absent)} is not installed" if absent else ""
+
+    @property
+    def missing(self) -> str:
+        """The same, with the line that installs it."""
+        return f"{self.absent}; {self.install}" if self.absent else ""
 
     def load(self, home: str = "") -> Any:
         """What ``home`` names: the part's own, or another one that its descriptor has.
@@ -57,15 +62,11 @@ class Part:
         CatalogError
             In one line, if it, or what it needs, cannot be imported.
         """
-        module, _, name = (home or self.home).partition(":")
         try:
-            found: Any = import_module(module)
-            for attribute in name.split("."):
-                found = getattr(found, attribute)
+            return resolve_name(home or self.home)
         except (ImportError, AttributeError) as error:
             why = self.missing or f"{error}; reinstall the package that it is part of"
             raise CatalogError(f"{self.name!r} cannot be loaded: {why}") from error
-        return found
 
 
 P = TypeVar("P", bound=Part)

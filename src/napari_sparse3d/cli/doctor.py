@@ -15,7 +15,7 @@ import typer
 from napari_sparse3d.cli.common import EXIT_INPUT, JsonFlag, emit, show, status
 
 if TYPE_CHECKING:
-    from napari_sparse3d.catalog import EngineInfo
+    from napari_sparse3d.catalog import EngineInfo, Registry
 
 REINSTALL = "pip install --force-reinstall napari-sparse3d"
 
@@ -94,25 +94,32 @@ def _engines() -> Iterator[Check]:
     from napari_sparse3d.catalog import ENGINES
 
     yield from map(_engine, ENGINES.values())
-    for name, why in ENGINES.broken.items():
-        yield Check(f"engine {name}", "broken", why, "update or remove the package that brings it")
+    yield from _broken(ENGINES)
 
 
 def _parts() -> Iterator[Check]:
     """What there is of each other kind, ours and others'."""
-    from napari_sparse3d.catalog import ARCHITECTURES, ATTRIBUTIONS, LOSSES
+    from napari_sparse3d.catalog import ARCHITECTURES, ATTRIBUTIONS, FORMATS, LOSSES, PANELS
 
-    for title, registry in (
+    registries: tuple[tuple[str, Registry[Any]], ...] = (
+        ("formats", FORMATS),
         ("architectures", ARCHITECTURES),
         ("losses", LOSSES),
         ("attribution methods", ATTRIBUTIONS),
-    ):
-        yield Check(title, "ok", ", ".join(name for name, part in registry.items() if not part.missing))
+        ("panels", PANELS),
+    )
+    for title, registry in registries:
+        yield Check(title, "ok", ", ".join(name for name, part in registry.items() if not part.absent))
         for name, part in registry.items():
-            if part.missing:
-                yield Check(f"{registry.kind} {name}", "absent", part.missing, part.install)
-        for name, why in registry.broken.items():
-            yield Check(f"{registry.kind} {name}", "broken", why, "update or remove the package that brings it")
+            if part.absent:
+                yield Check(f"{registry.kind} {name}", "absent", part.absent, part.install)
+        yield from _broken(registry)
+
+
+def _broken(registry: Registry[Any]) -> Iterator[Check]:
+    """What other packages bring and cannot be used."""
+    for name, why in registry.broken.items():
+        yield Check(f"{registry.kind} {name}", "broken", why, "update or remove the package that brings it")
 
 
 def _choice() -> Iterator[Check]:
