@@ -6,9 +6,12 @@
 :mod:`.sources`       which cases a path holds
 :mod:`.tables`        the rows of a CSV or Parquet table
 :mod:`.read`          a case becomes a volume, and a voxel set
+:mod:`.facts`         what is known of that volume without its voxels
 :mod:`.identity`      what tells a series from all others: its own place, its content
+:mod:`.groups`        what must stay on one side of a split
 :mod:`.run`           a case is read, voxelised, run and written down
 :mod:`.record`        the columns of that, one Arrow schema, and what tables of earlier versions meant
+:mod:`.seen`          what a model was trained on, and whether a case is like it
 :mod:`.parts`         a table that is made over hours
 :mod:`.store`         the cache of voxel sets
 ====================  ================================================================================

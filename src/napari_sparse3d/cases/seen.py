@@ -88,7 +88,7 @@ def unlike_training(card: ModelCard, facts: Facts, voxels: _Grid, active_percent
     None where the card does not say what those were like.
     """
     seen = card.seen
-    percents = seen.active_percent if seen is not None and seen.active_percent is not None else card.active_percent_seen
+    percents = _percents(card)
     if not card.trained or (seen is None and percents is None):
         return None
     said = []
@@ -123,10 +123,15 @@ def takes(card: ModelCard) -> str:
         said.append(f"of {_range(*seen.longest_side)} voxels")
     if seen is not None and seen.spacing_mm is not None:
         said.append(f"of {_range(*seen.spacing_mm)} mm")
-    percents = seen.active_percent if seen is not None and seen.active_percent is not None else card.active_percent_seen
-    if percents is not None:
+    if (percents := _percents(card)) is not None:
         said.append(f"{_range(*percents)} % of the field active")
     return ", ".join(said)
+
+
+def _percents(card: ModelCard) -> tuple[float, float] | None:
+    """Lowest and highest percent active of the training cases; earlier cards have it in a field of its own."""
+    seen = card.seen
+    return seen.active_percent if seen is not None and seen.active_percent is not None else card.active_percent_seen
 
 
 def _other_kind(seen: Seen, facts: Facts) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -342,8 +343,6 @@ def _sparse(
 
 
 def _packed(source: Path, stored: dict[str, Any]) -> Iterator[Case]:
-    import hashlib
-
     for number, (bits, label) in enumerate(zip(stored["X"], stored["y"].ravel().tolist(), strict=True)):
         # the same shape twice, as in ModelNet, must not be on both sides: equal shapes stay together like a patient's
         same = hashlib.sha256(bits.tobytes()).hexdigest()[:16]

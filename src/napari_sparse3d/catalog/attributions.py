@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from napari_sparse3d.catalog.registry import Part, Registry
@@ -26,7 +26,7 @@ class AttributionInfo(Part):
 
     def load_by_step(self) -> Any:
         """What ``by_step`` names, or None; for errors see :meth:`load`."""
-        return replace(self, home=self.by_step).load() if self.by_step else None
+        return self.load(self.by_step) if self.by_step else None
 
 
 ATTRIBUTIONS: Registry[AttributionInfo] = Registry(

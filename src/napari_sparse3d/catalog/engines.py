@@ -1,4 +1,4 @@
-"""What executes the operators; the contract is ``sparse/engine.py``."""
+"""What executes the operators; the contract is ``sparse/contract.py``."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from napari_sparse3d.catalog.registry import Part, Registry
 
 @dataclass(frozen=True, kw_only=True)
 class EngineInfo(Part):
-    """An engine. ``home`` names a class without arguments that keeps the contract of ``sparse.engine.Engine``.
+    """An engine. ``home`` names a class without arguments that keeps the contract of ``sparse.contract.Engine``.
 
     Attributes
     ----------

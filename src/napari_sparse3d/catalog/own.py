@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from importlib import import_module
+from pkgutil import resolve_name
 from typing import Any
 
 from napari_sparse3d.errors import CatalogError
@@ -31,11 +31,8 @@ def load_own(text: str, *, kind: str, what: str) -> Any:
     CatalogError
         If it cannot be imported, or cannot be called.
     """
-    module, _, name = text.partition(":")
     try:
-        found: Any = import_module(module)
-        for attribute in name.split("."):
-            found = getattr(found, attribute)
+        found: Any = resolve_name(text)
     except Exception as error:  # whatever the user's module does while it is imported
         raise CatalogError(
             f"{kind} {text!r}: {' '.join(str(error).split()) or type(error).__name__}; give module:{what}, importable "

@@ -79,7 +79,7 @@ def evaluate(
     from napari_sparse3d.engine.choice import choose
     from napari_sparse3d.measure.judge import judge
     from napari_sparse3d.sparse import use_engine
-    from napari_sparse3d.training.finished import patients_of
+    from napari_sparse3d.training.finished import patients_said
     from napari_sparse3d.training.predict import predict
 
     choice = choose(engine, device)
@@ -94,7 +94,7 @@ def evaluate(
     import numpy as np
 
     labels = np.array(label_numbers(measured.cases, loaded.card.classes))
-    patients = patients_of(measured.cases)
+    patients = patients_said(measured.cases)
     with status(f"Running {loaded.card.name} on {len(measured.cases)} cases"), use_engine(choice.engine):
         network = loaded.network.to(choice.device)
         found = predict(network, measured.cases, store, views=count, view_kind=kind, device=choice.device)

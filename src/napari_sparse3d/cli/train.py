@@ -104,8 +104,10 @@ def train(
     use_threads(threads)
     table = run_store(runs)
     if resume is not None and settings is None:
+        from napari_sparse3d.training.runs import SETTINGS
+
         with the_call():
-            settings = Path(table.find(resume)["folder"]) / "settings.json"
+            settings = Path(table.find(resume)["folder"]) / SETTINGS
     start = None if from_ is None else trained_model(from_, table)
     named = {
         "architecture": architecture or (None if start is None else start.card.architecture),

@@ -10,12 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_sparse3d.cases.record import read_rows
+from napari_sparse3d.cases.record import LISTS, read_rows
 from napari_sparse3d.cohort.comparable import check_one_origin
 from napari_sparse3d.errors import InputError
-
-_OWN = ("embedding", "probabilities", "thumbnail", "spacing_mm")
-"""Lists, which are no columns of a cohort."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,7 +71,7 @@ def cohort_of(rows: Sequence[Mapping[str, Any]]) -> Cohort:
         first = next((str(row["error"]) for row in rows if row.get("error")), "")
         raise InputError(f"none of {len(rows)} cases has an embedding{f': {first}' if first else ''}")
     check_one_origin(done)
-    names = dict.fromkeys(name for row in done for name in row if name not in _OWN)
+    names = dict.fromkeys(name for row in done for name in row if name not in LISTS)
     return Cohort(
         {name: [row.get(name) for row in done] for name in names},
         _embeddings([row["embedding"] for row in done]),

@@ -14,6 +14,7 @@ from napari_sparse3d.explain.grids import Grid, recording_grids
 from napari_sparse3d.models.trace import recording
 from napari_sparse3d.sparse import SparseTensor
 from napari_sparse3d.sparse.observers import Observer, observed_by
+from napari_sparse3d.sparse.recorder import layers
 
 
 def class_activation_map(network: nn.Module, x: SparseTensor, target: int, layer: str | None = None) -> Attribution:
@@ -38,10 +39,10 @@ def class_activation_map(network: nn.Module, x: SparseTensor, target: int, layer
     class is seen as well.
     """
     check_one_volume(x)
-    outputs, grids = _run(network, x)
-    name = layer if layer is not None else _map_layer(outputs)
-    if name not in outputs:
-        raise InputError(f"there is no layer {name!r}; choose {', '.join(outputs)}")
+    sides, grids = _run(network, x)
+    name = layer if layer is not None else _map_layer(sides)
+    if name not in sides:
+        raise InputError(f"there is no layer {name!r}; choose {', '.join(sides)}")
     kept, gradient = _gradient_at(network, x, target, name)
     weights = gradient.mean(0) if len(gradient) else gradient.new_zeros(gradient.shape[1])
     difference = kept.features if kept.background is None else kept.features - kept.background
@@ -49,25 +50,21 @@ def class_activation_map(network: nn.Module, x: SparseTensor, target: int, layer
     return Attribution(kept.indices.cpu(), values, kept.spatial_shape, grids.get(name, Grid()), name)
 
 
-def _map_layer(outputs: dict[str, tuple[int, ...]]) -> str:
-    fine = [name for name, shape in outputs.items() if max(shape) >= 8]
-    return (fine or list(outputs))[-1] if outputs else ""
+def _map_layer(sides: dict[str, int]) -> str:
+    fine = [name for name, side in sides.items() if side >= 8]
+    return (fine or list(sides))[-1] if sides else ""
 
 
-def _run(network: nn.Module, x: SparseTensor) -> tuple[dict[str, tuple[int, ...]], dict[str, Grid]]:
+def _run(network: nn.Module, x: SparseTensor) -> tuple[dict[str, int], dict[str, Grid]]:
     """The sides of all layers, and their grids."""
     with torch.no_grad(), recording(network) as (rows, _), recording_grids(network) as grids:
         network(x)
-    return {row.name: (row.side,) for row in rows}, grids
+    return {row.name: row.side for row in rows}, grids
 
 
 def _gradient_at(network: nn.Module, x: SparseTensor, target: int, layer: str) -> tuple[SparseTensor, Tensor]:
     """What a layer gave, and the gradient of the logit with respect to it."""
-    modules = dict(network.named_modules())
-    module = modules.get(f"layers.{layer}", modules.get(layer))
-    if module is None:
-        raise InputError(f"there is no layer {layer!r}")
-    keeper = _Keeper(module)
+    keeper = _Keeper(dict(layers(network))[layer])
     with observed_by(keeper), torch.enable_grad():
         logit = network(x)[0, target]
         (gradient,) = torch.autograd.grad(logit, keeper.kept[-1].features)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numpy.typing import DTypeLike, NDArray
+from numpy.typing import NDArray
 
 from napari_sparse3d.errors import ReadError
 from napari_sparse3d.io.provenance import read_stamp
@@ -65,15 +65,6 @@ def _range(stored: NDArray[Any]) -> tuple[int, int]:
         limits = np.iinfo(stored.dtype)
         return int(limits.min), int(limits.max)
     return int(stored.min()), int(stored.max())
-
-
-def common_dtype(dtypes: list[np.dtype[Any]]) -> DTypeLike:
-    """The smallest of our types that holds all of ``dtypes``."""
-    if any(dtype.kind == "f" for dtype in dtypes):
-        return np.float64 if any(dtype.kind == "f" and dtype.itemsize == 8 for dtype in dtypes) else np.float32
-    low = min(int(np.iinfo(dtype).min) for dtype in dtypes)
-    high = max(int(np.iinfo(dtype).max) for dtype in dtypes)
-    return scaled_dtype(low, high, 1, 0)
 
 
 def refuse_all_nan(data: NDArray[Any]) -> None:

@@ -116,7 +116,7 @@ def evaluate(
     found = _predicted(network, cases, store, config)
     if judge is None:
         return measure(found.probabilities, found.embeddings, labels)
-    return judge(found.probabilities, found.embeddings, labels, patients_of(cases))
+    return judge(found.probabilities, found.embeddings, labels, patients_said(cases))
 
 
 def _predicted(network: torch.nn.Module, cases: Sequence[Case], store: VoxelStore, config: Training) -> Predictions:
@@ -130,7 +130,7 @@ def _predicted(network: torch.nn.Module, cases: Sequence[Case], store: VoxelStor
     )
 
 
-def patients_of(cases: Sequence[Case]) -> list[str] | None:
+def patients_said(cases: Sequence[Case]) -> list[str] | None:
     """The patient of each case, or None where the set does not know them all."""
     found = [case.patient for case in cases]
     return None if any(patient is None for patient in found) else cast(list[str], found)

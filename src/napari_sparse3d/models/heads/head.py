@@ -62,17 +62,11 @@ class Head(nn.Module):
         return {}
 
 
-class _Softmax:
+class _Softmax(Head):
     """What the logits of a network mean that says nothing of them."""
 
     def probabilities(self, logits: Tensor) -> Tensor:
         return torch.softmax(logits, 1)
-
-    def calibrate(self, probabilities: NDArray[np.floating], labels: NDArray[np.int64]) -> dict[str, Any]:
-        return {}
-
-    def calibrate_to_frequencies(self, counts: NDArray[np.int64]) -> dict[str, Any]:
-        return {}
 
 
 def meaning_of(network: nn.Module) -> Meaning:

@@ -26,6 +26,16 @@ class Criterion(nn.Module):
         raise NotImplementedError
 
 
+class WeightedCriterion(Criterion):
+    """One that knows how much a case of each class counts: ``weights`` (classes,)."""
+
+    weights: Tensor
+
+    def __init__(self, weights: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("weights", weights, persistent=False)
+
+
 class LossSettings(Settings):
     """The settings of one loss. A subclass narrows ``kind`` to its name in the catalogue, with that as the default.
 

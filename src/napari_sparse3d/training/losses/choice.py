@@ -97,9 +97,8 @@ def _as_before(said: Mapping[str, Any]) -> dict[str, Any]:
     fields = _settings(kind).model_fields
     idle = {key: value for key, value in said.items() if key not in fields and key in FlatLoss.model_fields}
     idle.pop("name", None)
-    FlatLoss(
-        **{key: value for key, value in said.items() if key in FlatLoss.model_fields}
-    )  # refuses what never was one
+    # what never was a setting is refused, idle or not
+    FlatLoss(**{key: value for key, value in said.items() if key in FlatLoss.model_fields})
     usual = FlatLoss()
     if unusual := [key for key, value in idle.items() if value != getattr(usual, key)]:
         warnings.warn(f"loss settings without effect on {name or kind}: {', '.join(unusual)}", stacklevel=2)

@@ -7,7 +7,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from napari_sparse3d.training.losses.base import Criterion, WithEntropy
+from napari_sparse3d.training.losses.base import Criterion, WeightedCriterion, WithEntropy
 
 
 class CrossEntropy(WithEntropy):
@@ -25,13 +25,10 @@ class CrossEntropy(WithEntropy):
         return _Criterion(self, weights)
 
 
-class _Criterion(Criterion):
-    weights: Tensor
-
+class _Criterion(WeightedCriterion):
     def __init__(self, how: CrossEntropy, weights: Tensor) -> None:
-        super().__init__()
+        super().__init__(weights)
         self.how = how
-        self.register_buffer("weights", weights, persistent=False)
 
     def forward(self, embedding: Tensor, logits: Tensor, label: Tensor, random: torch.Generator) -> Tensor:
         return self.how.entropy(logits, label, self.weights)

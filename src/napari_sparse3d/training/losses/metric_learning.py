@@ -12,7 +12,7 @@ from torch import Tensor
 
 from napari_sparse3d.catalog import LOSSES
 from napari_sparse3d.errors import InputError
-from napari_sparse3d.training.losses.base import Criterion, OnEmbeddings
+from napari_sparse3d.training.losses.base import Criterion, OnEmbeddings, WeightedCriterion
 
 
 class MetricLearning(OnEmbeddings):
@@ -42,13 +42,10 @@ class MetricLearning(OnEmbeddings):
         return {"loss_name": self.name, "pair_method": self.miner or None}
 
 
-class _Criterion(Criterion):
-    weights: Tensor
-
+class _Criterion(WeightedCriterion):
     def __init__(self, how: MetricLearning, classes: int, embedding: int, weights: Tensor) -> None:
-        super().__init__()
+        super().__init__(weights)
         self.how = how
-        self.register_buffer("weights", weights, persistent=False)
         self.metric = _made("losses", how.name, how.arguments, classes, embedding)
         self.miner = _made("miners", how.miner, {}, classes, embedding) if how.miner else None
 

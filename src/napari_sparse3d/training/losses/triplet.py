@@ -9,7 +9,7 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn import functional
 
-from napari_sparse3d.training.losses.base import Criterion, OnEmbeddings
+from napari_sparse3d.training.losses.base import Criterion, OnEmbeddings, WeightedCriterion
 
 
 class Triplet(OnEmbeddings):
@@ -44,13 +44,10 @@ class Triplet(OnEmbeddings):
         return {"loss_name": self.kind, "pair_method": self.pairs, "margin": self.margin, "norm": self.distance}
 
 
-class _Criterion(Criterion):
-    weights: Tensor
-
+class _Criterion(WeightedCriterion):
     def __init__(self, how: Triplet, weights: Tensor) -> None:
-        super().__init__()
+        super().__init__(weights)
         self.how = how
-        self.register_buffer("weights", weights, persistent=False)
 
     def forward(self, embedding: Tensor, logits: Tensor, label: Tensor, random: torch.Generator) -> Tensor:
         chosen = choose_triplets(embedding.detach(), label, self.how.pairs, random)
