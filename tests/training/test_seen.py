@@ -14,6 +14,7 @@ from pyarrow import parquet
 from typer.testing import CliRunner
 
 from napari_sparse3d.cli import app
+from napari_sparse3d.errors import InputError
 from napari_sparse3d.models import bundled_models, load_model
 
 RECIPE = 'name = "masks"\n[threshold]\nkind = "range"\nlow = 0.5\n'
@@ -123,6 +124,40 @@ def test_unlabelled_and_unmeasurable_cases_are_named(trained: Path, tmp_path: Pa
         assert said in line
     done = run("evaluate", trained / "m.safetensors", tmp_path / "t.csv", "--json", "--skip-unlabelled")
     assert len(json.loads(done.stdout)["failed"]) == 2
+
+
+def test_python_measures_as_the_command_does(trained: Path) -> None:
+    from napari_sparse3d.cases.measured import cases_in_split, measurable
+    from napari_sparse3d.cases.sources import cases_of
+    from napari_sparse3d.cases.store import VoxelStore
+    from napari_sparse3d.engine.choice import choose
+    from napari_sparse3d.training.evaluation import Views, evaluate_model
+
+    model = load_model(trained / "m.safetensors")
+    store = VoxelStore(model.card.recipe)
+    asked = cases_in_split(cases_of(trained / "set"), "train", model, store)
+    evaluation = evaluate_model(
+        model,
+        measurable(asked, model, store),
+        store,
+        dataset="set",
+        split=asked.split,
+        views=Views(1, "none"),
+        choice=choose(),
+    )
+    assert evaluation.figures == measured(trained / "m.safetensors", trained / "set", "--split", "train")
+
+
+def test_views_are_at_most_the_symmetries_of_a_cube(trained: Path) -> None:
+    from napari_sparse3d.training.evaluation import MOST_VIEWS, views_of
+
+    card = load_model(trained / "m.safetensors").card
+    for count in (0, MOST_VIEWS + 1):
+        with pytest.raises(InputError, match=f"1 to {MOST_VIEWS}, the symmetries of a cube, got {count}"):
+            views_of(card, count)
+    done = run("evaluate", trained / "m.safetensors", trained / "set", "--views", MOST_VIEWS + 1)
+    assert done.exit_code == 2
+    assert f"less than or equal to {MOST_VIEWS} " in done.stderr
 
 
 # --- what it was like -------------------------------------------------------------------------------------------------

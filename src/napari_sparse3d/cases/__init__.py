@@ -12,6 +12,7 @@
 :mod:`.run`           a case is read, voxelised, run and written down
 :mod:`.record`        the columns of that, one Arrow schema, and what tables of earlier versions meant
 :mod:`.seen`          what a model was trained on, and whether a case is like it
+:mod:`.measured`      which cases of a labelled set a model is measured on
 :mod:`.parts`         a table that is made over hours
 :mod:`.store`         the cache of voxel sets
 ====================  ================================================================================

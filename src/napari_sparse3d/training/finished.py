@@ -20,6 +20,7 @@ from napari_sparse3d.models.network import Network
 from napari_sparse3d.training.checkpoint import load_weights
 from napari_sparse3d.training.checks import Prepared
 from napari_sparse3d.training.config import Training
+from napari_sparse3d.training.evaluation import patients_said
 from napari_sparse3d.training.loop import Measure, Trainer
 from napari_sparse3d.training.predict import Predictions, predict
 from napari_sparse3d.training.runs import BEST, MODEL
@@ -128,9 +129,3 @@ def _predicted(network: torch.nn.Module, cases: Sequence[Case], store: VoxelStor
         views=config.test_views,
         view_kind=config.augment.turns,
     )
-
-
-def patients_said(cases: Sequence[Case]) -> list[str] | None:
-    """The patient of each case, or None where the set does not know them all."""
-    found = [case.patient for case in cases]
-    return None if any(patient is None for patient in found) else cast(list[str], found)
