@@ -65,3 +65,11 @@ def test_pictures_are_there(page):
     assert pictures
     for picture in pictures:
         assert (page.parent / picture).is_file()
+
+
+def test_every_recipe_and_preset_of_ours_is_named():
+    from napari_sparse3d.catalog import RECIPES, THRESHOLDS
+
+    page = PAGES[0].read_text(encoding="utf-8")
+    for info in (*RECIPES.built_in, *THRESHOLDS.built_in):
+        assert f"`{info.name}`" in page, info.name

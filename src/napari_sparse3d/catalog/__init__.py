@@ -9,9 +9,12 @@ from napari_sparse3d.catalog.attributions import ATTRIBUTIONS, AttributionInfo
 from napari_sparse3d.catalog.engines import ENGINES, EngineInfo
 from napari_sparse3d.catalog.formats import FORMATS, FormatInfo
 from napari_sparse3d.catalog.losses import DEFAULT_LOSS, LOSSES, LossInfo
+from napari_sparse3d.catalog.models import TRAINED, TrainedInfo
 from napari_sparse3d.catalog.own import is_own, load_own
 from napari_sparse3d.catalog.panels import PANELS, PanelInfo
+from napari_sparse3d.catalog.recipes import RECIPES, TRAINING_RECIPE, RecipeInfo
 from napari_sparse3d.catalog.registry import Part, Registry
+from napari_sparse3d.catalog.thresholds import THRESHOLDS, ThresholdInfo
 
 __all__ = [
     "ARCHITECTURES",
@@ -22,6 +25,10 @@ __all__ = [
     "FORMATS",
     "LOSSES",
     "PANELS",
+    "RECIPES",
+    "THRESHOLDS",
+    "TRAINED",
+    "TRAINING_RECIPE",
     "ArchitectureInfo",
     "AttributionInfo",
     "EngineInfo",
@@ -29,7 +36,10 @@ __all__ = [
     "LossInfo",
     "PanelInfo",
     "Part",
+    "RecipeInfo",
     "Registry",
+    "ThresholdInfo",
+    "TrainedInfo",
     "is_own",
     "load_own",
 ]

@@ -93,7 +93,9 @@ class Registry(Mapping[str, P], Generic[P]):
     def __init__(self, kind: str, group: str, describes: type[P], built_in: Sequence[P]) -> None:
         self.kind, self.group = kind, group
         self._describes = describes
-        self._built_in = tuple(built_in)
+        self.built_in = tuple(built_in)
+        """Those of this package: nobody else's part takes the place of one."""
+        self._ours = {part.name: part for part in built_in}
 
     @property
     def broken(self) -> Mapping[str, str]:
@@ -108,6 +110,8 @@ class Registry(Mapping[str, P], Generic[P]):
         CatalogError
             If there is none: the message names those that there are. It is a ``KeyError`` as well.
         """
+        if name in self._ours:  # without a look at what is installed
+            return self._ours[name]
         parts, broken = self._found
         if name in parts:
             return parts[name]
@@ -121,21 +125,6 @@ class Registry(Mapping[str, P], Generic[P]):
     def __len__(self) -> int:
         return len(self._found[0])
 
-    def titled(self, title: str) -> P:
-        """The part that a panel calls so.
-
-        Raises
-        ------
-        CatalogError
-            If there is none.
-        """
-        for part in self.values():
-            if part.title == title:
-                return part
-        raise CatalogError(
-            f"there is no {self.kind} called {title!r}; choose {', '.join(p.title for p in self.values())}"
-        )
-
     def forget(self) -> None:
         """Look for installed packages anew, when the names are next asked for."""
         _installed.cache_clear()
@@ -143,7 +132,7 @@ class Registry(Mapping[str, P], Generic[P]):
 
     @cached_property
     def _found(self) -> tuple[Mapping[str, P], Mapping[str, str]]:
-        parts = {part.name: part for part in self._built_in}
+        parts = dict(self._ours)
         broken: dict[str, str] = {}
         for point in sorted(_installed().select(group=self.group), key=lambda point: point.name):
             if point.dist is not None and point.dist.name == _OURS:

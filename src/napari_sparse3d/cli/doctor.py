@@ -99,11 +99,23 @@ def _engines() -> Iterator[Check]:
 
 def _parts() -> Iterator[Check]:
     """What there is of each other kind, ours and others'."""
-    from napari_sparse3d.catalog import ARCHITECTURES, ATTRIBUTIONS, FORMATS, LOSSES, PANELS
+    from napari_sparse3d.catalog import (
+        ARCHITECTURES,
+        ATTRIBUTIONS,
+        FORMATS,
+        LOSSES,
+        PANELS,
+        RECIPES,
+        THRESHOLDS,
+        TRAINED,
+    )
 
     registries: tuple[tuple[str, Registry[Any]], ...] = (
         ("formats", FORMATS),
+        ("recipes", RECIPES),
+        ("presets", THRESHOLDS),
         ("architectures", ARCHITECTURES),
+        ("models", TRAINED),
         ("losses", LOSSES),
         ("attribution methods", ATTRIBUTIONS),
         ("panels", PANELS),

@@ -39,9 +39,9 @@ def _losses() -> str:
 
 
 def _recipes() -> str:
-    from napari_sparse3d.voxels import BUILT_IN
+    from napari_sparse3d.catalog import RECIPES
 
-    return ", ".join(BUILT_IN)
+    return ", ".join(RECIPES)
 
 
 def _called(name: str, title: str) -> str:

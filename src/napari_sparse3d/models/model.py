@@ -6,7 +6,6 @@ import os
 from collections.abc import Callable, Sequence
 from contextvars import copy_context
 from dataclasses import dataclass, field
-from importlib import resources
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, TypeAlias, TypeVar, cast
@@ -17,7 +16,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from napari_sparse3d.activity import LayerActivity
-from napari_sparse3d.catalog import ARCHITECTURES, is_own
+from napari_sparse3d.catalog import ARCHITECTURES, TRAINED, is_own
 from napari_sparse3d.engine.choice import Choice, choose
 from napari_sparse3d.environment import check_environment
 from napari_sparse3d.errors import InputError
@@ -82,14 +81,14 @@ class Result:
         """
 
         def recorded() -> list[SparseTensor]:
-            with use_engine(self.choice.engine), recording(self.model.network, keep=layer) as (_, kept):
+            with use_engine(self.choice.engine), recording(self.model.network, keep=layer) as (_, outputs):
                 self.model.describer.describe(self.input)
-            return kept
+            return outputs
 
-        kept = _apart(recorded)
-        if not kept:
+        outputs = _apart(recorded)
+        if not outputs:
             raise InputError(f"there is no layer {layer!r}; choose {', '.join(row.name for row in self.layers)}")
-        return kept[0]
+        return outputs[0]
 
 
 @dataclass(frozen=True, eq=False)
@@ -236,23 +235,27 @@ def load_model(name: str | os.PathLike[str], *, seed: int = 0) -> Model:
     text = os.fspath(name)
     if text in ARCHITECTURES or is_own(text):
         return _untrained(text, seed)
-    bundled = bundled_models()
-    if text in bundled:
-        return read_model(bundled[text])
+    if text in TRAINED:
+        return read_model(TRAINED[text].path)
     own, equals, file = text.partition("=")
     if equals and is_own(own) and not Path(text).is_file():
         return read_model(file, architecture=own)
     if Path(text).suffix == SUFFIX or os.sep in text:
         return read_model(Path(text))
     raise InputError(
-        f"there is no model {text!r}; choose {', '.join([*bundled, *ARCHITECTURES])} or give a {SUFFIX} file"
+        f"there is no model {text!r}; choose {', '.join([*TRAINED, *ARCHITECTURES])} or give a {SUFFIX} file"
     )
 
 
 def bundled_models() -> dict[str, Path]:
-    """The models that the package carries: name and file."""
-    folder = Path(str(resources.files("napari_sparse3d.models") / "bundled"))
-    return {path.stem: path for path in sorted(folder.glob(f"*{SUFFIX}"))}
+    """The trained models that have a name, ours and those of other packages: name and file.
+
+    Raises
+    ------
+    CatalogError
+        If a file is not where its package says.
+    """
+    return {name: info.path for name, info in TRAINED.items()}
 
 
 def read_model(path: str | os.PathLike[str], *, architecture: str | None = None) -> Model:

@@ -20,14 +20,24 @@ One frozen pydantic model, the same object behind the widget, the command line, 
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias, cast
 
 import tomli_w
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
-from pydantic_core import ErrorDetails
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    GetCoreSchemaHandler,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+from pydantic_core import CoreSchema, ErrorDetails, PydanticKnownError, core_schema
 
-from napari_sparse3d.errors import InputError
+from napari_sparse3d.catalog import RECIPES, THRESHOLDS, RecipeInfo, Registry, ThresholdInfo
+from napari_sparse3d.errors import CatalogError, InputError
 from napari_sparse3d.files import replacing
 from napari_sparse3d.parse import parse_json, parse_toml
 
@@ -117,11 +127,33 @@ class FractionOfMax(_Part):
     fraction: float = Field(gt=0, lt=1)
 
 
-PresetName: TypeAlias = Literal["bone", "lung", "soft-tissue", "fat", "contrast-vessel", "skin", "brain", "otsu"]
+@dataclass(frozen=True)
+class NameIn:
+    """Annotation of a text that must be a name of the catalogue: others are refused, and forms offer these."""
+
+    parts: Registry[Any]
+
+    @property
+    def choices(self) -> tuple[str, ...]:
+        """The names."""
+        return tuple(self.parts)
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        """As pydantic asks for it."""
+        return core_schema.no_info_after_validator_function(self._checked, handler(source))
+
+    def _checked(self, name: str) -> str:
+        if name in self.parts:
+            return name
+        *most, last = map(repr, self.choices)
+        raise PydanticKnownError("literal_error", {"expected": f"{', '.join(most)} or {last}"})
+
+
+PresetName: TypeAlias = Annotated[str, NameIn(THRESHOLDS)]
 
 
 class Preset(_Part):
-    """A named threshold, see :data:`PRESETS`."""
+    """A named threshold, see :data:`napari_sparse3d.catalog.THRESHOLDS`."""
 
     kind: Literal["preset"] = "preset"
     name: PresetName
@@ -132,19 +164,40 @@ Threshold: TypeAlias = Annotated[
 ]
 PlainThreshold: TypeAlias = RangeThreshold | OtsuThreshold | PercentileThreshold | FractionOfMax
 
-# CT windows in HU as segmentation tools use them for a first cut; fat and the lower end of soft tissue are those of
-# body-composition studies. Contrast vessels overlap with spongy bone: no threshold can part the two.
-PRESETS: dict[PresetName, PlainThreshold] = {
-    "bone": RangeThreshold(low=226, high=3071, unit="HU"),
-    "lung": RangeThreshold(low=-950, high=-500, unit="HU"),
-    "soft-tissue": RangeThreshold(low=-29, high=225, unit="HU"),
-    "fat": RangeThreshold(low=-190, high=-30, unit="HU"),
-    "contrast-vessel": RangeThreshold(low=150, high=600, unit="HU"),
-    "skin": RangeThreshold(low=-718, high=-177, unit="HU"),
-    "brain": FractionOfMax(fraction=0.3),
-    "otsu": OtsuThreshold(),
-}
-"""What the names of :class:`Preset` stand for: six for CT in HU, two for MR."""
+
+def plain_threshold(**values: Any) -> PlainThreshold:
+    """A threshold that is no preset, from its ``kind`` and what goes with it."""
+    threshold = _Threshold(threshold=cast(Any, values)).threshold
+    if isinstance(threshold, Preset):
+        raise InputError("a preset cannot stand for another preset")
+    return threshold
+
+
+class _Threshold(_Part):
+    threshold: Threshold
+
+
+def named_threshold(name: str) -> PlainThreshold:
+    """What a preset stands for.
+
+    Raises
+    ------
+    InputError
+        If there is none of this name in :data:`napari_sparse3d.catalog.THRESHOLDS`, or it is no threshold.
+    """
+    return PRESETS[name] if name in PRESETS else _threshold_of(THRESHOLDS[name])
+
+
+def _threshold_of(info: ThresholdInfo) -> PlainThreshold:
+    try:
+        threshold: PlainThreshold = info.load()(**info.values)
+    except InputError as error:
+        raise CatalogError(f"preset {info.name!r} cannot be used: {error}") from error
+    return threshold
+
+
+PRESETS: dict[str, PlainThreshold] = {info.name: _threshold_of(info) for info in THRESHOLDS.built_in}
+"""What the names of :class:`Preset` stand for: those of this package."""
 
 
 class Components(_Part):
@@ -204,6 +257,14 @@ class Recipe(_Part):
             raise ValueError(f"a feature is named twice in {', '.join(features)}")
         return features
 
+    @field_validator("threshold")
+    @classmethod
+    def _written_out(cls, threshold: Threshold) -> Threshold:
+        # a recipe is saved in models: what another package calls so must mean the same where that is not installed
+        if isinstance(threshold, Preset) and threshold.name not in PRESETS:
+            return named_threshold(threshold.name)
+        return threshold
+
     @property
     def n_channels(self) -> int:
         """Number of feature channels C."""
@@ -211,14 +272,22 @@ class Recipe(_Part):
 
     @classmethod
     def named(cls, name: str) -> Recipe:
-        """The built-in recipe of this name, one of :data:`BUILT_IN`."""
-        if name not in BUILT_IN:
-            raise InputError(f"there is no recipe {name!r}; choose {', '.join(BUILT_IN)} or give a .toml or .json file")
-        return BUILT_IN[name]
+        """The recipe of this name, one of :data:`napari_sparse3d.catalog.RECIPES`.
+
+        Raises
+        ------
+        InputError
+            If there is none, or another package's is no recipe.
+        """
+        if name in BUILT_IN:
+            return BUILT_IN[name]
+        if name not in RECIPES and name not in RECIPES.broken:
+            raise InputError(f"there is no recipe {name!r}; choose {', '.join(RECIPES)} or give a .toml or .json file")
+        return _recipe_of(RECIPES[name])
 
     @classmethod
     def find(cls, name_or_path: str) -> Recipe:
-        """A built-in name, or a ``.toml`` or ``.json`` file: what the command line's ``--recipe`` takes."""
+        """A name, or a ``.toml`` or ``.json`` file: what the command line's ``--recipe`` takes."""
         is_path = Path(name_or_path).suffix in {".toml", ".json"} or os.sep in name_or_path
         return cls.load(name_or_path) if is_path else cls.named(name_or_path)
 
@@ -276,17 +345,16 @@ class Recipe(_Part):
             temporary.write_text(write(), encoding="utf-8")
 
 
-BUILT_IN: dict[str, Recipe] = {
-    recipe.name: recipe
-    for recipe in (
-        Recipe(name="mri-110", resample=ToLongestSide(voxels=110), threshold=FractionOfMax(fraction=0.3), field=126),
-        Recipe(name="ct-bone-110", resample=ToLongestSide(voxels=110), threshold=Preset(name="bone"), field=126),
-        # for binary shapes (0 and one other value): half of it is where the resampled surface lies
-        Recipe(name="shape-40", resample=ToLongestSide(voxels=40), threshold=FractionOfMax(fraction=0.5), field=126),
-        # for label maps and binary shapes on a grid of their own, with how thick they are at each voxel
-        Recipe(name="shape-64", threshold=RangeThreshold(low=0.5), features=("occupancy", "depth"), field=64),
-    )
-}
+def _recipe_of(info: RecipeInfo) -> Recipe:
+    try:
+        recipe: Recipe = info.load()(name=info.name, **info.values)
+    except InputError as error:
+        raise CatalogError(f"recipe {info.name!r} cannot be used: {error}") from error
+    return recipe
+
+
+BUILT_IN: dict[str, Recipe] = {info.name: _recipe_of(info) for info in RECIPES.built_in}
+"""The recipes of this package, by name."""
 
 
 def _one_line(error: ValidationError) -> str:

@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from napari_sparse3d.errors import InputError
 from napari_sparse3d.voxels.arrays import NUMPY, Array, Arrays
 from napari_sparse3d.voxels.recipe import (
-    PRESETS,
     FractionOfMax,
     OtsuThreshold,
     PercentileThreshold,
@@ -20,6 +19,7 @@ from napari_sparse3d.voxels.recipe import (
     RangeThreshold,
     Recipe,
     Threshold,
+    named_threshold,
 )
 
 
@@ -80,7 +80,7 @@ def doubt_about(recipe: Recipe, unit: str) -> str:
 
 def plain(threshold: Threshold) -> PlainThreshold:
     """The rule itself: what the name of a preset stands for."""
-    return PRESETS[threshold.name] if isinstance(threshold, Preset) else threshold
+    return named_threshold(threshold.name) if isinstance(threshold, Preset) else threshold
 
 
 def _cut(threshold: OtsuThreshold | PercentileThreshold | FractionOfMax, data: Array, arrays: Arrays) -> float:

@@ -176,6 +176,8 @@ def _field(name: str, annotation: Any, metadata: Sequence[Any], default: Any, ti
         return Field(name, "whole" if annotation is int else "number", default, **bounds, unit=unit, tip=tip)
     if origin is Literal:
         return Field(name, "choice", default, choices=members, tip=tip)
+    if annotation is str and (named := [each for each in metadata if hasattr(each, "choices")]):
+        return Field(name, "choice", default, choices=named[0].choices, tip=tip)
     if annotation is str:
         return Field(name, "text", default, tip=tip)
     if origin is tuple and members[-1:] == (Ellipsis,) and get_origin(members[0]) is Literal:

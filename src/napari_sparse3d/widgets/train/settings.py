@@ -9,17 +9,13 @@ from typing import Any
 from qtpy.QtCore import Signal  # type: ignore[attr-defined]
 from qtpy.QtWidgets import QAbstractSpinBox, QWidget
 
-from napari_sparse3d.catalog import ARCHITECTURES, DEFAULT_ARCHITECTURE, LOSSES
-from napari_sparse3d.voxels import BUILT_IN
+from napari_sparse3d.catalog import ARCHITECTURES, DEFAULT_ARCHITECTURE, LOSSES, RECIPES, TRAINING_RECIPE
 from napari_sparse3d.widgets import repeat
 from napari_sparse3d.widgets.toolbox.controls import Control
 from napari_sparse3d.widgets.toolbox.fields import Field
 from napari_sparse3d.widgets.toolbox.layout import combo, form, grey_out, stacked
 from napari_sparse3d.widgets.train.more_settings import MoreSettings
-from napari_sparse3d.widgets.voxels.recipes import TITLES
 
-_FIRST = "shape-64"
-RECIPES = {TITLES.get(name, name): name for name in sorted(BUILT_IN, key=lambda name: name != _FIRST)}
 _EPOCHS = Field("epochs", "whole", 30, low=1, high=10_000, tip="Times that every case is seen")
 
 
@@ -36,8 +32,8 @@ class Settings(QWidget):
             self.network.addItem(each.title, each.name)
             grey_out(self.network, each.missing)
         self.recipe = combo("How a case becomes voxels")
-        for title, name in RECIPES.items():
-            self.recipe.addItem(title, name)
+        for recipe in sorted(RECIPES.values(), key=lambda each: each.name != TRAINING_RECIPE):
+            self.recipe.addItem(recipe.title, recipe.name)
         self.loss = combo("What is learned: classes, or distances")
         for loss in LOSSES.values():
             if not loss.spelled:

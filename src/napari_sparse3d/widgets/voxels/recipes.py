@@ -4,33 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_sparse3d.catalog import RECIPES, THRESHOLDS, RecipeInfo, ThresholdInfo
 from napari_sparse3d.measure.histogram import Histogram
 from napari_sparse3d.volume import Volume
-from napari_sparse3d.voxels import BUILT_IN, PRESETS, Preset, RangeThreshold, Recipe
-from napari_sparse3d.voxels.recipe import PresetName, Threshold
+from napari_sparse3d.voxels import RangeThreshold, Recipe
+from napari_sparse3d.voxels.recipe import Threshold
 from napari_sparse3d.voxels.threshold import bounds
 
-TITLES: dict[str, str] = {
-    "mri-110": "Head MR (mri-110)",
-    "ct-bone-110": "Bone CT (ct-bone-110)",
-    "shape-40": "Shape, 40 voxels (shape-40)",
-    "shape-64": "Shape as it is (shape-64)",
-    "bone": "Bone (CT)",
-    "lung": "Lung (CT)",
-    "soft-tissue": "Soft tissue (CT)",
-    "fat": "Fat (CT)",
-    "contrast-vessel": "Contrast vessel (CT)",
-    "skin": "Skin (CT)",
-    "brain": "Brain (MR), 30 % of max",
-    "otsu": "Otsu's threshold",
-}
-
-PRESET_TITLES: Mapping[Any, str] = {name: TITLES.get(name, name) for name in get_args(PresetName)}
+PRESET_TITLES: Mapping[Any, str] = {name: info.title for name, info in THRESHOLDS.items()}
 THRESHOLD_TITLES = {
     "range": "range",
     "preset": "preset",
@@ -73,15 +59,13 @@ class Choice:
 
 def choices(unit: str) -> list[Choice]:
     """All recipes and presets, what fits the unit first."""
-    found = [
-        *(("recipe", name, recipe.threshold) for name, recipe in BUILT_IN.items()),
-        *(("preset", name, PRESETS[name]) for name in get_args(PresetName)),
+    listed: list[tuple[str, RecipeInfo | ThresholdInfo]] = [
+        *(("recipe", info) for info in RECIPES.values()),
+        *(("preset", info) for info in THRESHOLDS.values()),
     ]
-    made = [Choice(kind, name, TITLES.get(name, name), _reason(threshold, unit)) for kind, name, threshold in found]
-    own = [_unit_of(threshold) == unit for _, _, threshold in found]
     # what fits and is meant for this unit, what fits any, what does not fit
-    order = sorted(range(len(made)), key=lambda k: (bool(made[k].reason), not own[k]))
-    return [made[k] for k in order]
+    listed.sort(key=lambda each: (bool(_reason(each[1].unit, unit)), each[1].unit != unit))
+    return [Choice(kind, info.name, info.title, _reason(info.unit, unit)) for kind, info in listed]
 
 
 def default_recipe(volume: Volume) -> Recipe:
@@ -99,14 +83,8 @@ def custom_range(low: float, high: float, lowest: float, highest: float, unit: s
     )
 
 
-def _unit_of(threshold: object) -> str | None:
-    plain = PRESETS[threshold.name] if isinstance(threshold, Preset) else threshold
-    return getattr(plain, "unit", None)
-
-
-def _reason(threshold: object, unit: str) -> str:
-    wanted = _unit_of(threshold)
-    return "" if wanted in (None, unit) else f"needs a volume in {wanted}; this one is in {unit}"
+def _reason(wanted: str, unit: str) -> str:
+    return "" if wanted in ("", unit) else f"needs a volume in {wanted}; this one is in {unit}"
 
 
 def threshold_range(threshold: Threshold, histogram: Histogram, unit: str) -> tuple[float, float]:

@@ -1,0 +1,48 @@
+"""The trained models that have a name; what each is, its card in the file says."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+
+from napari_sparse3d.catalog.registry import Part, Registry
+from napari_sparse3d.errors import CatalogError
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainedInfo(Part):
+    """A trained model. ``home`` is ``package:file``: a ``.safetensors`` file below the package's folder."""
+
+    @property
+    def path(self) -> Path:
+        """Where its file is; the package is not imported.
+
+        Raises
+        ------
+        CatalogError
+            If it is not there.
+        """
+        package, _, file = self.home.partition(":")
+        spec = find_spec(package)
+        for folder in (spec.submodule_search_locations or ()) if spec is not None else ():
+            if (path := Path(folder, file)).is_file():
+                return path
+        raise CatalogError(f"model {self.name!r} has lost its file; reinstall the package that it is part of")
+
+
+def _bundled(name: str, description: str) -> TrainedInfo:
+    home = f"napari_sparse3d.models:bundled/{name}.safetensors"
+    return TrainedInfo(name=name, title=name, description=description, home=home)
+
+
+TRAINED: Registry[TrainedInfo] = Registry(
+    "model",
+    "napari_sparse3d.models",
+    TrainedInfo,
+    [
+        _bundled("adrenal", "adrenal gland segmented in CT: normal, or hyperplasia"),
+        _bundled("nodule", "shape of a lung nodule: embedding for retrieval, and rated malignancy"),
+        _bundled("vessel", "piece of a brain vessel: healthy, or with an aneurysm"),
+    ],
+)
