@@ -2,9 +2,7 @@
 
 Three streams are kept apart. What the user asked for goes to stdout: a table (:func:`show`), or exactly one JSON object
 with ``--json`` (:func:`emit`). Progress and log go to stderr (:func:`say`, :func:`status`, :func:`track`).
-
-Names, classes, labels, paths and descriptions are anybody's: what is printed passes through :class:`_Terminal`, where
-text is only text. No markup is looked for in it; nothing in it moves a cursor, changes a colour or ends a line.
+What stands there is written by :mod:`.terminal`.
 
 Exit codes: 0 done; 1 an input failed (a file that cannot be read, a volume that cannot be used; each is named);
 2 the call is wrong (an option, a recipe, a model, an engine: nothing would work with it); 143 and 129 the command was
@@ -21,23 +19,19 @@ import signal
 import sys
 import threading
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, redirect_stdout
 from contextvars import ContextVar
 from pathlib import Path
 from typing import Annotated, Any, ParamSpec, TextIO, TypeVar
 
 import typer
-from rich.console import Console, ConsoleOptions, RenderableType
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
-from rich.segment import Segment
-from rich.text import Text
 
+from napari_sparse3d.cli.terminal import print_error, print_warning, say, show, status, track
 from napari_sparse3d.ending import ask_to_end, end_if_asked, forget_asking
 from napari_sparse3d.environment import check_environment
 from napari_sparse3d.errors import EngineError, InputError
 from napari_sparse3d.files import replacing
-from napari_sparse3d.text import printable
 
 __all__ = [
     "EXIT_CALL",
@@ -64,14 +58,10 @@ JsonFlag = Annotated[bool, typer.Option("--json", help="Print one JSON object on
 
 P = ParamSpec("P")
 R = TypeVar("R")
-T = TypeVar("T")
 
 
 class CallError(InputError):
     """The call itself is wrong: it would fail on every input."""
-
-
-_UNLIMITED_COLUMNS = 1000
 
 
 class _JsonOutput:
@@ -83,47 +73,6 @@ class _JsonOutput:
 
 
 _json_output: ContextVar[_JsonOutput | None] = ContextVar("json_output", default=None)
-
-
-class _Terminal(Console):
-    """A console on which a ``str`` is one line of plain text; what has lines or a style is a ``rich.text.Text``."""
-
-    def __init__(self, **options: Any) -> None:
-        super().__init__(markup=False, emoji=False, highlight=False, **options)
-
-    def render_str(self, text: str, **options: Any) -> Text:
-        """As text, without markup, on one line."""
-        return super().render_str(printable(text), **options)
-
-    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterator[Segment]:
-        """Whatever a ``Text`` was made of, nothing in it acts on the terminal."""
-        for segment in super().render(renderable, options):
-            if segment.control or segment.text.isprintable():
-                yield segment
-            else:
-                yield Segment("\n".join(map(printable, segment.text.split("\n"))), segment.style)
-
-
-def _stderr() -> Console:
-    # made anew each time: sys.stderr may have been replaced since
-    return _Terminal(stderr=True, soft_wrap=True)
-
-
-def say(message: str) -> None:
-    """Print one line of log on stderr. ``message`` is plain text, not markup."""
-    _stderr().print(message)
-
-
-def show(*objects: Any) -> None:
-    """Print rich objects (tables, text) on stdout: what the user asked for. Not for use with ``--json``.
-
-    A ``str``, here and in a table's cell, is one line of plain text; what has lines or a style is a ``rich.text.Text``.
-    In a file or a pipe, where nothing has a width, tables are as wide as they need to be.
-    """
-    console = _Terminal(soft_wrap=all(isinstance(each, (str, Text)) for each in objects))
-    if not console.is_terminal and "COLUMNS" not in os.environ:
-        console.width = _UNLIMITED_COLUMNS
-    console.print(*objects)
 
 
 def emit(result: dict[str, Any]) -> None:
@@ -159,38 +108,6 @@ def plain(value: Any) -> Any:
 
 
 @contextmanager
-def status(description: str) -> Iterator[None]:
-    """Say on stderr what is being done; with a spinner where stderr is a terminal."""
-    end_if_asked()
-    console = _stderr()
-    if console.is_terminal:
-        with console.status(Text(printable(description))):
-            yield
-    else:
-        say(f"{description} ...")
-        yield
-
-
-def track(items: Sequence[T], description: str) -> Iterator[T]:
-    """Iterate over ``items`` with a progress bar on stderr, where that is a terminal."""
-    console = _stderr()
-    bar = Progress(
-        SpinnerColumn(),
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        console=console,
-        transient=True,
-        disable=not console.is_terminal,
-    )
-    with bar:
-        for item in bar.track(items, description=printable(description)):
-            end_if_asked()
-            yield item
-
-
-@contextmanager
 def the_call() -> Iterator[None]:
     """Inside this block an unusable file or value is the call's fault (exit code 2): a recipe, a model, an output."""
     try:
@@ -207,7 +124,7 @@ def finish(failures: Iterable[str]) -> None:
     """End a command that went on after an input failed: name each failure on stderr; exit code 1 if there is any."""
     lines = list(failures)
     for line in lines:
-        _print_error(line)
+        print_error(line)
     if lines:
         raise typer.Exit(EXIT_INPUT)
 
@@ -222,9 +139,9 @@ def guarded(command: Callable[P, R]) -> Callable[P, R]:
     @functools.wraps(command)
     def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
         with _ended_by_signals():
-            return told(*args, **kwargs)
+            return answered(*args, **kwargs)
 
-    def told(*args: P.args, **kwargs: P.kwargs) -> R:
+    def answered(*args: P.args, **kwargs: P.kwargs) -> R:
         if not kwargs.get("as_json"):
             with _errors_as_lines(kwargs.get("output")):
                 return command(*args, **kwargs)
@@ -257,7 +174,7 @@ def _ended_by_signals() -> Iterator[None]:
         for each in asked:
             signal.signal(each, signal.SIG_IGN)
         name = signal.Signals(number).name
-        _print_error(f"ended by {name}")
+        print_error(f"ended by {name}")
         output = _json_output.get()
         if output is not None and not output.printed:
             emit({"error": f"ended by {name}"})
@@ -295,7 +212,7 @@ def _errors_as_lines(output: object) -> Iterator[None]:
             warnings.simplefilter(
                 "default", UserWarning
             )  # they tell the user something, whatever the interpreter's filter
-            warnings.showwarning = _print_warning
+            warnings.showwarning = print_warning
             with the_call():
                 check_environment()
             yield
@@ -326,20 +243,8 @@ def _os_error_line(error: OSError, *, named: bool) -> str:
 
 
 def _fail(message: str, code: int) -> None:
-    _print_error(message)
+    print_error(message)
     output = _json_output.get()
     if output is not None and not output.printed:
         emit({"error": " ".join(message.split())})
     raise typer.Exit(code)
-
-
-def _print_warning(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
-    _print_labelled("warning:", "bold yellow", str(message))
-
-
-def _print_error(message: str) -> None:
-    _print_labelled("error:", "bold red", message)
-
-
-def _print_labelled(label: str, style: str, message: str) -> None:
-    _stderr().print(Text.assemble((label, style), " ", printable(" ".join(message.split()))))
