@@ -4,6 +4,9 @@
 :mod:`.case`          what a case is
 :mod:`.labels`        what a label says: missing, a number, a class
 :mod:`.sources`       which cases a path holds
+:mod:`.folders`       labelled sets that are folders
+:mod:`.packed`        labelled sets in one file
+:mod:`.splits`        what the sides of a split are called
 :mod:`.tables`        the rows of a CSV or Parquet table
 :mod:`.read`          a case becomes a volume, and a voxel set
 :mod:`.facts`         what is known of that volume without its voxels

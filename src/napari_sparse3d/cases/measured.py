@@ -11,7 +11,7 @@ import torch
 from napari_sparse3d.cases.case import Case
 from napari_sparse3d.cases.labels import label_numbers
 from napari_sparse3d.cases.seen import side_of, unlike_training
-from napari_sparse3d.cases.sources import NAMED_SPLITS
+from napari_sparse3d.cases.splits import NAMED_SPLITS
 from napari_sparse3d.cases.store import VoxelStore, case_title
 from napari_sparse3d.errors import InputError, failure_line
 from napari_sparse3d.models.finite import check_features

@@ -2,36 +2,23 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import numpy as np
-
-from napari_sparse3d.cases.case import SPLITS, Case, Split
+from napari_sparse3d.cases.case import Case
+from napari_sparse3d.cases.folders import class_folders, kind_of, label_maps
 from napari_sparse3d.cases.labels import UNLABELLED, label_of
-from napari_sparse3d.cases.read import MESHES, arrays
+from napari_sparse3d.cases.packed import cases_in_arrays
 from napari_sparse3d.cases.record import NAMES, is_record
+from napari_sparse3d.cases.splits import named_split
 from napari_sparse3d.cases.tables import is_table, patient_column, rows_of_table, text_of
 from napari_sparse3d.errors import InputError
-from napari_sparse3d.volume import whole_labels
 
 if TYPE_CHECKING:
     from napari_sparse3d.io import SeriesInfo
     from napari_sparse3d.io.scanning import PathLike
-
-NAMED_SPLITS: dict[str, Split] = {
-    **{name: name for name in SPLITS},
-    "training": "train",
-    "valid": "val",
-    "validation": "val",
-    "testing": "test",
-}
-_IN_ARRAYS = tuple(word for word in UNLABELLED if word != "-1")
-"""Arrays of numbers have no word for a missing label but NaN: -1 is a class there."""
-
 
 # --- scans ------------------------------------------------------------------------------------------------------------
 
@@ -203,7 +190,7 @@ def table_cases(
             "mask" if mask else kind_of(place) or "scan",
             text_of(row.get("value")) if mask else "",
             label_of(text_of(truth), unlabelled),
-            _split(text_of(row.get("split")), other_splits),
+            named_split(text_of(row.get("split")), other_splits),
             (text_of(row[patient_in]).strip() or None) if patient_in is not None else None,
             mask,
             number,
@@ -224,16 +211,6 @@ def _series_number(value: object, row: int) -> int | None:
         return None if value in (None, "") else int(value)  # type: ignore[call-overload]
     except (TypeError, ValueError) as error:
         raise InputError(f"row {row} of the table: series must be a number, as `info` gives it") from error
-
-
-def _split(text: str, others: bool = False) -> str | None:
-    """The split that a table names; ``others``: any, not only those that training knows."""
-    name = text.strip()
-    if not name:
-        return None
-    if name.lower() not in NAMED_SPLITS and not others:
-        raise InputError(f"the table has a split {name!r}; use train, val or test")
-    return NAMED_SPLITS.get(name.lower(), name)
 
 
 # --- labelled sets ----------------------------------------------------------------------------------------------------
@@ -281,137 +258,12 @@ def cases_of(
             source, label_column=label_column, label_needed=True, unlabelled=unlabelled, other_splits=other_splits
         )
     elif source.is_dir():
-        cases = _label_maps(source) if (source / "labels").is_dir() else _folders(source)
+        cases = label_maps(source) if (source / "labels").is_dir() else class_folders(source)
     elif source.suffix == ".npz":
-        cases = _in_arrays(source, label_column, unlabelled, other_splits)
+        cases = cases_in_arrays(source, label_column, unlabelled, other_splits)
     else:
         raise InputError("this is no labelled set; give a folder, a table (.csv, .parquet) or an .npz")
     numbered = [replace(case, number=number) for number, case in enumerate(cases)]
     if source.is_dir() and not numbered:
         raise InputError("the folder holds no cases; expected a folder per class, with scans or meshes in it")
     return numbered
-
-
-def _in_arrays(source: Path, column: str, unlabelled: Sequence[str], other_splits: bool) -> Iterator[Case]:
-    stored = arrays(source)
-    if any(f"{split}_images" in stored for split in SPLITS):
-        return _medmnist(source, stored)
-    if "offsets" in stored and "coords" in stored:
-        return _sparse(source, stored, column, unlabelled, other_splits)
-    if "X" in stored and "y" in stored:
-        return _packed(source, stored)
-    raise InputError(
-        f"the .npz holds {', '.join(sorted(stored)) or 'nothing'}; expected train_images and train_labels, "
-        "or coords and offsets, or X and y"
-    )
-
-
-def _medmnist(source: Path, stored: dict[str, Any]) -> Iterator[Case]:
-    for split in SPLITS:
-        if f"{split}_images" not in stored:
-            continue
-        images, labels = stored[f"{split}_images"], stored.get(f"{split}_labels")
-        if images.ndim != 4 or labels is None or labels.size != len(images):
-            raise InputError(f"{split}_images must be (n, z, y, x) with one of {split}_labels each")
-        for number, label in enumerate(labels.ravel().tolist()):
-            name = f"{source.name}[{split} {number}]"
-            yield Case(name, source, "medmnist", f"{split}:{number}", label_of(label, _IN_ARRAYS), split)
-
-
-def _sparse(
-    source: Path, stored: dict[str, Any], column: str, unlabelled: Sequence[str], other_splits: bool
-) -> Iterator[Case]:
-    count = len(stored["offsets"]) - 1
-    beside = source.with_suffix(".csv")
-    rows = rows_of_table(beside) if beside.exists() else [{} for _ in range(count)]
-    if len(rows) != count:
-        raise InputError(f"the .csv beside the set has {len(rows)} rows for its {count} shapes")
-    if beside.exists() and column not in rows[0]:
-        raise InputError(f"the .csv beside the set has no column {column!r}; choose one of {', '.join(rows[0])}")
-    labels = stored["label"].ravel().tolist() if "label" in stored else [""] * count
-    patient_in = patient_column(list(rows[0])) if rows else None
-    for number, (row, own) in enumerate(zip(rows, labels, strict=True)):
-        yield Case(
-            f"{source.name}[{number}]",
-            source,
-            "sparse",
-            str(number),
-            label_of(row.get(column, own), unlabelled),
-            _split(row.get("split", ""), other_splits),
-            (row[patient_in].strip() or None) if patient_in is not None else None,
-        )
-
-
-def _packed(source: Path, stored: dict[str, Any]) -> Iterator[Case]:
-    for number, (bits, label) in enumerate(zip(stored["X"], stored["y"].ravel().tolist(), strict=True)):
-        # the same shape twice, as in ModelNet, must not be on both sides: equal shapes stay together like a patient's
-        same = hashlib.sha256(bits.tobytes()).hexdigest()[:16]
-        yield Case(f"{source.name}[{number}]", source, "packed", str(number), label_of(label, _IN_ARRAYS), patient=same)
-
-
-def _label_maps(root: Path) -> Iterator[Case]:
-    from napari_sparse3d.io import read_volume
-
-    masks = [mask for mask in sorted((root / "labels").iterdir()) if kind_of(mask) == "scan" and mask.name[0] != "."]
-    for number, mask in enumerate(masks, start=1):
-        data = read_volume(mask).data
-        try:
-            values = np.unique(whole_labels(data))
-        except InputError as error:
-            raise InputError(f"file {number} of {len(masks)} in labels/ is no label map: {error}") from error
-        for value in values[values > 0].tolist():
-            name = f"labels/{mask.name}[{value}]"
-            yield Case(name, mask, "mask", str(value), str(value), None, mask.name.partition(".")[0], mask)
-
-
-def _folders(root: Path) -> Iterator[Case]:
-    for folder in sorted(path for path in root.iterdir() if path.is_dir() and not path.name.startswith(".")):
-        above = NAMED_SPLITS.get(folder.name)
-        for labelled in sorted(path for path in folder.iterdir() if path.is_dir()) if above else [folder]:
-            yield from _class_folder(root, labelled, above)
-
-
-def known_persons(places: Iterable[Path]) -> frozenset[str]:
-    """What identifies persons in the tags of these files and folders."""
-    from napari_sparse3d.io.formats import may_have_tags
-
-    tagged = [place for place in places if may_have_tags(place)]
-    if not tagged:
-        return frozenset()
-    from napari_sparse3d.io.dicom.person import identity_at
-
-    return frozenset(word for place in tagged for word in identity_at(place))
-
-
-def _class_folder(root: Path, folder: Path, split: Split | None) -> Iterator[Case]:
-    """The cases of a class, which is called as its folder, but never as a patient in it."""
-    from napari_sparse3d.io.naming import without_identity
-
-    cases = list(_cases_below(root, folder, split))
-    persons = known_persons(case.path for case in cases)
-    label = without_identity(folder.name, persons) if persons else folder.name
-    if not label:
-        raise InputError("a class is called after a patient in its folder; name the folder after what it shows")
-    return (replace(case, label=label) for case in cases)
-
-
-def _cases_below(root: Path, folder: Path, split: Split | None) -> Iterator[Case]:
-    for entry in sorted(folder.iterdir()):
-        below = NAMED_SPLITS.get(entry.name)
-        for place in sorted(entry.iterdir()) if below and entry.is_dir() else [entry]:
-            kind = kind_of(place)
-            if kind and not place.name.startswith("."):
-                name = place.relative_to(root).as_posix()
-                yield Case(name, place, kind, label=folder.name, split=below or split)
-
-
-def kind_of(path: Path) -> str:
-    """How a file is read: as a mesh, a voxel set or a scan; "" for what is no case."""
-    from napari_sparse3d.io.formats import opens
-
-    name = path.name.lower()
-    if name.endswith(MESHES):
-        return "mesh"
-    if name.endswith(".npz"):
-        return "voxels"
-    return "scan" if opens(path) else ""

@@ -9,7 +9,7 @@ from typing import Any, cast
 import torch
 
 from napari_sparse3d.cases.case import Case
-from napari_sparse3d.cases.sources import known_persons
+from napari_sparse3d.cases.folders import known_persons
 from napari_sparse3d.io.naming import without_identity
 from napari_sparse3d.training.loop import EpochReport, Trainer
 from napari_sparse3d.voxels import ToLongestSide
