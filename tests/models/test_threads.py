@@ -15,7 +15,7 @@ import torch
 from napari_sparse3d.explain.grids import recording_grids
 from napari_sparse3d.models import Model, load_model, recording
 from napari_sparse3d.sparse import SparseTensor, observers
-from napari_sparse3d.sparse.kept import _KEPT
+from napari_sparse3d.sparse.memo import _MEMOS
 from napari_sparse3d.voxels import VoxelSet
 
 THREADS = 8
@@ -108,10 +108,10 @@ def test_eight_threads_share_one_tensor(model, one_thread):
 
 def test_nothing_is_kept_of_tensors_that_threads_let_go(model, one_thread):
     model.run(ball(4, model.describer.field))
-    before = len(_KEPT)
+    before = len(_MEMOS)
     with ThreadPoolExecutor(THREADS) as pool:
         list(pool.map(lambda radius: model.run(ball(radius, model.describer.field)).label, [3, 4, 5, 6] * 4))
-    assert len(_KEPT) == before
+    assert len(_MEMOS) == before
 
 
 def test_an_observer_of_one_thread_sees_nothing_of_another(model, one_thread):

@@ -6,7 +6,7 @@ import torch
 
 import napari_sparse3d.sparse as sp
 from napari_sparse3d.errors import InputError
-from napari_sparse3d.sparse.kept import version
+from napari_sparse3d.sparse.memo import version
 
 SIDE, CHANNELS = 9, 3
 ENGINES = ("native", "dense", pytest.param("spconv", marks=pytest.mark.spconv))

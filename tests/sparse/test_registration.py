@@ -15,7 +15,7 @@ from napari_sparse3d.sparse import SparseTensor, operators, use_engine
 from napari_sparse3d.sparse.contract import Engine
 from napari_sparse3d.sparse.engine import engine
 from napari_sparse3d.sparse.engine import engine_name as chosen_engine
-from napari_sparse3d.sparse.kept import kept
+from napari_sparse3d.sparse.memo import memo_of
 from napari_sparse3d.sparse.sites import Sites
 from napari_sparse3d.sparse.window import Geometry, Window
 
@@ -299,7 +299,7 @@ def test_what_was_made_from_sites_does_not_travel_with_them():
         assert torch.equal(copied.indices, x.indices)
         assert copied.spatial_shape == x.spatial_shape
         assert copied.sites._store is None
-    assert not kept(copy.deepcopy(x.indices))
+    assert not memo_of(copy.deepcopy(x.indices))
 
 
 def test_the_parts_of_a_tensor_can_be_replaced():
@@ -322,10 +322,10 @@ def test_indices_written_to_before_the_backward_pass_are_refused():
 
 def test_what_was_made_goes_with_the_tensor():
     indices = tensor().indices.clone()
-    made = kept(indices)
-    made["own"] = torch.zeros(1)
-    assert kept(indices) is made
-    gone = weakref.ref(made["own"])
-    del made, indices
+    memo = memo_of(indices)
+    memo["own"] = torch.zeros(1)
+    assert memo_of(indices) is memo
+    gone = weakref.ref(memo["own"])
+    del memo, indices
     gc.collect()
     assert gone() is None

@@ -76,7 +76,7 @@ class Parts:
         finally:
             self._open.close()
 
-    def kept(self, path: str, series: int | None, state: str) -> dict[str, Any] | None:
+    def earlier_row(self, path: str, series: int | None, state: str) -> dict[str, Any] | None:
         """The row of an earlier start, where it did not fail and its files are as they were."""
         before, row = self._rows.get((path, series), ("", {}))
         return row if row.get("status") == "done" and state and before == state else None

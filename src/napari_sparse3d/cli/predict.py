@@ -123,7 +123,10 @@ def _rows(runner: Runner, paths: Sequence[Path], parts: Parts, table: _Table) ->
         table.left_out += left_out
         for case in track(cases, which):
             state = state_of(case)
-            yield case, parts.kept(str(case.path), case.series, state) or parts.keep(run.run_case(case, runner), state)
+            yield (
+                case,
+                parts.earlier_row(str(case.path), case.series, state) or parts.keep(run.run_case(case, runner), state),
+            )
 
 
 def _cases_at(path: Path) -> tuple[Sequence[Case], int]:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
 import torch
 from torch import Tensor, nn
 
@@ -13,8 +10,7 @@ from napari_sparse3d.explain.attribution import Attribution, check_one_volume
 from napari_sparse3d.explain.grids import Grid, recording_grids
 from napari_sparse3d.models.trace import recording
 from napari_sparse3d.sparse import SparseTensor
-from napari_sparse3d.sparse.observers import Observer, observed_by
-from napari_sparse3d.sparse.recorder import layers
+from napari_sparse3d.sparse.recorder import LayerCall, recording_layers
 
 
 def class_activation_map(network: nn.Module, x: SparseTensor, target: int, layer: str | None = None) -> Attribution:
@@ -43,11 +39,11 @@ def class_activation_map(network: nn.Module, x: SparseTensor, target: int, layer
     name = layer if layer is not None else _map_layer(sides)
     if name not in sides:
         raise InputError(f"there is no layer {name!r}; choose {', '.join(sides)}")
-    kept, gradient = _gradient_at(network, x, target, name)
+    output, gradient = _gradient_at(network, x, target, name)
     weights = gradient.mean(0) if len(gradient) else gradient.new_zeros(gradient.shape[1])
-    difference = kept.features if kept.background is None else kept.features - kept.background
+    difference = output.features if output.background is None else output.features - output.background
     values = (difference @ weights).detach().float().cpu()
-    return Attribution(kept.indices.cpu(), values, kept.spatial_shape, grids.get(name, Grid()), name)
+    return Attribution(output.indices.cpu(), values, output.spatial_shape, grids.get(name, Grid()), name)
 
 
 def _map_layer(sides: dict[str, int]) -> str:
@@ -64,25 +60,14 @@ def _run(network: nn.Module, x: SparseTensor) -> tuple[dict[str, int], dict[str,
 
 def _gradient_at(network: nn.Module, x: SparseTensor, target: int, layer: str) -> tuple[SparseTensor, Tensor]:
     """What a layer gave, and the gradient of the logit with respect to it."""
-    keeper = _Keeper(dict(layers(network))[layer])
-    with observed_by(keeper), torch.enable_grad():
+    leaves: list[SparseTensor] = []
+
+    def begin_there(call: LayerCall) -> SparseTensor:
+        features = call.output.features.detach().requires_grad_()
+        leaves.append(call.output.with_features(features, call.output.background))
+        return leaves[-1]
+
+    with recording_layers(network, begin_there, only=layer), torch.enable_grad():
         logit = network(x)[0, target]
-        (gradient,) = torch.autograd.grad(logit, keeper.kept[-1].features)
-    return keeper.kept[-1], gradient
-
-
-class _Keeper(Observer):
-    """Keeps what a layer gives, and makes the gradient stop there."""
-
-    def __init__(self, module: nn.Module) -> None:
-        self.kept: list[SparseTensor] = []
-        self._module = module
-
-    def sees(self, module: nn.Module) -> bool:
-        return module is self._module
-
-    def around(self, module: nn.Module, inputs: tuple[Any, ...], run: Callable[[], Any]) -> SparseTensor:
-        output: SparseTensor = run()
-        features = output.features.detach().requires_grad_()
-        self.kept.append(output.with_features(features, output.background))
-        return self.kept[-1]
+        (gradient,) = torch.autograd.grad(logit, leaves[-1].features)
+    return leaves[-1], gradient

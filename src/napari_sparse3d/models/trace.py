@@ -31,7 +31,7 @@ def recording(
 
     Yields
     ------
-    (rows, kept)
+    (rows, outputs)
         Lists that fill while the network runs: a row for each layer, and the output of the layer named by ``keep``.
 
     Raises
@@ -41,7 +41,7 @@ def recording(
     """
     table = _Table(keep)
     with recording_layers(network, table.take):
-        yield table.rows, table.kept
+        yield table.rows, table.outputs
 
 
 class _Table:
@@ -49,7 +49,7 @@ class _Table:
 
     def __init__(self, keep: str | None) -> None:
         self.rows: list[LayerActivity] = []
-        self.kept: list[SparseTensor] = []
+        self.outputs: list[SparseTensor] = []
         self._keep = keep
 
     def take(self, call: LayerCall) -> None:
@@ -62,15 +62,15 @@ class _Table:
         check_layer(call.name, call.module, output.features, output.background)
         self.rows.append(_row(call, output))
         if call.name == self._keep:
-            self.kept[:] = [output]
+            self.outputs[:] = [output]
 
     def _at_each_site(self, call: LayerCall) -> None:
         last = self.rows[-1]
         check_layer(call.name, call.module, call.output)
         ms = last.ms + call.seconds * 1000
         self.rows[-1] = replace(last, nonzero_percent=_nonzero_percent(call.output), ms=ms)
-        if self.kept and last.name == self._keep:
-            self.kept[:] = [self.kept[0].with_features(call.output, self.kept[0].background)]
+        if self.outputs and last.name == self._keep:
+            self.outputs[:] = [self.outputs[0].with_features(call.output, self.outputs[0].background)]
 
 
 def _row(call: LayerCall, output: SparseTensor) -> LayerActivity:

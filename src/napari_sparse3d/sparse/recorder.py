@@ -29,7 +29,9 @@ class LayerCall(NamedTuple):
 
 
 @contextmanager
-def recording_layers(network: nn.Module, take: Callable[[LayerCall], Any]) -> Iterator[None]:
+def recording_layers(
+    network: nn.Module, take: Callable[[LayerCall], Any], *, only: str | None = None
+) -> Iterator[None]:
     """Hand each layer that runs inside the ``with`` block, called by this thread, to ``take``.
 
     Parameters
@@ -39,8 +41,10 @@ def recording_layers(network: nn.Module, take: Callable[[LayerCall], Any]) -> It
         ``SparseSequential`` or ``pointwise`` calls.
     take : callable
         Is called after each layer; what it returns goes on in place of the output, unless it is None.
+    only : str, optional
+        Name of the one layer that is wanted; the others run as they would unseen.
     """
-    recorder = _Recorder(network, take)
+    recorder = _Recorder(network, take, only)
     with observed_by(recorder):
         yield
 
@@ -55,8 +59,8 @@ def layers(network: nn.Module) -> Iterator[tuple[str, nn.Module]]:
 
 
 class _Recorder(Observer):
-    def __init__(self, network: nn.Module, take: Callable[[LayerCall], Any]) -> None:
-        self._names = {module: name for name, module in layers(network)}
+    def __init__(self, network: nn.Module, take: Callable[[LayerCall], Any], only: str | None) -> None:
+        self._names = {module: name for name, module in layers(network) if only in (None, name)}
         self._take = take
 
     def sees(self, module: nn.Module) -> bool:

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from napari_sparse3d.sparse.arrays import check_indices
-from napari_sparse3d.sparse.kept import kept, version
+from napari_sparse3d.sparse.memo import memo_of, version
 from napari_sparse3d.sparse.window import Geometry, Triple
 
 if TYPE_CHECKING:
@@ -100,7 +100,7 @@ class Sites:
             given = given.indices
         check_indices(given)
         made = cls(given, shape, batch_size)
-        made._store = kept(given).setdefault((shape, batch_size), _Store())
+        made._store = memo_of(given).setdefault((shape, batch_size), _Store())
         return made
 
     @classmethod

@@ -46,15 +46,15 @@ class _Criterion(WeightedCriterion):
     def __init__(self, how: MetricLearning, classes: int, embedding: int, weights: Tensor) -> None:
         super().__init__(weights)
         self.how = how
-        self.metric = _made("losses", how.name, how.arguments, classes, embedding)
-        self.miner = _made("miners", how.miner, {}, classes, embedding) if how.miner else None
+        self.metric = _built("losses", how.name, how.arguments, classes, embedding)
+        self.miner = _built("miners", how.miner, {}, classes, embedding) if how.miner else None
 
     def forward(self, embedding: Tensor, logits: Tensor, label: Tensor, random: torch.Generator) -> Tensor:
         found = self.miner(embedding, label) if self.miner is not None else None
         return self.how.joined(self.metric(embedding, label, found), logits, label, self.weights)
 
 
-def _made(part: str, name: str, arguments: dict[str, Any], classes: int, embedding: int) -> Any:
+def _built(part: str, name: str, arguments: dict[str, Any], classes: int, embedding: int) -> Any:
     try:
         module = import_module(f"pytorch_metric_learning.{part}")
     except ImportError as error:

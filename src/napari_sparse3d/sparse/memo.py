@@ -17,23 +17,23 @@ from torch import Tensor
 
 from napari_sparse3d.voxels.fingerprint import fingerprint
 
-_KEPT: dict[int, tuple[ref[Tensor], dict[Any, Any]]] = {}
+_MEMOS: dict[int, tuple[ref[Tensor], dict[Any, Any]]] = {}
 _CHANGE = RLock()  # for what is more than one step; a tensor may go, and be dropped, in the middle of any of them
 
 
-def kept(tensor: Tensor) -> dict[Any, Any]:
+def memo_of(tensor: Tensor) -> dict[Any, Any]:
     """The place for what is made from this tensor: the same dictionary each time, dropped with the tensor."""
     number = id(tensor)
-    held = _KEPT.get(number)
+    held = _MEMOS.get(number)
     if held is not None and held[0]() is tensor:
         return held[1]
     with _CHANGE:
-        held = _KEPT.get(number)  # another thread may have been here
+        held = _MEMOS.get(number)  # another thread may have been here
         if held is not None and held[0]() is tensor:
             return held[1]
-        made: dict[Any, Any] = {}
-        _KEPT[number] = ref(tensor, partial(_drop, _KEPT, _CHANGE, number)), made
-        return made
+        memo: dict[Any, Any] = {}
+        _MEMOS[number] = ref(tensor, partial(_drop, _MEMOS, _CHANGE, number)), memo
+        return memo
 
 
 def version(indices: Tensor) -> tuple[int, int]:
