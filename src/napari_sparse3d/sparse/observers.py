@@ -44,11 +44,16 @@ def observed_by(observer: Observer) -> Iterator[None]:
         _observers.reset(token)
 
 
-def observers_of(module: nn.Module) -> Sequence[Observer]:
-    """Who sees this layer here; nobody while torch compiles."""
+def observers_here() -> Sequence[Observer]:
+    """Who watches in this context; nobody while torch compiles."""
     if torch.compiler.is_compiling() or not (here := _observers.get()):
         return ()
-    return [one for one in (each() for each in here) if one is not None and one.sees(module)]
+    return [one for one in (each() for each in here) if one is not None]
+
+
+def observers_of(module: nn.Module) -> Sequence[Observer]:
+    """Who sees this layer here."""
+    return [one for one in observers_here() if one.sees(module)]
 
 
 def observed(module: nn.Module, *inputs: Any) -> Any:

@@ -6,7 +6,7 @@ when the last tensor on these sites goes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from threading import RLock, local
 from typing import TYPE_CHECKING, Any, TypeVar
 from weakref import ref
@@ -56,12 +56,19 @@ class _Store:
         if found is None:
             _MAKING.stores.append(self)
             try:
-                # what is made may be used in training later, though it was first asked for in inference
-                with torch.inference_mode(False):
-                    found = made.setdefault(key, make())  # of several threads, all get what the first of them made
+                # of several threads, all get what the first of them made
+                found = made.setdefault(key, _for_training_too(make))
             finally:
                 _MAKING.stores.pop()
         return found
+
+
+def _for_training_too(make: Callable[[], _T]) -> _T:
+    """What may be used in training later, though it is first asked for in inference."""
+    if not torch.is_inference_mode_enabled():
+        return make()
+    with torch.inference_mode(False):
+        return make()
 
 
 class Sites:
@@ -104,11 +111,16 @@ class Sites:
         return made
 
     @classmethod
-    def trusted(cls, indices: Tensor, shape: Triple, batch_size: int) -> Sites:
-        """Sites that are known to lie inside and to be unique: no engine looks at them again to see."""
-        made = cls(indices, shape, batch_size)
-        made.once(_CHECKED, lambda: True)
-        return made
+    def trusted(cls, indices: Tensor, shape: Triple, batch_size: int, known: Mapping[Any, Any] | None = None) -> Sites:
+        """Sites that are known to lie inside and to be unique: no engine looks at them again to see.
+
+        ``known`` is what has been made from them already, by the keys of :meth:`once`.
+        """
+        sites = cls(indices, shape, batch_size)
+        store = sites._current()
+        store.made[_CHECKED] = True
+        store.made.update(known or {})
+        return sites
 
     def __len__(self) -> int:
         return len(self.indices)

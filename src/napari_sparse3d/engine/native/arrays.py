@@ -21,6 +21,7 @@ KERNELS: dict[torch.dtype, type[_kernels.Float32] | type[_kernels.Float64]] = {
 }
 
 _Made = TypeVar("_Made")
+_STRIDED = torch.strided
 
 
 def ready(required: Sequence[Sized], optional: Sequence[Sized] = (), *, dtype: torch.dtype | None = None) -> list[Any]:
@@ -35,27 +36,28 @@ def ready(required: Sequence[Sized], optional: Sequence[Sized] = (), *, dtype: t
         first, float32 or float64), or it does not lie in this machine's memory.
     """
     check_sizes(required, optional)
-    given: list[Any] = [array for _, array, _ in (*required, *optional)]
+    arrays: list[Any] = [array for _, array, _ in (*required, *optional)]
     if dtype is None:
-        dtype = given[0].dtype
+        dtype = arrays[0].dtype
         if dtype not in KERNELS:
             raise TensorTypeError(
                 f"the native engine computes in float32 or float64, got {dtype}; convert the features"
             )
-    for number, array in enumerate(given):
+    for number, array in enumerate(arrays):
         if array is None:
             continue
-        if not (array.dtype is dtype and array.is_cpu and array.layout is torch.strided):
+        if not (array.dtype is dtype and array.is_cpu and array.layout is _STRIDED):
             raise TensorTypeError(
                 f"the native engine needs dense CPU tensors of one dtype, got {dtype} and {array.dtype} "
                 f"on {array.device}; convert them, or choose another engine"
             )
         if array.is_neg():  # a view whose sign is still to be turned
-            array = array.resolve_neg()
-        array = given[number] = array.contiguous()
+            array = arrays[number] = array.resolve_neg()
+        if not array.is_contiguous():
+            array = arrays[number] = array.contiguous()
         if not array.data_ptr() and array.numel():
             raise InputError("the memory of a tensor was given back; copy the tensor before that")
-    return given
+    return arrays
 
 
 def address(tensor: Tensor | None) -> int:

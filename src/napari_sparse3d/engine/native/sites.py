@@ -8,7 +8,6 @@ import torch
 
 from napari_sparse3d import _kernels
 from napari_sparse3d.engine.native.arrays import asked, ready
-from napari_sparse3d.sparse.arrays import check_indices
 from napari_sparse3d.sparse.sites import Sites
 from napari_sparse3d.sparse.window import Geometry, Triple, check_grid
 
@@ -21,7 +20,6 @@ def index_of(sites: Sites) -> _kernels.SiteIndex:
 
 
 def _indexed(sites: Sites) -> _kernels.SiteIndex:
-    check_indices(sites.indices)
     (indices,) = ready([("indices", sites.indices, sites.indices.shape)], dtype=torch.int32)
     check_grid(sites.shape, sites.batch_size)
     return asked(
@@ -38,9 +36,7 @@ def sites_of(index: _kernels.SiteIndex, shape: Triple, batch_size: int) -> Sites
     """The sites of an index that the kernels made, which is kept for them."""
     indices = torch.empty((index.count, 4), dtype=torch.int32)
     index.write(indices=indices.data_ptr(), threads=torch.get_num_threads())
-    made = Sites.trusted(indices, shape, batch_size)
-    made.once(_INDEX, lambda: index)
-    return made
+    return Sites.trusted(indices, shape, batch_size, {_INDEX: index})
 
 
 @lru_cache(maxsize=4096)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from torch import nn
 
 from napari_sparse3d.errors import LayerError
@@ -17,7 +19,7 @@ from napari_sparse3d.sparse.modules.pointwise import (
     refuse,
 )
 from napari_sparse3d.sparse.modules.pooling import SparseMaxPool3d
-from napari_sparse3d.sparse.observers import observed, observers_of
+from napari_sparse3d.sparse.observers import Observer, observed, observers_here
 from napari_sparse3d.sparse.tensor import SparseTensor
 
 
@@ -37,16 +39,18 @@ class SparseSequential(SparseModule, nn.Sequential):
     def forward(self, x: SparseTensor) -> SparseTensor:
         """Run all layers."""
         modules = list(self)
+        unwatched = _unwatched(modules)
         at = 0
         while at < len(modules):
-            layers, after = _convolutions(modules, at, x)
+            layers, after = _convolutions(unwatched, at, x)
             if layers:
                 x = chained(x, layers)
                 at = after
                 continue
             module = modules[at]
-            if type(module) is SparseBatchNorm and at + 1 < len(modules) and _follows(module, modules[at + 1]):
-                x = normalized(module, modules[at + 1], x)
+            norm = unwatched[at]
+            if type(norm) is SparseBatchNorm and _slope(unwatched[at + 1]) is not None:
+                x = normalized(norm, modules[at + 1], x)
                 at += 2
             else:
                 x = _called(module, x) if takes_sparse(module) else _at_each_site(module, x)
@@ -85,7 +89,8 @@ def normalized(
 
 def _follows(norm: SparseBatchNorm, activation: nn.Module) -> bool:
     """Whether the activation may run in one pass with the batch normalisation before it."""
-    return not (_is_watched(norm) or _is_watched(activation)) and _slope(activation) is not None
+    observers = observers_here()
+    return not (_is_watched(norm, observers) or _is_watched(activation, observers)) and _slope(activation) is not None
 
 
 def takes_sparse(module: nn.Module) -> bool:
@@ -103,20 +108,20 @@ def takes_sparse(module: nn.Module) -> bool:
     return not getattr(type(module).forward, "__module__", "").startswith("torch.nn")
 
 
-def _convolutions(modules: list[nn.Module], first: int, x: SparseTensor) -> tuple[list[Layer], int]:
+def _convolutions(unwatched: Sequence[nn.Module | None], first: int, x: SparseTensor) -> tuple[list[Layer], int]:
     """The convolutions that follow each other from ``first`` on, each with what joins its pass; and what comes next."""
     layers: list[Layer] = []
     shape, channels = x.spatial_shape, x.features.shape[1]
     at = first
     # not a subclass: its forward may be another
-    while type(conv := _unwatched(modules, at)) is SparseConv3d or type(conv) is SubMConv3d:
+    while type(conv := unwatched[at]) is SparseConv3d or type(conv) is SubMConv3d:
         conv.check_channels(channels)
         at += 1
-        slope = _slope(_unwatched(modules, at))
+        slope = _slope(unwatched[at])
         if slope is not None:
             at += 1
         window = None
-        if type(pool := _unwatched(modules, at)) is SparseMaxPool3d:
+        if type(pool := unwatched[at]) is SparseMaxPool3d:
             window = pool.window
             at += 1
         layers.append(conv.layer(shape, x.batch_size, slope=1.0 if slope is None else slope, pool=window))
@@ -124,8 +129,10 @@ def _convolutions(modules: list[nn.Module], first: int, x: SparseTensor) -> tupl
     return layers, at
 
 
-def _unwatched(modules: list[nn.Module], at: int) -> nn.Module | None:
-    return modules[at] if at < len(modules) and not _is_watched(modules[at]) else None
+def _unwatched(modules: Sequence[nn.Module]) -> list[nn.Module | None]:
+    """The modules that may join others in one pass, None in the place of each other one and behind the last."""
+    observers = observers_here()
+    return [*(None if _is_watched(module, observers) else module for module in modules), None]
 
 
 def _slope(activation: nn.Module | None) -> float | None:
@@ -137,11 +144,11 @@ def _slope(activation: nn.Module | None) -> float | None:
     return None
 
 
-def _is_watched(module: nn.Module) -> bool:
+def _is_watched(module: nn.Module, observers: Sequence[Observer]) -> bool:
     return bool(
         module._forward_hooks
         or module._forward_pre_hooks
         or module._backward_hooks
         or module._backward_pre_hooks
-        or observers_of(module)
+        or any(observer.sees(module) for observer in observers)
     )
