@@ -237,10 +237,11 @@ def test_settings_come_from_file_then_options_then_set(settings, tmp_path):
     (tmp_path / "s.toml").write_text('epochs = 7\n[loss]\nname = "triplet"\n[recipe.threshold]\nkind = "otsu"\n')
     found = settings_of(tmp_path / "s.toml", None, {"epochs": 8, "seed": None}, ["loss.margin=0.2", "epochs=9"])
     assert (found.epochs, found.loss.name, found.loss.margin) == (9, "triplet", 0.2)
-    assert found.sampler == "shuffled"  # a file is taken as it is
+    assert found.sampler == "balanced"  # where the file says nothing, as without it
     start = settings_of(None, None, {}, [])
     assert (start.recipe.name, start.sampler, start.arguments["stem_stride"]) == ("shape-64", "balanced", 2)
-    assert settings_of(None, None, {}, ["arguments.channels=[4,8]"]).arguments == {"channels": [4, 8]}
+    stages = settings_of(None, None, {}, ["arguments.channels=[4,8]"]).arguments
+    assert stages == {"field": 64, "stem_stride": 2, "channels": [4, 8], "dropout": 0.3}  # blocks were for four stages
     assert settings_of(None, None, {"architecture": "deepc2"}, []).arguments == {}
     for text in ("[1]", "{"):
         (tmp_path / "bad.json").write_text(text)

@@ -46,7 +46,11 @@ SkipUnlabelledOption = Annotated[
 ]
 SettingsOption = Annotated[
     Path | None,
-    typer.Option("--settings", metavar="FILE", help="Settings to start from: settings.json of a run, or TOML."),
+    typer.Option(
+        "--settings",
+        metavar="FILE",
+        help="Settings over the usual ones: some of them as TOML, or settings.json of a run.",
+    ),
 ]
 SetOption = Annotated[
     list[str] | None,
@@ -73,43 +77,63 @@ def settings_of(
     assignments: Sequence[str] | None,
     start: Model | None = None,
 ) -> Training:
-    """Settings from a file, or ``SMALL_SHAPES``; then named options, then ``--set``. Exit code 2 if they do not fit.
+    """The defaults, and over them in this order: the model to begin with, a file, named options, ``--set``.
+
+    Exit code 2 if they do not fit. What has no effect is said.
 
     Parameters
     ----------
     named : dict
         Dotted name and value; None: not given.
     start : Model, optional
-        What the training begins with: its arguments and recipe, unless others are given.
+        What the training begins with: its architecture, arguments and recipe, unless others are given.
     """
-    from napari_sparse3d.catalog import DEFAULT_ARCHITECTURE
-    from napari_sparse3d.models.architectures import check_architecture
-    from napari_sparse3d.training.config import Training, put_setting, starting_settings
+    from napari_sparse3d.catalog import DEFAULT_ARCHITECTURE, is_own
+    from napari_sparse3d.models.architectures import build_network, check_architecture
+    from napari_sparse3d.training.config import Training, layered, starting_settings
     from napari_sparse3d.voxels import Recipe
 
     with the_call():
-        given = {name: value for name, value in named.items() if value is not None}
-        given |= dict(map(_assigned, assignments or ()))
-        look_here(given.get("architecture"), given.get("loss.name"))
-        if file:
-            values = _load(file)
-            _check_own(values.get("architecture"), given)
-        else:
-            values = starting_settings(str(given.get("architecture", DEFAULT_ARCHITECTURE)))
-            if any(name.startswith("arguments.") for name in given):
-                values["arguments"] = {}  # those to start from fit each other
-        if start is not None:
-            sizes = ("in_features", "classes")
-            values["arguments"] = {k: v for k, v in start.card.arguments.items() if k not in sizes}
-            values["recipe"] = start.card.recipe
-        for name in sorted(given, key=lambda each: each not in ("loss.kind", "loss.name")):
-            put_setting(values, name, given[name])
+        options = {name: value for name, value in named.items() if value is not None}
+        assigned = dict(map(_assigned, assignments or ()))
+        look_here((options | assigned).get("architecture"), (options | assigned).get("loss.name"))
+        from_file = _load(file) if file else {}
+        _check_own(from_file.get("architecture"), options | assigned)
+        layers: list[dict[str, Any]] = [] if start is None else [_of_model(start)]
+        layers += [from_file, _tree(options)]
         if recipe is not None:
-            values["recipe"] = Recipe.find(recipe)
-        if "recipe" not in values:
-            values["recipe"] = Recipe.named("shape-64")
-        check_architecture(str(values.get("architecture", DEFAULT_ARCHITECTURE)))
-        return Training(**values)
+            layers.append({"recipe": Recipe.find(recipe).model_dump()})
+        layers.append(_tree(assigned))
+        architecture = next((layer["architecture"] for layer in reversed(layers) if "architecture" in layer), None)
+        asked = DEFAULT_ARCHITECTURE if architecture is None else str(architecture)
+        check_architecture(asked)
+        values = starting_settings(asked)
+        for layer in layers:
+            values = layered(values, layer)
+        config = Training(**values)
+        if not is_own(asked):  # the user's own code runs when the training does
+            build_network(asked, **{**config.arguments, "in_features": config.recipe.n_channels, "classes": 2})
+        return config
+
+
+def _tree(dotted: Mapping[str, Any]) -> dict[str, Any]:
+    """Dotted names and their values as settings; what chooses a loss goes first."""
+    from napari_sparse3d.training.config import put_setting
+
+    values: dict[str, Any] = {}
+    for name in sorted(dotted, key=lambda each: each not in ("loss.kind", "loss.name")):
+        put_setting(values, name, dotted[name])
+    return values
+
+
+def _of_model(start: Model) -> dict[str, Any]:
+    """What a training that begins with a model's weights takes of its card."""
+    card = start.card
+    return {
+        "architecture": card.architecture,
+        "arguments": {name: value for name, value in card.arguments.items() if name not in ("in_features", "classes")},
+        "recipe": card.recipe.model_dump(),
+    }
 
 
 def _assigned(text: str) -> tuple[str, Any]:

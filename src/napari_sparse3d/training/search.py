@@ -12,6 +12,7 @@ from typing import Any, TypeAlias
 from napari_sparse3d.catalog import LOSSES
 from napari_sparse3d.errors import InputError
 from napari_sparse3d.files import process_lives, process_mark
+from napari_sparse3d.text import did_you_mean
 from napari_sparse3d.training.config import Training, put_setting
 from napari_sparse3d.training.finished import Judge
 from napari_sparse3d.training.loop import EpochReport, Measure, accuracy_alone
@@ -250,7 +251,8 @@ def check_space(config: Training, space: Space) -> None:
         inner: Any = known
         for part in name.split("."):
             if not isinstance(inner, dict) or (part not in inner and not name.startswith(("arguments.", "loss.arg"))):
-                raise InputError(f"there is no setting {name!r} to search; settings are those of --set")
+                near = did_you_mean(part, inner) if isinstance(inner, dict) else ""
+                raise InputError(f"there is no setting {name!r} to search; settings are those of --set{near}")
             inner = inner.get(part)
         if isinstance(allowed, Range) and not allowed.low < allowed.high:
             raise InputError(f"{name}: a range goes from low to high, got {allowed.low} to {allowed.high}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, replace
@@ -166,7 +167,7 @@ def train(
     processes = join()
     if processes.is_main:
         prepared, store = look(data, config, cache)
-        report({"event": "check", **_summary(prepared)})
+        report({"event": "check", **_summary(prepared), "settings": config.dotted()})
     processes.broadcast(None)
     if not processes.is_main:  # after the first, which has filled the cache
         prepared, store = look(data, config, cache)
@@ -195,11 +196,17 @@ def train(
             )
         # all processes read the same generation: the first may put a damaged one aside
         if processes.is_main and _has_checkpoint(folder):
-            trainer.resume(folder / CHECKPOINT)
+            trainer.resume(folder / CHECKPOINT, to_other_epochs=True)
+            if trainer.progress.epoch > config.epochs:
+                warnings.warn(
+                    f"run {run} has {trainer.progress.epoch} epochs done, more than the {config.epochs} that are asked "
+                    "for: nothing more is trained",
+                    stacklevel=2,
+                )
         processes.broadcast(None)
         if not processes.is_main:
             if _has_checkpoint(folder):
-                trainer.resume(folder / CHECKPOINT)
+                trainer.resume(folder / CHECKPOINT, to_other_epochs=True)
             return _follow(trainer, run, folder)
         return _lead(trainer, prepared, table, run, name, data, judge, report, on_epoch, choice.device, card or {})
 

@@ -30,6 +30,7 @@ from pydantic_core import ErrorDetails
 from napari_sparse3d.errors import InputError
 from napari_sparse3d.files import replacing
 from napari_sparse3d.parse import parse_json, parse_toml
+from napari_sparse3d.text import did_you_mean
 
 _LARGEST_FILE = 100_000
 
@@ -213,7 +214,10 @@ class Recipe(_Part):
     def named(cls, name: str) -> Recipe:
         """The built-in recipe of this name, one of :data:`BUILT_IN`."""
         if name not in BUILT_IN:
-            raise InputError(f"there is no recipe {name!r}; choose {', '.join(BUILT_IN)} or give a .toml or .json file")
+            raise InputError(
+                f"there is no recipe {name!r}; choose {', '.join(BUILT_IN)} or give a .toml or .json file"
+                f"{did_you_mean(name, BUILT_IN)}"
+            )
         return BUILT_IN[name]
 
     @classmethod
@@ -289,6 +293,11 @@ BUILT_IN: dict[str, Recipe] = {
 }
 
 
+def _all_names() -> set[str]:
+    parts = (Recipe, Components, NoResampling, ToSpacing, ToLongestSide, RangeThreshold, FractionOfMax)
+    return {name for part in (*parts, PercentileThreshold) for name in part.model_fields} - {"kind", "name"}
+
+
 def _one_line(error: ValidationError) -> str:
     """Every fault as ``where: what``, in one line; the first ten of many."""
     faults = error.errors(include_url=False)
@@ -313,7 +322,7 @@ def _describe(fault: ErrorDetails) -> str:
     if kind == "missing":
         return f"{where} is missing"
     if kind == "extra_forbidden":
-        return f"{where} is no part of a recipe; remove it"
+        return f"{where} is no part of a recipe; remove it{did_you_mean(str(place[-1]), _all_names())}"
     if kind == "union_tag_not_found":
         return f"{where} needs a kind"
     if kind == "union_tag_invalid":
