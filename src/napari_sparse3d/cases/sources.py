@@ -286,10 +286,19 @@ def cases_of(
         cases = _in_arrays(source, label_column, unlabelled, other_splits)
     else:
         raise InputError("this is no labelled set; give a folder, a table (.csv, .parquet) or an .npz")
+    if label_column != "label" and not (is_table(source) or _has_table(source)):
+        raise InputError(
+            f"the label column {label_column!r} is of a table, and this set has none: its labels are its folders, "
+            "or in its file; leave --label out"
+        )
     numbered = [replace(case, number=number) for number, case in enumerate(cases)]
     if source.is_dir() and not numbered:
         raise InputError("the folder holds no cases; expected a folder per class, with scans or meshes in it")
     return numbered
+
+
+def _has_table(source: Path) -> bool:
+    return source.suffix == ".npz" and source.with_suffix(".csv").exists()
 
 
 def _in_arrays(source: Path, column: str, unlabelled: Sequence[str], other_splits: bool) -> Iterator[Case]:

@@ -21,6 +21,7 @@ from napari_sparse3d.cli.options import (
     find_recipe,
     read_source,
     run_and_compare,
+    say_idle_on_voxels,
 )
 
 if TYPE_CHECKING:
@@ -43,6 +44,7 @@ def activations(
     PATH may also be a voxel set that `voxelize` wrote. Example: napari-sparse3d activations head.nii.gz --model deepc2
     """
     check_engine(engine, device)
+    say_idle_on_voxels(path, recipe=recipe, series=series, frame=frame, repair=repair)
     network = find_model(model)
     how = network.card.recipe if recipe is None else find_recipe(recipe)
     with status("Reading the scan"):

@@ -160,6 +160,7 @@ def _views(model: Model, views: int | None) -> tuple[int, str]:
     """How many symmetric views are averaged, and of which kind: as asked for, else as the card says."""
     from typing import get_args
 
+    from napari_sparse3d.training.augment import turns
     from napari_sparse3d.training.config import Augmentation
 
     training = model.card.training
@@ -174,7 +175,13 @@ def _views(model: Model, views: int | None) -> tuple[int, str]:
             f"the model's card asks for views that are none: test_views of 1 to {_MOST_VIEWS} and augment.turns of "
             f"{', '.join(known)} were expected; give --views 1, or take a model that `train` wrote"
         )
-    return count, kind
+    available = len(turns(kind))
+    if views is not None and views > available:
+        raise CallError(
+            f"--views {views}: the model was trained with augment.turns={kind}, which has {available} symmetric "
+            f"view{'s' * (available > 1)}; give at most {available}, or leave it out"
+        )
+    return min(count, available), kind
 
 
 def _cases(data: Path, label: str) -> list[Case]:

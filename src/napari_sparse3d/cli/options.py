@@ -60,9 +60,13 @@ DeviceOption = Annotated[str, typer.Option("--device", metavar="D", help="auto, 
 def find_recipe(text: str) -> Recipe:
     """The recipe that ``--recipe`` names; exit code 2 if there is none."""
     from napari_sparse3d.voxels import Recipe
+    from napari_sparse3d.voxels.recipe import without_effect
 
     with the_call():
-        return Recipe.find(text)
+        recipe = Recipe.find(text)
+    for line in without_effect(recipe):
+        say(f"recipe {recipe.name}: {line}")
+    return recipe
 
 
 def find_model(text: str) -> Model:
@@ -106,6 +110,13 @@ def check_output_folder(folder: Path) -> None:
         raise CallError(f"{folder} is a file; name a folder for the output")
     with the_call():
         try_output(folder / "file")
+
+
+def say_idle_on_voxels(path: Path, **options: object) -> None:
+    """Say which options do nothing to a voxel set that was saved, which is taken as it is."""
+    idle = [f"--{name}" for name, value in options.items() if value is not None]
+    if path.suffix == ".npz" and idle:
+        say(f"without effect on a voxel set, which is taken as it is: {', '.join(idle)}")
 
 
 def find_case(path: Path, series: int | None = None) -> Case:

@@ -22,6 +22,7 @@ from napari_sparse3d.cli.options import (
     check_output,
     find_model,
     find_recipe,
+    say_idle_on_voxels,
 )
 
 if TYPE_CHECKING:
@@ -61,6 +62,8 @@ def predict(
     check_engine(engine, device)
     network = find_model(model)
     how = None if recipe is None else find_recipe(recipe)
+    for path in paths:
+        say_idle_on_voxels(path, recipe=recipe, repair=repair)
     if not network.card.trained:
         say(f"{network.card.name}: random weights, the classes mean nothing")
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from napari_sparse3d.cli.common import CallError, JsonFlag, emit, replacing, say, show, the_call
 from napari_sparse3d.cli.settings import RunsOption, run_store
+
+if TYPE_CHECKING:
+    from napari_sparse3d.training.runs import RunStore
 
 SHOWN = ("run", "status", "dataset", "architecture", "loss_name", "epoch", "epochs", "accuracy", "auc", "map", "best")
 
@@ -39,17 +42,22 @@ def runs(
     Examples: napari-sparse3d runs --sort auc -w dataset=vessels.npz; napari-sparse3d runs RUN1 RUN2 --plot curves.png
     """
     table = run_store(folder)
-    conditions = {}
+    conditions: dict[str, str] = {}
     for text in where or ():
         column, equals, value = text.partition("=")
         if not equals:
             raise CallError(f"--where takes COLUMN=VALUE, got {text!r}")
-        conditions[column] = value
+        if conditions.setdefault(column, value) != value:
+            raise CallError(f"--where: no run has {column}={conditions[column]} and {column}={value}; give one of them")
     with the_call():
         rows = table.rows(sort_by=sort, descending=not ascending, where=conditions)
         if names:
             wanted = [table.find(name)["run"] for name in names]
             rows = [row for row in rows if row["run"] in wanted]
+    if columns is not None and (as_json or len(names or ()) > 1):
+        raise CallError("--columns is of the table alone: --json and a comparison have them all; leave it out")
+    if (plot is not None or mlflow is not None) and not rows:
+        raise CallError(f"there is no run to {'plot' if plot is not None else 'copy'}: {_none(table, conditions)}")
     if plot is not None:
         _plot(plot, rows)
     if mlflow is not None:
@@ -58,11 +66,18 @@ def runs(
         emit({"runs": rows})
         return
     if not rows:
-        say(f"no runs in {table.folder}; `napari-sparse3d train` makes one")
+        say(_none(table, conditions))
     elif names and len(rows) > 1:
         show(_comparison(rows))
     else:
         show(_table(rows, columns))
+
+
+def _none(table: RunStore, conditions: dict[str, str]) -> str:
+    if conditions and table.rows():
+        asked = " and ".join(f"{column}={value}" for column, value in conditions.items())
+        return f"no run in {table.folder} has {asked}"
+    return f"no runs in {table.folder}; `napari-sparse3d train` makes one"
 
 
 def _table(rows: list[dict[str, Any]], columns: str | None) -> Any:

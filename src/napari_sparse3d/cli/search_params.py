@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from napari_sparse3d.cli.common import JsonFlag, emit, say, show, the_call
+from napari_sparse3d.cli.common import CallError, JsonFlag, emit, say, show, the_call
 from napari_sparse3d.cli.settings import (
     CaseRecipeOption,
     ClassesOption,
@@ -70,7 +70,9 @@ def search_params(
 
     table = run_store(runs)
     with the_call():
-        space = searching.parse_space(search, setting_value) if search else searching.DEFAULT_SPACE
+        space = searching.parse_space(search, setting_value) if search else searching.default_space(config)
+        if twice := {text.partition("=")[0] for text in set_ or ()} & space.keys() if search else None:
+            raise CallError(f"{', '.join(sorted(twice))}: set and searched; leave out one of the two")
         searching.check_space(config, space)
 
     def report(event: dict[str, Any]) -> None:

@@ -91,6 +91,7 @@ def settings_of(
     from napari_sparse3d.catalog import DEFAULT_ARCHITECTURE, is_own
     from napari_sparse3d.models.architectures import build_network, check_architecture
     from napari_sparse3d.training.config import Training, layered, starting_settings
+    from napari_sparse3d.training.effect import check_effect
     from napari_sparse3d.voxels import Recipe
 
     with the_call():
@@ -113,6 +114,7 @@ def settings_of(
         config = Training(**values)
         if not is_own(asked):  # the user's own code runs when the training does
             build_network(asked, **{**config.arguments, "in_features": config.recipe.n_channels, "classes": 2})
+        check_effect(config)
         return config
 
 

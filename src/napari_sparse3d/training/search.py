@@ -56,6 +56,21 @@ DEFAULT_SPACE: Space = {
 }
 
 
+def default_space(config: Training) -> Space:
+    """What is searched unless said: what of :data:`DEFAULT_SPACE` the loss, or anything else, has."""
+    known = _searchable(config, {})
+    return {name: allowed for name, allowed in DEFAULT_SPACE.items() if _is_setting(known, name)}
+
+
+def _is_setting(known: dict[str, Any], name: str) -> bool:
+    inner: Any = known
+    for part in name.split("."):
+        if not isinstance(inner, dict) or part not in inner:
+            return False
+        inner = inner[part]
+    return True
+
+
 @dataclass(frozen=True)
 class Found:
     """What a search knows so far.

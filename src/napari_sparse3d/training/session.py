@@ -22,6 +22,7 @@ from napari_sparse3d.models.network import Network
 from napari_sparse3d.training.checkpoint import previous_of
 from napari_sparse3d.training.checks import Prepared, prepare, require
 from napari_sparse3d.training.config import Start, Training
+from napari_sparse3d.training.effect import check_effect, check_effect_on, without_effect
 from napari_sparse3d.training.finished import Judge, keep_model
 from napari_sparse3d.training.loop import EpochReport, Measure, Trainer, accuracy_alone
 from napari_sparse3d.training.processes import join, leaving_together
@@ -65,6 +66,12 @@ class Data:
         found = cases_of(self.path, label_column=self.label_column)
         if self.validation is None:
             return found
+        if marked := sum(case.split == "val" for case in found):
+            warnings.warn(
+                f"{marked} cases of the set are marked for validation and are trained on, as another set is for "
+                "validation",
+                stacklevel=2,
+            )
         others = cases_of(self.validation, label_column=self.label_column)
         return [replace(case, split="train") for case in found if case.split != "test"] + [
             replace(case, split="val", number=len(found) + case.number) for case in others
@@ -165,13 +172,19 @@ def train(
     config = _starting(config, start)
     table = RunStore() if runs is None else runs
     processes = join()
+    check_effect(config, processes=processes.size)
     if processes.is_main:
+        for line in without_effect(config, device=choice.device):
+            warnings.warn(line, stacklevel=2)
         prepared, store = look(data, config, cache)
         report({"event": "check", **_summary(prepared), "settings": config.dotted()})
     processes.broadcast(None)
     if not processes.is_main:  # after the first, which has filled the cache
         prepared, store = look(data, config, cache)
     require(prepared, use_good=data.use_good)
+    for line in check_effect_on(config, [str(case.label) for case in prepared.train]):
+        if processes.is_main:
+            warnings.warn(line, stacklevel=2)
     trainer = Trainer(
         config,
         prepared.train,

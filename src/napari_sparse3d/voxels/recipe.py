@@ -293,6 +293,28 @@ BUILT_IN: dict[str, Recipe] = {
 }
 
 
+def without_effect(recipe: Recipe) -> list[str]:
+    """What a recipe says that does nothing, or can do nothing, in words with what to do."""
+    said = []
+    if recipe.components.keep == "all" and recipe.components.connectivity != Components().connectivity:
+        said.append(
+            f"components.connectivity={recipe.components.connectivity} is without effect: all parts are kept; say how "
+            "many with components.keep"
+        )
+    if (
+        recipe.field is not None
+        and isinstance(recipe.resample, ToLongestSide)
+        and recipe.resample.voxels > recipe.field
+    ):
+        said.append(
+            f"resample.voxels={recipe.resample.voxels} on the longest side does not fit the field of {recipe.field}; "
+            "make it smaller, or the field larger"
+        )
+    if isinstance(recipe.threshold, PercentileThreshold) and recipe.threshold.percentile == 100:
+        said.append("threshold.percentile=100 leaves no voxel: nothing exceeds the maximum; make it smaller")
+    return said
+
+
 def _all_names() -> set[str]:
     parts = (Recipe, Components, NoResampling, ToSpacing, ToLongestSide, RangeThreshold, FractionOfMax)
     return {name for part in (*parts, PercentileThreshold) for name in part.model_fields} - {"kind", "name"}
