@@ -74,12 +74,12 @@ def evaluate(
         check_output_folder(output)
     loaded = _model(model, runs)
 
+    from napari_sparse3d.cases.groups import linked_cases
     from napari_sparse3d.cases.labels import label_numbers
     from napari_sparse3d.cases.store import VoxelStore, content_hash
     from napari_sparse3d.engine.choice import choose
     from napari_sparse3d.measure.judge import judge
     from napari_sparse3d.sparse import use_engine
-    from napari_sparse3d.training.finished import patients_said
     from napari_sparse3d.training.predict import predict
 
     choice = choose(engine, device)
@@ -94,7 +94,7 @@ def evaluate(
     import numpy as np
 
     labels = np.array(label_numbers(measured.cases, loaded.card.classes))
-    patients = patients_said(measured.cases)
+    patients = linked_cases(measured.cases, [store.facts(case).content for case in measured.cases])
     with status(f"Running {loaded.card.name} on {len(measured.cases)} cases"), use_engine(choice.engine):
         network = loaded.network.to(choice.device)
         found = predict(network, measured.cases, store, views=count, view_kind=kind, device=choice.device)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -137,7 +138,11 @@ def _plot(path: Path, rows: list[dict[str, Any]]) -> None:
         for row in rows:
             history = row["history"] or []
             chosen = f"val_{row['selected_by']}"
-            ax.plot([e["epoch"] for e in history], [e[chosen] for e in history], label=f"{row['run']} ({chosen[4:]})")
+            ax.plot(
+                [e["epoch"] for e in history],
+                [e.get(chosen, math.nan) for e in history],
+                label=f"{row['run']} ({chosen[4:]})",
+            )
         ax.set_xlabel("epoch")
         ax.set_ylabel("validation")
         ax.legend(fontsize=8, frameon=False)

@@ -100,15 +100,17 @@ def settings_of(
         look_here((options | assigned).get("architecture"), (options | assigned).get("loss.name"))
         from_file = _load(file) if file else {}
         _check_own(from_file.get("architecture"), options | assigned)
-        layers: list[dict[str, Any]] = [] if start is None else [_of_model(start)]
-        layers += [from_file, _tree(options)]
+        layers: list[dict[str, Any]] = [from_file, _tree(options)]
         if recipe is not None:
             layers.append({"recipe": Recipe.find(recipe).model_dump()})
         layers.append(_tree(assigned))
         architecture = next((layer["architecture"] for layer in reversed(layers) if "architecture" in layer), None)
-        asked = DEFAULT_ARCHITECTURE if architecture is None else str(architecture)
+        usual = DEFAULT_ARCHITECTURE if start is None else start.card.architecture
+        asked = usual if architecture is None else str(architecture)
         check_architecture(asked)
         values = starting_settings(asked)
+        if start is not None and start.card.architecture == asked:
+            values |= _of_model(start)
         for layer in layers:
             values = layered(values, layer)
         config = Training(**values)
@@ -132,7 +134,6 @@ def _of_model(start: Model) -> dict[str, Any]:
     """What a training that begins with a model's weights takes of its card."""
     card = start.card
     return {
-        "architecture": card.architecture,
         "arguments": {name: value for name, value in card.arguments.items() if name not in ("in_features", "classes")},
         "recipe": card.recipe.model_dump(),
     }

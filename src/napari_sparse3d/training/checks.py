@@ -26,7 +26,8 @@ class Problem:
     ----------
     kind : str
         ``unreadable``, ``empty``, ``too large``, ``no label``, ``two labels``, ``patient on both sides``,
-        ``content on both sides``, ``one class``, ``no cases``, ``all active``, ``unknown class``.
+        ``content on both sides``, ``one class``, ``no cases``, ``all active``, ``continuous``,
+        ``unknown class``.
     case : str
         Which case, by its number in the set (:func:`store.case_title`), or "" for the set as a whole.
     message : str
@@ -136,6 +137,8 @@ def prepare(
             problems.append(_on_both_sides(place, others, decided, patients, contents))
         else:
             train.append(case)
+    if problem := _continuous([case.label for case in usable]):
+        problems.append(problem)
     classes = class_names(train)
     known = []
     for case in val:
@@ -208,6 +211,9 @@ def _on_both_sides(
     return Problem(f"{kind} on both sides", case_title(cases[place]), message)
 
 
+_FATAL = ("one class", "no cases", "all active", "continuous")
+
+
 def require(prepared: Prepared, *, use_good: bool) -> None:
     """Raise where training must not start.
 
@@ -216,7 +222,7 @@ def require(prepared: Prepared, *, use_good: bool) -> None:
     InputError
         If there is a problem and ``use_good`` is False, or one that leaves nothing to train on. Names up to ten.
     """
-    fatal = [problem for problem in prepared.problems if problem.kind in ("one class", "no cases", "all active")]
+    fatal = [problem for problem in prepared.problems if problem.kind in _FATAL]
     shown = fatal + [problem for problem in prepared.problems if problem not in fatal]
     if not shown or (use_good and not fatal):
         return
@@ -226,6 +232,25 @@ def require(prepared: Prepared, *, use_good: bool) -> None:
     raise InputError(f"{len(shown)} problem(s) before the first epoch: {lines}{more}{advice}")
 
 
+def _continuous(labels: Sequence[str | None]) -> Problem | None:
+    """What is said where labels are measurements: nearly as many numbers as cases, which no class can be learnt of."""
+    try:
+        values = {float(label) for label in labels if label is not None}
+    except ValueError:
+        return None
+    fractions = any(value % 1 for value in values)
+    if len(values) < 5 or 2 * len(values) <= len(labels) or not (fractions or len(values) > _MOST_NUMBERED):
+        return None
+    return Problem(
+        "continuous",
+        "",
+        f"the labels are {len(values)} numbers of {len(labels)} cases, {min(values):g} to {max(values):g}: regression "
+        "is not there; bin them into classes, or choose another column (--label)",
+    )
+
+
+_MOST_NUMBERED = 20
+"""Classes that whole numbers may be, though nearly every case has one of its own."""
 _FULL = 0.99
 """Of the cells of a grid: more than that is active only where a threshold separates nothing."""
 _SAYS_VALUES = {"intensity", "gradient"}

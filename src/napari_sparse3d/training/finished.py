@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from napari_sparse3d.cases.case import Case
+from napari_sparse3d.cases.groups import linked_cases
 from napari_sparse3d.cases.seen import seen_in, split_of
 from napari_sparse3d.cases.store import VoxelStore
 from napari_sparse3d.models import Model, ModelCard
@@ -116,7 +117,8 @@ def evaluate(
     found = _predicted(network, cases, store, config)
     if judge is None:
         return measure(found.probabilities, found.embeddings, labels)
-    return judge(found.probabilities, found.embeddings, labels, patients_said(cases))
+    contents = [store.facts(case).content for case in cases]
+    return judge(found.probabilities, found.embeddings, labels, linked_cases(cases, contents))
 
 
 def _predicted(network: torch.nn.Module, cases: Sequence[Case], store: VoxelStore, config: Training) -> Predictions:
@@ -128,9 +130,3 @@ def _predicted(network: torch.nn.Module, cases: Sequence[Case], store: VoxelStor
         views=config.test_views,
         view_kind=config.augment.turns,
     )
-
-
-def patients_said(cases: Sequence[Case]) -> list[str] | None:
-    """The patient of each case, or None where the set does not know them all."""
-    found = [case.patient for case in cases]
-    return None if any(patient is None for patient in found) else cast(list[str], found)

@@ -148,6 +148,8 @@ class Trainer:
         self.half = half_type(device) if config.mixed_precision else None
         self.scaler = torch.amp.GradScaler(torch.device(device).type, enabled=self.half is torch.float16)
         self.progress = Progress()
+        self.was_stopped = False
+        """Whether one of the processes was asked to stop before the last epoch."""
         self._parts = {"network": self.network, "average": self.average, "criterion": self.criterion}
 
     def selected_by(self, measured: dict[str, float]) -> str:
@@ -230,7 +232,8 @@ class Trainer:
                 for step in range(self.progress.step, len(batches)):
                     self._step(batches[step], epoch, step, len(batches))
                     on_step(epoch + 1, step + 1, len(batches))
-                    if self.processes.broadcast(should_stop()):
+                    if self.processes.any(should_stop()):
+                        self.was_stopped = True
                         save()
                         return
                     if monotonic() - saved > self.config.checkpoint_seconds:

@@ -259,7 +259,7 @@ def _lead(
     if trainer.progress.best_epoch is None:
         table.update(run, status="stopped")
         raise InputError(f"run {run} was stopped before its first epoch was done; resume it with --resume {run}")
-    finished = trainer.progress.epoch >= config.epochs or not should_stop()
+    finished = trainer.progress.epoch >= config.epochs or not (trainer.was_stopped or should_stop())
     status = "done" if finished else "stopped"
     model, metrics = keep_model(trainer, prepared, folder, name or run, judge, card)
     table.update(run, status=status, seconds=trainer.progress.seconds, cpu_seconds=trainer.progress.cpu_seconds)
@@ -295,8 +295,10 @@ def _has_checkpoint(folder: Path) -> bool:
 
 def _follow(trainer: Trainer, run: str, folder: Path) -> Outcome:
     """Train along with the first process, which reports and writes."""
-    for _ in trainer.run():
-        pass
+    # asked to end (a scheduler asks every process), it tells the others, which would wait for it for ever
+    with _asked_to_stop() as asked:
+        for _ in trainer.run(should_stop=asked.is_set):
+            pass
     return Outcome(run, "followed", folder / MODEL, {})
 
 
