@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from napari_sparse3d.pictures import as_png, layers_figure, planes_figure
+from napari_sparse3d.pictures.evaluation import curves_figure
 from napari_sparse3d.pictures.planes import _edges
 from napari_sparse3d.volume import Volume
 from napari_sparse3d.voxels import RangeThreshold, Recipe, VoxelSet, voxelize
