@@ -187,7 +187,7 @@ def table_cases(
                 f"the table has no column {needed!r}; its columns are {', '.join(map(str, columns))[:400]}"
             )
     if not rows:
-        raise InputError("the table has no column 'path'; name the files in one")
+        raise InputError("the table holds no rows; give it a column 'path', and a row for each file")
     ours = is_record(columns)
     patient_in = patient_column(columns)
     taken = {"path", "series", "mask", "value", "split", label_column, patient_in, *(NAMES if ours else ())}

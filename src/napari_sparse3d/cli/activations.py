@@ -15,6 +15,7 @@ from napari_sparse3d.cli.options import (
     RepairOption,
     ScanPath,
     SeriesOption,
+    check_channels,
     check_engine,
     find_case,
     find_model,
@@ -47,6 +48,8 @@ def activations(
     say_idle_on_voxels(path, recipe=recipe, series=series, frame=frame, repair=repair)
     network = find_model(model)
     how = network.card.recipe if recipe is None else find_recipe(recipe)
+    if path.suffix != ".npz":
+        check_channels(network, how)
     with status("Reading the scan"):
         source = read_source(find_case(path, series), how, frame=frame, repair=repair)
     with status(f"Running {network.card.name}"):

@@ -83,6 +83,8 @@ def convert(
         check_output_folder(output)
     else:
         check_output(output, *endings)
+    if output.is_file() and path.is_file() and output.samefile(path):
+        raise CallError("the output is the scan itself, which would be lost; name another file")
     with status("Reading headers"):
         found = [choose_series(path, series)] if series is not None or not into_folder else scan(path)
     results: list[dict[str, Any]] = []

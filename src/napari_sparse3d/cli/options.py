@@ -10,6 +10,7 @@ import typer
 
 from napari_sparse3d.cli.common import CallError, say, the_call
 from napari_sparse3d.files import try_output
+from napari_sparse3d.text import any_of
 
 if TYPE_CHECKING:
     from napari_sparse3d.cases.case import Case
@@ -25,10 +26,23 @@ SeriesOption = Annotated[
 FrameOption = Annotated[
     int | None, typer.Option("--frame", metavar="N", help="Which volume of a series in time, from 0.")
 ]
+
+
+def _known_repair(how: str | None) -> str | None:
+    """The same, if it is one."""
+    if how is not None:
+        from napari_sparse3d.io.series import REPAIRS
+
+        if how not in REPAIRS:
+            raise typer.BadParameter(f"choose {any_of(REPAIRS)}, got {how!r}")
+    return how
+
+
 RepairOption = Annotated[
     str | None,
     typer.Option(
         "--repair",
+        callback=_known_repair,
         metavar="HOW",
         help="[bold]resample[/] brings a tilted or unevenly spaced series onto a true grid; "
         "[bold]magnitude[/] reads the magnitude of complex voxels.",
@@ -110,6 +124,17 @@ def check_output_folder(folder: Path) -> None:
         raise CallError(f"{folder} is a file; name a folder for the output")
     with the_call():
         try_output(folder / "file")
+
+
+def check_channels(model: Model, recipe: Recipe) -> None:
+    """Exit code 2, before any scan is read, if the recipe's features are not those that the model takes."""
+    takes = model.describer.in_features
+    if recipe.n_channels != takes:
+        raise CallError(
+            f"model {model.card.name!r} takes {takes} feature(s) a voxel, recipe {recipe.name!r} gives "
+            f"{recipe.n_channels} ({', '.join(recipe.features)}); leave --recipe out, or use one with features "
+            f"{', '.join(model.card.recipe.features)}"
+        )
 
 
 def say_idle_on_voxels(path: Path, **options: object) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from napari_sparse3d.cli.common import CallError, JsonFlag, emit, replacing, say, show, the_call
+from napari_sparse3d.cli.options import check_output
 from napari_sparse3d.cli.settings import RunsOption, run_store
 
 if TYPE_CHECKING:
@@ -60,6 +61,7 @@ def runs(
     if (plot is not None or mlflow is not None) and not rows:
         raise CallError(f"there is no run to {'plot' if plot is not None else 'copy'}: {_none(table, conditions)}")
     if plot is not None:
+        check_output(plot, ".png")
         _plot(plot, rows)
     if mlflow is not None:
         _to_mlflow(mlflow, rows)
@@ -130,8 +132,6 @@ def _plot(path: Path, rows: list[dict[str, Any]]) -> None:
 
     from napari_sparse3d.pictures.style import as_png, style
 
-    if path.suffix != ".png":
-        raise CallError(f"a plot is written as .png, got {path.name!r}")
     with style():
         figure = Figure(figsize=(9.2, 4.5), layout="constrained")
         ax = figure.subplots()

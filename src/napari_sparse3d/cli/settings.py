@@ -13,6 +13,7 @@ from napari_sparse3d.cli.common import CallError, the_call
 from napari_sparse3d.cli.options import look_here
 from napari_sparse3d.errors import InputError
 from napari_sparse3d.parse import parse_json, parse_toml
+from napari_sparse3d.text import did_you_mean
 
 if TYPE_CHECKING:
     from napari_sparse3d.models import Model
@@ -88,7 +89,9 @@ def settings_of(
     start : Model, optional
         What the training begins with: its architecture, arguments and recipe, unless others are given.
     """
-    from napari_sparse3d.catalog import DEFAULT_ARCHITECTURE, is_own
+    import torch
+
+    from napari_sparse3d.catalog import DEFAULT_ARCHITECTURE, is_own, load_own
     from napari_sparse3d.models.architectures import build_network, check_architecture
     from napari_sparse3d.training.config import Training, layered, starting_settings
     from napari_sparse3d.training.effect import check_effect
@@ -114,8 +117,12 @@ def settings_of(
         for layer in layers:
             values = layered(values, layer)
         config = Training(**values)
-        if not is_own(asked):  # the user's own code runs when the training does
+        if is_own(asked):  # it is made when the training begins
+            load_own(asked, kind="architecture", what="factory")
+        else:
             build_network(asked, **{**config.arguments, "in_features": config.recipe.n_channels, "classes": 2})
+        _check_measure(config.select_by)
+        config.loss.criterion(2, 8, torch.ones(2))
         check_effect(config)
         return config
 
@@ -128,6 +135,19 @@ def _tree(dotted: Mapping[str, Any]) -> dict[str, Any]:
     for name in sorted(dotted, key=lambda each: each not in ("loss.kind", "loss.name")):
         put_setting(values, name, dotted[name])
     return values
+
+
+def _check_measure(name: str) -> None:
+    """Before the first epoch, at whose end it would be looked for."""
+    import numpy as np
+
+    from napari_sparse3d.measure.judge import measure
+
+    known = ["auto", *measure(np.full((4, 2), 0.5), np.eye(4), np.array([0, 0, 1, 1])), "loss"]
+    if name not in known:
+        raise CallError(
+            f"select_by: there is no measure {name!r}; choose {', '.join(known)}{did_you_mean(name, known)}"
+        )
 
 
 def _of_model(start: Model) -> dict[str, Any]:
@@ -197,6 +217,8 @@ def data_of(
 
 def run_store(folder: Path | None) -> RunStore:
     """The table of runs."""
+    if folder is not None and folder.exists() and not folder.is_dir():
+        raise CallError(f"--runs: {folder} is a file; name the folder of the runs")
     from napari_sparse3d.training.runs import RunStore
 
     return RunStore(folder)

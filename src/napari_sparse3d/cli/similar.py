@@ -18,6 +18,7 @@ from napari_sparse3d.cli.options import (
     RepairOption,
     ScanPath,
     SeriesOption,
+    check_channels,
     check_engine,
     find_case,
     find_model,
@@ -57,6 +58,8 @@ def similar(
     say_idle_on_voxels(path, recipe=recipe, series=series, frame=frame, repair=repair)
     network = find_model(model)
     how = network.card.recipe if recipe is None else find_recipe(recipe)
+    if path.suffix != ".npz":
+        check_channels(network, how)
     from napari_sparse3d.cases.facts import facts_of
     from napari_sparse3d.cases.run import recipe_hash
     from napari_sparse3d.cohort import read_cohort

@@ -38,7 +38,9 @@ def build_network(architecture: str, *, seed: int = 0, **arguments: Any) -> nn.M
         torch.manual_seed(seed)
         try:
             network = factory(**arguments)
-        except TypeError as error:
+        except InputError:
+            raise
+        except (TypeError, ValueError, RuntimeError) as error:  # what torch's layers raise for sizes that are none
             raise InputError(f"architecture {architecture!r} cannot be made from {arguments}: {error}") from error
     return as_network(network, architecture)
 

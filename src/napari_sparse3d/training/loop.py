@@ -36,9 +36,12 @@ from napari_sparse3d.training.predict import Predictions, predict
 from napari_sparse3d.training.processes import ProcessGroup
 from napari_sparse3d.training.samplers import class_weights, epoch_batches
 
+_SMALL_IS_GOOD = ("loss", "ece")
+"""Measures of which the smallest chooses; all others are large where they are good."""
+
 
 class Measure(Protocol):
-    """Judges predictions: (n, classes) probabilities, (n, D) embeddings, (n,) labels -> figures, large is good."""
+    """Judges predictions: (n, classes) probabilities, (n, D) embeddings, (n,) labels -> figures, large is good but for ``ece``."""
 
     def __call__(
         self, probabilities: NDArray[np.float32], embeddings: NDArray[np.float32], labels: NDArray[np.int64]
@@ -329,7 +332,7 @@ class Trainer:
         likely = predictions.probabilities[np.arange(len(self.val_labels)), self.val_labels]
         val["loss"] = float(-np.log(np.maximum(likely, 1e-12)).mean())
         selected_by = self.selected_by(val)
-        value = val[selected_by] * (-1 if selected_by == "loss" else 1)
+        value = val[selected_by] * (-1 if selected_by in _SMALL_IS_GOOD else 1)
         # of equal values the one with the smaller loss counts as better: on few cases AUC soon reaches 1
         rank = (value if np.isfinite(value) else -np.inf, -val["loss"])
         if self.progress.best is None or rank > (self.progress.best, -self.progress.best_loss):

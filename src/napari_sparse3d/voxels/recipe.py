@@ -247,7 +247,9 @@ class Recipe(_Part):
             if len(content) > _LARGEST_FILE:
                 raise InputError(f"a recipe takes a few lines, this file more than {_LARGEST_FILE // 1000} kB")
             return parse(content.decode("utf-8"))
-        except (InputError, UnicodeDecodeError) as error:
+        except UnicodeDecodeError as error:
+            raise InputError(f"recipe {source.name} is not UTF-8; save it so") from error
+        except InputError as error:
             raise InputError(f"recipe {source.name}: {error}") from error
 
     @classmethod
