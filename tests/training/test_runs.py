@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 import sys
+from types import ModuleType, SimpleNamespace
 
 import pytest
 from typer.testing import CliRunner
@@ -257,3 +258,21 @@ def test_a_storage_that_is_no_database_is_one_line(shapes, tmp_path, storage):
     errors = [line for line in result.stderr.splitlines() if line.startswith("error:")]
     assert len(errors) == 1
     assert "--storage" in errors[0]
+
+
+@pytest.mark.parametrize("error", ["server", "disk"])
+def test_an_mlflow_that_takes_nothing_is_one_line(tmp_path, monkeypatch, error):
+    """Not the library, which need not be installed: what it raises."""
+    mlflow = ModuleType("mlflow")
+    mlflow.exceptions = SimpleNamespace(MlflowException=type("MlflowException", (Exception,), {}))
+
+    def refuses(uri):
+        raise mlflow.exceptions.MlflowException("no\nserver") if error == "server" else OSError(28, "No space left")
+
+    mlflow.set_tracking_uri = refuses
+    monkeypatch.setitem(sys.modules, "mlflow", mlflow)
+    RunStore(tmp_path).new("a")
+    result = CliRunner().invoke(app, ["runs", "--runs", str(tmp_path), "--mlflow", "http://nowhere"])
+    assert result.exit_code == 1
+    (line,) = [line for line in result.stderr.splitlines() if line.startswith("error:")]
+    assert ("no server" if error == "server" else "No space left") in line

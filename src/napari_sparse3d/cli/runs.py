@@ -11,6 +11,7 @@ import typer
 from napari_sparse3d.cli.common import CallError, JsonFlag, emit, replacing, say, show, the_call
 from napari_sparse3d.cli.options import check_output
 from napari_sparse3d.cli.settings import RunsOption, run_store
+from napari_sparse3d.errors import InputError
 
 if TYPE_CHECKING:
     from napari_sparse3d.training.runs import RunStore
@@ -155,6 +156,16 @@ def _to_mlflow(uri: str, rows: list[dict[str, Any]]) -> None:
         import mlflow  # type: ignore[import-not-found, unused-ignore]
     except ImportError as error:
         raise CallError("--mlflow needs MLflow; pip install mlflow") from error
+    try:
+        _copy(mlflow, uri, rows)
+    except mlflow.exceptions.MlflowException as error:
+        raise InputError(
+            f"MLflow takes nothing there ({' '.join(str(error).split())[:200]}); see that the server runs, or that the "
+            "folder can be written, and give its URI: --mlflow http://host:5000, --mlflow file:runs"
+        ) from error
+
+
+def _copy(mlflow: Any, uri: str, rows: list[dict[str, Any]]) -> None:
     mlflow.set_tracking_uri(uri)
     mlflow.set_experiment("napari-sparse3d")
     for row in rows:

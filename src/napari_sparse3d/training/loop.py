@@ -41,7 +41,10 @@ _SMALL_IS_GOOD = ("loss", "ece")
 
 
 class Measure(Protocol):
-    """Judges predictions: (n, classes) probabilities, (n, D) embeddings, (n,) labels -> figures, large is good (not of ece)."""
+    """Judges predictions: (n, classes) probabilities, (n, D) embeddings, (n,) labels -> figures, by name.
+
+    Large is good, but for ``ece``.
+    """
 
     def __call__(
         self, probabilities: NDArray[np.float32], embeddings: NDArray[np.float32], labels: NDArray[np.int64]
