@@ -142,10 +142,11 @@ def search(
     table.folder.mkdir(parents=True, exist_ok=True)
     check_space(config, space)
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    with _storage_faults():
+    place = storage or f"sqlite:///{table.folder / STUDY}"
+    with _storage_faults(), _nothing_left_empty(place):
         made = optuna.create_study(
             study_name=study,
-            storage=storage or f"sqlite:///{table.folder / STUDY}",
+            storage=place,
             load_if_exists=True,
             direction="maximize",
             sampler=optuna.samplers.TPESampler(seed=None),
@@ -236,6 +237,19 @@ def _storage_faults() -> Iterator[None]:
             f"the study's database cannot be used ({text}); see that its disk has room and its folder can be written, "
             "or name another with --storage, by a URL such as sqlite:///study.db"
         ) from error
+
+
+@contextmanager
+def _nothing_left_empty(url: str) -> Iterator[None]:
+    """A new SQLite file that gets no content, as on a full disk, does not stay."""
+    path = Path(url.removeprefix("sqlite:///"))
+    is_new = url.startswith("sqlite:///") and not path.exists()
+    try:
+        yield
+    except BaseException:
+        if is_new and path.is_file() and path.stat().st_size == 0:
+            path.unlink()
+        raise
 
 
 def found_in(study: Any) -> Found:
