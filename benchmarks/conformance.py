@@ -38,6 +38,8 @@ def main() -> int:
     parser.add_argument("--shuffle", action="store_true", help="read each set again, renamed, spread and renumbered")
     parser.add_argument("--dcm2niix", type=Path, metavar="PROGRAM", help="unless it lies on PATH")
     options = parser.parse_args()
+    if options.page is not None and not options.page.is_file():
+        parser.error(f"--page {options.page}: there is no such page; name one with the two marks of the table")
     program = find_dcm2niix(options.dcm2niix)
     dcm2niix = None if program is None else version_of(program)
     missing = f"dcm2niix is missing, only published references count; python -m pip install dcm2niix=={DCM2NIIX}"

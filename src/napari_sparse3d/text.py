@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterable
+from difflib import get_close_matches
 
 # what a terminal acts on (ECMA-48): control sequences such as colours, then strings such as window titles and links
 _SEQUENCE = re.compile(
@@ -55,6 +56,22 @@ def any_of(words: Iterable[str]) -> str:
     """``a, b or c``."""
     *first, last = words
     return f"{', '.join(first)} or {last}" if first else last
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """``; did you mean 'x'?`` for a word that is nearly a known one, or the last part of a dotted one; else ""."""
+    by_letters: dict[str, str] = {}
+    for name in known:
+        for spelled in (name, name.rpartition(".")[2]):
+            by_letters.setdefault(_letters(spelled), name)
+    asked = _letters(word)
+    near = get_close_matches(asked, by_letters, n=1, cutoff=0.7)
+    near = near or [each for each in by_letters if len(asked) > 3 and each.startswith(asked)]
+    return f"; did you mean {by_letters[near[0]]!r}?" if near else ""
+
+
+def _letters(word: str) -> str:
+    return re.sub(r"[\W_]", "", word).lower()
 
 
 def cell_text(value: object) -> object:

@@ -242,6 +242,8 @@ def commands(place, elsewhere, scans, model, voxels, embedded, shapes):
         "train -o": ("train", shapes, "--runs", a_run, "-e", "1", "-r", voxels, *TINY, "-o", place / "a.safetensors"),
         "search-params": ("search-params", shapes, "--runs", place / "runs", "--trials", "1", "-r", voxels, *TINY,
                           "-s", "epochs=1"),
+        "search-params --storage": ("search-params", shapes, "--runs", a_run, "--trials", "1", "-r", voxels, *TINY,
+                                    "-s", "epochs=1", "--storage", f"sqlite:///{place}/study.sqlite"),
         "evaluate": ("evaluate", model, shapes, "--split", "all", "-o", place / "report"),
         "runs --plot": ("runs", "--runs", a_run, "--plot", place / "curves.png"),
         "demo": ("demo", "--no-viewer", "-o", place / "demo"),

@@ -79,10 +79,10 @@ def test_without_it_nobody_knows_them():
 
 def test_help_and_lists_show_them(installed):
     words = re.sub(r"\s+", " ", CliRunner().invoke(app, ["train", "--help"], env={"COLUMNS": "300"}).stdout)
-    assert "deepc2, residual, lengths" in words
+    assert "deepc2, residual, deepc2_wide, lengths" in words
     assert "length-margin" in words
     for command in ("activations", "predict"):
-        assert "residual, lengths (random weights)" in re.sub(
+        assert "residual, deepc2_wide, lengths (random weights)" in re.sub(
             r"[\s│]+", " ", CliRunner().invoke(app, [command, "--help"], env={"COLUMNS": "300"}).stdout
         )
     checks = {

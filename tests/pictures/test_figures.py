@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from napari_sparse3d.pictures import as_png, layers_figure, planes_figure
+from napari_sparse3d.pictures.evaluation import curves_figure
 from napari_sparse3d.pictures.planes import _edges
 from napari_sparse3d.volume import Volume
 from napari_sparse3d.voxels import RangeThreshold, Recipe, VoxelSet, voxelize
@@ -101,3 +102,12 @@ def test_the_users_own_style_stays():
     planes_figure(volume, made_of(volume))
     layers_figure(["input"], [8], [50.0], {})
     assert dict(matplotlib.rcParams) == before
+
+
+@pytest.mark.parametrize("measured", [{}, {"val_auc": float("nan")}, {"val_auc": None}], ids=["none", "nan", "null"])
+def test_curves_of_epochs_that_lack_the_measure(measured):
+    history = [{"epoch": 1, "loss": 1.0, "val_loss": 1.0, **measured}]
+    alone = curves_figure(history, "auc")
+    assert np.isnan(alone.axes[1].lines[0].get_ydata()).all()
+    both = curves_figure([*history, {"epoch": 2, "loss": 0.5, "val_loss": 0.7, "val_auc": 0.8}], "auc")
+    assert [text.get_text() for text in both.axes[1].texts] == ["0.800 at epoch 2"]

@@ -137,3 +137,27 @@ def test_what_is_not_contiguous_has_a_state_too():
     before = version(view)
     wide.numpy()[:, :4] = cloud(2).numpy()
     assert version(view) != before
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("write", WRITES[:5])
+@pytest.mark.parametrize("together", [True, False], ids=["in one call", "layer by layer"])
+def test_an_output_that_was_written_to_is_not_handed_out_again(engine, write, together):
+    layers = network(engine)
+    if not together:
+        for layer in layers:
+            layer.register_forward_hook(lambda *_: None)
+    background = None if engine == "spconv" else torch.zeros(CHANNELS)
+    features = torch.randn(60, CHANNELS, generator=torch.Generator().manual_seed(1))
+
+    def run(x):
+        with sp.use_engine(engine):
+            return layers(x)
+
+    x = sp.SparseTensor(features, cloud(5), (SIDE,) * 3, 1, background)
+    first = run(x)
+    indices, values = first.indices.clone(), first.features.detach().clone()
+    write(first.indices, first.indices.flip(0) * 0 + first.indices.max())
+    again = run(x)
+    assert torch.equal(again.indices, indices)
+    assert torch.equal(again.features, values)

@@ -66,6 +66,10 @@ def settings():
             "epochs": 3,
             "batch_size": 8,
             "learning_rate": 0.01,
+            "schedule": "cosine",
+            "weight_decay": 0.01,
+            "sampler": "shuffled",
+            "loss": {},
             "augment": {"turns": "all", "rotate_degrees": 20, "scale": 0.1, "drop": 0.1},
         }
         return Training(**{**values, **more})

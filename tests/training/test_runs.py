@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 import sys
+from types import ModuleType, SimpleNamespace
 
 import pytest
 from typer.testing import CliRunner
@@ -237,10 +238,11 @@ def test_settings_come_from_file_then_options_then_set(settings, tmp_path):
     (tmp_path / "s.toml").write_text('epochs = 7\n[loss]\nname = "triplet"\n[recipe.threshold]\nkind = "otsu"\n')
     found = settings_of(tmp_path / "s.toml", None, {"epochs": 8, "seed": None}, ["loss.margin=0.2", "epochs=9"])
     assert (found.epochs, found.loss.name, found.loss.margin) == (9, "triplet", 0.2)
-    assert found.sampler == "shuffled"  # a file is taken as it is
+    assert found.sampler == "balanced"  # where the file says nothing, as without it
     start = settings_of(None, None, {}, [])
     assert (start.recipe.name, start.sampler, start.arguments["stem_stride"]) == ("shape-64", "balanced", 2)
-    assert settings_of(None, None, {}, ["arguments.channels=[4,8]"]).arguments == {"channels": [4, 8]}
+    stages = settings_of(None, None, {}, ["arguments.channels=[4,8]"]).arguments
+    assert stages == {"field": 64, "stem_stride": 2, "channels": [4, 8], "dropout": 0.3}  # blocks were for four stages
     assert settings_of(None, None, {"architecture": "deepc2"}, []).arguments == {}
     for text in ("[1]", "{"):
         (tmp_path / "bad.json").write_text(text)
@@ -256,3 +258,21 @@ def test_a_storage_that_is_no_database_is_one_line(shapes, tmp_path, storage):
     errors = [line for line in result.stderr.splitlines() if line.startswith("error:")]
     assert len(errors) == 1
     assert "--storage" in errors[0]
+
+
+@pytest.mark.parametrize("error", ["server", "disk"])
+def test_an_mlflow_that_takes_nothing_is_one_line(tmp_path, monkeypatch, error):
+    """Not the library, which need not be installed: what it raises."""
+    mlflow = ModuleType("mlflow")
+    mlflow.exceptions = SimpleNamespace(MlflowException=type("MlflowException", (Exception,), {}))
+
+    def refuses(uri):
+        raise mlflow.exceptions.MlflowException("no\nserver") if error == "server" else OSError(28, "No space left")
+
+    mlflow.set_tracking_uri = refuses
+    monkeypatch.setitem(sys.modules, "mlflow", mlflow)
+    RunStore(tmp_path).new("a")
+    result = CliRunner().invoke(app, ["runs", "--runs", str(tmp_path), "--mlflow", "http://nowhere"])
+    assert result.exit_code == 1
+    (line,) = [line for line in result.stderr.splitlines() if line.startswith("error:")]
+    assert ("no server" if error == "server" else "No space left") in line

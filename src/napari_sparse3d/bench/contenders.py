@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from copy import deepcopy
 from typing import Any
@@ -43,6 +43,18 @@ def names(workload: Workload, mode: str, device: str) -> list[str]:
         return cpu
     on_card = ["spconv", "dense", *(name for name, devices in engines.items() if "cuda" in devices)]
     return [*cpu, *(f"{kind} cuda {precision}" for kind in on_card for precision in PRECISIONS)]
+
+
+def all_names() -> list[str]:
+    """Whoever there may be, for any workload, on any device."""
+    cards = (f"{kind} cuda {precision}" for kind in ("spconv", "dense") for precision in PRECISIONS)
+    own = ("dense channels-last", "dense cropped", "numpy", "torch", "torch cuda")
+    return list(dict.fromkeys([*ENGINES, *_RIVALS, *own, *cards]))
+
+
+def is_asked_for(name: str, asked: Iterable[str]) -> bool:
+    """Whether a contender's name is, or begins with, one of those asked for."""
+    return any(name == each or name.startswith(f"{each} ") for each in asked)
 
 
 def make(name: str, workload: Workload, mode: str, device: str) -> Run:

@@ -91,10 +91,14 @@ def measure(
     """
     work = WORKLOADS[workload]()
     least = work.work()
+    there = {name for mode in MODES for name in contenders.names(work, mode, device)}
+    for each in engines:
+        if not any(contenders.is_asked_for(name, [each]) for name in there):
+            say(f"{workload}: {each} does not do it on {device}; there are {', '.join(sorted(there))}")
     for mode in MODES:
         runs: dict[str, contenders.Run] = {}
         for name in contenders.names(work, mode, device):
-            if engines and name != BASE and not any(name == e or name.startswith(f"{e} ") for e in engines):
+            if engines and name != BASE and not contenders.is_asked_for(name, engines):
                 continue
             try:
                 runs[name] = contenders.make(name, work, mode, device)

@@ -23,6 +23,21 @@ def patients_of(cases: Sequence[Case], *, unread: Sequence[Case] = ()) -> list[s
     return [patient_key(word) if word else tag for word, tag in zip(said, tagged, strict=True)]
 
 
+def linked_cases(cases: Sequence[Case], contents: Sequence[str]) -> list[str] | None:
+    """What each case counts as one with, where cases are drawn or compared: its patient, its content, its file.
+
+    By the set's word and by the tags, directly or through others, as a split keeps them together. None where every case
+    stands alone and not all patients are known.
+    """
+    patients = patients_of(cases)
+    if len(cases) > 1 and len(set(patients)) == 1 and all(case.patient is None for case in cases):
+        patients = [""] * len(cases)  # the tags call all alike: it may be the name that an anonymiser gives
+    groups = groups_of(patients, contents, items_of(cases))
+    if len(set(groups)) == len(cases) and not all(patients):
+        return None
+    return [str(group) for group in groups]
+
+
 def items_of(cases: Sequence[Case]) -> list[tuple[str, str]]:
     """What each case is a part of: rows of a table that name one file (several labels of its mask) share it."""
     return [(str(case.path), case.name) for case in cases]

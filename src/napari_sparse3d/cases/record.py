@@ -95,6 +95,8 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
             f"a folder is no table; it holds {f'{len(tables)} tables: {listed}; name one' if tables else 'no .parquet'}"
             " (or several, to take them as one cohort)"
         )
+    if not path.exists():
+        raise InputError("there is no table at the path that was given; check its spelling")
     import pyarrow as pa
     from pyarrow import parquet
 

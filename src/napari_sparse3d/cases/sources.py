@@ -174,7 +174,7 @@ def table_cases(
                 f"the table has no column {needed!r}; its columns are {', '.join(map(str, columns))[:400]}"
             )
     if not rows:
-        raise InputError("the table has no column 'path'; name the files in one")
+        raise InputError("the table holds no rows; give it a column 'path', and a row for each file")
     ours = is_record(columns)
     patient_in = patient_column(columns)
     taken = {"path", "series", "mask", "value", "split", label_column, patient_in, *(NAMES if ours else ())}
@@ -263,7 +263,16 @@ def cases_of(
         cases = cases_in_arrays(source, label_column, unlabelled, other_splits)
     else:
         raise InputError("this is no labelled set; give a folder, a table (.csv, .parquet) or an .npz")
+    if label_column != "label" and not (is_table(source) or _has_table(source)):
+        raise InputError(
+            f"the label column {label_column!r} is of a table, and this set has none: its labels are its folders, "
+            "or in its file; leave --label out"
+        )
     numbered = [replace(case, number=number) for number, case in enumerate(cases)]
     if source.is_dir() and not numbered:
         raise InputError("the folder holds no cases; expected a folder per class, with scans or meshes in it")
     return numbered
+
+
+def _has_table(source: Path) -> bool:
+    return source.suffix == ".npz" and source.with_suffix(".csv").exists()

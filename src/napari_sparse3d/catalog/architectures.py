@@ -59,6 +59,13 @@ ARCHITECTURES: Registry[ArchitectureInfo] = Registry(
                 "dropout": 0.3,
             },
         ),
+        ArchitectureInfo(
+            name="deepc2_wide",
+            title="deepC2, wide",
+            description="deepC2 with twice its channels, or any six",
+            home="napari_sparse3d.models.networks.deepc2:DeepC2Wide",
+            recipe="mri-110",
+        ),
     ],
 )
 

@@ -12,6 +12,7 @@ from types import MappingProxyType
 from typing import Any, Generic, TypeVar
 
 from napari_sparse3d.errors import CatalogError
+from napari_sparse3d.text import did_you_mean
 
 _OURS = "napari-sparse3d"
 
@@ -117,7 +118,9 @@ class Registry(Mapping[str, P], Generic[P]):
             return parts[name]
         if name in broken:
             raise CatalogError(f"{self.kind} {name!r} cannot be used: {broken[name]}")
-        raise CatalogError(f"there is no {self.kind} {name!r}; choose {', '.join(parts)}")
+        raise CatalogError(
+            f"there is no {self.kind} {name!r}; choose {', '.join(parts)}{did_you_mean(str(name), parts)}"
+        )
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._found[0])

@@ -15,12 +15,14 @@ from napari_sparse3d.cli.options import (
     RepairOption,
     ScanPath,
     SeriesOption,
+    check_channels,
     check_engine,
     find_case,
     find_model,
     find_recipe,
     read_source,
     run_and_compare,
+    say_idle_on_voxels,
 )
 
 if TYPE_CHECKING:
@@ -43,8 +45,11 @@ def activations(
     PATH may also be a voxel set that `voxelize` wrote. Example: napari-sparse3d activations head.nii.gz --model deepc2
     """
     check_engine(engine, device)
+    say_idle_on_voxels(path, recipe=recipe, series=series, frame=frame, repair=repair)
     network = find_model(model)
     how = network.card.recipe if recipe is None else find_recipe(recipe)
+    if path.suffix != ".npz":
+        check_channels(network, how)
     with status("Reading the scan"):
         source = read_source(find_case(path, series), how, frame=frame, repair=repair)
     with status(f"Running {network.card.name}"):

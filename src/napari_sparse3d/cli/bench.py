@@ -8,6 +8,7 @@ import typer
 
 from napari_sparse3d.cli.common import CallError, JsonFlag, emit, say, show, status
 from napari_sparse3d.cli.options import DeviceOption
+from napari_sparse3d.text import did_you_mean
 
 if TYPE_CHECKING:
     from napari_sparse3d.bench import Row
@@ -40,12 +41,17 @@ def bench(
     """
     import torch
 
-    from napari_sparse3d.bench import WORKLOADS, machine, measure
+    from napari_sparse3d.bench import WORKLOADS, all_names, is_asked_for, machine, measure
     from napari_sparse3d.engine.choice import choose
 
     wanted = workload or list(WORKLOADS)
     if unknown := [name for name in wanted if name not in WORKLOADS]:
         raise CallError(f"there is no workload {unknown[0]!r}; choose {', '.join(WORKLOADS)}")
+    known = all_names()
+    for asked in engine or ():
+        if not any(is_asked_for(each, [asked]) for each in known):
+            near = did_you_mean(asked, known)
+            raise CallError(f"--engine: there is nothing called {asked!r}; choose of {', '.join(known)}{near}")
     place = choose("dense", device).device if torch.cuda.is_available() or device != "auto" else "cpu"
     rows: list[Row] = []
     for name in wanted:

@@ -47,9 +47,11 @@ def convert(
     repair: RepairOption = None,
     recipe: RecipeOption = None,
     to: Annotated[
-        str,
-        typer.Option("--to", metavar="ENDING", help="What to write into a folder: {written} or .npz."),
-    ] = ".nii.gz",
+        str | None,
+        typer.Option(
+            "--to", metavar="ENDING", help="What to write into a folder: {written} or .npz. Unless given, .nii.gz."
+        ),
+    ] = None,
     as_json: JsonFlag = False,
 ) -> None:
     """Convert series to another format, or (with --recipe) to voxel sets.
@@ -68,9 +70,12 @@ def convert(
     into_folder = _is_folder_of_many(output, endings)
     if into_folder and re.search(r"\.[A-Za-z][A-Za-z0-9]{1,5}$", output.name) and not output.is_dir():
         raise CallError(f"the output must end in {', '.join(endings)} or name a folder, got {output.name!r}")
-    ending = (to if to.startswith(".") else f".{to}").lower() if into_folder else _ending(output.name, endings)
-    if ending not in endings:
+    wanted = ".nii.gz" if to is None else (to if to.startswith(".") else f".{to}").lower()
+    if wanted not in endings:
         raise CallError(f"--to must be one of {', '.join(endings)}, got {to!r}")
+    ending = wanted if into_folder else _ending(output.name, endings)
+    if to is not None and wanted != ending:
+        raise CallError(f"--to {to} says what to write into a folder, and the output is a {ending} file; leave one out")
     if (ending == VOXEL_SET_ENDING) != (recipe is not None):
         raise CallError("a voxel set (.npz) is made by a recipe: give --recipe with .npz, and only with it")
     how = None if recipe is None else find_recipe(recipe)
@@ -78,6 +83,8 @@ def convert(
         check_output_folder(output)
     else:
         check_output(output, *endings)
+    if output.is_file() and path.is_file() and output.samefile(path):
+        raise CallError("the output is the scan itself, which would be lost; name another file")
     with status("Reading headers"):
         found = [choose_series(path, series)] if series is not None or not into_folder else scan(path)
     results: list[dict[str, Any]] = []
@@ -105,8 +112,8 @@ def convert(
     if not as_json:
         for result in passed_over:
             say(f"series {result['index']}: passed over, {result['error']}")
-    wanted = [result["error"] for result in refused if result not in passed_over]
-    finish([*(line for line in wanted if line != missing), *([missing] if missing in wanted else [])])
+    errors = [result["error"] for result in refused if result not in passed_over]
+    finish([*(line for line in errors if line != missing), *([missing] if missing in errors else [])])
 
 
 def _is_one_folder(output: Path) -> bool:

@@ -9,7 +9,7 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from napari_sparse3d.cli.common import EXIT_INPUT, JsonFlag, emit, say, show, status, track
+from napari_sparse3d.cli.common import EXIT_INPUT, CallError, JsonFlag, emit, say, show, status, track
 from napari_sparse3d.cli.options import ScanPath
 from napari_sparse3d.text import printable
 
@@ -47,6 +47,8 @@ def info(
     """
     from napari_sparse3d.io import scan
 
+    if content and not as_json:
+        raise CallError("--content is shown by --json alone; give both, or leave it out")
     with status("Reading headers"):
         series = scan(path)
     units = _units(series)

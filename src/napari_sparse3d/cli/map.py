@@ -21,8 +21,16 @@ def map(
     ],
     output: Annotated[Path, typer.Option("--output", "-o", metavar="OUT.parquet", help="The table, with x and y.")],
     method: Annotated[str, typer.Option("--method", metavar="M", help="tsne or pca.")] = "tsne",
-    perplexity: Annotated[float, typer.Option("--perplexity", min=1, help="t-SNE: about how many neighbours.")] = 30,
-    seed: Annotated[int, typer.Option("--seed", help="Of the search for neighbours in large cohorts.")] = 0,
+    perplexity: Annotated[
+        float | None,
+        typer.Option(
+            "--perplexity", min=1, help="t-SNE: about how many neighbours. Unless given, 30, fewer of few cases."
+        ),
+    ] = None,
+    seed: Annotated[
+        int | None,
+        typer.Option("--seed", help="t-SNE: of the search for neighbours in large cohorts. Unless given, 0."),
+    ] = None,
     as_json: JsonFlag = False,
 ) -> None:
     """Place every case of a cohort on a flat map: similar cases lie together.
@@ -32,16 +40,22 @@ def map(
     check_output(output, ".parquet")
     if method not in ("tsne", "pca"):
         raise CallError(f"--method must be tsne or pca, got {method!r}")
+    if method == "pca" and (perplexity is not None or seed is not None):
+        raise CallError("--perplexity and --seed are of t-SNE, and --method is pca; leave them out, or take tsne")
+    if perplexity is not None and not math.isfinite(perplexity):
+        raise CallError(f"--perplexity must be a number from 1, got {perplexity}")
     from napari_sparse3d.cohort import read_cohort, rows_of, write_rows
     from napari_sparse3d.measure import maps
 
     cohort = read_cohort(tables)
+    if perplexity is not None and perplexity > (most := maps.largest_perplexity(len(cohort))):
+        say(f"--perplexity {perplexity:g} is too much for {len(cohort)} cases: {most:g} is taken")
     with status(f"Mapping {len(cohort)} cases by {method}"):
         if method == "pca":
             positions = maps.pca(cohort.embeddings)
             maps.check_drawn(cohort.embeddings, positions)
         else:
-            positions = maps.tsne(cohort.embeddings, perplexity=perplexity, seed=seed)
+            positions = maps.tsne(cohort.embeddings, perplexity=perplexity or 30, seed=seed or 0)
     trust = maps.trustworthiness(cohort.embeddings, positions)
     known = None if math.isnan(trust) else round(trust, 4)
     rows = [{**row, "x": float(x), "y": float(y)} for row, (x, y) in zip(rows_of(cohort), positions, strict=True)]

@@ -10,6 +10,7 @@ import typer
 
 from napari_sparse3d.cli.common import CallError, say, the_call
 from napari_sparse3d.files import try_output
+from napari_sparse3d.text import any_of
 
 if TYPE_CHECKING:
     from napari_sparse3d.cases.case import Case
@@ -25,10 +26,23 @@ SeriesOption = Annotated[
 FrameOption = Annotated[
     int | None, typer.Option("--frame", metavar="N", help="Which volume of a series in time, from 0.")
 ]
+
+
+def _known_repair(how: str | None) -> str | None:
+    """The same, if it is one."""
+    if how is not None:
+        from napari_sparse3d.io.series import REPAIRS
+
+        if how not in REPAIRS:
+            raise typer.BadParameter(f"choose {any_of(REPAIRS)}, got {how!r}")
+    return how
+
+
 RepairOption = Annotated[
     str | None,
     typer.Option(
         "--repair",
+        callback=_known_repair,
         metavar="HOW",
         help="[bold]resample[/] brings a tilted or unevenly spaced series onto a true grid; "
         "[bold]magnitude[/] reads the magnitude of complex voxels.",
@@ -60,9 +74,13 @@ DeviceOption = Annotated[str, typer.Option("--device", metavar="D", help="auto, 
 def find_recipe(text: str) -> Recipe:
     """The recipe that ``--recipe`` names; exit code 2 if there is none."""
     from napari_sparse3d.voxels import Recipe
+    from napari_sparse3d.voxels.recipe import without_effect
 
     with the_call():
-        return Recipe.find(text)
+        recipe = Recipe.find(text)
+    for line in without_effect(recipe):
+        say(f"recipe {recipe.name}: {line}")
+    return recipe
 
 
 def find_model(text: str) -> Model:
@@ -106,6 +124,24 @@ def check_output_folder(folder: Path) -> None:
         raise CallError(f"{folder} is a file; name a folder for the output")
     with the_call():
         try_output(folder / "file")
+
+
+def check_channels(model: Model, recipe: Recipe) -> None:
+    """Exit code 2, before any scan is read, if the recipe's features are not those that the model takes."""
+    takes = model.describer.in_features
+    if recipe.n_channels != takes:
+        raise CallError(
+            f"model {model.card.name!r} takes {takes} feature(s) a voxel, recipe {recipe.name!r} gives "
+            f"{recipe.n_channels} ({', '.join(recipe.features)}); leave --recipe out, or use one with features "
+            f"{', '.join(model.card.recipe.features)}"
+        )
+
+
+def say_idle_on_voxels(path: Path, **options: object) -> None:
+    """Say which options do nothing to a voxel set that was saved, which is taken as it is."""
+    idle = [f"--{name}" for name, value in options.items() if value is not None]
+    if path.suffix == ".npz" and idle:
+        say(f"without effect on a voxel set, which is taken as it is: {', '.join(idle)}")
 
 
 def find_case(path: Path, series: int | None = None) -> Case:

@@ -18,10 +18,12 @@ from napari_sparse3d.cli.options import (
     ModelOption,
     RecipeOption,
     RepairOption,
+    check_channels,
     check_engine,
     check_output,
     find_model,
     find_recipe,
+    say_idle_on_voxels,
 )
 
 if TYPE_CHECKING:
@@ -61,6 +63,10 @@ def predict(
     check_engine(engine, device)
     network = find_model(model)
     how = None if recipe is None else find_recipe(recipe)
+    if how is not None and any(path.suffix != ".npz" for path in paths):
+        check_channels(network, how)
+    for path in paths:
+        say_idle_on_voxels(path, recipe=recipe, repair=repair)
     if not network.card.trained:
         say(f"{network.card.name}: random weights, the classes mean nothing")
 

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from napari_sparse3d.cli.common import CallError, JsonFlag, emit, replacing, say, show, the_call
+from napari_sparse3d.cli.options import check_output
 from napari_sparse3d.cli.settings import RunsOption, run_store
+from napari_sparse3d.errors import InputError
+
+if TYPE_CHECKING:
+    from napari_sparse3d.training.runs import RunStore
 
 SHOWN = ("run", "status", "dataset", "architecture", "loss_name", "epoch", "epochs", "accuracy", "auc", "map", "best")
 
@@ -39,18 +45,24 @@ def runs(
     Examples: napari-sparse3d runs --sort auc -w dataset=vessels.npz; napari-sparse3d runs RUN1 RUN2 --plot curves.png
     """
     table = run_store(folder)
-    conditions = {}
+    conditions: dict[str, str] = {}
     for text in where or ():
         column, equals, value = text.partition("=")
         if not equals:
             raise CallError(f"--where takes COLUMN=VALUE, got {text!r}")
-        conditions[column] = value
+        if conditions.setdefault(column, value) != value:
+            raise CallError(f"--where: no run has {column}={conditions[column]} and {column}={value}; give one of them")
     with the_call():
         rows = table.rows(sort_by=sort, descending=not ascending, where=conditions)
         if names:
             wanted = [table.find(name)["run"] for name in names]
             rows = [row for row in rows if row["run"] in wanted]
+    if columns is not None and (as_json or len(names or ()) > 1):
+        raise CallError("--columns is of the table alone: --json and a comparison have them all; leave it out")
+    if (plot is not None or mlflow is not None) and not rows:
+        raise CallError(f"there is no run to {'plot' if plot is not None else 'copy'}: {_none(table, conditions)}")
     if plot is not None:
+        check_output(plot, ".png")
         _plot(plot, rows)
     if mlflow is not None:
         _to_mlflow(mlflow, rows)
@@ -58,11 +70,18 @@ def runs(
         emit({"runs": rows})
         return
     if not rows:
-        say(f"no runs in {table.folder}; `napari-sparse3d train` makes one")
+        say(_none(table, conditions))
     elif names and len(rows) > 1:
         show(_comparison(rows))
     else:
         show(_table(rows, columns))
+
+
+def _none(table: RunStore, conditions: dict[str, str]) -> str:
+    if conditions and table.rows():
+        asked = " and ".join(f"{column}={value}" for column, value in conditions.items())
+        return f"no run in {table.folder} has {asked}"
+    return f"no runs in {table.folder}; `napari-sparse3d train` makes one"
 
 
 def _table(rows: list[dict[str, Any]], columns: str | None) -> Any:
@@ -114,15 +133,17 @@ def _plot(path: Path, rows: list[dict[str, Any]]) -> None:
 
     from napari_sparse3d.pictures.style import as_png, style
 
-    if path.suffix != ".png":
-        raise CallError(f"a plot is written as .png, got {path.name!r}")
     with style():
         figure = Figure(figsize=(9.2, 4.5), layout="constrained")
         ax = figure.subplots()
         for row in rows:
             history = row["history"] or []
             chosen = f"val_{row['selected_by']}"
-            ax.plot([e["epoch"] for e in history], [e[chosen] for e in history], label=f"{row['run']} ({chosen[4:]})")
+            ax.plot(
+                [e["epoch"] for e in history],
+                [e.get(chosen, math.nan) for e in history],
+                label=f"{row['run']} ({chosen[4:]})",
+            )
         ax.set_xlabel("epoch")
         ax.set_ylabel("validation")
         ax.legend(fontsize=8, frameon=False)
@@ -135,6 +156,16 @@ def _to_mlflow(uri: str, rows: list[dict[str, Any]]) -> None:
         import mlflow  # type: ignore[import-not-found, unused-ignore]
     except ImportError as error:
         raise CallError("--mlflow needs MLflow; pip install mlflow") from error
+    try:
+        _copy(mlflow, uri, rows)
+    except mlflow.exceptions.MlflowException as error:
+        raise InputError(
+            f"MLflow takes nothing there ({' '.join(str(error).split())[:200]}); see that the server runs, or that the "
+            "folder can be written, and give its URI: --mlflow http://host:5000, --mlflow file:runs"
+        ) from error
+
+
+def _copy(mlflow: Any, uri: str, rows: list[dict[str, Any]]) -> None:
     mlflow.set_tracking_uri(uri)
     mlflow.set_experiment("napari-sparse3d")
     for row in rows:

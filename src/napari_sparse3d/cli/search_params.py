@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from napari_sparse3d.cli.common import JsonFlag, emit, say, show, the_call
+from napari_sparse3d.cli.common import EXIT_INPUT, CallError, JsonFlag, emit, say, show, the_call
 from napari_sparse3d.cli.settings import (
     CaseRecipeOption,
     ClassesOption,
@@ -26,6 +26,7 @@ from napari_sparse3d.cli.settings import (
     settings_of,
     use_threads,
 )
+from napari_sparse3d.errors import InputError
 
 
 def search_params(
@@ -70,12 +71,16 @@ def search_params(
 
     table = run_store(runs)
     with the_call():
-        space = searching.parse_space(search, setting_value) if search else searching.DEFAULT_SPACE
+        space = searching.parse_space(search, setting_value) if search else searching.default_space(config)
+        if twice := {text.partition("=")[0] for text in set_ or ()} & space.keys() if search else None:
+            raise CallError(f"{', '.join(sorted(twice))}: set and searched; leave out one of the two")
         searching.check_space(config, space)
 
     def report(event: dict[str, Any]) -> None:
         if event["event"] == "done":
             say(f"{event['run']}: {event['status']}")
+        elif event["event"] == "error":
+            say(f"{event['run']}: cannot be trained, {event['message']}")
 
     source = data_of(
         data, validation=None, label=label, classes=classes, use_good=use_good, skip_unlabelled=skip_unlabelled
@@ -94,9 +99,18 @@ def search_params(
     )
     if as_json:
         emit(asdict(found))
+        if found.best is None:
+            raise typer.Exit(EXIT_INPUT)
         return
+    if found.best is None:
+        raise InputError(
+            f"none of {found.trials} trials has finished: {found.failed} failed, {found.pruned} were stopped early; "
+            "search other settings, or try more"
+        )
     if storage is None:
         say(f"watch: optuna-dashboard sqlite:///{Path(table.folder) / searching.STUDY}")
     chosen = " ".join(f"-s {name}={value}" for name, value in found.settings.items())
-    show(f"best of {found.trials} ({found.pruned} stopped early): {found.best} in run {found.run}")
+    show(
+        f"best of {found.trials} ({found.pruned} stopped early, {found.failed} failed): {found.best} in run {found.run}"
+    )
     show(chosen)

@@ -13,6 +13,7 @@ from napari_sparse3d.cli.common import CallError, the_call
 from napari_sparse3d.cli.options import look_here
 from napari_sparse3d.errors import InputError
 from napari_sparse3d.parse import parse_json, parse_toml
+from napari_sparse3d.text import did_you_mean
 
 if TYPE_CHECKING:
     from napari_sparse3d.models import Model
@@ -46,7 +47,11 @@ SkipUnlabelledOption = Annotated[
 ]
 SettingsOption = Annotated[
     Path | None,
-    typer.Option("--settings", metavar="FILE", help="Settings to start from: settings.json of a run, or TOML."),
+    typer.Option(
+        "--settings",
+        metavar="FILE",
+        help="Settings over the usual ones: some of them as TOML, or settings.json of a run.",
+    ),
 ]
 SetOption = Annotated[
     list[str] | None,
@@ -73,43 +78,85 @@ def settings_of(
     assignments: Sequence[str] | None,
     start: Model | None = None,
 ) -> Training:
-    """Settings from a file, or ``SMALL_SHAPES``; then named options, then ``--set``. Exit code 2 if they do not fit.
+    """The defaults, and over them in this order: the model to begin with, a file, named options, ``--set``.
+
+    Exit code 2 if they do not fit. What has no effect is said.
 
     Parameters
     ----------
     named : dict
         Dotted name and value; None: not given.
     start : Model, optional
-        What the training begins with: its arguments and recipe, unless others are given.
+        What the training begins with: its architecture, arguments and recipe, unless others are given.
     """
-    from napari_sparse3d.catalog import DEFAULT_ARCHITECTURE
-    from napari_sparse3d.models.architectures import check_architecture
-    from napari_sparse3d.training.config import Training, put_setting, starting_settings
+    import torch
+
+    from napari_sparse3d.catalog import DEFAULT_ARCHITECTURE, is_own, load_own
+    from napari_sparse3d.models.architectures import build_network, check_architecture
+    from napari_sparse3d.training.config import Training, layered, starting_settings
+    from napari_sparse3d.training.effect import check_effect
     from napari_sparse3d.voxels import Recipe
 
     with the_call():
-        given = {name: value for name, value in named.items() if value is not None}
-        given |= dict(map(_assigned, assignments or ()))
-        look_here(given.get("architecture"), given.get("loss.name"))
-        if file:
-            values = _load(file)
-            _check_own(values.get("architecture"), given)
-        else:
-            values = starting_settings(str(given.get("architecture", DEFAULT_ARCHITECTURE)))
-            if any(name.startswith("arguments.") for name in given):
-                values["arguments"] = {}  # those to start from fit each other
-        if start is not None:
-            sizes = ("in_features", "classes")
-            values["arguments"] = {k: v for k, v in start.card.arguments.items() if k not in sizes}
-            values["recipe"] = start.card.recipe
-        for name in sorted(given, key=lambda each: each not in ("loss.kind", "loss.name")):
-            put_setting(values, name, given[name])
+        options = {name: value for name, value in named.items() if value is not None}
+        assigned = dict(map(_assigned, assignments or ()))
+        look_here((options | assigned).get("architecture"), (options | assigned).get("loss.name"))
+        from_file = _load(file) if file else {}
+        _check_own(from_file.get("architecture"), options | assigned)
+        layers: list[dict[str, Any]] = [from_file, _tree(options)]
         if recipe is not None:
-            values["recipe"] = Recipe.find(recipe)
-        if "recipe" not in values:
-            values["recipe"] = Recipe.named("shape-64")
-        check_architecture(str(values.get("architecture", DEFAULT_ARCHITECTURE)))
-        return Training(**values)
+            layers.append({"recipe": Recipe.find(recipe).model_dump()})
+        layers.append(_tree(assigned))
+        architecture = next((layer["architecture"] for layer in reversed(layers) if "architecture" in layer), None)
+        usual = DEFAULT_ARCHITECTURE if start is None else start.card.architecture
+        asked = usual if architecture is None else str(architecture)
+        check_architecture(asked)
+        values = starting_settings(asked)
+        if start is not None and start.card.architecture == asked:
+            values |= _of_model(start)
+        for layer in layers:
+            values = layered(values, layer)
+        config = Training(**values)
+        if is_own(asked):  # it is made when the training begins
+            load_own(asked, kind="architecture", what="factory")
+        else:
+            build_network(asked, **{**config.arguments, "in_features": config.recipe.n_channels, "classes": 2})
+        _check_measure(config.select_by)
+        config.loss.criterion(2, 8, torch.ones(2))
+        check_effect(config)
+        return config
+
+
+def _tree(dotted: Mapping[str, Any]) -> dict[str, Any]:
+    """Dotted names and their values as settings; what chooses a loss goes first."""
+    from napari_sparse3d.training.config import put_setting
+
+    values: dict[str, Any] = {}
+    for name in sorted(dotted, key=lambda each: each not in ("loss.kind", "loss.name")):
+        put_setting(values, name, dotted[name])
+    return values
+
+
+def _check_measure(name: str) -> None:
+    """Before the first epoch, at whose end it would be looked for."""
+    import numpy as np
+
+    from napari_sparse3d.measure.judge import measure
+
+    known = ["auto", *measure(np.full((4, 2), 0.5), np.eye(4), np.array([0, 0, 1, 1])), "loss"]
+    if name not in known:
+        raise CallError(
+            f"select_by: there is no measure {name!r}; choose {', '.join(known)}{did_you_mean(name, known)}"
+        )
+
+
+def _of_model(start: Model) -> dict[str, Any]:
+    """What a training that begins with a model's weights takes of its card."""
+    card = start.card
+    return {
+        "arguments": {name: value for name, value in card.arguments.items() if name not in ("in_features", "classes")},
+        "recipe": card.recipe.model_dump(),
+    }
 
 
 def _assigned(text: str) -> tuple[str, Any]:
@@ -170,6 +217,8 @@ def data_of(
 
 def run_store(folder: Path | None) -> RunStore:
     """The table of runs."""
+    if folder is not None and folder.exists() and not folder.is_dir():
+        raise CallError(f"--runs: {folder} is a file; name the folder of the runs")
     from napari_sparse3d.training.runs import RunStore
 
     return RunStore(folder)

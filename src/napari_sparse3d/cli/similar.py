@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from napari_sparse3d.cli.common import JsonFlag, emit, say, show, status
+from napari_sparse3d.cli.common import CallError, JsonFlag, emit, say, show, status
 from napari_sparse3d.cli.options import (
     DeviceOption,
     EngineOption,
@@ -17,12 +18,14 @@ from napari_sparse3d.cli.options import (
     RepairOption,
     ScanPath,
     SeriesOption,
+    check_channels,
     check_engine,
     find_case,
     find_model,
     find_recipe,
     read_source,
     run_and_compare,
+    say_idle_on_voxels,
 )
 
 
@@ -52,8 +55,11 @@ def similar(
     Example: napari-sparse3d similar head.nii.gz --table predictions.parquet --model deepc2 -k 5
     """
     check_engine(engine, device)
+    say_idle_on_voxels(path, recipe=recipe, series=series, frame=frame, repair=repair)
     network = find_model(model)
     how = network.card.recipe if recipe is None else find_recipe(recipe)
+    if path.suffix != ".npz":
+        check_channels(network, how)
     from napari_sparse3d.cases.facts import facts_of
     from napari_sparse3d.cases.run import recipe_hash
     from napari_sparse3d.cohort import read_cohort
@@ -62,6 +68,11 @@ def similar(
     from napari_sparse3d.measure.neighbours import similar as nearest
 
     cohort = read_cohort(table)
+    if patient is not None and not _knows_patient(cohort.column("patient"), patient):
+        raise CallError(
+            f"--not-patient: no case of the table has the patient {patient!r}; give one as its column patient has it, "
+            "or leave it out"
+        )
     if warning := check_comparable(cohort, Origin(network.card.name, network.digest(), recipe_hash(how))):
         say(warning)
     with status("Reading the scan"):
@@ -78,6 +89,8 @@ def similar(
         for index, distance in zip(indices[0], distances[0], strict=True)
         if index >= 0
     ]
+    if len(found) < k:
+        say(f"{len(found)} of {k}: all others of the table are the scan, or of its patient")
     if as_json:
         itself = {"path": case.path, "series": case.series, "content": content}
         emit(
@@ -99,3 +112,9 @@ def similar(
         words = (str(row.get(name) or "") for name in ("label", "prediction", "path"))
         shown.add_row(f"{row['distance']:.4f}", *words)
     show(shown)
+
+
+def _knows_patient(known: Iterable[object], patient: str) -> bool:
+    from napari_sparse3d.cases.identity import patient_key
+
+    return not {patient, patient_key(patient)}.isdisjoint(map(str, known))

@@ -110,7 +110,7 @@ def train(
             settings = Path(table.find(resume)["folder"]) / SETTINGS
     start = None if from_ is None else trained_model(from_, table)
     named = {
-        "architecture": architecture or (None if start is None else start.card.architecture),
+        "architecture": architecture,
         "loss.name": loss,
         "epochs": epochs,
         "batch_size": batch_size,
@@ -206,6 +206,8 @@ def _words(config: Training) -> Callable[[dict[str, Any]], None]:
             say(f"{event['train']} cases to train on ({classes}), {event['val']} to validate")
             for problem in event["problems"]:
                 say(f"left out: {problem['case']}: {problem['message']}")
+            for line in _settings_lines(config):
+                say(line)
         elif event["event"] == "start":
             new = f"; random: {', '.join(event['anew'])}" if event["anew"] else ""
             say(f"from {event['model']}: the weights of {', '.join(event['taken'])}{new}")
@@ -218,6 +220,19 @@ def _words(config: Training) -> Callable[[dict[str, Any]], None]:
             )
 
     return report
+
+
+def _settings_lines(config: Training) -> list[str]:
+    """The settings that are trained with, and those that are not the usual ones."""
+    said = ["settings: " + " ".join(f"{name}={_value(value)}" for name, value in config.dotted().items())]
+    if changed := config.changed():
+        words = (f"{name}={_value(now)} (else {_value(usual)})" for name, (now, usual) in changed.items())
+        said.append("not the usual: " + ", ".join(words))
+    return said
+
+
+def _value(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, separators=(",", ":"))
 
 
 def _time(seconds: float) -> str:

@@ -16,6 +16,7 @@ from napari_sparse3d.cli.options import (
     check_output,
     find_recipe,
     read_voxels,
+    say_idle_on_voxels,
 )
 
 
@@ -41,6 +42,7 @@ def voxelize(
     Example: napari-sparse3d voxelize ct-folder --recipe ct-bone-110 -o bone.npz
     """
     check_output(output, ".npz")
+    say_idle_on_voxels(path, recipe=recipe, series=series, frame=frame, repair=repair)
     how = find_recipe(recipe)
     with status("Reading the scan"):
         voxels = read_voxels(path, how, series=series, frame=frame, repair=repair)

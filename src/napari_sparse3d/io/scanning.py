@@ -61,7 +61,12 @@ def scan(path: PathLike | Sequence[PathLike], *, progress: Progress | None = Non
             which = f" (number {number} of {len(roots)})" if len(roots) > 1 else ""
             raise ReadError(f"no such file or folder at the path that was given{which}; check its spelling")
     if len(roots) == 1 and is_zip(roots[0]):
-        return scan_zip(roots[0], lambda folder: scan(folder, progress=progress))
+        try:
+            return scan_zip(roots[0], lambda folder: scan(folder, progress=progress))
+        except ReadError as error:
+            if roots[0].suffix.lower() == ".npz":
+                raise ReadError(_ARRAYS) from error
+            raise
     named = len(roots) == 1 and roots[0].is_file()
     found = _Found()
     count = 0
@@ -225,6 +230,12 @@ def _unreadable(file: Path, reason: str) -> SeriesInfo:
     return SeriesInfo(
         0, "unreadable", "", safe_file_name(file), None, 1, None, "", "", 1, (fault,), auxiliary=True, source=file
     )
+
+
+_ARRAYS = (
+    "the file holds arrays (.npz) and no scan; a voxel set is for predict, activations and similar, a labelled set for "
+    "train and evaluate"
+)
 
 
 def _nothing(count: int, found: _Found) -> str:

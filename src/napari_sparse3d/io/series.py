@@ -199,7 +199,8 @@ class SeriesInfo:
             outside = [frame for frame in frames if not 0 <= frame < self.n_frames]
             if outside:
                 raise InputError(
-                    f"frame must be 0 to {self.n_frames - 1}, got {outside[0]}; the series has {self.n_frames} volumes"
+                    f"frame must be 0 to {self.n_frames - 1}, got {outside[0]}; the series has "
+                    f"{self.n_frames} volume{'s' * (self.n_frames > 1)}"
                 )
         assert self.loader is not None  # _check refuses a series without one
         return self.loader.load(frames, repair)

@@ -127,6 +127,11 @@ def tsne(
     return np.asarray(fitted, dtype=np.float32)
 
 
+def largest_perplexity(cases: int) -> float:
+    """What t-SNE takes of so many cases."""
+    return max((cases - 1) / 3, 2.0)
+
+
 def check_drawn(embeddings: NDArray[Any], positions: NDArray[Any], *, least_extent: float = 0.0) -> None:
     """Refuse a map that shows cases at one point that are not one.
 

@@ -29,6 +29,7 @@ from napari_sparse3d.models.trace import recording
 from napari_sparse3d.models.weights import Damaged, checksum, pack, unpack
 from napari_sparse3d.sparse import SparseTensor, use_engine
 from napari_sparse3d.sparse.tensor_voxels import TensorVoxels, batch_in_field
+from napari_sparse3d.text import did_you_mean
 from napari_sparse3d.voxels.voxel_set import VoxelSet
 
 if TYPE_CHECKING:
@@ -244,6 +245,7 @@ def load_model(name: str | os.PathLike[str], *, seed: int = 0) -> Model:
         return read_model(Path(text))
     raise InputError(
         f"there is no model {text!r}; choose {', '.join([*TRAINED, *ARCHITECTURES])} or give a {SUFFIX} file"
+        f"{did_you_mean(text, [*TRAINED, *ARCHITECTURES])}"
     )
 
 

@@ -64,11 +64,14 @@ def curves_figure(history: Sequence[Mapping[str, float]], selected_by: str, *, t
         left.plot(epochs, [row["val_loss"] for row in history], color=VERMILLION, ls="--", label="validation")
         left.set_ylabel("loss")
         left.legend(frameon=False)
-        values = np.array([row[f"val_{selected_by}"] for row in history])
+        # an epoch may lack the measure: none can be taken of one class, or it was trained with other measures
+        values = np.array([row.get(f"val_{selected_by}", np.nan) for row in history], dtype=float)
         right.plot(epochs, values, color=VERMILLION, marker="o", markersize=3)
-        best = int(np.nanargmax(values))
-        words = f"{values[best]:.3f} at epoch {epochs[best]:.0f}"
-        right.annotate(words, (epochs[best], values[best]), (0, 8), textcoords="offset points", ha="center", fontsize=9)
+        if np.isfinite(values).any():
+            best = int(np.nanargmax(values))
+            words = f"{values[best]:.3f} at epoch {epochs[best]:.0f}"
+            place = (epochs[best], values[best])
+            right.annotate(words, place, (0, 8), textcoords="offset points", ha="center", fontsize=9)
         right.margins(y=0.15)
         right.set_ylabel(f"validation {selected_by}")
         for ax in (left, right):

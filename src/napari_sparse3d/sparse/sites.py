@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from napari_sparse3d.sparse.contract import C, Engine, P, Place, RunsChains
 
 _T = TypeVar("_T")
+_S = TypeVar("_S", bound="Sites | None")
 _CHECKED = "checked"
 _BEGIN = RLock()
 
@@ -151,8 +152,8 @@ class Sites:
         self.once(_CHECKED, passed)
 
     def output(self, engine: Engine[P], geometry: Geometry) -> Sites:
-        """The sites that a layer of this geometry writes to; the same object each time it is asked for."""
-        return self.once((engine.name, geometry), lambda: engine.output_sites(self, geometry))
+        """The sites that a layer of this geometry writes to; the same object each time, unless written to since."""
+        return self._still_as_made((engine.name, geometry), lambda: engine.output_sites(self, geometry))
 
     def plan(self, engine: Engine[P], out: Sites, geometry: Geometry) -> P:
         """The engine's plan from these sites to others, or to themselves."""
@@ -170,8 +171,19 @@ class Sites:
     def chain(self, engine: RunsChains[C], places: Sequence[Place]) -> tuple[Sites, C]:
         """The sites that the last of some layers writes to, and the engine's plan of them all."""
         key = (engine.name, tuple(places))
-        sites, plan = self._current().once(key, lambda: engine.plan_chain(self, places))
+        store = self._current()
+        sites, plan, state = store.once(key, lambda: _with_state(*engine.plan_chain(self, places)))
+        if sites is not None and sites.state() != state:  # the tensor that was handed out was written to
+            sites, plan, _ = store.made[key] = _with_state(*engine.plan_chain(self, places))
         return self if sites is None else sites, plan
+
+    def _still_as_made(self, key: Any, make: Callable[[], Sites]) -> Sites:
+        """Sites that are made once, and again where their indices, which users hold too, were written to since."""
+        store = self._current()
+        sites, _, state = store.once(key, lambda: _with_state(make(), None))
+        if sites is not self and sites.state() != state:
+            sites, _, _ = store.made[key] = _with_state(make(), None)
+        return sites
 
     @property
     def seen(self) -> object:
@@ -199,3 +211,8 @@ class Sites:
         elif store.state != state:
             store.state, store.made = state, _Made()
         return store
+
+
+def _with_state(sites: _S, plan: _T) -> tuple[_S, _T, object]:
+    """Sites, what belongs to them, and the state that they were made in."""
+    return sites, plan, None if sites is None else sites.state()

@@ -46,9 +46,17 @@ class Progress:
 
 
 def save_checkpoint(
-    path: Path, parts: dict[str, nn.Module], optimizer: torch.optim.Optimizer, progress: Progress, digest: str
+    path: Path,
+    parts: dict[str, nn.Module],
+    optimizer: torch.optim.Optimizer,
+    progress: Progress,
+    digest: str,
+    epochs: int,
 ) -> None:
-    """Write modules (by name), the optimizer's state and the progress; the checkpoint before it is kept beside it."""
+    """Write modules (by name), the optimizer's state and the progress; the checkpoint before it is kept beside it.
+
+    ``digest`` and ``epochs`` (planned) are of the training.
+    """
     tensors = {f"{part}/{name}": value for part, module in parts.items() for name, value in _state(module).items()}
     scalars: dict[str, Any] = {}
     for index, state in optimizer.state_dict()["state"].items():
@@ -58,7 +66,7 @@ def save_checkpoint(
                 tensors[key] = value
             elif value is not None:
                 scalars[key] = value
-    note = {"digest": digest, "progress": asdict(progress), "scalars": scalars}
+    note = {"digest": digest, "epochs": epochs, "progress": asdict(progress), "scalars": scalars}
     content = pack(tensors, {"training": json.dumps(note)})
     with replacing(path, previous=previous_of(path)) as temporary:
         temporary.write_bytes(content)
@@ -102,10 +110,13 @@ def load_checkpoint(
     path: Path,
     parts: dict[str, nn.Module],
     optimizer: torch.optim.Optimizer,
-    digest: str,
+    digest: Callable[[int | None], str],
     say: Callable[[str], None] = warnings.warn,
 ) -> Progress:
     """Put everything back as it was; from the checkpoint before, where the last one is damaged, which is said.
+
+    ``digest`` is that of the training that goes on, if it had as many epochs planned as the checkpoint says; those of
+    earlier versions do not say.
 
     Raises
     ------
@@ -120,7 +131,7 @@ def load_checkpoint(
         note = parse_json(notes.get("training", "null"))
     except InputError as error:
         raise InputError(f"{path.name} is no checkpoint ({error}); start the training anew") from error
-    if not isinstance(note, dict) or note.get("digest") != digest:
+    if not isinstance(note, dict) or note.get("digest") != digest(note.get("epochs")):
         raise InputError(
             f"{path.name} belongs to another training (its data or settings differ); "
             "resume with the same settings, or train into another folder"

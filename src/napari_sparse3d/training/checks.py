@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,6 +15,7 @@ from napari_sparse3d.cases.labels import class_names
 from napari_sparse3d.cases.store import VoxelStore, case_title
 from napari_sparse3d.errors import InputError, failure_line
 from napari_sparse3d.training.split import split_by_patient
+from napari_sparse3d.voxels import Recipe
 
 
 @dataclass(frozen=True)
@@ -24,7 +26,8 @@ class Problem:
     ----------
     kind : str
         ``unreadable``, ``empty``, ``too large``, ``no label``, ``two labels``, ``patient on both sides``,
-        ``content on both sides``, ``one class``, ``no cases``, ``unknown class``.
+        ``content on both sides``, ``one class``, ``no cases``, ``all active``, ``continuous``,
+        ``unknown class``.
     case : str
         Which case, by its number in the set (:func:`store.case_title`), or "" for the set as a whole.
     message : str
@@ -92,6 +95,7 @@ def prepare(
     problems: list[Problem] = []
     usable: list[Case] = []
     filling: dict[Case, float] = {}
+    full: set[Case] = set()
     wanted = [case for case in cases if case.split != "test"]
     for number, case in enumerate(wanted):
         progress(number, len(wanted))
@@ -105,6 +109,8 @@ def prepare(
         if problem is None:
             usable.append(case)
             filling[case] = percent
+            if _is_full(case, store):
+                full.add(case)
         else:
             problems.append(problem)
     progress(len(wanted), len(wanted))
@@ -131,6 +137,8 @@ def prepare(
             problems.append(_on_both_sides(place, others, decided, patients, contents))
         else:
             train.append(case)
+    if problem := _continuous([case.label for case in usable]):
+        problems.append(problem)
     classes = class_names(train)
     known = []
     for case in val:
@@ -145,6 +153,9 @@ def prepare(
     elif len(classes) < 2:
         message = f"all training cases are labelled {classes[0]!r}; a second class is needed"
         problems.append(Problem("one class", case_title(train[0]), message))
+    known_of = dict(zip(decided, usable, strict=True))
+    if problem := _all_full([case for case in train if known_of[case] in full], train, store.recipe):
+        problems.append(problem)
     percents = [percent_of[case] for case in train] or [0.0]
     kept = {case: content_of[case] for case in (*train, *known)}
     return Prepared(tuple(train), tuple(known), classes, tuple(problems), (min(percents), max(percents)), kept)
@@ -200,6 +211,9 @@ def _on_both_sides(
     return Problem(f"{kind} on both sides", case_title(cases[place]), message)
 
 
+_FATAL = ("one class", "no cases", "all active", "continuous")
+
+
 def require(prepared: Prepared, *, use_good: bool) -> None:
     """Raise where training must not start.
 
@@ -208,7 +222,7 @@ def require(prepared: Prepared, *, use_good: bool) -> None:
     InputError
         If there is a problem and ``use_good`` is False, or one that leaves nothing to train on. Names up to ten.
     """
-    fatal = [problem for problem in prepared.problems if problem.kind in ("one class", "no cases")]
+    fatal = [problem for problem in prepared.problems if problem.kind in _FATAL]
     shown = fatal + [problem for problem in prepared.problems if problem not in fatal]
     if not shown or (use_good and not fatal):
         return
@@ -216,6 +230,55 @@ def require(prepared: Prepared, *, use_good: bool) -> None:
     more = f"; and {len(shown) - 10} more" if len(shown) > 10 else ""
     advice = "" if fatal else ". Mend these, or train on the good ones with --use-good"
     raise InputError(f"{len(shown)} problem(s) before the first epoch: {lines}{more}{advice}")
+
+
+def _continuous(labels: Sequence[str | None]) -> Problem | None:
+    """What is said where labels are measurements: nearly as many numbers as cases, which no class can be learnt of."""
+    try:
+        values = {float(label) for label in labels if label is not None}
+    except ValueError:
+        return None
+    fractions = any(value % 1 for value in values)
+    if len(values) < 5 or 2 * len(values) <= len(labels) or not (fractions or len(values) > _MOST_NUMBERED):
+        return None
+    return Problem(
+        "continuous",
+        "",
+        f"the labels are {len(values)} numbers of {len(labels)} cases, {min(values):g} to {max(values):g}: regression "
+        "is not there; bin them into classes, or choose another column (--label)",
+    )
+
+
+_MOST_NUMBERED = 20
+"""Classes that whole numbers may be, though nearly every case has one of its own."""
+_FULL = 0.99
+"""Of the cells of a grid: more than that is active only where a threshold separates nothing."""
+_SAYS_VALUES = {"intensity", "gradient"}
+
+
+def _is_full(case: Case, store: VoxelStore) -> bool:
+    voxels = store.get(case)
+    return voxels.n_active > _FULL * math.prod(voxels.shape) and store.facts(case).values == "scan"
+
+
+def _all_full(full: Sequence[Case], train: Sequence[Case], recipe: Recipe) -> Problem | None:
+    """What is said where a recipe makes (nearly) every voxel of scans active: refused, if their values are not seen."""
+    if 2 * len(full) < len(train) or not full:
+        return None
+    what = (
+        f"{len(full)} of {len(train)} training scans have (nearly) every voxel active: the threshold of recipe "
+        f"{recipe.name!r} separates nothing"
+    )
+    if _SAYS_VALUES.isdisjoint(recipe.features):
+        features = " and ".join(recipe.features)
+        return Problem(
+            "all active",
+            "",
+            f"{what}, and {features} alone say nothing of their values, so that they look alike; choose a threshold "
+            "inside their values (--recipe), or the feature intensity",
+        )
+    warnings.warn(f"{what}; choose another to keep what matters", stacklevel=3)
+    return None
 
 
 def _look(case: Case, store: VoxelStore, field: int) -> tuple[Problem | None, float]:

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast, get_args
+from typing import Any, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_sparse3d.cases.case import Case
+from napari_sparse3d.cases.groups import linked_cases
 from napari_sparse3d.cases.labels import label_numbers
 from napari_sparse3d.cases.measured import MeasuredCases
 from napari_sparse3d.cases.store import VoxelStore
@@ -23,6 +22,7 @@ from napari_sparse3d.measure.retrieval import retrieval
 from napari_sparse3d.models import Model
 from napari_sparse3d.models.card import ModelCard
 from napari_sparse3d.sparse import use_engine
+from napari_sparse3d.training.augment import turns
 from napari_sparse3d.training.config import Augmentation
 from napari_sparse3d.training.predict import Predictions, predict
 
@@ -50,8 +50,8 @@ class Evaluation:
         Of the n cases that were measured.
     labels : ndarray
         (n,) int64 class numbers.
-    patients : list of str or None
-        Of each case; None where the set does not know them all.
+    patients : sequence of str or None
+        What links cases, see :func:`~napari_sparse3d.cases.groups.linked_cases`.
     """
 
     figures: dict[str, Any]
@@ -93,13 +93,13 @@ def views_of(card: ModelCard, count: int | None = None) -> Views:
     Raises
     ------
     InputError
-        If ``count`` is not 1 to 48, or the card says what :class:`~napari_sparse3d.training.config.Training` would not
-        take.
+        If ``count`` is not 1 to 48, or more than the kind has, or the card says what
+        :class:`~napari_sparse3d.training.config.Training` would not take.
     """
     if count is not None and not 1 <= count <= MOST_VIEWS:
         raise InputError(f"views must be 1 to {MOST_VIEWS}, the symmetries of a cube, got {count}")
     known = get_args(Augmentation.model_fields["turns"].annotation)
-    count = card.training.get("test_views", 1) if count is None else count
+    asked, count = count, card.training.get("test_views", 1) if count is None else count
     if count == 1:
         return Views(1, "none")
     augment = card.training.get("augment", {})
@@ -109,7 +109,13 @@ def views_of(card: ModelCard, count: int | None = None) -> Views:
             f"the model's card asks for views that are none: test_views of 1 to {MOST_VIEWS} and augment.turns of "
             f"{', '.join(known)} were expected; give --views 1, or take a model that `train` wrote"
         )
-    return Views(count, kind)
+    available = len(turns(kind))
+    if asked is not None and asked > available:
+        raise InputError(
+            f"--views {asked}: the model was trained with augment.turns={kind}, which has {available} symmetric "
+            f"view{'s' * (available > 1)}; give at most {available}, or leave it out"
+        )
+    return Views(min(count, available), kind)
 
 
 def evaluate_model(
@@ -138,7 +144,7 @@ def evaluate_model(
         Engine and device.
     """
     labels = np.array(label_numbers(measured.cases, model.card.classes))
-    patients = patients_said(measured.cases)
+    patients = linked_cases(measured.cases, [store.facts(case).content for case in measured.cases])
     with use_engine(choice.engine):
         network = model.network.to(choice.device)
         predictions = predict(
@@ -158,12 +164,6 @@ def evaluate_model(
         "failed": measured.failed,
     }
     return Evaluation(figures, predictions, labels, patients)
-
-
-def patients_said(cases: Sequence[Case]) -> list[str] | None:
-    """The patient of each case, or None where the set does not know them all."""
-    patients = [case.patient for case in cases]
-    return None if any(patient is None for patient in patients) else cast(list[str], patients)
 
 
 def write_report(folder: Path, evaluation: Evaluation) -> None:

@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from napari_sparse3d.cases.case import Case
+from napari_sparse3d.cases.groups import linked_cases
 from napari_sparse3d.cases.seen import seen_in, split_of
 from napari_sparse3d.cases.store import VoxelStore
 from napari_sparse3d.models import Model, ModelCard
@@ -20,7 +21,6 @@ from napari_sparse3d.models.network import Network
 from napari_sparse3d.training.checkpoint import load_weights
 from napari_sparse3d.training.checks import Prepared
 from napari_sparse3d.training.config import Training
-from napari_sparse3d.training.evaluation import patients_said
 from napari_sparse3d.training.loop import Measure, Trainer
 from napari_sparse3d.training.predict import Predictions, predict
 from napari_sparse3d.training.runs import BEST, MODEL
@@ -117,7 +117,8 @@ def evaluate(
     found = _predicted(network, cases, store, config)
     if judge is None:
         return measure(found.probabilities, found.embeddings, labels)
-    return judge(found.probabilities, found.embeddings, labels, patients_said(cases))
+    contents = [store.facts(case).content for case in cases]
+    return judge(found.probabilities, found.embeddings, labels, linked_cases(cases, contents))
 
 
 def _predicted(network: torch.nn.Module, cases: Sequence[Case], store: VoxelStore, config: Training) -> Predictions:

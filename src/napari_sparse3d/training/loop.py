@@ -31,14 +31,20 @@ from napari_sparse3d.sparse import SparseTensor, use_engine
 from napari_sparse3d.training.augment import augment
 from napari_sparse3d.training.checkpoint import Progress, load_checkpoint, save_checkpoint, save_weights
 from napari_sparse3d.training.config import Training
-from napari_sparse3d.training.optimize import Average, half_type, learning_rate, make_optimizer
+from napari_sparse3d.training.optimize import Average, half_type, learning_rate, make_optimizer, momentum
 from napari_sparse3d.training.predict import Predictions, predict
 from napari_sparse3d.training.processes import ProcessGroup
 from napari_sparse3d.training.samplers import class_weights, epoch_batches
 
+_SMALL_IS_GOOD = ("loss", "ece")
+"""Measures of which the smallest chooses; all others are large where they are good."""
+
 
 class Measure(Protocol):
-    """Judges predictions: (n, classes) probabilities, (n, D) embeddings, (n,) labels -> figures, large is good."""
+    """Judges predictions: (n, classes) probabilities, (n, D) embeddings, (n,) labels -> figures, by name.
+
+    Large is good, but for ``ece``.
+    """
 
     def __call__(
         self, probabilities: NDArray[np.float32], embeddings: NDArray[np.float32], labels: NDArray[np.int64]
@@ -148,6 +154,8 @@ class Trainer:
         self.half = half_type(device) if config.mixed_precision else None
         self.scaler = torch.amp.GradScaler(torch.device(device).type, enabled=self.half is torch.float16)
         self.progress = Progress()
+        self.was_stopped = False
+        """Whether one of the processes was asked to stop before the last epoch."""
         self._parts = {"network": self.network, "average": self.average, "criterion": self.criterion}
 
     def selected_by(self, measured: dict[str, float]) -> str:
@@ -165,16 +173,28 @@ class Trainer:
         """The network that is validated and kept: the exponential average of the weights."""
         return self.average.network
 
-    def digest(self) -> str:
-        """Hash of settings, cases and labels: what a checkpoint must share with the training that resumes it."""
-        parts = [self.config.digest(), *self.classes]
+    def digest(self, epochs: int | None = None) -> str:
+        """Hash of settings, cases and labels: what a checkpoint must share with the training that resumes it.
+
+        ``epochs``: as if so many were planned.
+        """
+        config = self.config if epochs is None else self.config.model_copy(update={"epochs": epochs})
+        parts = [config.digest(), *self.classes]
         for case in (*self.train_cases, *self.val_cases):
             parts += [self.store.key(case), str(case.label)]
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 
-    def resume(self, path: Path) -> None:
-        """Go on from a checkpoint; for errors see :func:`checkpoint.load_checkpoint`."""
-        self.progress = load_checkpoint(path, self._parts, self.optimizer, self.digest())
+    def resume(self, path: Path, *, to_other_epochs: bool = False) -> None:
+        """Go on from a checkpoint; for errors see :func:`checkpoint.load_checkpoint`.
+
+        ``to_other_epochs``: also from one of a training that differs in how many epochs were planned, and in nothing
+        else. The learning rate then follows the schedule over the epochs that are planned now.
+        """
+
+        def digest(planned: int | None) -> str:
+            return self.digest(planned if to_other_epochs else None)
+
+        self.progress = load_checkpoint(path, self._parts, self.optimizer, digest)
         if self.progress.loss_scale:
             self.scaler.load_state_dict(self.progress.loss_scale)
 
@@ -209,7 +229,7 @@ class Trainer:
             self.progress.cpu_seconds = cpu_before + process_time() - cpu_started
             self.progress.loss_scale = self.scaler.state_dict()
             if checkpoint is not None and self.processes.is_main:
-                save_checkpoint(checkpoint, self._parts, self.optimizer, self.progress, digest)
+                save_checkpoint(checkpoint, self._parts, self.optimizer, self.progress, digest, self.config.epochs)
 
         with use_engine(self.engine):
             while self.progress.epoch < self.config.epochs and not self._out_of_patience():
@@ -218,7 +238,8 @@ class Trainer:
                 for step in range(self.progress.step, len(batches)):
                     self._step(batches[step], epoch, step, len(batches))
                     on_step(epoch + 1, step + 1, len(batches))
-                    if self.processes.broadcast(should_stop()):
+                    if self.processes.any(should_stop()):
+                        self.was_stopped = True
                         save()
                         return
                     if monotonic() - saved > self.config.checkpoint_seconds:
@@ -253,6 +274,8 @@ class Trainer:
         rate = learning_rate(self.config, epoch + step / steps)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
+            if "momentum" in group:
+                group["momentum"] = momentum(self.config, epoch + step / steps)
         self.network.train()
         self.optimizer.zero_grad(set_to_none=True)
         mine = self.processes.shard(chosen)
@@ -312,7 +335,7 @@ class Trainer:
         likely = predictions.probabilities[np.arange(len(self.val_labels)), self.val_labels]
         val["loss"] = float(-np.log(np.maximum(likely, 1e-12)).mean())
         selected_by = self.selected_by(val)
-        value = val[selected_by] * (-1 if selected_by == "loss" else 1)
+        value = val[selected_by] * (-1 if selected_by in _SMALL_IS_GOOD else 1)
         # of equal values the one with the smaller loss counts as better: on few cases AUC soon reaches 1
         rank = (value if np.isfinite(value) else -np.inf, -val["loss"])
         if self.progress.best is None or rank > (self.progress.best, -self.progress.best_loss):

@@ -23,7 +23,14 @@ def make_optimizer(modules: Iterable[nn.Module], config: Training) -> torch.opti
     groups = [group for group in groups if group["params"]]
     if config.optimizer == "adamw":
         return torch.optim.AdamW(groups, lr=config.learning_rate, foreach=False)
-    return torch.optim.SGD(groups, lr=config.learning_rate, momentum=config.momentum, nesterov=True, foreach=False)
+    nesterov = config.momentum > 0  # without momentum there is nothing to look ahead along
+    return torch.optim.SGD(groups, lr=config.learning_rate, momentum=config.momentum, nesterov=nesterov, foreach=False)
+
+
+def momentum(config: Training, epochs_done: float) -> float:
+    """The momentum after so many epochs: a function of time alone."""
+    first = config.momentum_schedule == "step" and epochs_done < config.momentum_step_epochs
+    return config.initial_momentum if first else config.momentum
 
 
 def learning_rate(config: Training, epochs_done: float) -> float:

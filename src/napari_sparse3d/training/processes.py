@@ -79,6 +79,10 @@ class ProcessGroup:
         dist.all_reduce(total)
         return float(total)
 
+    def any(self, value: bool) -> bool:
+        """Whether it holds in one of the processes."""
+        return value if self.size == 1 else self.sum(float(value)) > 0
+
     def broadcast(self, value: T) -> T:
         """The first process's value, in all of them."""
         if self.size == 1:

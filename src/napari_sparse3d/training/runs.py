@@ -18,7 +18,7 @@ from napari_sparse3d.environment import folder_named_by
 from napari_sparse3d.errors import InputError
 from napari_sparse3d.files import is_locked, remove_left, replacing
 from napari_sparse3d.parse import parse_json
-from napari_sparse3d.text import one_file_name
+from napari_sparse3d.text import did_you_mean, one_file_name
 
 COLUMNS: dict[str, str] = {
     "run": "TEXT PRIMARY KEY",
@@ -156,7 +156,8 @@ class RunStore:
         """
         for column in (sort_by, *where):
             if column not in COLUMNS:
-                raise InputError(f"a run has no column {column!r}; choose one of {', '.join(COLUMNS)}")
+                near = did_you_mean(column, COLUMNS)
+                raise InputError(f"a run has no column {column!r}; choose one of {', '.join(COLUMNS)}{near}")
         if not self.folder.is_dir():
             return []
         rows = [row for row in self._known() if all(_as_text(row[c]) == value for c, value in where.items())]

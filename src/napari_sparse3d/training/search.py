@@ -6,18 +6,21 @@ import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from math import isfinite
 from pathlib import Path
 from typing import Any, TypeAlias
 
 from napari_sparse3d.catalog import LOSSES
-from napari_sparse3d.errors import InputError
+from napari_sparse3d.errors import EngineError, InputError
 from napari_sparse3d.files import process_lives, process_mark
+from napari_sparse3d.text import did_you_mean
+from napari_sparse3d.training.checks import require
 from napari_sparse3d.training.config import Training, put_setting
 from napari_sparse3d.training.finished import Judge
 from napari_sparse3d.training.loop import EpochReport, Measure, accuracy_alone
 from napari_sparse3d.training.losses import kind_of
 from napari_sparse3d.training.runs import RunStore
-from napari_sparse3d.training.session import Data, Report, train
+from napari_sparse3d.training.session import Data, Report, look, train
 
 STUDY = "studies.sqlite"
 
@@ -55,6 +58,21 @@ DEFAULT_SPACE: Space = {
 }
 
 
+def default_space(config: Training) -> Space:
+    """What is searched unless said: what of :data:`DEFAULT_SPACE` the loss, or anything else, has."""
+    known = _searchable(config, {})
+    return {name: allowed for name, allowed in DEFAULT_SPACE.items() if _is_setting(known, name)}
+
+
+def _is_setting(known: dict[str, Any], name: str) -> bool:
+    inner: Any = known
+    for part in name.split("."):
+        if not isinstance(inner, dict) or part not in inner:
+            return False
+        inner = inner[part]
+    return True
+
+
 @dataclass(frozen=True)
 class Found:
     """What a search knows so far.
@@ -64,6 +82,8 @@ class Found:
     trials : int
         In all, over all processes and starts.
     pruned : int
+    failed : int
+        Settings that cannot be trained with, and trials whose process died.
     best : float or None
         Largest value of the selected measure; None: no trial has finished.
     settings : dict
@@ -74,6 +94,7 @@ class Found:
 
     trials: int
     pruned: int
+    failed: int
     best: float | None
     settings: dict[str, Any]
     run: str
@@ -120,11 +141,12 @@ def search(
     table = RunStore() if runs is None else runs
     table.folder.mkdir(parents=True, exist_ok=True)
     check_space(config, space)
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    with _storage_faults():
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    place = storage or f"sqlite:///{table.folder / STUDY}"
+    with _storage_faults(), _nothing_left_empty(place):
         made = optuna.create_study(
             study_name=study,
-            storage=storage or f"sqlite:///{table.folder / STUDY}",
+            storage=place,
             load_if_exists=True,
             direction="maximize",
             sampler=optuna.samplers.TPESampler(seed=None),
@@ -134,7 +156,7 @@ def search(
 
     def objective(trial: Any) -> float:
         trial.set_user_attr(_PROCESS, process_mark())
-        chosen = {name: _suggest(trial, name, allowed) for name, allowed in space.items()}
+        chosen = {name: _suggest(trial, name, allowed, study) for name, allowed in space.items()}
 
         def on_epoch(epoch: EpochReport) -> bool:
             trial.report(epoch.best, epoch.epoch)
@@ -158,12 +180,32 @@ def search(
             raise optuna.TrialPruned
         return float(table.find(outcome.run)["best"])
 
+    def recorded(trial: Any) -> float:
+        try:
+            return objective(trial)
+        except (InputError, EngineError) as error:
+            if isinstance(error, _OtherChoices):
+                raise
+            trial.set_user_attr("error", str(error))
+            report({"event": "error", "run": f"{study}-{trial.number}", "message": str(error)})
+            raise _Impossible from error
+
+    prepared, _ = look(data, config, cache)  # what is wrong with the data is so in every trial
+    require(prepared, use_good=data.use_good)
     with _storage_faults():
-        made.optimize(objective, n_trials=trials)
+        made.optimize(recorded, n_trials=trials, catch=(_Impossible,))
         return found_in(made)
 
 
 _PROCESS = "process"
+
+
+class _Impossible(Exception):
+    """A trial whose settings cannot be trained with; the next one may."""
+
+
+class _OtherChoices(InputError):
+    """A study that goes on has other choices than it was begun with."""
 
 
 def _end_dead_trials(study: Any) -> None:
@@ -197,13 +239,27 @@ def _storage_faults() -> Iterator[None]:
         ) from error
 
 
+@contextmanager
+def _nothing_left_empty(url: str) -> Iterator[None]:
+    """A new SQLite file that gets no content, as on a full disk, does not stay."""
+    path = Path(url.removeprefix("sqlite:///"))
+    is_new = url.startswith("sqlite:///") and not path.exists()
+    try:
+        yield
+    except BaseException:
+        if is_new and path.is_file() and path.stat().st_size == 0:
+            path.unlink()
+        raise
+
+
 def found_in(study: Any) -> Found:
     """What an Optuna study has found."""
     states = [trial.state.name for trial in study.trials]
+    counts = states.count("PRUNED"), states.count("FAIL")
     if "COMPLETE" not in states:
-        return Found(len(states), states.count("PRUNED"), None, {}, "")
+        return Found(len(states), *counts, None, {}, "")
     best = study.best_trial
-    return Found(len(states), states.count("PRUNED"), best.value, dict(best.params), best.user_attrs.get("run", ""))
+    return Found(len(states), *counts, best.value, dict(best.params), best.user_attrs.get("run", ""))
 
 
 def with_settings(config: Training, chosen: dict[str, Any]) -> Training:
@@ -250,10 +306,17 @@ def check_space(config: Training, space: Space) -> None:
         inner: Any = known
         for part in name.split("."):
             if not isinstance(inner, dict) or (part not in inner and not name.startswith(("arguments.", "loss.arg"))):
-                raise InputError(f"there is no setting {name!r} to search; settings are those of --set")
+                near = did_you_mean(part, inner) if isinstance(inner, dict) else ""
+                raise InputError(f"there is no setting {name!r} to search; settings are those of --set{near}")
             inner = inner.get(part)
-        if isinstance(allowed, Range) and not allowed.low < allowed.high:
+        if isinstance(allowed, OneOf) and len(allowed.values) < 2:
+            raise InputError(f"{name}: there is one choice alone, {allowed.values[0]!r}; set it with --set")
+        if isinstance(allowed, OneOf):
+            continue
+        if not allowed.low < allowed.high or not (isfinite(allowed.low) and isfinite(allowed.high)):
             raise InputError(f"{name}: a range goes from low to high, got {allowed.low} to {allowed.high}")
+        if allowed.log and allowed.low <= 0:
+            raise InputError(f"{name}: a range by its logarithm begins above 0, got {allowed.low}; leave out :log")
 
 
 def parse_space(texts: Sequence[str], parse: Callable[[str], Any]) -> Space:
@@ -268,7 +331,9 @@ def parse_space(texts: Sequence[str], parse: Callable[[str], Any]) -> Space:
     for text in texts:
         name, _, allowed = text.partition("=")
         bounds = [parse(part) for part in allowed.split(":")]
-        numbers = all(isinstance(bound, (int, float)) for bound in bounds[:2])
+        numbers = all(isinstance(bound, (int, float)) and not isinstance(bound, bool) for bound in bounds[:2])
+        if name in space:
+            raise InputError(f"{name} is searched twice; give it once")
         if "|" in allowed:
             space[name] = OneOf(tuple(parse(part) for part in allowed.split("|")))
         elif len(bounds) >= 2 and numbers and bounds[2:] in ([], ["log"]):
@@ -278,11 +343,16 @@ def parse_space(texts: Sequence[str], parse: Callable[[str], Any]) -> Space:
     return space
 
 
-def _suggest(trial: Any, name: str, allowed: Range | OneOf) -> Any:
-    if isinstance(allowed, OneOf):
-        return trial.suggest_categorical(name, list(allowed.values))
-    suggest = trial.suggest_int if allowed.whole else trial.suggest_float
-    return suggest(name, allowed.low, allowed.high, log=allowed.log)
+def _suggest(trial: Any, name: str, allowed: Range | OneOf, study: str) -> Any:
+    try:
+        if isinstance(allowed, OneOf):
+            return trial.suggest_categorical(name, list(allowed.values))
+        suggest = trial.suggest_int if allowed.whole else trial.suggest_float
+        return suggest(name, allowed.low, allowed.high, log=allowed.log)
+    except ValueError as error:  # Optuna compares with the trials before
+        raise _OtherChoices(
+            f"study {study!r} was begun with other choices for {name}; give those, or begin another with --study"
+        ) from error
 
 
 def _optuna() -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, replace
@@ -21,6 +22,7 @@ from napari_sparse3d.models.network import Network
 from napari_sparse3d.training.checkpoint import previous_of
 from napari_sparse3d.training.checks import Prepared, prepare, require
 from napari_sparse3d.training.config import Start, Training
+from napari_sparse3d.training.effect import check_effect, check_effect_on, without_effect
 from napari_sparse3d.training.finished import Judge, keep_model
 from napari_sparse3d.training.loop import EpochReport, Measure, Trainer, accuracy_alone
 from napari_sparse3d.training.processes import join, leaving_together
@@ -64,6 +66,12 @@ class Data:
         found = cases_of(self.path, label_column=self.label_column)
         if self.validation is None:
             return found
+        if marked := sum(case.split == "val" for case in found):
+            warnings.warn(
+                f"{marked} cases of the set are marked for validation and are trained on, as another set is for "
+                "validation",
+                stacklevel=2,
+            )
         others = cases_of(self.validation, label_column=self.label_column)
         return [replace(case, split="train") for case in found if case.split != "test"] + [
             replace(case, split="val", number=len(found) + case.number) for case in others
@@ -164,13 +172,19 @@ def train(
     config = _starting(config, start)
     table = RunStore() if runs is None else runs
     processes = join()
+    check_effect(config, processes=processes.size)
     if processes.is_main:
+        for line in without_effect(config, device=choice.device):
+            warnings.warn(line, stacklevel=2)
         prepared, store = look(data, config, cache)
-        report({"event": "check", **_summary(prepared)})
+        report({"event": "check", **_summary(prepared), "settings": config.dotted()})
     processes.broadcast(None)
     if not processes.is_main:  # after the first, which has filled the cache
         prepared, store = look(data, config, cache)
     require(prepared, use_good=data.use_good)
+    for line in check_effect_on(config, [str(case.label) for case in prepared.train]):
+        if processes.is_main:
+            warnings.warn(line, stacklevel=2)
     trainer = Trainer(
         config,
         prepared.train,
@@ -195,11 +209,17 @@ def train(
             )
         # all processes read the same generation: the first may put a damaged one aside
         if processes.is_main and _has_checkpoint(folder):
-            trainer.resume(folder / CHECKPOINT)
+            trainer.resume(folder / CHECKPOINT, to_other_epochs=True)
+            if trainer.progress.epoch > config.epochs:
+                warnings.warn(
+                    f"run {run} has {trainer.progress.epoch} epochs done, more than the {config.epochs} that are asked "
+                    "for: nothing more is trained",
+                    stacklevel=2,
+                )
         processes.broadcast(None)
         if not processes.is_main:
             if _has_checkpoint(folder):
-                trainer.resume(folder / CHECKPOINT)
+                trainer.resume(folder / CHECKPOINT, to_other_epochs=True)
             return _follow(trainer, run, folder)
         return _lead(trainer, prepared, table, run, name, data, judge, report, on_epoch, choice.device, card or {})
 
@@ -239,7 +259,7 @@ def _lead(
     if trainer.progress.best_epoch is None:
         table.update(run, status="stopped")
         raise InputError(f"run {run} was stopped before its first epoch was done; resume it with --resume {run}")
-    finished = trainer.progress.epoch >= config.epochs or not should_stop()
+    finished = trainer.progress.epoch >= config.epochs or not (trainer.was_stopped or should_stop())
     status = "done" if finished else "stopped"
     model, metrics = keep_model(trainer, prepared, folder, name or run, judge, card)
     table.update(run, status=status, seconds=trainer.progress.seconds, cpu_seconds=trainer.progress.cpu_seconds)
@@ -275,8 +295,10 @@ def _has_checkpoint(folder: Path) -> bool:
 
 def _follow(trainer: Trainer, run: str, folder: Path) -> Outcome:
     """Train along with the first process, which reports and writes."""
-    for _ in trainer.run():
-        pass
+    # asked to end (a scheduler asks every process), it tells the others, which would wait for it for ever
+    with _asked_to_stop() as asked:
+        for _ in trainer.run(should_stop=asked.is_set):
+            pass
     return Outcome(run, "followed", folder / MODEL, {})
 
 

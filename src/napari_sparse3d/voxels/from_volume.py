@@ -91,13 +91,15 @@ def follow(
 class _Counted(Protocol):
     @property
     def n_active(self) -> int: ...
+    @property
+    def shape(self) -> tuple[int, int, int]: ...
 
 
 _Voxels = TypeVar("_Voxels", bound=_Counted)
 
 
 def require_voxels(voxels: _Voxels, volume: Volume, recipe: Recipe) -> _Voxels:
-    """Give ``voxels`` back, or say that the recipe's threshold left nothing of the volume.
+    """Give ``voxels`` back, or say that the recipe's threshold left nothing of the volume; that it left all is warned.
 
     Raises
     ------
@@ -113,5 +115,11 @@ def require_voxels(voxels: _Voxels, volume: Volume, recipe: Recipe) -> _Voxels:
             f"the threshold of recipe {recipe.name!r} ({threshold.removeprefix('kind ')}) leaves no voxel of "
             f"the scan, whose values go from {inside.min():g} to {inside.max():g} "
             f"{volume.unit}; choose a threshold inside that range"
+        )
+    if voxels.n_active == math.prod(voxels.shape) and volume.data.min() < volume.data.max():
+        warnings.warn(
+            f"every voxel is active: the threshold of recipe {recipe.name!r} separates nothing in this scan; choose "
+            "another",
+            stacklevel=2,
         )
     return voxels

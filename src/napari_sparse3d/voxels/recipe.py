@@ -40,6 +40,7 @@ from napari_sparse3d.catalog import RECIPES, THRESHOLDS, RecipeInfo, Registry, T
 from napari_sparse3d.errors import CatalogError, InputError
 from napari_sparse3d.files import replacing
 from napari_sparse3d.parse import parse_json, parse_toml
+from napari_sparse3d.text import did_you_mean
 
 _LARGEST_FILE = 100_000
 
@@ -282,7 +283,10 @@ class Recipe(_Part):
         if name in BUILT_IN:
             return BUILT_IN[name]
         if name not in RECIPES and name not in RECIPES.broken:
-            raise InputError(f"there is no recipe {name!r}; choose {', '.join(RECIPES)} or give a .toml or .json file")
+            raise InputError(
+                f"there is no recipe {name!r}; choose {', '.join(RECIPES)} or give a .toml or .json file"
+                f"{did_you_mean(name, RECIPES)}"
+            )
         return _recipe_of(RECIPES[name])
 
     @classmethod
@@ -312,7 +316,9 @@ class Recipe(_Part):
             if len(content) > _LARGEST_FILE:
                 raise InputError(f"a recipe takes a few lines, this file more than {_LARGEST_FILE // 1000} kB")
             return parse(content.decode("utf-8"))
-        except (InputError, UnicodeDecodeError) as error:
+        except UnicodeDecodeError as error:
+            raise InputError(f"recipe {source.name} is not UTF-8; save it so") from error
+        except InputError as error:
             raise InputError(f"recipe {source.name}: {error}") from error
 
     @classmethod
@@ -357,6 +363,33 @@ BUILT_IN: dict[str, Recipe] = {info.name: _recipe_of(info) for info in RECIPES.b
 """The recipes of this package, by name."""
 
 
+def without_effect(recipe: Recipe) -> list[str]:
+    """What a recipe says that does nothing, or can do nothing, in words with what to do."""
+    said = []
+    if recipe.components.keep == "all" and recipe.components.connectivity != Components().connectivity:
+        said.append(
+            f"components.connectivity={recipe.components.connectivity} is without effect: all parts are kept; say how "
+            "many with components.keep"
+        )
+    if (
+        recipe.field is not None
+        and isinstance(recipe.resample, ToLongestSide)
+        and recipe.resample.voxels > recipe.field
+    ):
+        said.append(
+            f"resample.voxels={recipe.resample.voxels} on the longest side does not fit the field of {recipe.field}; "
+            "make it smaller, or the field larger"
+        )
+    if isinstance(recipe.threshold, PercentileThreshold) and recipe.threshold.percentile == 100:
+        said.append("threshold.percentile=100 leaves no voxel: nothing exceeds the maximum; make it smaller")
+    return said
+
+
+def _all_names() -> set[str]:
+    parts = (Recipe, Components, NoResampling, ToSpacing, ToLongestSide, RangeThreshold, FractionOfMax)
+    return {name for part in (*parts, PercentileThreshold) for name in part.model_fields} - {"kind", "name"}
+
+
 def _one_line(error: ValidationError) -> str:
     """Every fault as ``where: what``, in one line; the first ten of many."""
     faults = error.errors(include_url=False)
@@ -381,7 +414,7 @@ def _describe(fault: ErrorDetails) -> str:
     if kind == "missing":
         return f"{where} is missing"
     if kind == "extra_forbidden":
-        return f"{where} is no part of a recipe; remove it"
+        return f"{where} is no part of a recipe; remove it{did_you_mean(str(place[-1]), _all_names())}"
     if kind == "union_tag_not_found":
         return f"{where} needs a kind"
     if kind == "union_tag_invalid":

@@ -8,14 +8,17 @@ Graham. Sparse 3D Convolutional Neural Networks. BMVC 2015 (the DeepC2 family of
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Sequence
 
 from torch import Tensor, nn
 
+from napari_sparse3d.errors import InputError
 from napari_sparse3d.models.heads import ClassHead
 from napari_sparse3d.models.network import DescribingNetwork
 from napari_sparse3d.sparse import SparseConv3d, SparseMaxPool3d, SparseSequential, SparseTensor
 
 CHANNELS = (32, 64, 96, 128, 160, 192)
+WIDE_CHANNELS = tuple(2 * width for width in CHANNELS)
 FIELD = 126
 
 
@@ -34,12 +37,15 @@ class DeepC2(DescribingNetwork):
 
     def __init__(self, in_features: int = 1, classes: int = 2) -> None:
         super().__init__()
+        self._lay(in_features, classes, CHANNELS)
+
+    def _lay(self, in_features: int, classes: int, widths: Sequence[int]) -> None:
         layers: OrderedDict[str, nn.Module] = OrderedDict()
         before = in_features
-        for number, channels in enumerate(CHANNELS, start=1):
+        for number, channels in enumerate(widths, start=1):
             layers[f"conv{number}"] = SparseConv3d(before, channels, 2)
             layers[f"relu{number}"] = nn.LeakyReLU(1 / 3)
-            if number < len(CHANNELS):
+            if number < len(widths):
                 layers[f"pool{number}"] = SparseMaxPool3d(3, stride=2)
             before = channels
         self.layers = SparseSequential(layers)
@@ -56,8 +62,30 @@ class DeepC2(DescribingNetwork):
                 nn.init.uniform_(module.weight, -bound, bound)
 
     def describe(self, x: SparseTensor) -> Tensor:
-        """(B, 192): the features of the one site that is left of each volume."""
+        """(B, D), D the last layer's channels (192): the features of the one site that is left of each volume."""
         if x.spatial_shape != (FIELD,) * 3:
             raise ValueError(f"deepC2 sees a field of {FIELD}^3 voxels, got {x.spatial_shape}")
         y: SparseTensor = self.layers(x)
         return y.dense()[:, :, 0, 0, 0]
+
+
+class DeepC2Wide(DeepC2):
+    """deepC2 with channels of one's own; unless given, twice as many.
+
+    Parameters
+    ----------
+    in_features, classes : int
+    channels : sequence of int
+        Of the six convolutions; the last is the length of the embedding.
+
+    Raises
+    ------
+    InputError
+        If it is not six numbers from 1.
+    """
+
+    def __init__(self, in_features: int = 1, classes: int = 2, channels: Sequence[int] = WIDE_CHANNELS) -> None:
+        super(DeepC2, self).__init__()
+        if len(channels) != len(CHANNELS) or not all(type(width) is int and width > 0 for width in channels):
+            raise InputError(f"channels must be {len(CHANNELS)} whole numbers from 1, got {channels!r:.80}")
+        self._lay(in_features, classes, channels)

@@ -76,6 +76,8 @@ class ResidualNet(DescribingNetwork):
         per_stage = (blocks,) * len(channels) if isinstance(blocks, int) else tuple(blocks)
         if not channels or len(per_stage) != len(channels) or min(per_stage) < 0 or min(channels) < 1:
             raise InputError(f"each stage needs channels and a number of blocks, got {channels} and {per_stage}")
+        if embedding < 1:
+            raise InputError(f"embedding must be 1 or more, got {embedding}")
         if stem_stride not in (1, 2):
             raise InputError(f"stem_stride must be 1 or 2, got {stem_stride}")
         step = stem_stride * 2 ** (len(channels) - 1)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 import torch
 from pydantic import Field
@@ -10,6 +10,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from napari_sparse3d.training.settings import Settings, Share
+
+Pairs: TypeAlias = Literal["shuffled", "lazily-shuffled", "random", "hardest"]
+"""How triplets are found in a batch, see ``triplet.choose_triplets``."""
 
 
 class Criterion(nn.Module):

@@ -10,7 +10,8 @@ from pydantic import BeforeValidator, Field, SerializeAsAny
 
 from napari_sparse3d.catalog import DEFAULT_LOSS, LOSSES
 from napari_sparse3d.errors import CatalogError, InputError
-from napari_sparse3d.training.losses.base import LossSettings
+from napari_sparse3d.text import did_you_mean
+from napari_sparse3d.training.losses.base import LossSettings, Pairs
 from napari_sparse3d.training.settings import Settings, Share
 
 
@@ -22,7 +23,7 @@ class FlatLoss(Settings):
     class_weights: Literal["none", "balanced"] = "none"
     distance: Literal["cosine", "squared-l2"] = "cosine"
     margin: float = Field(default=0.5, gt=0)
-    pairs: Literal["shuffled", "random", "hardest"] = "hardest"
+    pairs: Pairs = "hardest"
     miner: str = ""
     arguments: dict[str, Any] = Field(default_factory=dict)
     classify: float = Field(default=1.0, ge=0)
@@ -51,7 +52,7 @@ def kind_of(text: str) -> tuple[str, str]:
     if text[:1].isupper():  # as classes are written
         return "metric-learning", text
     known = ", ".join(info.spelled or info.name for info in LOSSES.values())
-    raise CatalogError(f"there is no loss {text!r}; choose {known}")
+    raise CatalogError(f"there is no loss {text!r}; choose {known}{did_you_mean(text, LOSSES)}")
 
 
 def loss_of(value: object) -> object:
@@ -74,7 +75,8 @@ def loss_of(value: object) -> object:
     taken = _settings(kind)
     fields = [name for name in taken.model_fields if name != "kind"]
     if unknown := [name for name in said if name not in fields]:
-        raise InputError(f"{kind} takes {', '.join(fields) or 'no settings'}, not {', '.join(map(str, unknown))}")
+        near = did_you_mean(str(unknown[0]), fields)
+        raise InputError(f"{kind} takes {', '.join(fields) or 'no settings'}, not {', '.join(map(str, unknown))}{near}")
     return taken(**said)
 
 

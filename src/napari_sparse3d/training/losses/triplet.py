@@ -9,7 +9,7 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn import functional
 
-from napari_sparse3d.training.losses.base import Criterion, OnEmbeddings, WeightedCriterion
+from napari_sparse3d.training.losses.base import Criterion, OnEmbeddings, Pairs, WeightedCriterion
 
 
 class Triplet(OnEmbeddings):
@@ -21,14 +21,14 @@ class Triplet(OnEmbeddings):
         Between unit vectors.
     margin : float
         By which another class has to be farther.
-    pairs : {"shuffled", "random", "hardest"}
+    pairs : {"shuffled", "lazily-shuffled", "random", "hardest"}
         How triplets are found in a batch: see :func:`choose_triplets`.
     """
 
     kind: Literal["triplet"] = "triplet"
     distance: Literal["cosine", "squared-l2"] = "cosine"
     margin: float = Field(default=0.5, gt=0)
-    pairs: Literal["shuffled", "random", "hardest"] = "hardest"
+    pairs: Pairs = "hardest"
 
     @property
     def name(self) -> str:
@@ -78,6 +78,7 @@ def choose_triplets(embedding: Tensor, label: Tensor, pairs: str, random: torch.
 
     * ``shuffled``: two permutations of the batch; a row counts where they give another case of its class, and one of
       another class;
+    * ``lazily-shuffled``: a third anchors, a third positives, a third negatives, as the sampler ``pairs`` lays them;
     * ``random``: for each case one positive and one negative, drawn evenly;
     * ``hardest``: for each case the farthest of its class and the nearest of the others.
 
@@ -91,6 +92,9 @@ def choose_triplets(embedding: Tensor, label: Tensor, pairs: str, random: torch.
     count = len(label)
     same = label[:, None] == label[None]
     positive = same & ~torch.eye(count, dtype=torch.bool, device=label.device)
+    if pairs == "lazily-shuffled":
+        anchor = torch.arange(count // 3, device=label.device)
+        return anchor, anchor + count // 3, anchor + 2 * (count // 3)
     if pairs == "shuffled":
         first, second = (torch.randperm(count, generator=random).to(label.device) for _ in range(2))
         rows = torch.arange(count, device=label.device)

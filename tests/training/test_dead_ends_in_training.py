@@ -1,0 +1,176 @@
+"""What ended in a traceback, a wrong sentence or nothing while training and searching: it works, or is one line."""
+
+import json
+import os
+import signal
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from napari_sparse3d.cases.case import Case
+from napari_sparse3d.cases.groups import linked_cases
+from napari_sparse3d.cli import app
+from napari_sparse3d.errors import InputError
+from napari_sparse3d.training import search as searching
+from napari_sparse3d.training import session
+from napari_sparse3d.training.runs import RunStore
+from napari_sparse3d.training.search import OneOf, Range, check_space, parse_space, search
+from napari_sparse3d.training.session import Data, train
+
+WHOLE = {"average": None, "keep": "last"}
+
+
+def test_a_finished_run_goes_on_to_more_epochs(shapes, settings, tmp_path):
+    runs = RunStore(tmp_path)
+    first = train(Data(shapes), settings(epochs=1, **WHOLE), name="a", runs=runs)
+    before = runs.find(first.run)["history"]
+    again = train(Data(shapes), settings(epochs=2, **WHOLE), runs=runs, resume="last")
+    assert (again.run, again.status) == (first.run, "done")
+    row = runs.find("last")
+    assert (row["epoch"], row["epochs"], row["config"]["epochs"]) == (2, 2, 2)
+    assert row["history"][:1] == before  # what was trained is not trained again
+    # and once more by the command, which takes all else from the run
+    done = CliRunner().invoke(
+        app, ["train", str(shapes), "--resume", "last", "-e", "3", "--runs", str(tmp_path), "--json"]
+    )
+    assert done.exit_code == 0, done.output
+    assert [row["epoch"] for row in runs.find("last")["history"]] == [1, 2, 3]
+    with pytest.warns(UserWarning, match="has 3 epochs done, more than the 2 that are asked for"):
+        train(Data(shapes), settings(epochs=2, **WHOLE), runs=runs, resume="last")
+    with pytest.raises(InputError, match="belongs to another training"):
+        train(Data(shapes), settings(epochs=4, learning_rate=0.5, **WHOLE), runs=runs, resume="last")
+
+
+def test_a_process_beside_the_first_answers_to_sigterm(tmp_path):
+    """It ends with the others: killed on the spot, it would leave them waiting for it."""
+    asked = []
+
+    def run(should_stop):
+        asked.append(should_stop())
+        os.kill(os.getpid(), signal.SIGTERM)
+        asked.append(should_stop())
+        yield
+
+    outcome = session._follow(SimpleNamespace(run=run), "run", tmp_path)
+    assert (outcome.status, asked) == ("followed", [False, True])
+
+
+@pytest.mark.parametrize("step", [1.7, 3], ids=["fractions", "whole"])
+def test_measurements_are_no_classes(save_shape, settings, tmp_path, step):
+    lines = [f"{number}.npz,{20 + number * step}" for number in range(24)]
+    (tmp_path / "t.csv").write_text("\n".join(["path,label", *lines]))
+    for number in range(24):
+        mask = np.zeros((8, 8, 8), bool)
+        mask[2:5, 2:5, 2 : 3 + number % 6] = True
+        mask.flat[number] = True
+        save_shape(tmp_path / f"{number}.npz", mask)
+    with pytest.raises(InputError, match=r"24 numbers of 24 cases, .*: regression is not there; bin them into classes"):
+        train(Data(tmp_path / "t.csv", use_good=True), settings(), runs=RunStore(tmp_path))
+
+
+# -- a search ---------------------------------------------------------------------------------------
+
+optuna = pytest.importorskip("optuna")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("learning_rate=0:0.1:log", "begins above 0, got 0; leave out :log"),
+        ("learning_rate=-1:0.1:log", "begins above 0"),
+        ("learning_rate=0.1:0.01", "from low to high"),
+        ("learning_rate=NaN:1", "from low to high"),
+        ("learning_rate=0:Infinity", "from low to high"),
+        ("learning_rate=true:false", "NAME=LOW:HIGH"),
+        ("lerning_rate=0.1:1", "did you mean 'learning_rate'"),
+    ],
+)
+def test_a_space_that_is_none_is_one_line(settings, text, said):
+    def value(word):
+        try:
+            return json.loads(word)
+        except ValueError:
+            return word
+
+    with pytest.raises(InputError, match=said) as caught:
+        check_space(settings(), parse_space([text], value))
+    assert "\n" not in str(caught.value)
+
+
+def test_an_impossible_trial_is_recorded_and_the_next_begins(shapes, settings, tmp_path, monkeypatch):
+    tried = iter([9, 1, 9, 2])  # a warm-up of so many epochs; what the loss says of a learning rate of nan
+    monkeypatch.setattr(searching, "_suggest", lambda trial, name, allowed, study: next(tried))
+
+    def refusing(data, config, **more):
+        if config.batch_size == 9:
+            raise InputError("the loss is nan in epoch 1")
+        return SimpleNamespace(run="r", asked=False, status="done")
+
+    monkeypatch.setattr(searching, "train", refusing)
+    monkeypatch.setattr(RunStore, "find", lambda self, run: {"best": 0.5})
+    events = []
+    found = search(
+        Data(shapes), settings(), {"batch_size": Range(1, 9)}, trials=4, runs=RunStore(tmp_path), report=events.append
+    )
+    assert (found.trials, found.failed, found.best) == (4, 2, 0.5)
+    assert [event["message"] for event in events] == ["the loss is nan in epoch 1"] * 2
+
+
+def test_settings_that_fit_no_network_are_an_impossible_trial(shapes, settings, tmp_path):
+    space = {"arguments.field": OneOf((15, 17))}
+    found = search(Data(shapes), settings(epochs=1), space, trials=2, runs=RunStore(tmp_path))
+    assert (found.trials, found.failed, found.best) == (2, 2, None)
+    (tmp_path / "s.json").write_text(settings().model_dump_json())
+    call = ["search-params", str(shapes), "--trials", "1", "--search", "arguments.field=15|17", "--study", "other"]
+    result = CliRunner().invoke(app, [*call, "--settings", str(tmp_path / "s.json"), "--runs", str(tmp_path)])
+    assert result.exit_code == 1
+    assert "none of 1 trials has finished: 1 failed" in result.stderr
+
+
+def test_what_is_wrong_with_the_data_ends_a_search_at_once(settings, tmp_path):
+    (tmp_path / "set").mkdir()
+    with pytest.raises(InputError, match="holds no cases"):
+        search(Data(tmp_path / "set"), settings(), {"seed": Range(0, 9)}, trials=2, runs=RunStore(tmp_path))
+
+
+def test_a_study_with_other_choices_is_one_line(shapes, settings, tmp_path, monkeypatch):
+    done = SimpleNamespace(run="r", asked=False, status="done")
+    monkeypatch.setattr(searching, "train", lambda *a, **k: done)
+    monkeypatch.setattr(RunStore, "find", lambda self, run: {"best": 0.5})
+
+    def go(space):
+        return search(Data(shapes), settings(), space, trials=1, runs=RunStore(tmp_path))
+
+    go({"sampler": OneOf(("shuffled", "balanced"))})
+    for other in (OneOf(("balanced", "pk")), OneOf(("shuffled", "balanced", "pk"))):
+        with pytest.raises(InputError, match=r"study 'search' was begun with other choices for sampler.*--study"):
+            go({"sampler": other})
+    assert go({"sampler": OneOf(("shuffled", "balanced"))}).trials == 4
+
+
+def test_the_usual_space_is_that_of_the_loss(settings):
+    own = settings(loss={"kind": "function", "name": "mine:loss"})
+    assert "loss.smoothing" not in searching.default_space(own)
+    check_space(own, searching.default_space(own))
+    assert searching.default_space(settings()) == searching.DEFAULT_SPACE
+
+
+# -- intervals --------------------------------------------------------------------------------------
+
+
+def test_what_belongs_together_is_drawn_together(tmp_path):
+    def case(number, **more):
+        return Case(f"{number}", tmp_path / f"{number}.npz", "voxels", number=number, **more)
+
+    alone = [case(number) for number in range(4)]
+    assert linked_cases(alone, list("abcd")) is None  # nobody knows patients: over cases
+    one, two, three, four = linked_cases(alone, list("abca"))  # one content twice
+    assert one == four
+    assert len({one, two, three}) == 3
+    some = [case(0, patient="p"), case(1, patient="p"), case(2), case(3)]
+    first, second, third, fourth = linked_cases(some, list("abbd"))  # the patient links 0 and 1, the content 1 and 2
+    assert first == second == third != fourth
+    known = [case(number, patient=f"p{number}") for number in range(3)]
+    assert len(set(linked_cases(known, list("abc")))) == 3
