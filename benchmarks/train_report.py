@@ -19,7 +19,7 @@ from matplotlib.figure import Figure
 from train_bundled import BUNDLED, MODELS
 
 from napari_sparse3d.files import replacing
-from napari_sparse3d.models.model import read_model
+from napari_sparse3d.models.load import read_model
 from napari_sparse3d.pictures.style import BLUE, ORANGE, PAPER, RULE, VERMILLION, style
 from napari_sparse3d.training.runs import RunStore
 

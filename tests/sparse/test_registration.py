@@ -294,7 +294,7 @@ def test_a_bare_tensor_of_indices_finds_what_was_made_from_it():
 def test_what_was_made_from_sites_does_not_travel_with_them():
     x = tensor()
     sp.SparseSequential(sp.SubMConv3d(2, 4, 3), sp.SparseConv3d(4, 2, 2))(x)
-    assert x.sites._store.made
+    assert x.sites._store.memo
     for copied in (copy.deepcopy(x), pickle.loads(pickle.dumps(x))):
         assert torch.equal(copied.indices, x.indices)
         assert copied.spatial_shape == x.spatial_shape

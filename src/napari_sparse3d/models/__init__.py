@@ -10,7 +10,8 @@ from napari_sparse3d.lazy import on_first_use
 from napari_sparse3d.models.architectures import build_network
 from napari_sparse3d.models.densify import DenseNetwork, densify
 from napari_sparse3d.models.heads import ClassHead, Head
-from napari_sparse3d.models.model import Model, Result, bundled_models, load_model
+from napari_sparse3d.models.load import bundled_models, load_model
+from napari_sparse3d.models.model import Model, Result
 from napari_sparse3d.models.network import DescribingNetwork, Network
 from napari_sparse3d.models.networks.deepc2 import DeepC2
 from napari_sparse3d.models.networks.residual import ResidualNet

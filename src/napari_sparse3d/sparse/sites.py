@@ -37,28 +37,28 @@ class _Making(local):
 _MAKING = _Making()
 
 
-class _Made(dict[Any, Any]):
+class _Memo(dict[Any, Any]):
     """What was made from indices in one state; unlike a plain dictionary it can be referred to weakly."""
 
 
 class _Store:
     """What was made from indices, and in which state they were then."""
 
-    __slots__ = ("made", "state")
+    __slots__ = ("memo", "state")
 
     def __init__(self) -> None:
         self.state: object = None  # looked at when something is first made
-        self.made = _Made()
+        self.memo = _Memo()
 
     def once(self, key: Any, make: Callable[[], _T]) -> _T:
         """See :meth:`Sites.once`."""
-        made = self.made
-        found: _T | None = made.get(key)
+        memo = self.memo
+        found: _T | None = memo.get(key)
         if found is None:
             _MAKING.stores.append(self)
             try:
                 # of several threads, all get what the first of them made
-                found = made.setdefault(key, _for_training_too(make))
+                found = memo.setdefault(key, _for_training_too(make))
             finally:
                 _MAKING.stores.pop()
         return found
@@ -107,9 +107,9 @@ class Sites:
                 return given
             given = given.indices
         check_indices(given)
-        made = cls(given, shape, batch_size)
-        made._store = memo_of(given).setdefault((shape, batch_size), _Store())
-        return made
+        sites = cls(given, shape, batch_size)
+        sites._store = memo_of(given).setdefault((shape, batch_size), _Store())
+        return sites
 
     @classmethod
     def trusted(cls, indices: Tensor, shape: Triple, batch_size: int, known: Mapping[Any, Any] | None = None) -> Sites:
@@ -119,8 +119,8 @@ class Sites:
         """
         sites = cls(indices, shape, batch_size)
         store = sites._current()
-        store.made[_CHECKED] = True
-        store.made.update(known or {})
+        store.memo[_CHECKED] = True
+        store.memo.update(known or {})
         return sites
 
     def __len__(self) -> int:
@@ -158,14 +158,14 @@ class Sites:
     def plan(self, engine: Engine[P], out: Sites, geometry: Geometry) -> P:
         """The engine's plan from these sites to others, or to themselves."""
         store = self._current()
-        target = (store if out is self else out._current()).made
-        if target is store.made:
+        target = (store if out is self else out._current()).memo
+        if target is store.memo:
             return store.once((engine.name, geometry, None), lambda: engine.plan(self, out, geometry))
         key = (engine.name, geometry, id(target))
         plan, writes = store.once(key, lambda: (engine.plan(self, out, geometry), ref(target)))
         if writes() is not target:  # others have taken over this id
             plan = engine.plan(self, out, geometry)
-            store.made[key] = plan, ref(target)
+            store.memo[key] = plan, ref(target)
         return plan
 
     def chain(self, engine: RunsChains[C], places: Sequence[Place]) -> tuple[Sites, C]:
@@ -209,7 +209,7 @@ class Sites:
         if store.state is None:
             store.state = state
         elif store.state != state:
-            store.state, store.made = state, _Made()
+            store.state, store.memo = state, _Memo()
         return store
 
 

@@ -20,27 +20,19 @@ One frozen pydantic model, the same object behind the widget, the command line, 
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias, cast
 
 import tomli_w
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    GetCoreSchemaHandler,
-    ValidationError,
-    field_validator,
-    model_validator,
-)
-from pydantic_core import CoreSchema, ErrorDetails, PydanticKnownError, core_schema
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic_core import ErrorDetails
 
-from napari_sparse3d.catalog import RECIPES, THRESHOLDS, RecipeInfo, Registry, ThresholdInfo
+from napari_sparse3d.catalog import RECIPES, THRESHOLDS, RecipeInfo, ThresholdInfo
 from napari_sparse3d.errors import CatalogError, InputError
 from napari_sparse3d.files import replacing
 from napari_sparse3d.parse import parse_json, parse_toml
 from napari_sparse3d.text import did_you_mean
+from napari_sparse3d.voxels.name_in import NameIn
 
 _LARGEST_FILE = 100_000
 
@@ -126,28 +118,6 @@ class FractionOfMax(_Part):
 
     kind: Literal["fraction_of_max"] = "fraction_of_max"
     fraction: float = Field(gt=0, lt=1)
-
-
-@dataclass(frozen=True)
-class NameIn:
-    """Annotation of a text that must be a name of the catalogue: others are refused, and forms offer these."""
-
-    parts: Registry[Any]
-
-    @property
-    def choices(self) -> tuple[str, ...]:
-        """The names."""
-        return tuple(self.parts)
-
-    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        """As pydantic asks for it."""
-        return core_schema.no_info_after_validator_function(self._checked, handler(source))
-
-    def _checked(self, name: str) -> str:
-        if name in self.parts:
-            return name
-        *most, last = map(repr, self.choices)
-        raise PydanticKnownError("literal_error", {"expected": f"{', '.join(most)} or {last}"})
 
 
 PresetName: TypeAlias = Annotated[str, NameIn(THRESHOLDS)]
