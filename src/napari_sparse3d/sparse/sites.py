@@ -153,7 +153,7 @@ class Sites:
 
     def output(self, engine: Engine[P], geometry: Geometry) -> Sites:
         """The sites that a layer of this geometry writes to; the same object each time, unless written to since."""
-        return self._still_as_made((engine.name, geometry), lambda: engine.output_sites(self, geometry))
+        return self._still_as_made((engine.name, geometry), lambda: (engine.output_sites(self, geometry), None))[0]
 
     def plan(self, engine: Engine[P], out: Sites, geometry: Geometry) -> P:
         """The engine's plan from these sites to others, or to themselves."""
@@ -171,19 +171,19 @@ class Sites:
     def chain(self, engine: RunsChains[C], places: Sequence[Place]) -> tuple[Sites, C]:
         """The sites that the last of some layers writes to, and the engine's plan of them all."""
         key = (engine.name, tuple(places))
-        store = self._current()
-        sites, plan, state = store.once(key, lambda: _with_state(*engine.plan_chain(self, places)))
-        if sites is not None and sites.state() != state:  # the tensor that was handed out was written to
-            sites, plan, _ = store.made[key] = _with_state(*engine.plan_chain(self, places))
+        sites, plan, _ = self._still_as_made(key, lambda: engine.plan_chain(self, places))
         return self if sites is None else sites, plan
 
-    def _still_as_made(self, key: Any, make: Callable[[], Sites]) -> Sites:
-        """Sites that are made once, and again where their indices, which users hold too, were written to since."""
+    def _still_as_made(self, key: Any, make: Callable[[], tuple[_S, _T]]) -> tuple[_S, _T, object]:
+        """Sites, what belongs to them and their state then: made once, and again where they were written to since.
+
+        Their indices are those of the tensor that a layer gives, which is a user's to write to.
+        """
         store = self._current()
-        sites, _, state = store.once(key, lambda: _with_state(make(), None))
-        if sites is not self and sites.state() != state:
-            sites, _, _ = store.made[key] = _with_state(make(), None)
-        return sites
+        held = store.made.get(key)
+        if held is not None and held[0] is not None and held[0].state() != held[2]:
+            store.made.pop(key, None)
+        return store.once(key, lambda: _with_state(*make()))
 
     @property
     def seen(self) -> object:
@@ -214,5 +214,4 @@ class Sites:
 
 
 def _with_state(sites: _S, plan: _T) -> tuple[_S, _T, object]:
-    """Sites, what belongs to them, and the state that they were made in."""
     return sites, plan, None if sites is None else sites.state()
