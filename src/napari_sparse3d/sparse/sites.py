@@ -180,9 +180,9 @@ class Sites:
         Their indices are those of the tensor that a layer gives, which is a user's to write to.
         """
         store = self._current()
-        held = store.made.get(key)
+        held = store.memo.get(key)
         if held is not None and held[0] is not None and held[0].state() != held[2]:
-            store.made.pop(key, None)
+            store.memo.pop(key, None)
         return store.once(key, lambda: _with_state(*make()))
 
     @property
