@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     from napari_sparse3d.io import SeriesInfo
     from napari_sparse3d.volume import Volume
-    from napari_sparse3d.voxels import VoxelSet
+    from napari_sparse3d.voxels import Recipe, VoxelSet
 
 SHORT = 8
 """Digits of a content hash that stand in messages."""
@@ -86,6 +86,11 @@ def _digest(heads: Sequence[bytes], arrays: Sequence[NDArray[Any]]) -> str:
     for array in arrays:
         total.update(np.ascontiguousarray(array).data)
     return total.hexdigest()
+
+
+def recipe_hash(recipe: Recipe) -> str:
+    """SHA-256 of what a recipe makes of a volume: neither its name nor the network's field is a part of that."""
+    return hashlib.sha256(recipe.model_dump_json(exclude={"name", "field"}).encode()).hexdigest()
 
 
 def patient_key(identifier: str) -> str:

@@ -35,7 +35,7 @@ def read_case(path: str, series: int | None) -> Generator[Any, None, LoadedCase]
         return LoadedCase(layer_of(info.load(), info.title), Path(path), series)
     voxels = VoxelSet.load(path)
     volume = Volume(voxels.mask().view(np.uint8), voxels.affine, "a.u.", "", Path(path).stem)
-    return LoadedCase(layer_of(volume), Path(path), series, ScanVoxels(voxels, AS_SAVED, volume, 0))
+    return LoadedCase(layer_of(volume), Path(path), series, ScanVoxels(voxels, AS_SAVED, volume, 0, saved=True))
 
 
 def save_session(

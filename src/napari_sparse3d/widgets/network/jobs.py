@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 from uuid import uuid4
 
 from napari_sparse3d.volume import Volume
@@ -15,15 +15,9 @@ from napari_sparse3d.widgets.network.export import write_chart, write_table
 from napari_sparse3d.widgets.network.save import save_network_session
 from napari_sparse3d.widgets.network.state import NetworkRun
 from napari_sparse3d.widgets.toolbox import words
+from napari_sparse3d.widgets.toolbox.caller import Caller
 from napari_sparse3d.widgets.toolbox.scan_voxels import ScanVoxels
 from napari_sparse3d.widgets.toolbox.step import Step
-
-
-class Caller(Protocol):
-    """A child process, see :class:`napari_sparse3d.widgets.child.process.Child`."""
-
-    def call(self, job: str, **arguments: Any) -> Generator[Any, bool | None, Any]:
-        """Run a job of the child's."""
 
 
 def run(
@@ -31,7 +25,7 @@ def run(
 ) -> Generator[Any, bool | None, NetworkRun]:
     """Run a model on a voxel set."""
     require_voxels(made.voxels, made.volume, made.recipe)
-    request = Request(uuid4().hex, model, made.voxels, engine)
+    request = Request(uuid4().hex, model, made.voxels, made.facts, engine)
     result = yield from in_words(child.call("network.run", request=request))
     return NetworkRun(result, made, volume_id)
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Generator
+from typing import Any
 
 from napari_sparse3d.errors import InputError
 from napari_sparse3d.measure.histogram import Histogram, histogram_by_slab
 from napari_sparse3d.volume import Volume
 from napari_sparse3d.voxels import Recipe, require_voxels, voxelize
 from napari_sparse3d.voxels.image_data import padding_of
+from napari_sparse3d.widgets.child.records import Cost, Request
 from napari_sparse3d.widgets.toolbox import words
+from napari_sparse3d.widgets.toolbox.caller import Caller
 from napari_sparse3d.widgets.toolbox.failures import failure_of
 from napari_sparse3d.widgets.toolbox.scan_voxels import ScanVoxels
 from napari_sparse3d.widgets.toolbox.step import Step
@@ -33,6 +36,13 @@ def make_ready(
         return ReadySet(key, made, numbers, empty, "", None)
     kind = kind_for(made.voxels, kind)
     return ReadySet(key, made, numbers, empty, kind, picture_of(made.voxels, kind))
+
+
+def reckon_cost(child: Caller, ready: ReadySet, model: str) -> Generator[Any, bool | None, Cost]:
+    """What a model would take for a set, and whether the set is like what it was trained on."""
+    request = Request(f"{model}|{ready.key}", model, ready.made.voxels, ready.made.facts)
+    cost: Cost = yield from child.call("network.cost", request=request)
+    return cost
 
 
 def count_values(volume: Volume) -> Generator[Step, None, Histogram]:

@@ -14,7 +14,7 @@ from napari_sparse3d.errors import InputError
 from napari_sparse3d.measure.histogram import Histogram
 from napari_sparse3d.volume import Volume
 from napari_sparse3d.widgets import repeat
-from napari_sparse3d.widgets.child.records import Cost, Request
+from napari_sparse3d.widgets.child.records import Cost
 from napari_sparse3d.widgets.opening.nothing_open import NothingOpen
 from napari_sparse3d.widgets.toolbox import words
 from napari_sparse3d.widgets.toolbox.failures import Failure
@@ -28,7 +28,7 @@ from napari_sparse3d.widgets.toolbox.voxel_picture import MAX_POINTS
 from napari_sparse3d.widgets.toolbox.warm import import_behind_labels
 from napari_sparse3d.widgets.toolbox.work import Work
 from napari_sparse3d.widgets.voxels.controls import Controls
-from napari_sparse3d.widgets.voxels.jobs import count_values, make_ready
+from napari_sparse3d.widgets.voxels.jobs import count_values, make_ready, reckon_cost
 from napari_sparse3d.widgets.voxels.preview import SlicePreview
 from napari_sparse3d.widgets.voxels.recipes import default_recipe
 from napari_sparse3d.widgets.voxels.state import (
@@ -309,9 +309,8 @@ class VoxelsPanel(Panel):
     def _reckon_cost(self, ready: ReadySet) -> None:
         model = self.workbench.model
         self.cost.setText(f"{Path(model).stem}: reckoning the work…")
-        request = Request(f"{model}|{ready.key}", model, ready.made.voxels)
-        call = partial(self.workbench.network_child.call, "network.cost", request=request)
-        self.costing.start(call, f"work of {model}")
+        job = partial(reckon_cost, self.workbench.network_child, ready, model)
+        self.costing.start(job, f"work of {model}")
 
     def _show_cost(self, cost: object) -> None:
         if isinstance(cost, Cost):  # else the process has started
