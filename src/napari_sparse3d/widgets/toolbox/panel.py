@@ -88,6 +88,16 @@ class Panel(QWidget, metaclass=OneInViewer):
         self.failure = None
         self._show_message(as_html(text), warning=warning)
 
+    def say_meanwhile(self, text: str) -> None:
+        """As :meth:`say`, of work that goes on: once it has ended, :meth:`hush` takes the sentence away."""
+        self.say(text)
+        self._waiting = True
+
+    def hush(self) -> None:
+        """Work has ended: take away what was said of it meanwhile; any other sentence stays."""
+        if self._waiting:
+            self.say("")
+
     def fail(self, failure: Failure) -> None:
         """Say what went wrong, with the details behind a link."""
         self.failure = failure
@@ -230,8 +240,7 @@ class Panel(QWidget, metaclass=OneInViewer):
 
     def _began(self, work: Work, title: str) -> None:
         self._working = work
-        self.say(f"{title[:1].upper()}{title[1:]} …")
-        self._waiting = True
+        self.say_meanwhile(f"{title[:1].upper()}{title[1:]} …")
         self.progress.setRange(0, 0)
         self.progress.show()
         self.primary.setText("Cancel")
@@ -242,15 +251,13 @@ class Panel(QWidget, metaclass=OneInViewer):
             self.progress.setRange(0, step.total)
             self.progress.setValue(step.done)
             if step.text:
-                self.say(step.text)
-                self._waiting = True
+                self.say_meanwhile(step.text)
 
     def _ended(self) -> None:
         self._working = None
         self.progress.hide()
         self.primary.setText(self.primary_text)
-        if self._waiting:
-            self.say("")
+        self.hush()
 
     def _show_message(self, text: str, *, warning: bool) -> None:
         """``text`` is HTML."""

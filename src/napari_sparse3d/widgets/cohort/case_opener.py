@@ -1,0 +1,45 @@
+"""Opening a case of the cohort: read in the background, shown beside the open scan."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+from qtpy.QtCore import QObject
+
+from napari_sparse3d.widgets.cohort import jobs
+from napari_sparse3d.widgets.cohort.beside import layer_from, put_saved_voxels, show_beside
+from napari_sparse3d.widgets.cohort.case_words import case_name
+from napari_sparse3d.widgets.cohort.state import LoadedCase
+from napari_sparse3d.widgets.toolbox.layers import volume_layer
+from napari_sparse3d.widgets.toolbox.panel import Panel
+from napari_sparse3d.widgets.toolbox.work import Work
+
+
+class CaseOpener(QObject):
+    """Opens a row of a cohort in the viewer of ``panel``, one at a time."""
+
+    def __init__(self, panel: Panel) -> None:
+        super().__init__(panel)
+        self._panel = panel
+        self.work = Work(self)
+        self.work.finished.connect(self._show)
+        self.work.failed.connect(panel.fail)
+
+    def open(self, row: dict[str, Any]) -> None:
+        """Read the case of this row and show it."""
+        name = case_name(row)
+        self._panel.say(f"Reading {name} …")
+        self.work.start(partial(jobs.read_case, str(row["path"]), row.get("series")), f"reading {name}")
+
+    def _show(self, case: LoadedCase) -> None:
+        viewer, workbench = self._panel.viewer, self._panel.workbench
+        layer, ran = layer_from(case), workbench.result
+        scan = None if ran is None else volume_layer(viewer, ran.volume_id)
+        show_beside(viewer, layer, scan)
+        if case.made is not None:
+            shown = put_saved_voxels(viewer, layer, case.made)
+            if scan is None:
+                workbench.voxels_changed.emit(shown)
+        beside = "" if scan is None else " beside the open case; camera and contrast are one"
+        self._panel.say(f"Opened {layer.name}{beside}.")

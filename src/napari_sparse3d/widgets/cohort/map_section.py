@@ -1,0 +1,187 @@
+"""The map of the Cohort panel with its controls: how it is made, what gives the colour, t-SNE while it converges."""
+
+from __future__ import annotations
+
+import math
+from functools import partial
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+from qtpy.QtCore import Qt, Signal  # type: ignore[attr-defined]
+from qtpy.QtWidgets import QHBoxLayout, QPushButton, QWidget
+
+from napari_sparse3d.cohort.tables import Cohort
+from napari_sparse3d.measure.maps import pca, trustworthiness
+from napari_sparse3d.widgets.cohort.case_words import hover_words
+from napari_sparse3d.widgets.cohort.colours import Colouring
+from napari_sparse3d.widgets.cohort.map_maker import MapMaker
+from napari_sparse3d.widgets.cohort.state import CohortState
+from napari_sparse3d.widgets.toolbox.layout import combo, form, small_label, stacked
+from napari_sparse3d.widgets.toolbox.panel import Panel
+from napari_sparse3d.widgets.toolbox.plain_text import as_html
+from napari_sparse3d.widgets.toolbox.theme import colours
+
+if TYPE_CHECKING:
+    from napari_sparse3d.widgets.cohort.map_view import MapView
+
+METHODS = {"PCA": "pca", "t-SNE": "tsne"}
+_FEWEST = 5
+"""Cases that t-SNE needs."""
+_TRUST_ROWS = 200
+"""Of so many cases the trustworthiness of PCA is measured: it is said at once."""
+
+
+class MapSection(QWidget):
+    """Draws the cases that ``state`` holds; what has to be said of the map stands in ``panel``."""
+
+    opened = Signal(int)
+    """A case was double-clicked: its number."""
+    selected = Signal(object)
+    """The cases inside a lasso: (K,) numbers."""
+
+    def __init__(self, panel: Panel, state: CohortState) -> None:
+        super().__init__()
+        self._panel, self._state = panel, state
+        self._view: MapView | None = None
+        self.maker = MapMaker(self, panel.workbench.map_child)
+        self.legend = small_label()
+        self.legend.setTextFormat(Qt.TextFormat.RichText)  # its dots are coloured
+        self.by = combo("How the map is made", 4)
+        self.by.addItems(list(METHODS))
+        self.pause = QPushButton("Pause")
+        self.pause.setToolTip("Hold t-SNE, and go on later")
+        self.pause.setCheckable(True)
+        self.stop = QPushButton("Stop")
+        self.stop.setToolTip("End t-SNE and keep the map as it is")
+        self.colour = combo("Which column gives the colour")
+        self._show_converging(False)
+        self._lay_out()
+        self._connect()
+
+    def _lay_out(self) -> None:
+        made_by, coloured_by = QHBoxLayout(), form()
+        made_by.addWidget(self.by, 1)
+        made_by.addWidget(self.pause)
+        made_by.addWidget(self.stop)
+        coloured_by.addRow("Colour", self.colour)
+        self._column = stacked(self)
+        self._column.addWidget(self.legend)
+        self._column.addLayout(made_by)
+        self._column.addLayout(coloured_by)
+
+    def _connect(self) -> None:
+        self.by.activated.connect(lambda _: self.draw())
+        self.pause.toggled.connect(self._hold)
+        self.stop.clicked.connect(self.maker.stop)
+        self.colour.currentIndexChanged.connect(self._recolour)
+        self.colour.activated.connect(lambda _: setattr(self._state, "colour_chosen", self.colour.currentText()))
+        self.maker.moved.connect(self._moved)
+        self.maker.finished.connect(lambda trust: self._say_trust("t-SNE", trust))
+        self.maker.failed.connect(self._panel.fail)
+        self.maker.ended.connect(self._converging_ended)
+
+    @property
+    def view(self) -> MapView:
+        """The map. Made when there is one to draw: it imports pyqtgraph, for which an empty panel need not wait."""
+        if self._view is None:
+            from napari_sparse3d.widgets.cohort.map_view import MapView
+
+            self._view = MapView()
+            self._view.opened.connect(self.opened)
+            self._view.selected.connect(self.selected)
+            self._view.restyle(colours(self._panel.viewer))
+            self._column.insertWidget(0, self._view)
+        return self._view
+
+    @property
+    def method(self) -> str:
+        """How the map is made, as ``measure.maps`` and the command line call it."""
+        return METHODS[self.by.currentText()]
+
+    def show_cases(self, cohort: Cohort, *, only_pca: bool = False) -> None:
+        """Draw other cases."""
+        self.show_columns()
+        self.view.set_words(partial(hover_words, cohort))
+        self.draw(only_pca=only_pca)
+
+    def show_columns(self) -> None:
+        """Offer the columns that can give the colour; the one that the user chose gives it, where it is among them."""
+        names = self._state.columns()
+        self.colour.blockSignals(True)
+        self.colour.clear()
+        self.colour.addItems(names)
+        self.colour.setCurrentIndex(max(self.colour.findText(self._state.colour_chosen), 0) if names else -1)
+        self.colour.blockSignals(False)
+
+    def colour_by(self, column: str) -> None:
+        """Let a column, whose values may be new, give the colour."""
+        self.show_columns()
+        self.colour.setCurrentText(column)
+        self._recolour()
+
+    def draw(self, *, only_pca: bool = False) -> None:
+        """PCA at once; t-SNE after it, where that is chosen."""
+        cohort = self._state.cohort
+        if cohort is None or not len(cohort):
+            return
+        self.maker.stop()
+        self.view.set_positions(pca(cohort.embeddings))
+        self.view.show_here(None)
+        self._recolour()
+        if only_pca:
+            return
+        if self.method == "pca":
+            self._say_trust("PCA", trustworthiness(cohort.embeddings, self.view.positions, rows=_TRUST_ROWS))
+        elif len(cohort) < _FEWEST:
+            self._panel.say(f"t-SNE needs at least {_FEWEST} cases; this is PCA.", warning=True)
+        else:
+            self._converge(cohort)
+
+    def _converge(self, cohort: Cohort) -> None:
+        self._show_converging(True)
+        self._panel.say(
+            "t-SNE: its process is still being started, a few seconds once in a session …"
+            if self.maker.preparing
+            else "t-SNE: looking for neighbours …"
+        )
+        self.maker.start(cohort.embeddings)
+
+    def _moved(self, iteration: int, positions: NDArray[np.float32]) -> None:
+        self.view.set_positions(positions)
+        if iteration >= 0:
+            self._panel.say_meanwhile(
+                f"t-SNE, iteration {iteration} …" if iteration else "t-SNE: looking for neighbours …"
+            )
+
+    def _hold(self, on: bool) -> None:
+        self.maker.hold(on)
+        self.pause.setText("Go on" if on else "Pause")
+
+    def _converging_ended(self) -> None:
+        self._show_converging(False)
+        self._panel.hush()
+
+    def _show_converging(self, on: bool) -> None:
+        """Whether t-SNE is at work, and can be held and stopped."""
+        for button in (self.pause, self.stop):
+            button.setEnabled(on)
+        if not on:
+            self.pause.setChecked(False)
+
+    def _say_trust(self, method: str, trust: float) -> None:
+        if math.isfinite(trust):
+            faithful = f"{method}: trustworthiness {trust:.2f} (1: neighbours on the map are neighbours; 0.5: chance)."
+            self._panel.say(faithful)
+
+    def _recolour(self, _index: int = 0) -> None:
+        colouring = self._state.colouring(self.colour.currentText())
+        if colouring is not None:
+            self.view.set_colours(colouring.codes, continuous=colouring.continuous)
+            self.legend.setText(_legend(colouring))
+
+
+def _legend(colouring: Colouring) -> str:
+    """What the colours mean, as rich text."""
+    dots = (f'<span style="color:{colour}">●</span>&nbsp;' if colour else "" for colour, _ in colouring.legend)
+    return " &nbsp; ".join(dot + as_html(text) for dot, (_, text) in zip(dots, colouring.legend, strict=True))
