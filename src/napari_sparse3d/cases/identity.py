@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,35 @@ if TYPE_CHECKING:
 
 SHORT = 8
 """Digits of a content hash that stand in messages."""
+
+
+CASE = "case"
+"""Key of a layer's metadata under which readers say which case it shows."""
+
+
+@dataclass(frozen=True)
+class CaseIdentity:
+    """Which case it is, but for its content.
+
+    Attributes
+    ----------
+    path : Path or None
+        Its own place; None: it is from no file.
+    series : int or None
+        Its number there; None: it is the only one.
+    patient : str
+        The patient's salted hash; "" where that is not known.
+    """
+
+    path: Path | None = field(default=None, repr=False)
+    series: int | None = None
+    patient: str = ""
+
+
+def identify(root: Path, found: Sequence[SeriesInfo], info: SeriesInfo) -> CaseIdentity:
+    """Which case a series is, of those that a scan of ``root`` found."""
+    place, series = places(root, found)[info.index]
+    return CaseIdentity(place, series, info.patient)
 
 
 def places(root: Path, series: Sequence[SeriesInfo]) -> Mapping[int, tuple[Path, int]]:

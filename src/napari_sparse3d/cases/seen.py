@@ -114,6 +114,16 @@ def warning(model: str, outside: str | None) -> str:
     return f"unlike what {model} was trained on, do not trust its answer: {outside}" if outside else ""
 
 
+def warning_of_many(model: str, unlike: int, total: int, what: str) -> str:
+    """The same of a table: how many of its ``what`` (series, cases) are such; "" where none is."""
+    if not unlike:
+        return ""
+    return (
+        f"{unlike} of {total} {what} are unlike what {model} was trained on, do not trust its answers there: "
+        "see the column outside_training"
+    )
+
+
 def takes(card: ModelCard) -> str:
     """What a model takes, in a line: as it was trained; "" where that is not known."""
     seen, said = card.seen, []

@@ -39,6 +39,10 @@ class MapSection(QWidget):
     """A case was double-clicked: its number."""
     selected = Signal(object)
     """The cases inside a lasso: (K,) numbers."""
+    moving = Signal()
+    """The map is made anew: places in it are those of another map."""
+    settled = Signal()
+    """The map stays as it is now."""
 
     def __init__(self, panel: Panel, state: CohortState) -> None:
         super().__init__()
@@ -103,7 +107,14 @@ class MapSection(QWidget):
         """Draw other cases."""
         self.show_columns()
         self.view.set_words(partial(hover_words, cohort))
+        self.view.mark([])
         self.draw(only_pca=only_pca)
+
+    def forget_open_case(self) -> None:
+        """Take away the cross of the open case and the rings around its like; the selected cases keep theirs."""
+        if self._view is not None:
+            self._view.show_here(None)
+            self._view.mark(self._state.selected.tolist())
 
     def show_columns(self) -> None:
         """Offer the columns that can give the colour; the one that the user chose gives it, where it is among them."""
@@ -116,6 +127,8 @@ class MapSection(QWidget):
 
     def colour_by(self, column: str) -> None:
         """Let a column, whose values may be new, give the colour."""
+        if self._state.cohort is not None:
+            self.view.set_words(partial(hover_words, self._state.cohort))
         self.show_columns()
         self.colour.setCurrentText(column)
         self._recolour()
@@ -126,6 +139,7 @@ class MapSection(QWidget):
         if cohort is None or not len(cohort):
             return
         self.maker.stop()
+        self.moving.emit()
         self.view.set_positions(pca(cohort.embeddings))
         self.view.show_here(None)
         self._recolour()
@@ -137,6 +151,8 @@ class MapSection(QWidget):
             self._panel.say(f"t-SNE needs at least {_FEWEST} cases; this is PCA.", warning=True)
         else:
             self._converge(cohort)
+            return
+        self.settled.emit()
 
     def _converge(self, cohort: Cohort) -> None:
         self._show_converging(True)
@@ -161,6 +177,7 @@ class MapSection(QWidget):
     def _converging_ended(self) -> None:
         self._show_converging(False)
         self._panel.hush()
+        self.settled.emit()
 
     def _show_converging(self, on: bool) -> None:
         """Whether t-SNE is at work, and can be held and stopped."""

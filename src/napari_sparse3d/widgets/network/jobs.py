@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+from napari_sparse3d.cases.identity import CaseIdentity
 from napari_sparse3d.volume import Volume
 from napari_sparse3d.voxels import Recipe, require_voxels, voxelize
 from napari_sparse3d.widgets import repeat
@@ -31,12 +32,18 @@ def run(
 
 
 def voxelize_and_run(
-    child: Caller, volume: Volume, frame: int, info: ModelInfo, volume_id: str, engine: str
+    child: Caller, volume: Volume, frame: int, case: CaseIdentity, info: ModelInfo, volume_id: str, engine: str
 ) -> Generator[Any, bool | None, NetworkRun]:
     """Make voxels of a volume by the model's own recipe, and run it on them."""
     yield Step(0, 0, f"Making voxels of {volume.name} by {info.recipe.name} …")
-    made = ScanVoxels(voxelize(volume, info.recipe), info.recipe, volume, frame)
+    made = ScanVoxels(voxelize(volume, info.recipe), info.recipe, volume, frame, case)
     return (yield from run(child, made, volume_id, info.argument, engine))
+
+
+def know_content(made: ScanVoxels) -> Generator[Any, bool | None, str]:
+    """Hash what was run, so that its like can be asked for without waiting."""
+    yield None
+    return made.content
 
 
 def in_words(call: Generator[Any, bool | None, Any]) -> Generator[Step, bool | None, Any]:

@@ -31,7 +31,7 @@ from napari_sparse3d.widgets.toolbox.layers import frame_of, made_of, mark_of, o
 from napari_sparse3d.widgets.toolbox.layout import combo, form, small_label
 from napari_sparse3d.widgets.toolbox.panel import Panel, saving
 from napari_sparse3d.widgets.toolbox.preferences import preference
-from napari_sparse3d.widgets.toolbox.sources import source_of, volume_of_layer
+from napari_sparse3d.widgets.toolbox.sources import case_of, source_of, volume_of_layer
 from napari_sparse3d.widgets.toolbox.viewers import camera_of
 from napari_sparse3d.widgets.toolbox.work import Work
 
@@ -49,7 +49,7 @@ class NetworkPanel(Panel):
         self._untouched = tuple(camera_of(self.viewer).angles)  # nobody has turned the camera yet
         stop = self.workbench.network_child.stop
         self.running, self.attributing = Work(self, interrupt=stop), Work(self, interrupt=stop)
-        self.viewing, self.listing, self.saving = Work(self), Work(self), Work(self)
+        self.viewing, self.listing, self.saving, self.hashing = Work(self), Work(self), Work(self), Work(self)
         self._build_choices()
         self._build_results()
         self.body.addStretch(1)
@@ -203,7 +203,9 @@ class NetworkPanel(Panel):
         with self.telling():
             frame = frame_of(self.viewer, layer)
             volume = volume_of_layer(layer, frame)
-            job = partial(jobs.voxelize_and_run, child, volume, frame, info, str(layer.unique_id), engine)
+            job = partial(
+                jobs.voxelize_and_run, child, volume, frame, case_of(layer), info, str(layer.unique_id), engine
+            )
             self.running.start(job, f"running {info.name}")
 
     def run_on(self, layer: Layer) -> None:
@@ -218,6 +220,7 @@ class NetworkPanel(Panel):
         self.results.show_result(ran.result)
         self._show_parts()
         self.workbench.set_result(ran)
+        self.hashing.start(partial(jobs.know_content, ran.made), "hashing the case")
 
     # -- a layer, an attribution ---------------------------------------------------------------------------------------
 

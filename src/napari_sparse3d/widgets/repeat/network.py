@@ -41,9 +41,9 @@ def is_saved(source: Source) -> bool:
     return source.path.suffix == ".npz"
 
 
-def voxelize_python(source: Source, recipe: Recipe) -> str:
-    """The same in Python."""
-    if is_saved(source):
+def voxelize_python(source: Source, recipe: Recipe | None) -> str:
+    """The same in Python; ``recipe`` None: of a set that was saved."""
+    if recipe is None or is_saved(source):
         return f"from napari_sparse3d.voxels import VoxelSet\n\nvoxels = VoxelSet.load({str(source.path)!r})\n"
     return "\n".join(
         [
@@ -58,7 +58,7 @@ def voxelize_python(source: Source, recipe: Recipe) -> str:
     )
 
 
-def activations_python(source: Source, recipe: Recipe, model: str, engine: str = "auto") -> str:
+def activations_python(source: Source, recipe: Recipe | None, model: str, engine: str = "auto") -> str:
     """The same in Python."""
     chosen = "" if engine == "auto" else f", engine={engine!r}"
     return (

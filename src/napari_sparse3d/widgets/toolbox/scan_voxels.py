@@ -11,6 +11,7 @@ from napari_sparse3d.voxels import Recipe, VoxelSet
 
 if TYPE_CHECKING:
     from napari_sparse3d.cases.facts import Facts
+    from napari_sparse3d.cases.identity import CaseIdentity
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,6 +27,8 @@ class ScanVoxels:
         Of which.
     frame : int
         The time point, where the scan's layer has several.
+    case : CaseIdentity
+        Which case the scan is.
     saved : bool
         It was read from a file of voxels, and ``volume`` is its mask: ``recipe`` would only give its sites again.
     """
@@ -34,6 +37,7 @@ class ScanVoxels:
     recipe: Recipe
     volume: Volume
     frame: int
+    case: CaseIdentity
     saved: bool = False
 
     @cached_property

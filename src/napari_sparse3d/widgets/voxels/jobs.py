@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Generator
 from typing import Any
 
+from napari_sparse3d.cases.identity import CaseIdentity
 from napari_sparse3d.errors import InputError
 from napari_sparse3d.measure.histogram import Histogram, histogram_by_slab
 from napari_sparse3d.volume import Volume
@@ -21,11 +22,17 @@ from napari_sparse3d.widgets.voxels.state import Key, ReadySet
 
 
 def make_ready(
-    key: Key, volume: Volume, recipe: Recipe, frame: int, kind: str | None, known: ScanVoxels | None
+    key: Key,
+    volume: Volume,
+    recipe: Recipe,
+    frame: int,
+    kind: str | None,
+    known: ScanVoxels | None,
+    case: CaseIdentity,
 ) -> Generator[Step, None, ReadySet]:
     """Make a voxel set, unless it is known, with its numbers; its picture where a ``kind`` is wanted."""
     yield Step(0, 0, "")
-    made = known or ScanVoxels(voxelize(volume, recipe), recipe, volume, frame)
+    made = known or ScanVoxels(voxelize(volume, recipe), recipe, volume, frame, case)
     yield Step(0, 0, "")
     numbers, empty = words.voxel_numbers(made.voxels, recipe), None
     try:

@@ -22,7 +22,7 @@ from napari_sparse3d.widgets.toolbox.layers import Mark, frame_of, ours, set_vis
 from napari_sparse3d.widgets.toolbox.layout import later
 from napari_sparse3d.widgets.toolbox.panel import Panel
 from napari_sparse3d.widgets.toolbox.preferences import preference
-from napari_sparse3d.widgets.toolbox.sources import placement, source_of, volume_of_layer
+from napari_sparse3d.widgets.toolbox.sources import case_of, placement, source_of, volume_of_layer
 from napari_sparse3d.widgets.toolbox.voxel_layer import put_voxels
 from napari_sparse3d.widgets.toolbox.voxel_picture import MAX_POINTS
 from napari_sparse3d.widgets.toolbox.warm import import_behind_labels
@@ -259,7 +259,7 @@ class VoxelsPanel(Panel):
             if known is not None and kind is None:
                 return
             self.state.asked_for = wanted
-            job = partial(make_ready, key, volume, recipe, frame, kind, known)
+            job = partial(make_ready, key, volume, recipe, frame, kind, known, case_of(layer))
             self.making.start(job, f"making voxels of {layer.name}")
 
     def _show(self, ready: ReadySet) -> None:
