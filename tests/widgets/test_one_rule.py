@@ -82,6 +82,7 @@ def panels(make_napari_viewer: Any, one_child: Any, qtbot: Any, place: Path) -> 
 def click(qtbot: Any, button: Any) -> None:
     from qtpy.QtCore import Qt
 
+    qtbot.wait(50)  # what has just been shown is laid out
     qtbot.mouseClick(button, Qt.MouseButton.LeftButton)
 
 
@@ -329,3 +330,125 @@ def test_a_saved_voxel_set_is_a_case_as_the_others(panels: Any, qtbot: Any, plac
     np.testing.assert_allclose(ran.result.embedding, cohort.cohort.embeddings[2], atol=1e-6)
     click(qtbot, cohort.similar.button)
     assert sorted(cohort.similar.indices) == [0, 1, 3, 4, 5]
+
+
+def table_by(ran: Any, folder: Path) -> Path:
+    """Six cases as if this model had embedded them."""
+    from napari_sparse3d.cohort import write_rows
+
+    random, size = np.random.default_rng(3), len(ran.result.embedding)
+    of = {"model": "small", "model_hash": ran.result.model_hash, "recipe_hash": ran.made.recipe_hash(RECIPE)}
+    rows = [
+        {"path": f"{folder}/{n}.npz", "status": "done", "embedding": random.normal(size=size).tolist(), **of}
+        for n in range(6)
+    ]
+    write_rows(rows, folder / "six.parquet")
+    return folder / "six.parquet"
+
+
+def test_a_result_goes_with_its_case_voxels_time_and_model(panels: Any, qtbot: Any, place: Path) -> None:
+    """Whatever changes is changed as the window changes it; all that was shown is looked at after each step."""
+    from napari_sparse3d.voxels import voxelize
+    from napari_sparse3d.widgets.toolbox.layers import Mark, ours
+    from napari_sparse3d.widgets.toolbox.scan_voxels import ScanVoxels
+    from napari_sparse3d.widgets.toolbox.sources import OWN, case_of, volume_of_layer
+
+    network, cohort = panels
+    viewer, links = network.viewer, (network.copy_command, network.copy_python, network.export, network.session)
+    first = viewer.open(str(place / "scans" / "a.nii.gz"), plugin="napari-sparse3d")[0]
+    time = np.stack([np.roll(np.asarray(first.data), shift, axis=2) for shift in range(3)])
+    viewer.add_image(time, name="in time")
+    viewer.add_image(np.zeros((8, 8, 8), np.uint8), name="empty")
+
+    def choose(name: str) -> None:
+        network.voxels.setCurrentIndex(network.voxels.findText(name))
+
+    def is_shown(title: str) -> None:
+        """The result with everything that leads on from it."""
+        assert network.results.isVisible()
+        assert network.results.title.text() == title
+        assert network.bars.isEnabled()
+        assert network.table.isEnabled()
+        assert network.like_button.isEnabled()
+        assert all(link.isEnabled() for link in links)
+        assert network.workbench.result is network.ran
+        assert cohort.similar.button.isEnabled()
+
+    def ask() -> None:
+        click(qtbot, cohort.similar.button)
+        assert len(cohort.similar.indices) == 5, cohort.message.text()
+        qtbot.waitUntil(lambda: cohort.map.here_position is not None, timeout=WAIT_MS)
+        network.table.selectRow(1)
+        qtbot.waitUntil(lambda: any(each.visible for each in ours(viewer, "activation")), timeout=WAIT_MS)
+
+    def is_gone(title: str) -> None:
+        """Dim, with a title that says so; nothing of it is elsewhere."""
+        assert network.results.title.text() == f"⚠ Not of what is chosen now: {title}"
+        for part in (network.bars, network.honest, network.table, network.chart, network.like_button, network.target):
+            assert not part.isEnabled()
+        assert network.results.looks.graphicsEffect().isEnabled()
+        assert not any(link.isEnabled() for link in links)
+        assert network.workbench.result is None
+        assert not cohort.similar.button.isEnabled()
+        assert nothing_is_shown(cohort)
+        assert not any(each.visible for role in ("activation", "attribution") for each in ours(viewer, role))
+
+    choose("a, by the model's recipe")
+    cohort.set_source(table_by(run(qtbot, network), place))
+    title = "a · small · small"
+    is_shown(title)
+    ask()
+    choose("empty, by the model's recipe")
+    is_gone(title)
+    choose("a, by the model's recipe")
+    is_shown(title)
+    ask()
+    network.workbench.set_model("vessel")
+    is_gone(title)
+    network.workbench.set_model(str(place / "one" / "small.safetensors"))
+    is_shown(title)
+
+    # voxels that are made anew in the same layer, as the Sparse voxels panel does
+    volume = volume_of_layer(first)
+    sets = [ScanVoxels(voxelize(volume, recipe), recipe, volume, 0, case_of(first)) for recipe in (RECIPE, OTHER)]
+    marks = [Mark("voxels", str(first.unique_id), {"made": made}) for made in sets]
+    layer = viewer.add_labels(sets[0].voxels.mask().astype(np.uint8), metadata={OWN: marks[0]}, name="set")
+    network.workbench.voxels_changed.emit(layer)
+    is_gone(title)
+    run(qtbot, network)
+    is_shown(title)
+    layer.metadata = {OWN: marks[1]}
+    network.workbench.voxels_changed.emit(layer)
+    is_gone(title)
+
+    # another time point
+    choose("in time, by the model's recipe")
+    viewer.dims.set_current_step(0, 1)
+    ran = run(qtbot, network)
+    assert ran.made.frame == 1
+    is_shown("in time · small · small")
+    viewer.dims.set_current_step(0, 2)
+    is_gone("in time · small · small")
+    viewer.dims.set_current_step(0, 1)
+    is_shown("in time · small · small")
+
+    # a run that fails, one that comes while a layer of the last is fetched, and a class that is changed meanwhile
+    choose("a, by the model's recipe")
+    ran = run(qtbot, network)
+    network.table.selectRow(2)
+    click(qtbot, network.primary)
+    qtbot.waitUntil(lambda: network.ran is not ran, timeout=WAIT_MS)
+    assert not list(ours(viewer, "activation"))
+    network.target.setCurrentIndex(0)
+    click(qtbot, network.attribute_button)
+    network.target.setCurrentIndex(1)
+    qtbot.waitUntil(lambda: bool(list(ours(viewer, "attribution"))), timeout=WAIT_MS)
+    (drawn,) = ours(viewer, "attribution")
+    assert drawn.name.endswith("what drove a")
+    assert "for “a” at" in network.sites_text.text()
+    choose("empty, by the model's recipe")
+    click(qtbot, network.primary)
+    qtbot.waitUntil(lambda: "⚠" in network.message.text(), timeout=WAIT_MS)
+    assert not network.results.isVisible()
+    assert network.workbench.result is None
+    assert network.ran is None

@@ -11,7 +11,7 @@ from napari_sparse3d.cases.identity import CaseIdentity
 from napari_sparse3d.volume import Volume
 from napari_sparse3d.voxels import Recipe, require_voxels, voxelize
 from napari_sparse3d.widgets import repeat
-from napari_sparse3d.widgets.child.records import ModelInfo, NetworkResult, Request
+from napari_sparse3d.widgets.child.records import ModelInfo, NetworkResult, Request, Sites
 from napari_sparse3d.widgets.network.export import write_chart, write_table
 from napari_sparse3d.widgets.network.save import save_network_session
 from napari_sparse3d.widgets.network.state import NetworkRun
@@ -38,6 +38,15 @@ def voxelize_and_run(
     yield Step(0, 0, f"Making voxels of {volume.name} by {info.recipe.name} …")
     made = ScanVoxels(voxelize(volume, info.recipe), info.recipe, volume, frame, case)
     return (yield from run(child, made, volume_id, info.argument, engine))
+
+
+def attribute(
+    child: Caller, request: Request, target: int, method: str, words: tuple[str, str]
+) -> Generator[Any, bool | None, tuple[Sites, str, str]]:
+    """Which voxels drove a class; with what method and class are called (``words``)."""
+    call = child.call("network.attribution", request=request, target=target, method=method)
+    sites: Sites = yield from in_words(call)
+    return sites, *words
 
 
 def know_content(made: ScanVoxels) -> Generator[Any, bool | None, str]:
