@@ -164,6 +164,16 @@ def test_cases_unlike_the_training_are_marked(panel: Any, qtbot: Any, table: Pat
     assert "it is a scan" in panel.similar.list.item(1).toolTip()
 
 
+def test_a_map_of_one_point_is_no_result(panel: Any, table: Path, tmp_path: Path) -> None:
+    """As the command ``map`` refuses it."""
+    rows = parquet.read_table(table).to_pylist()
+    write_rows([{**row, "embedding": rows[0]["embedding"]} for row in rows], tmp_path / "equal.parquet")
+    panel.set_source(tmp_path / "equal.parquet")
+    assert "⚠" in panel.message.text()
+    assert "equal" in panel.message.text()
+    assert "trustworthiness" not in panel.message.text()
+
+
 def test_the_saved_table_is_that_of_the_cases_shown(
     panel: Any, qtbot: Any, table: Path, tmp_path: Path, monkeypatch: Any
 ) -> None:

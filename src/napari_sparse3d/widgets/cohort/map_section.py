@@ -12,7 +12,7 @@ from qtpy.QtCore import Qt, Signal  # type: ignore[attr-defined]
 from qtpy.QtWidgets import QHBoxLayout, QPushButton, QWidget
 
 from napari_sparse3d.cohort.tables import Cohort
-from napari_sparse3d.measure.maps import pca, trustworthiness
+from napari_sparse3d.measure.maps import check_drawn, pca, trustworthiness
 from napari_sparse3d.widgets.cohort.case_words import hover_words
 from napari_sparse3d.widgets.cohort.colours import Colouring
 from napari_sparse3d.widgets.cohort.map_maker import MapMaker
@@ -146,7 +146,10 @@ class MapSection(QWidget):
         if only_pca:
             return
         if self.method == "pca":
-            self._say_trust("PCA", trustworthiness(cohort.embeddings, self.view.positions, rows=_TRUST_ROWS))
+            with self._panel.telling():
+                check_drawn(cohort.embeddings, self.view.positions)
+                trust = trustworthiness(cohort.embeddings, self.view.positions, rows=_TRUST_ROWS)
+                self._say_trust("PCA", trust, sampled=len(cohort) > _TRUST_ROWS)
         elif len(cohort) < _FEWEST:
             self._panel.say(f"t-SNE needs at least {_FEWEST} cases; this is PCA.", warning=True)
         else:
@@ -186,9 +189,12 @@ class MapSection(QWidget):
         if not on:
             self.pause.setChecked(False)
 
-    def _say_trust(self, method: str, trust: float) -> None:
+    def _say_trust(self, method: str, trust: float, *, sampled: bool = False) -> None:
         if math.isfinite(trust):
-            faithful = f"{method}: trustworthiness {trust:.2f} (1: neighbours on the map are neighbours; 0.5: chance)."
+            of = f" of {_TRUST_ROWS} cases" if sampled else ""
+            faithful = (
+                f"{method}: trustworthiness{of} {trust:.2f} (1: neighbours on the map are neighbours; 0.5: chance)."
+            )
             self._panel.say(faithful)
 
     def _recolour(self, _index: int = 0) -> None:
