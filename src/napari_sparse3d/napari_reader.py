@@ -6,11 +6,15 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from napari_sparse3d.cases.identity import CASE, CaseIdentity, identify
 from napari_sparse3d.io.formats import content_of_folder, looks_like_a_scan
 from napari_sparse3d.io.layers import LayerData, layer_of
 from napari_sparse3d.io.samples import sample_layers
+
+if TYPE_CHECKING:
+    from napari_sparse3d.io import SeriesInfo
 
 PathOrPaths = str | os.PathLike[str] | Sequence[str]
 
@@ -46,7 +50,9 @@ def read_layers(path: PathOrPaths) -> list[Any]:
     found = scan(path)
     try:
         info = only_series(found)
-        return [layer_of(info.load(), info.title)]
+        data, kwargs, kind = layer_of(info.load(), info.title)
+        kwargs["metadata"][CASE] = _case_of(path, found, info)
+        return [(data, kwargs, kind)]
     except ReadError:
         if not _window_is_open() or all(item.status == "refuse" for item in found):
             raise
@@ -59,7 +65,17 @@ def read_layers(path: PathOrPaths) -> list[Any]:
     data, kwargs, kind = layer_of(info.load(None, repair), info.title)
     # with these the layer can be read again by a command
     kwargs["metadata"].update({"series": info.index, **({"repair": repair} if repair else {})})
+    kwargs["metadata"][CASE] = _case_of(path, found, info)
     return [(data, kwargs, kind)]
+
+
+def _case_of(path: PathOrPaths, found: Sequence[SeriesInfo], info: SeriesInfo) -> CaseIdentity:
+    """Which case of tables a layer shows; files that were chosen one by one are no place that could be named."""
+    if not isinstance(path, (str, os.PathLike)):
+        if len(path) > 1:
+            return CaseIdentity(patient=info.patient)
+        (path,) = path
+    return identify(Path(path).absolute(), found, info)
 
 
 def _window_is_open() -> bool:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from pyarrow import parquet
 
 from napari_sparse3d.cohort import read_cohort, write_rows
 from napari_sparse3d.volume import Volume
@@ -144,6 +145,53 @@ def test_a_lasso_selects_labels_and_exports(panel: Any, qtbot: Any, table: Path,
     assert "checked" in panel.legend.text()
 
 
+def test_cases_unlike_the_training_are_marked(panel: Any, qtbot: Any, table: Path, tmp_path: Path) -> None:
+    """As ``predict`` says of a table, and of each case."""
+    rows = parquet.read_table(table).to_pylist()
+    for number, row in enumerate(rows):
+        row["outside_training"] = ["", "it is a scan, in training were masks", None][min(number % 10, 2)]
+    write_rows(rows, tmp_path / "marked.parquet")
+    panel.set_source(tmp_path / "marked.parquet")
+    assert "6 of 60 cases are unlike what deepc2 was trained on" in panel.about.text()
+    assert "Unlike what deepc2 was trained on, do not trust its answer: it is a scan" in panel.map._words(1)
+    assert "nlike" not in panel.map._words(0) + panel.map._words(2)
+    panel.colour.setCurrentText("outside_training")
+    assert "unlike training" in panel.legend.text()
+    assert panel.colour.findText("path") < 0
+    panel.similar.show_cases(panel.cohort, [0, 1], [0.1, 0.2], "")
+    assert "unlike" not in panel.similar.list.item(0).text()
+    assert "⚠ unlike training" in panel.similar.list.item(1).text()
+    assert "it is a scan" in panel.similar.list.item(1).toolTip()
+
+
+def test_a_map_of_one_point_is_no_result(panel: Any, table: Path, tmp_path: Path) -> None:
+    """As the command ``map`` refuses it."""
+    rows = parquet.read_table(table).to_pylist()
+    write_rows([{**row, "embedding": rows[0]["embedding"]} for row in rows], tmp_path / "equal.parquet")
+    panel.set_source(tmp_path / "equal.parquet")
+    assert "⚠" in panel.message.text()
+    assert "equal" in panel.message.text()
+    assert "trustworthiness" not in panel.message.text()
+
+
+def test_the_saved_table_is_that_of_the_cases_shown(
+    panel: Any, qtbot: Any, table: Path, tmp_path: Path, monkeypatch: Any
+) -> None:
+    """Neither cases that were embedded before it was opened, nor without the labels that were given."""
+    from qtpy.QtWidgets import QFileDialog
+
+    panel.state.rows = [{"path": "of the last cohort", "status": "done", "embedding": [1.0], "label": None}]
+    panel.set_source(table)
+    panel.state.selected = np.array([3])
+    panel.label_selected("checked")
+    assert "checked" in panel.map._words(3)
+    monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *_: (str(tmp_path / "saved.parquet"), ""))
+    click(qtbot, panel.save_table)
+    saved = read_cohort(tmp_path / "saved.parquet")
+    assert len(saved) == 60
+    assert saved.column("label")[3] == "checked"
+
+
 def test_a_double_click_opens_the_case(panel: Any, qtbot: Any, table: Path) -> None:
     from qtpy.QtCore import Qt
 
@@ -175,14 +223,17 @@ def test_hover_finds_the_point_under_the_mouse(panel: Any, qtbot: Any, table: Pa
 
 
 def test_who_is_like_it(panel: Any, qtbot: Any, table: Path, oblique: Volume, add_volume: Any) -> None:
-    from dataclasses import replace
+    from napari_sparse3d.cases.identity import CaseIdentity
+    from napari_sparse3d.voxels import Recipe, voxelize
+    from napari_sparse3d.widgets.toolbox.scan_voxels import ScanVoxels
 
     scan = add_volume(panel.viewer, oblique)
     panel.set_source(table)
-    cohort = panel.cohort
-    volume = replace(oblique, meta={"patient": "p1"})
-    result = SimpleNamespace(embedding=cohort.embeddings[1], model=SimpleNamespace(name="deepc2"))
-    ran = SimpleNamespace(result=result, made=SimpleNamespace(volume=volume, frame=0), volume_id=str(scan.unique_id))
+    cohort, recipe = panel.cohort, Recipe.named("mri-110")
+    made = ScanVoxels(voxelize(oblique, recipe), recipe, oblique, 0, CaseIdentity(patient="p1"))
+    model = SimpleNamespace(name="deepc2", recipe=recipe)
+    result = SimpleNamespace(embedding=cohort.embeddings[1], model=model, model_hash="")
+    ran = SimpleNamespace(result=result, made=made, volume_id=str(scan.unique_id))
     assert not panel.similar.button.isEnabled()
     panel.workbench.set_result(ran)
     assert panel.similar.button.isEnabled()
@@ -199,6 +250,12 @@ def test_who_is_like_it(panel: Any, qtbot: Any, table: Path, oblique: Volume, ad
     item = panel.similar.list.item(0)
     assert "b · distance" in item.text()
     assert not item.icon().isNull()
+    # what belongs to the open case goes with it
+    panel.workbench.set_result(None)
+    assert panel.similar.list.count() == 0
+    assert panel.map.here_position is None
+    assert panel.map.marked.data.size == 0
+    panel.workbench.set_result(ran)
     panel.open_case(1)
     qtbot.waitUntil(lambda: len(panel.viewer.layers) == 3, timeout=WAIT_MS)
     opened = panel.viewer.layers[1]

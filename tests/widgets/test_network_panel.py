@@ -288,13 +288,54 @@ def test_a_trained_model_says_what_it_is_how_good_and_what_for(
     assert session["note"] == "research use only"
 
 
-def test_an_input_unlike_the_training_is_flagged(panel: Any, qtbot: Any) -> None:
-    panel.viewer.add_image(np.ones((40, 40, 40), dtype=np.uint8), name="a block")
-    panel.workbench.set_model("nodule")
+UNLIKE = {
+    "a mask that fills its box": (np.ones((40, 40, 40), np.uint8), 1.0, "% of the field is active, in training"),
+    "a scan": (np.arange(64**3).reshape(64, 64, 64).astype(np.int16) % 9, 1.0, "it is a scan, in training were masks"),
+}
+"""Values, spacing in mm, and what is said of them."""
+
+
+@pytest.mark.parametrize("name", UNLIKE)
+def test_an_input_unlike_the_training_is_said_as_everywhere(
+    panel: Any, qtbot: Any, tmp_path: Path, capsys: Any, name: str
+) -> None:
+    from qtpy.QtWidgets import QApplication
+    from typer.testing import CliRunner
+
+    from napari_sparse3d.cli import app
+    from napari_sparse3d.io.write import write_volume
+
+    values, spacing, said = UNLIKE[name]
+    path = tmp_path / "one.nii.gz"
+    write_volume(Volume(values, np.diag([spacing, spacing, spacing, 1.0])), path)
+    panel.viewer.open(str(path), plugin="napari-sparse3d")
+    panel.workbench.set_model("vessel")
     ran = run(qtbot, panel)
-    low, high = ran.result.model.active_percent_seen
-    assert not low <= ran.result.rows[0].active_percent <= high
-    assert "do not trust the class" in panel.honest.text()
+    # the command line is the oracle: one sentence for both
+    done = CliRunner().invoke(app, ["activations", str(path), "--model", "vessel", "--json"])
+    told = json.loads(done.stdout)["outside_training"]
+    assert said in told
+    assert ran.result.outside_training == told
+    assert f"⚠ Unlike what vessel was trained on, do not trust its answer: {told}" in panel.honest.text()
+    panel.save_session_to(tmp_path / "session")
+    qtbot.waitUntil(lambda: "Saved" in panel.message.text() or "⚠" in panel.message.text(), timeout=WAIT_MS)
+    session = json.loads((tmp_path / "session" / "session.json").read_text())
+    assert session["outside_training"] == told
+    assert len(session["model"]["model_hash"]) == 64
+    click(qtbot, panel.copy_python)
+    capsys.readouterr()
+    exec(QApplication.clipboard().text(), {})
+    assert f"do not trust its answer: {told}" in capsys.readouterr().out
+
+
+def test_nothing_is_said_of_random_weights_and_of_what_training_saw(panel: Any, qtbot: Any, shape: Path) -> None:
+    panel.viewer.open(str(shape), plugin="napari-sparse3d")
+    assert run(qtbot, panel).result.outside_training is None
+    assert "do not trust" not in panel.honest.text()
+    panel.workbench.set_model("nodule")
+    assert run(qtbot, panel).result.outside_training == ""
+    assert "do not trust" not in panel.honest.text()
+    assert "takes masks" in panel.about.toolTip()
 
 
 def test_published_figures_stand_beside_those_of_deepc2(

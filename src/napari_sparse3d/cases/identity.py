@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,10 +19,39 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     from napari_sparse3d.io import SeriesInfo
     from napari_sparse3d.volume import Volume
-    from napari_sparse3d.voxels import VoxelSet
+    from napari_sparse3d.voxels import Recipe, VoxelSet
 
 SHORT = 8
 """Digits of a content hash that stand in messages."""
+
+
+CASE = "case"
+"""Key of a layer's metadata under which readers say which case it shows."""
+
+
+@dataclass(frozen=True)
+class CaseIdentity:
+    """Which case it is, but for its content.
+
+    Attributes
+    ----------
+    path : Path or None
+        Its own place; None: it is from no file.
+    series : int or None
+        Its number there; None: it is the only one.
+    patient : str
+        The patient's salted hash; "" where that is not known.
+    """
+
+    path: Path | None = field(default=None, repr=False)
+    series: int | None = None
+    patient: str = ""
+
+
+def identify(root: Path, found: Sequence[SeriesInfo], info: SeriesInfo) -> CaseIdentity:
+    """Which case a series is, of those that a scan of ``root`` found."""
+    place, series = places(root, found)[info.index]
+    return CaseIdentity(place, series, info.patient)
 
 
 def places(root: Path, series: Sequence[SeriesInfo]) -> Mapping[int, tuple[Path, int]]:
@@ -86,6 +116,11 @@ def _digest(heads: Sequence[bytes], arrays: Sequence[NDArray[Any]]) -> str:
     for array in arrays:
         total.update(np.ascontiguousarray(array).data)
     return total.hexdigest()
+
+
+def recipe_hash(recipe: Recipe) -> str:
+    """SHA-256 of what a recipe makes of a volume: neither its name nor the network's field is a part of that."""
+    return hashlib.sha256(recipe.model_dump_json(exclude={"name", "field"}).encode()).hexdigest()
 
 
 def patient_key(identifier: str) -> str:

@@ -123,6 +123,19 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
     return [understood(row) for row in plain]
 
 
+def model_hashes(path: Path) -> set[str]:
+    """By which models the rows of a table were embedded; empty for a table that does not say, and for what is none."""
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    try:
+        with parquet.ParquetFile(path) as file:
+            column = file.read(columns=["model_hash"])
+    except (pa.ArrowException, ValueError, OSError):
+        return set()
+    return {str(value) for name in column.column_names for value in column[name].unique().to_pylist() if value}
+
+
 def tables_in(folder: Path) -> list[str]:
     """The names of the Parquet tables of a folder; the parts of one that is being written do not count."""
     return sorted(each.name for each in folder.iterdir() if each.suffix == ".parquet" and not each.name.startswith("."))

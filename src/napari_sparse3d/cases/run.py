@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from napari_sparse3d.cases.case import Case
 from napari_sparse3d.cases.facts import Facts, facts_of
-from napari_sparse3d.cases.identity import patient_key
+from napari_sparse3d.cases.identity import patient_key, recipe_hash
 from napari_sparse3d.cases.read import guessed_unit, located, read_source, some_voxels_of
 from napari_sparse3d.cases.record import NAMES, SCHEMA
 from napari_sparse3d.cases.seen import unlike_training
@@ -62,18 +61,13 @@ class Runner:
 
     @cached_property
     def recipe_hash(self) -> str:
-        """See :func:`recipe_hash`."""
+        """See :func:`napari_sparse3d.cases.identity.recipe_hash`."""
         return recipe_hash(self.how)
 
     @cached_property
     def place(self) -> str:
         """The device on which voxel sets are made."""
         return choose(self.engine, self.device).device
-
-
-def recipe_hash(recipe: Recipe) -> str:
-    """SHA-256 of what a recipe makes of a volume: neither its name nor the network's field is a part of that."""
-    return hashlib.sha256(recipe.model_dump_json(exclude={"name", "field"}).encode()).hexdigest()
 
 
 def run_case(case: Case, runner: Runner) -> dict[str, Any]:

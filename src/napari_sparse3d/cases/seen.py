@@ -12,10 +12,9 @@ from typing import TYPE_CHECKING, Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_sparse3d.cases.case import Case
-from napari_sparse3d.cases.facts import Facts
-
 if TYPE_CHECKING:
+    from napari_sparse3d.cases.case import Case
+    from napari_sparse3d.cases.facts import Facts
     from napari_sparse3d.cases.store import VoxelStore
     from napari_sparse3d.models.card import ModelCard, Seen
 
@@ -108,6 +107,21 @@ def unlike_training(card: ModelCard, facts: Facts, voxels: _Grid, active_percent
                     f"its voxels are {sizes.min():.3g} to {sizes.max():.3g} mm, in training {low:.3g} to {high:.3g}"
                 )
     return "; ".join(said)
+
+
+def warning(model: str, outside: str | None) -> str:
+    """What stands beside an answer on such a case, in a sentence; "" where there is nothing to say."""
+    return f"unlike what {model} was trained on, do not trust its answer: {outside}" if outside else ""
+
+
+def warning_of_many(model: str, unlike: int, total: int, what: str) -> str:
+    """The same of a table: how many of its ``what`` (series, cases) are such; "" where none is."""
+    if not unlike:
+        return ""
+    return (
+        f"{unlike} of {total} {what} are unlike what {model} was trained on, do not trust its answers there: "
+        "see the column outside_training"
+    )
 
 
 def takes(card: ModelCard) -> str:

@@ -181,7 +181,7 @@ def table_cases(
     for number, row in enumerate(rows):
         if not row["path"] or not isinstance(row["path"], str) or "\0" in row["path"]:
             raise InputError(f"row {number} of the table has no path; give it one, or take the row out")
-        place = _beside(table, row["path"], as_given=ours)
+        place = file_of_row(table, row["path"], as_given=ours)
         mask = table.parent / str(row["mask"]) if row.get("mask") else None
         truth = None if ours and "prediction" not in columns else row.get(label_column)
         yield Case(
@@ -199,7 +199,7 @@ def table_cases(
         )
 
 
-def _beside(table: Path, text: str, *, as_given: bool) -> Path:
+def file_of_row(table: Path, text: str, *, as_given: bool) -> Path:
     """Where a row's file lies: beside the table; or, of a table of ours, where the command was called."""
     path = Path(text)
     beside = path if path.is_absolute() else table.parent / path

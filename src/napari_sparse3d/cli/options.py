@@ -192,14 +192,14 @@ def run_and_compare(
     """
     from napari_sparse3d.cases.facts import facts_of
     from napari_sparse3d.cases.read import some_voxels_of
-    from napari_sparse3d.cases.seen import unlike_training
+    from napari_sparse3d.cases.seen import unlike_training, warning
 
     voxels = some_voxels_of(source, recipe)
     result = model.run(voxels, engine=engine, device=device)
     facts = facts_of(source, with_content=False)
     outside = unlike_training(model.card, facts, voxels, result.input.active_percent)
-    if outside:
-        say(f"unlike what {model.card.name} was trained on, do not trust its answer: {outside}")
+    if said := warning(model.card.name, outside):
+        say(said)
     return result, outside
 
 

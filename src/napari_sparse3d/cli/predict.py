@@ -73,6 +73,7 @@ def predict(
     from napari_sparse3d.cases.parts import Parts
     from napari_sparse3d.cases.record import arrow_schema
     from napari_sparse3d.cases.run import Runner
+    from napari_sparse3d.cases.seen import warning_of_many
 
     runner = Runner(network, how, engine, device, repair, say=say)
     with status(f"Trying {output.name}"), the_call():
@@ -84,11 +85,8 @@ def predict(
             table.rows.append(row)
         parts.join(table.rows)
     unlike = sum(bool(row["outside_training"]) for row in table.rows)
-    if unlike:
-        say(
-            f"{unlike} of {len(table.rows)} series are unlike what {network.card.name} was trained on, do not trust "
-            "its answers there: see the column outside_training"
-        )
+    if said := warning_of_many(network.card.name, unlike, len(table.rows), "series"):
+        say(said)
     failed = [number for number, row in enumerate(table.rows) if row["status"] == "failed"]
     done = len(table.rows) - len(failed)
     if as_json:

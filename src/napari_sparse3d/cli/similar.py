@@ -61,7 +61,7 @@ def similar(
     if path.suffix != ".npz":
         check_channels(network, how)
     from napari_sparse3d.cases.facts import facts_of
-    from napari_sparse3d.cases.run import recipe_hash
+    from napari_sparse3d.cases.identity import recipe_hash
     from napari_sparse3d.cohort import read_cohort
     from napari_sparse3d.cohort.comparable import Origin, check_comparable
     from napari_sparse3d.cohort.same import SAME, same_case

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from napari_sparse3d.cohort.tables import Cohort
 
 _KINDS = ("model", "recipe")
+_ANEW = "embed the cohort anew with `predict` or in the Cohort panel"
 
 
 @dataclass(frozen=True)
@@ -60,8 +61,8 @@ def check_comparable(cohort: Cohort, origin: Origin) -> str:
     """
     ours = {"model": origin.model_hash, "recipe": origin.recipe_hash}
     cure = {
-        "model": "name with --model the one that embedded it, or embed the cohort anew with `predict`",
-        "recipe": "give with --recipe the one that it was embedded with, or embed the cohort anew with `predict`",
+        "model": f"run the case with the model that embedded it (--model, or Model in Network), or {_ANEW}",
+        "recipe": f"make the voxels by the recipe that it was embedded with (--recipe, or Sparse voxels), or {_ANEW}",
     }
     for kind in _KINDS:
         theirs = {str(value) for value in cohort.column(f"{kind}_hash") if value}
@@ -72,12 +73,14 @@ def check_comparable(cohort: Cohort, origin: Origin) -> str:
                 f"the cohort was embedded by another {kind}{what}: distances to its embeddings mean nothing; "
                 f"{cure[kind]}"
             )
-    if any(cohort.column("model_hash")):
-        return ""
+    unsaid = [kind for kind in _KINDS if not any(cohort.column(f"{kind}_hash"))]
     names = {str(value) for value in cohort.column("model") if value}
-    if names - {origin.model}:
+    if "model" in unsaid and names - {origin.model}:
         raise InputError(
             f"the cohort was embedded by another model ({', '.join(sorted(names))[:80]}): distances to its embeddings "
             f"mean nothing; {cure['model']}"
         )
-    return "the table does not hold its model's hash: that it is this model's is not certain"
+    if not unsaid:
+        return ""
+    what = " and ".join(unsaid)
+    return f"the table does not hold the hash of its {what}: that it is the {what} of this case is not certain"

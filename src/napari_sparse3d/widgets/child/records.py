@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +11,9 @@ from numpy.typing import NDArray
 from napari_sparse3d.activity import LayerActivity
 from napari_sparse3d.voxels import Recipe, VoxelSet
 from napari_sparse3d.widgets.toolbox.fields import Field
+
+if TYPE_CHECKING:
+    from napari_sparse3d.cases.facts import Facts
 
 Point = tuple[float, float, float]
 
@@ -32,8 +35,9 @@ class ModelInfo:
     intended_use: str
     limits: str
     data: str
-    active_percent_seen: tuple[float, float] | None
     sha256: str = ""
+    takes: str = ""
+    """What it was trained on, in a line."""
 
 
 @dataclass(frozen=True)
@@ -46,18 +50,26 @@ class LayerRow(LayerActivity):
 
 @dataclass(frozen=True, eq=False)
 class Request:
-    """A voxel set for a model on an engine. ``key`` tells one request from another."""
+    """A voxel set for a model on an engine, and what is known of the volume that it is of.
+
+    ``key`` tells one request from another.
+    """
 
     key: str
     model: str
     voxels: VoxelSet = field(repr=False)
+    facts: Facts = field(repr=False)
     engine: str = "auto"
     device: str = "auto"
 
 
 @dataclass(frozen=True, eq=False)
 class NetworkResult:
-    """What a network said; ``rows`` begins with the input."""
+    """What a network said; ``rows`` begins with the input.
+
+    ``model_hash`` is that of weights and card, which embeddings are compared by; ``outside_training`` says in what the
+    input is unlike the training's: "" in nothing, None where that is not known.
+    """
 
     request: Request
     model: ModelInfo
@@ -68,6 +80,8 @@ class NetworkResult:
     device: str
     reason: str
     seconds: float
+    model_hash: str
+    outside_training: str | None
 
     @property
     def label(self) -> str:
@@ -111,8 +125,7 @@ class Cost:
     model: str
     macs: int
     seconds: float
-    active_percent: float
-    seen: tuple[float, float] | None
+    outside_training: str | None
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,8 @@ _SAMPLED = 200_000
 def layer_from(case: LoadedCase) -> Layer:
     """The layer of what :func:`read_case` gave; it knows where it is from."""
     layer = Layer.create(*case.data)
-    from_file(layer, case.path, series=case.series)
+    assert case.case.path is not None  # it was read from there
+    from_file(layer, case.case.path, series=case.case.series, case=case.case)
     return layer
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from qtpy.QtCore import QObject
@@ -26,11 +27,11 @@ class CaseOpener(QObject):
         self.work.finished.connect(self._show)
         self.work.failed.connect(panel.fail)
 
-    def open(self, row: dict[str, Any]) -> None:
-        """Read the case of this row and show it."""
+    def open(self, row: dict[str, Any], table: Path | None) -> None:
+        """Read the case of this row of a table and show it."""
         name = case_name(row)
         self._panel.say(f"Reading {name} …")
-        self.work.start(partial(jobs.read_case, str(row["path"]), row.get("series")), f"reading {name}")
+        self.work.start(partial(jobs.read_case, row, table), f"reading {name}")
 
     def _show(self, case: LoadedCase) -> None:
         viewer, workbench = self._panel.viewer, self._panel.workbench
@@ -42,4 +43,5 @@ class CaseOpener(QObject):
             if scan is None:
                 workbench.voxels_changed.emit(shown)
         beside = "" if scan is None else " beside the open case; camera and contrast are one"
-        self._panel.say(f"Opened {layer.name}{beside}.")
+        changed = " It is not what was embedded: its file has changed since." if case.changed else ""
+        self._panel.say(f"Opened {layer.name}{beside}.{changed}", warning=case.changed)

@@ -11,7 +11,9 @@ from numpy.typing import NDArray
 from qtpy.QtCore import QBuffer, QByteArray, QIODevice
 from qtpy.QtGui import QImage
 
+from napari_sparse3d.cases.seen import warning_of_many
 from napari_sparse3d.cohort.tables import Cohort
+from napari_sparse3d.widgets.toolbox import words
 from napari_sparse3d.widgets.toolbox.plain_text import as_html
 
 
@@ -20,14 +22,24 @@ def case_name(row: dict[str, Any]) -> str:
     return str(row.get("name") or Path(str(row.get("path", ""))).stem)
 
 
+def cohort_words(cohort: Cohort) -> str:
+    """How many cases there are, and how many of them are unlike what their model was trained on."""
+    models = sorted({str(value) for value in cohort.column("model") if value})
+    text = words.count(len(cohort), "cases") + (f", {cohort.n_failed} failed" if cohort.n_failed else "")
+    unlike = sum(bool(value) for value in cohort.column("outside_training"))
+    said = warning_of_many(", ".join(models) or "the model", unlike, len(cohort), "cases")
+    return f"{text}\n⚠ {said}" if said else text
+
+
 def hover_words(cohort: Cohort, index: int) -> str:
-    """Name, label, prediction, split and the thumbnail, as rich text."""
+    """Name, label, prediction, split, what is unlike the training and the thumbnail, as rich text."""
     row = cohort.row(index)
     shown = (f"{name}: {row[name]}" for name in ("label", "prediction", "split") if row.get(name) not in (None, ""))
+    unlike = words.unlike_training(str(row.get("model") or "the model"), row.get("outside_training"))
     picture = ""
     if cohort.thumbnails is not None:
         picture = f'<img src="data:image/png;base64,{_png(cohort.thumbnails[index])}"><br>'
-    return picture + as_html("\n".join([case_name(row), *shown]))
+    return picture + as_html("\n".join(filter(None, [case_name(row), *shown, unlike])))
 
 
 def thumbnail_image(picture: NDArray[np.uint8]) -> QImage:

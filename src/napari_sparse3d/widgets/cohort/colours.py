@@ -15,6 +15,9 @@ from napari_sparse3d.pictures.palette import CLASS_COLOURS
 MAX_CLASSES = 20
 """A column of text with more values than this has no legend that anybody could read."""
 _FIRST = ("label", "prediction", "split", "probability", "n_active")
+_NONE = ("path", "name", "content", "error")
+"""What tells one case from all others is no class."""
+ALIKE, UNLIKE = "like training", "unlike training"
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,6 +39,14 @@ class Colouring:
     legend: list[tuple[str, str]]
 
 
+def values_of(cohort: Cohort, name: str) -> Sequence[Any]:
+    """A column as it gives colours: in what cases are unlike the training is a sentence, whether they are a class."""
+    values = cohort.column(name)
+    if name != "outside_training":
+        return values
+    return [None if value is None else UNLIKE if value else ALIKE for value in values]
+
+
 def tells(values: Sequence[Any]) -> bool:
     """Whether a column has more than one value, and is a number or a class."""
     known = {str(value) for value in values if value not in (None, "")}
@@ -44,7 +55,7 @@ def tells(values: Sequence[Any]) -> bool:
 
 def telling_columns(cohort: Cohort) -> list[str]:
     """The columns that tell something, the most telling first."""
-    names = [name for name in cohort.columns if tells(cohort.column(name))]
+    names = [name for name in cohort.columns if name not in _NONE and tells(values_of(cohort, name))]
     first = [name for name in _FIRST if name in names]
     return [*first, *(name for name in names if name not in first)]
 
@@ -53,7 +64,7 @@ def colouring(cohort: Cohort, name: str) -> Colouring:
     """By a column; ``""``: all alike."""
     if not name:
         return Colouring(np.zeros(len(cohort), dtype=np.int64), False, [])
-    values = cohort.column(name)
+    values = values_of(cohort, name)
     if _numbers(values):
         numbers = np.array([np.nan if value is None else float(value) for value in values])
         low, high = np.nanmin(numbers), np.nanmax(numbers)

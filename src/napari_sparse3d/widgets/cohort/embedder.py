@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -53,8 +54,9 @@ class Embedder(QObject):
 
     def start(self, source: Path) -> None:
         """Look for the cases of a folder or table and embed them."""
-        self._state.rows, self._started = [], monotonic()
+        self._started = monotonic()
         workbench = self._panel.workbench
+        self._state.rows, self._state.embedded = [], (source, workbench.model)
         call = partial(workbench.cohort_child.call, "network.embed", source=str(source), model=workbench.model)
         self.work.start(call, f"looking for cases in {source.name}")
 
@@ -84,8 +86,10 @@ class Embedder(QObject):
 
     def _write(self, rows: Sequence[dict[str, Any]]) -> Path:
         """Embeddings took their time: they are kept in the user's data folder, and named in Copy as command."""
-        source = self._state.source
-        name = "cohort" if source is None else source.stem
-        path = kept_tables() / f"{name}-{Path(self._panel.workbench.model).stem}.parquet"
+        assert self._state.embedded is not None  # by start
+        source, model = self._state.embedded
+        # two folders, and two models, may have one name
+        which = hashlib.sha256(f"{source.absolute()}\n{rows[0]['model_hash']}".encode()).hexdigest()[:8]
+        path = kept_tables() / f"{source.stem}-{Path(model).stem}-{which}.parquet"
         write_rows(rows, path)
         return path

@@ -4,38 +4,85 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Generator, Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_sparse3d.cases.identity import CaseIdentity, content_of_volume, content_of_voxels
 from napari_sparse3d.cohort.tables import Cohort
 from napari_sparse3d.measure.maps import trustworthiness
 from napari_sparse3d.volume import Volume
 from napari_sparse3d.voxels import NoResampling, RangeThreshold, Recipe, VoxelSet
+from napari_sparse3d.voxels.mesh import mesh_volume
 from napari_sparse3d.widgets.cohort.save import save_cohort_session
 from napari_sparse3d.widgets.cohort.state import LoadedCase
 from napari_sparse3d.widgets.toolbox import words
 from napari_sparse3d.widgets.toolbox.scan_voxels import ScanVoxels
 from napari_sparse3d.widgets.toolbox.session_folder import Lines, content_hash
 
+if TYPE_CHECKING:
+    from napari_sparse3d.io import SeriesInfo, VolumeSequence
+
+_MESH_SIDE = 64
+"""Voxels along the longest side of a mesh that is looked at."""
 AS_SAVED = Recipe(name="as saved", resample=NoResampling(), threshold=RangeThreshold(low=1))
 """A saved set is used as it is; by this recipe its mask would give its sites again."""
 
 
-def read_case(path: str, series: int | None) -> Generator[Any, None, LoadedCase]:
-    """A job for a worker: one case; a voxel set is shown by its mask, and networks get the set as it is."""
-    yield "reading"
-    from napari_sparse3d.io.layers import layer_of
-    from napari_sparse3d.io.read import choose_series
+def read_case(row: Mapping[str, Any], table: Path | None) -> Generator[Any, None, LoadedCase]:
+    """A job for a worker: the case of a row; a voxel set is shown by its mask, and networks get the set as it is.
 
-    if not path.endswith(".npz"):
-        info = choose_series(path, series)
-        return LoadedCase(layer_of(info.load(), info.title), Path(path), series)
-    voxels = VoxelSet.load(path)
-    volume = Volume(voxels.mask().view(np.uint8), voxels.affine, "a.u.", "", Path(path).stem)
-    return LoadedCase(layer_of(volume), Path(path), series, ScanVoxels(voxels, AS_SAVED, volume, 0))
+    Parameters
+    ----------
+    row : mapping
+        Of a cohort. Where it knows the content of its case, that is what is looked for: numbers of series are others
+        once a folder holds more of them.
+    table : Path or None
+        Where the row is from; paths may be relative to it.
+    """
+    yield "reading"
+    from napari_sparse3d.cases.sources import file_of_row, kind_of
+    from napari_sparse3d.io.layers import layer_of
+
+    path = file_of_row(table or Path(), str(row["path"]), as_given=True).absolute()
+    kind, number, content = kind_of(path), row.get("series"), row.get("content")
+    case = CaseIdentity(path, number, str(row.get("patient") or ""))
+    if kind == "mesh":  # drawn as large as the model's recipe says, which no table knows
+        return LoadedCase(layer_of(mesh_volume(path, _MESH_SIDE, solid=True, name=path.stem)), case)
+    if kind == "voxels":
+        voxels = VoxelSet.load(path)
+        volume = Volume(voxels.mask().view(np.uint8), voxels.affine, "a.u.", "", path.stem)
+        changed = bool(content) and content_of_voxels(voxels) != content
+        return LoadedCase(layer_of(volume), case, ScanVoxels(voxels, AS_SAVED, volume, 0, case, saved=True), changed)
+    info, scan, changed = _series_of(path, number, row.get("series_number"), content)
+    case = replace(case, series=None if number is None else info.index, patient=case.patient or info.patient)
+    return LoadedCase(layer_of(scan, info.title), case, changed=changed)
+
+
+def _series_of(
+    path: Path, number: int | None, series_number: int | None, content: str | None
+) -> tuple[SeriesInfo, VolumeSequence, bool]:
+    """The series of this content, else the one of this number; and whether its content is another."""
+    from napari_sparse3d.io.read import choose_series
+    from napari_sparse3d.io.scanning import scan
+
+    found = scan(path)
+    # a series that was added or taken away moves the numbers of others, but not what the scanner counted
+    others = [
+        info for info in found if content and info.index != number and info.series_number == series_number is not None
+    ]
+    listed = number is None or number < len(found)
+    first = choose_series(path, number, found=found) if listed or not others else others.pop(0)
+    read = first.load()
+    if not content or content_of_volume(read.volume(0)) == content:
+        return first, read, False
+    for info in others:
+        if info.readable and content_of_volume((again := info.load()).volume(0)) == content:
+            return info, again, False
+    return first, read, True
 
 
 def save_session(

@@ -15,7 +15,7 @@ from napari_sparse3d.widgets.cohort.similar_cases import SimilarCases
 from napari_sparse3d.widgets.cohort.state import CohortState, nearest
 from napari_sparse3d.widgets.toolbox.layers import volume_layer
 from napari_sparse3d.widgets.toolbox.panel import Panel
-from napari_sparse3d.widgets.toolbox.sources import source_of, source_path
+from napari_sparse3d.widgets.toolbox.sources import source_of
 from napari_sparse3d.widgets.toolbox.work import Work
 
 
@@ -31,29 +31,43 @@ class Likeness(QObject):
         self.placing = Work(self)
         self.placing.finished.connect(lambda positions: drawn.view.show_here(positions[0]))
         self.placing.failed.connect(panel.fail)
+        drawn.moving.connect(self.placing.drop)
+        drawn.settled.connect(self._place)
 
     def find(self) -> None:
         """List the cases nearest to the last result's embedding, and put it on the map."""
         ran, cohort = self._panel.workbench.result, self._state.cohort
         if ran is None or cohort is None:
             return
-        layer = volume_layer(self._panel.viewer, ran.volume_id)
-        path = None if layer is None else source_path(layer)
-        series = None if layer is None else layer.metadata.get("series")
+        self.forget()
         with self._panel.telling():
-            alike = nearest(cohort, ran, self.similar.k.value(), path, series)
+            alike = nearest(cohort, ran, self.similar.k.value())
             self._state.distances = alike.distances
             self.similar.show_cases(cohort, alike.indices, alike.distances, alike.text)
             self._drawn.view.mark(alike.indices)
-            call = partial(
-                self._panel.workbench.map_child.call,
-                "maps.place",
-                new=np.asarray(ran.result.embedding)[None],
-                embeddings=cohort.embeddings,
-                positions=self._drawn.view.positions,
-                by=self._drawn.by.currentText(),
-            )
-            self.placing.start(call, "placing the open case on the map")
+            self._place()
+
+    def _place(self) -> None:
+        """Put the open case on the map, unless the map still moves: it is placed when that has settled."""
+        ran, cohort = self._panel.workbench.result, self._state.cohort
+        if ran is None or cohort is None or not self.asked or self._drawn.maker.running:
+            return
+        call = partial(
+            self._panel.workbench.map_child.call,
+            "maps.place",
+            new=np.asarray(ran.result.embedding)[None],
+            embeddings=cohort.embeddings,
+            positions=self._drawn.view.positions,
+            by=self._drawn.by.currentText(),
+        )
+        self.placing.start(call, "placing the open case on the map")
+
+    def forget(self) -> None:
+        """Another cohort, or another open case: nothing of the last answer is left, in the list and on the map."""
+        self.placing.drop()
+        self.similar.clear()
+        self._state.distances = []
+        self._drawn.forget_open_case()
 
     @property
     def asked(self) -> bool:
@@ -83,9 +97,8 @@ class Likeness(QObject):
         return repeat.Query(
             table,
             source if named else repeat.without_name(source),
-            ran.made.recipe,
+            None if ran.made.saved else ran.made.recipe,
             model if named else repeat.model_without_name(model),
             self.similar.k.value(),
-            ran.made.volume.meta.get("patient"),
             "" if named else "recipe.toml",
         )

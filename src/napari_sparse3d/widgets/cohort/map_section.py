@@ -12,7 +12,7 @@ from qtpy.QtCore import Qt, Signal  # type: ignore[attr-defined]
 from qtpy.QtWidgets import QHBoxLayout, QPushButton, QWidget
 
 from napari_sparse3d.cohort.tables import Cohort
-from napari_sparse3d.measure.maps import pca, trustworthiness
+from napari_sparse3d.measure.maps import check_drawn, pca, trustworthiness
 from napari_sparse3d.widgets.cohort.case_words import hover_words
 from napari_sparse3d.widgets.cohort.colours import Colouring
 from napari_sparse3d.widgets.cohort.map_maker import MapMaker
@@ -39,6 +39,10 @@ class MapSection(QWidget):
     """A case was double-clicked: its number."""
     selected = Signal(object)
     """The cases inside a lasso: (K,) numbers."""
+    moving = Signal()
+    """The map is made anew: places in it are those of another map."""
+    settled = Signal()
+    """The map stays as it is now."""
 
     def __init__(self, panel: Panel, state: CohortState) -> None:
         super().__init__()
@@ -103,7 +107,14 @@ class MapSection(QWidget):
         """Draw other cases."""
         self.show_columns()
         self.view.set_words(partial(hover_words, cohort))
+        self.view.mark([])
         self.draw(only_pca=only_pca)
+
+    def forget_open_case(self) -> None:
+        """Take away the cross of the open case and the rings around its like; the selected cases keep theirs."""
+        if self._view is not None:
+            self._view.show_here(None)
+            self._view.mark(self._state.selected.tolist())
 
     def show_columns(self) -> None:
         """Offer the columns that can give the colour; the one that the user chose gives it, where it is among them."""
@@ -116,6 +127,8 @@ class MapSection(QWidget):
 
     def colour_by(self, column: str) -> None:
         """Let a column, whose values may be new, give the colour."""
+        if self._state.cohort is not None:
+            self.view.set_words(partial(hover_words, self._state.cohort))
         self.show_columns()
         self.colour.setCurrentText(column)
         self._recolour()
@@ -126,17 +139,23 @@ class MapSection(QWidget):
         if cohort is None or not len(cohort):
             return
         self.maker.stop()
+        self.moving.emit()
         self.view.set_positions(pca(cohort.embeddings))
         self.view.show_here(None)
         self._recolour()
         if only_pca:
             return
         if self.method == "pca":
-            self._say_trust("PCA", trustworthiness(cohort.embeddings, self.view.positions, rows=_TRUST_ROWS))
+            with self._panel.telling():
+                check_drawn(cohort.embeddings, self.view.positions)
+                trust = trustworthiness(cohort.embeddings, self.view.positions, rows=_TRUST_ROWS)
+                self._say_trust("PCA", trust, sampled=len(cohort) > _TRUST_ROWS)
         elif len(cohort) < _FEWEST:
             self._panel.say(f"t-SNE needs at least {_FEWEST} cases; this is PCA.", warning=True)
         else:
             self._converge(cohort)
+            return
+        self.settled.emit()
 
     def _converge(self, cohort: Cohort) -> None:
         self._show_converging(True)
@@ -161,6 +180,7 @@ class MapSection(QWidget):
     def _converging_ended(self) -> None:
         self._show_converging(False)
         self._panel.hush()
+        self.settled.emit()
 
     def _show_converging(self, on: bool) -> None:
         """Whether t-SNE is at work, and can be held and stopped."""
@@ -169,9 +189,12 @@ class MapSection(QWidget):
         if not on:
             self.pause.setChecked(False)
 
-    def _say_trust(self, method: str, trust: float) -> None:
+    def _say_trust(self, method: str, trust: float, *, sampled: bool = False) -> None:
         if math.isfinite(trust):
-            faithful = f"{method}: trustworthiness {trust:.2f} (1: neighbours on the map are neighbours; 0.5: chance)."
+            of = f" of {_TRUST_ROWS} cases" if sampled else ""
+            faithful = (
+                f"{method}: trustworthiness{of} {trust:.2f} (1: neighbours on the map are neighbours; 0.5: chance)."
+            )
             self._panel.say(faithful)
 
     def _recolour(self, _index: int = 0) -> None:

@@ -49,6 +49,7 @@ class MapView(QWidget):
         layout.addWidget(self.plot)
         self.positions = np.empty((0, 2), dtype=np.float32)
         self.here_position: tuple[float, float] | None = None
+        self._ringed: list[int] = []
         self._words: Callable[[int], str] = lambda _index: ""
         self._look: Colours | None = None
         self._lassoing = False
@@ -86,6 +87,7 @@ class MapView(QWidget):
             self._group(np.full(len(positions), -1, dtype=np.int64), [])
         for item, members in self._groups:
             item.setData(x=positions[members, 0], y=positions[members, 1])
+        self.mark([] if other else self._ringed)  # rings go with their points
         self.box.enableAutoRange()  # the map grows by orders of magnitude while it converges
 
     def set_colours(self, codes: NDArray[np.int64] | NDArray[np.float64], *, continuous: bool) -> None:
@@ -122,8 +124,9 @@ class MapView(QWidget):
         self._words = words
 
     def mark(self, indices: Sequence[int]) -> None:
-        """Ring these points."""
-        chosen = self.positions[list(indices)] if len(indices) else np.empty((0, 2))
+        """Ring these points, and no others."""
+        self._ringed = list(indices)
+        chosen = self.positions[self._ringed] if self._ringed else np.empty((0, 2))
         self.marked.setData(x=chosen[:, 0], y=chosen[:, 1])
 
     def show_here(self, position: NDArray[np.float32] | None) -> None:

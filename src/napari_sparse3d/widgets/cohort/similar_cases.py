@@ -10,7 +10,9 @@ from qtpy.QtWidgets import QHBoxLayout, QListWidget, QListWidgetItem, QPushButto
 
 from napari_sparse3d.cohort.tables import Cohort
 from napari_sparse3d.widgets.cohort.case_words import case_name, thumbnail_image
+from napari_sparse3d.widgets.toolbox import words
 from napari_sparse3d.widgets.toolbox.layout import small_label, stacked
+from napari_sparse3d.widgets.toolbox.plain_text import plain_tip
 
 _ROW = 54
 """Pixels of one case: its thumbnail of 48 and a little air."""
@@ -91,7 +93,11 @@ class SimilarCases(QWidget):
 def _item(cohort: Cohort, index: int, distance: float) -> QListWidgetItem:
     row = cohort.row(index)
     label = row.get("label") or row.get("prediction") or ""
-    item = QListWidgetItem(f"{case_name(row)}\n{label + ' · ' if label else ''}distance {distance:.4f}")
+    unlike = words.unlike_training(str(row.get("model") or "the model"), row.get("outside_training"))
+    parts = filter(None, (label, f"distance {distance:.4f}", unlike and "⚠ unlike training"))
+    item = QListWidgetItem(f"{case_name(row)}\n{' · '.join(parts)}")
+    if unlike:
+        item.setToolTip(plain_tip(unlike))
     item.setSizeHint(QSize(0, _ROW))
     if cohort.thumbnails is not None:
         item.setIcon(QIcon(QPixmap.fromImage(thumbnail_image(cohort.thumbnails[index]))))

@@ -10,6 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_sparse3d.cases.identity import CaseIdentity
+from napari_sparse3d.cases.record import model_hashes
+from napari_sparse3d.cohort.comparable import Origin, check_comparable
 from napari_sparse3d.cohort.same import SAME, same_case
 from napari_sparse3d.cohort.tables import Cohort, rows_of
 from napari_sparse3d.measure.neighbours import similar
@@ -22,12 +25,23 @@ from napari_sparse3d.widgets.toolbox.scan_voxels import ScanVoxels
 
 @dataclass(frozen=True, eq=False)
 class LoadedCase:
-    """A case that was read: layer data (see ``io.layers``), where from, and its voxels if it is a voxel set."""
+    """A case that was read.
+
+    Attributes
+    ----------
+    data : LayerData
+        See ``io.layers``.
+    case : CaseIdentity
+    made : ScanVoxels or None
+        Its voxels, if it is a voxel set.
+    changed : bool
+        It is not what was embedded: its file has changed since.
+    """
 
     data: Any
-    path: Path
-    series: int | None
+    case: CaseIdentity
     made: ScanVoxels | None = None
+    changed: bool = False
 
 
 @dataclass(frozen=True)
@@ -56,7 +70,9 @@ class CohortState:
         Where the embeddings are on disk.
     cohort : Cohort or None
     rows : list of dict
-        As they were embedded, those that failed among them.
+        As they were embedded, those that failed among them; empty where they are from a table.
+    embedded : (Path, str) or None
+        The folder or table, and the model, that the shown cases were embedded from and by; None: they are from a table.
     selected : ndarray
         (K,) int64, numbers of cases.
     distances : list of float
@@ -71,10 +87,15 @@ class CohortState:
     table: Path | None = None
     cohort: Cohort | None = None
     rows: list[dict[str, Any]] = field(default_factory=list)
+    embedded: tuple[Path, str] | None = None
     selected: NDArray[np.int64] = field(default_factory=nothing)
     distances: list[float] = field(default_factory=list)
     asked: bool = False
     colour_chosen: str = ""
+
+    def take_table(self, table: Path) -> None:
+        """The cases are from a table that is embedded already: nothing is left of those that were embedded here."""
+        self.source, self.table, self.rows, self.embedded = None, table, [], None
 
     def show(self, cohort: Cohort) -> None:
         """Other cases: none of them is selected."""
@@ -105,8 +126,11 @@ class CohortState:
         if self.cohort is None:
             return
         labels = list(self.cohort.column("label"))
-        for index in self.selected:
-            labels[int(index)] = label
+        embedded = [row for row in self.rows if row.get("embedding") is not None]  # in the order of the cohort
+        for index in self.selected.tolist():
+            labels[index] = label
+            if embedded:
+                embedded[index]["label"] = label
         columns = {**self.cohort.columns, "label": labels}
         self.cohort = Cohort(columns, self.cohort.embeddings, self.cohort.thumbnails, self.cohort.n_failed)
 
@@ -129,38 +153,37 @@ class CohortState:
         return [{"case": index, "distance": distance, **self.cohort.row(index)} for index, distance in pairs]
 
 
-def nearest(cohort: Cohort, ran: NetworkRun, k: int, path: Path | None, series: int | None) -> Nearest:
-    """The ``k`` cases most like the open one.
+def nearest(cohort: Cohort, ran: NetworkRun, k: int) -> Nearest:
+    """The ``k`` cases most like the open one, by the rules of the command ``similar``.
 
     Parameters
     ----------
     cohort : Cohort
     ran : NetworkRun
-        What was run on the open case; its patient's cases are left out.
+        What was run on the open case; it and its patient's cases are left out.
     k : int
-    path, series
-        Where the open case is from, so that it is left out itself.
 
     Raises
     ------
     InputError
-        If the embeddings cannot be compared.
+        If another model or recipe has embedded the cohort.
     """
-    groups = same_case(cohort, path, series, ran.made.volume.meta.get("patient"))
-    embedding = np.asarray(ran.result.embedding)[None]
+    made, result = ran.made, ran.result
+    recipe_hash = made.recipe_hash(result.model.recipe)
+    uncertain = check_comparable(cohort, Origin(result.model.name, result.model_hash, recipe_hash))
+    case = made.case
+    groups = same_case(cohort, case.path, case.series, case.patient or None, made.content)
     indices, distances = similar(
-        embedding, cohort.embeddings, k, groups=groups, query_groups=[SAME], keys=cohort.keys()
+        np.asarray(result.embedding)[None], cohort.embeddings, k, groups=groups, query_groups=[SAME], keys=cohort.keys()
     )
     found = [int(index) for index in indices[0] if index >= 0]
-    models, n_same = {str(value) for value in cohort.column("model") if value}, groups.count(SAME)
-    text = (
-        ""
-        if models <= {ran.result.model.name}
-        else f"⚠ The cohort was embedded by {', '.join(sorted(models))}, the case by another model. "
-    )
-    if n_same:
-        text += f"{words.count(n_same, 'cases')} left out: itself, or of its patient. "
-    return Nearest(found, [float(each) for each in distances[0][: len(found)]], text + words.RESEARCH_ONLY)
+    n_same = groups.count(SAME)
+    said = [
+        f"⚠ {uncertain[:1].upper()}{uncertain[1:]}. " if uncertain else "",
+        f"{words.count(n_same, 'cases')} left out: itself, or of its patient. " if n_same else "",
+        words.RESEARCH_ONLY,
+    ]
+    return Nearest(found, [float(each) for each in distances[0][: len(found)]], "".join(said))
 
 
 def kept_tables() -> Path:
@@ -168,7 +191,7 @@ def kept_tables() -> Path:
     return repeat.recipe_folder().parent / "cohorts"
 
 
-def last_kept(model: str) -> Path | None:
-    """The cohort that was embedded last by this model."""
-    found = kept_tables().glob(f"*-{Path(model).stem}.parquet")
-    return max(found, key=lambda path: path.stat().st_mtime, default=None)
+def last_kept(model_hash: str) -> Path | None:
+    """The cohort that was embedded last by this model; by its hash, since two models may have one name."""
+    newest_first = sorted(kept_tables().glob("*.parquet"), key=lambda path: path.stat().st_mtime, reverse=True)
+    return next((path for path in newest_first if model_hashes(path) == {model_hash}), None)

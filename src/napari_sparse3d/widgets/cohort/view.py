@@ -16,12 +16,12 @@ from napari_sparse3d.errors import InputError
 from napari_sparse3d.widgets import repeat
 from napari_sparse3d.widgets.cohort import jobs
 from napari_sparse3d.widgets.cohort.case_opener import CaseOpener
+from napari_sparse3d.widgets.cohort.case_words import cohort_words
 from napari_sparse3d.widgets.cohort.embedder import Embedder
 from napari_sparse3d.widgets.cohort.likeness import Likeness
 from napari_sparse3d.widgets.cohort.map_section import MapSection
 from napari_sparse3d.widgets.cohort.selection import Selection
 from napari_sparse3d.widgets.cohort.state import CohortState, last_kept
-from napari_sparse3d.widgets.toolbox import words
 from napari_sparse3d.widgets.toolbox.failures import failure_of
 from napari_sparse3d.widgets.toolbox.layout import small_label, stacked
 from napari_sparse3d.widgets.toolbox.panel import Panel, saving
@@ -103,6 +103,7 @@ class CohortPanel(Panel):
         self.selection.labelled.connect(lambda: self.drawn.colour_by("label"))
         for part in (self.drawn, self.similar):
             part.opened.connect(self.open_case)
+        self.workbench.result_changed.connect(lambda _: self.likeness.forget())
         for changed in (self.workbench.result_changed, self.workbench.model_changed):
             changed.connect(lambda _: self._show_parts())
 
@@ -119,7 +120,8 @@ class CohortPanel(Panel):
         self.similar.set_askable(has and self.workbench.result is not None)
         untrained = self.workbench.model in ARCHITECTURES
         random = "\n⚠ Random weights: nothing was learned; choose a trained model" if untrained else ""
-        self.model_text.setText(f"Model: {Path(self.workbench.model).stem} (chosen in Network){random}")
+        shown = f"\nThe cases shown were embedded by {', '.join(state.models())}" if state.models() else ""
+        self.model_text.setText(f"Model: {Path(self.workbench.model).stem} (chosen in Network){random}{shown}")
         self.selection.show_state()
 
     # -- which cases ---------------------------------------------------------------------------------------------------
@@ -154,7 +156,7 @@ class CohortPanel(Panel):
                     self.fail(failure_of(error))
                     return
             else:
-                self.state.source, self.state.table = None, source
+                self.state.take_table(source)
                 self._take(cohort, final=True)
                 return
         self.state.source = source
@@ -170,9 +172,8 @@ class CohortPanel(Panel):
 
     def _take(self, cohort: Cohort, *, final: bool) -> None:
         self.state.show(cohort)
-        self.similar.clear()
-        failed = f", {cohort.n_failed} failed" if cohort.n_failed else ""
-        self.about.setText(words.count(len(cohort), "cases") + failed)
+        self.likeness.forget()
+        self.about.setText(cohort_words(cohort))
         self.drawn.show_cases(cohort, only_pca=not final)
         self._show_parts()
         if final and self.state.asked:
@@ -205,15 +206,16 @@ class CohortPanel(Panel):
     def open_case(self, index: int) -> None:
         """Read a case in the background and show it."""
         if self.cohort is not None:
-            self.opener.open(self.cohort.row(index))
+            self.opener.open(self.cohort.row(index), self.table)
 
     def ask(self) -> None:
         """List the cases like the open one: among those shown, or those embedded last by the same model, or later."""
-        if self.cohort is None and not self.embedding.running:
-            kept = last_kept(self.workbench.model)
+        ran = self.workbench.result
+        if ran is not None and self.cohort is None and not self.embedding.running:
+            kept = last_kept(ran.result.model_hash)
             if kept is not None:
                 self.set_source(kept)
-        if self.workbench.result is None:
+        if ran is None:
             self.say("Run a model on the open case first (Network); then its like can be found.", warning=True)
         elif self.cohort is not None:
             self.find_similar()
@@ -252,8 +254,9 @@ class CohortPanel(Panel):
             command, python = repeat.similar_command(query), repeat.similar_python(query)
         else:
             command, python = repeat.map_command(table, self.drawn.method), repeat.map_python(table, self.drawn.method)
-        if self.state.source is not None and named:
-            python = repeat.embed_python(self.state.source, self.workbench.model, table) + "\n" + python
+        if self.state.embedded is not None and named:
+            source, model = self.state.embedded
+            python = repeat.embed_python(source, model, table) + "\n" + python
         return Lines(command, python)
 
     def _save(self) -> None:

@@ -4,26 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 from uuid import uuid4
 
+from napari_sparse3d.cases.identity import CaseIdentity
 from napari_sparse3d.volume import Volume
 from napari_sparse3d.voxels import Recipe, require_voxels, voxelize
 from napari_sparse3d.widgets import repeat
-from napari_sparse3d.widgets.child.records import ModelInfo, NetworkResult, Request
+from napari_sparse3d.widgets.child.records import ModelInfo, NetworkResult, Request, Sites
 from napari_sparse3d.widgets.network.export import write_chart, write_table
 from napari_sparse3d.widgets.network.save import save_network_session
 from napari_sparse3d.widgets.network.state import NetworkRun
 from napari_sparse3d.widgets.toolbox import words
+from napari_sparse3d.widgets.toolbox.caller import Caller
 from napari_sparse3d.widgets.toolbox.scan_voxels import ScanVoxels
 from napari_sparse3d.widgets.toolbox.step import Step
-
-
-class Caller(Protocol):
-    """A child process, see :class:`napari_sparse3d.widgets.child.process.Child`."""
-
-    def call(self, job: str, **arguments: Any) -> Generator[Any, bool | None, Any]:
-        """Run a job of the child's."""
 
 
 def run(
@@ -31,18 +26,33 @@ def run(
 ) -> Generator[Any, bool | None, NetworkRun]:
     """Run a model on a voxel set."""
     require_voxels(made.voxels, made.volume, made.recipe)
-    request = Request(uuid4().hex, model, made.voxels, engine)
+    request = Request(uuid4().hex, model, made.voxels, made.facts, engine)
     result = yield from in_words(child.call("network.run", request=request))
     return NetworkRun(result, made, volume_id)
 
 
 def voxelize_and_run(
-    child: Caller, volume: Volume, frame: int, info: ModelInfo, volume_id: str, engine: str
+    child: Caller, volume: Volume, frame: int, case: CaseIdentity, info: ModelInfo, volume_id: str, engine: str
 ) -> Generator[Any, bool | None, NetworkRun]:
     """Make voxels of a volume by the model's own recipe, and run it on them."""
     yield Step(0, 0, f"Making voxels of {volume.name} by {info.recipe.name} …")
-    made = ScanVoxels(voxelize(volume, info.recipe), info.recipe, volume, frame)
+    made = ScanVoxels(voxelize(volume, info.recipe), info.recipe, volume, frame, case)
     return (yield from run(child, made, volume_id, info.argument, engine))
+
+
+def attribute(
+    child: Caller, request: Request, target: int, method: str, words: tuple[str, str]
+) -> Generator[Any, bool | None, tuple[Sites, str, str]]:
+    """Which voxels drove a class; with what method and class are called (``words``)."""
+    call = child.call("network.attribution", request=request, target=target, method=method)
+    sites: Sites = yield from in_words(call)
+    return sites, *words
+
+
+def know_content(made: ScanVoxels) -> Generator[Any, bool | None, str]:
+    """Hash what was run, so that its like can be asked for without waiting."""
+    yield None
+    return made.content
 
 
 def in_words(call: Generator[Any, bool | None, Any]) -> Generator[Step, bool | None, Any]:

@@ -8,7 +8,7 @@ from qtpy.QtCore import QObject
 from qtpy.QtWidgets import QComboBox, QFileDialog, QLabel, QWidget
 
 from napari_sparse3d.widgets.child.records import ModelInfo
-from napari_sparse3d.widgets.network.model_words import card_words
+from napari_sparse3d.widgets.network.model_words import card_words, tip_words
 from napari_sparse3d.widgets.toolbox.layout import combo, small_label
 from napari_sparse3d.widgets.toolbox.plain_text import plain_tip
 from napari_sparse3d.widgets.workbench import Workbench
@@ -47,7 +47,7 @@ class ModelChoice(QObject):
         info = self.models.get(self.workbench.model)
         if info is not None:
             self.about.setText(card_words(info))
-            self.about.setToolTip(plain_tip("\n".join(filter(None, (info.data, info.limits, str(info.metrics or ""))))))
+            self.about.setToolTip(plain_tip(tip_words(info)))
 
     def _chosen(self, _index: int) -> None:
         argument = self.box.currentData()

@@ -19,20 +19,14 @@ def card_words(info: ModelInfo) -> str:
 def honest_words(result: NetworkResult) -> str:
     """What has to stand beside a prediction: what it may be used for, and whether the input is like the training's."""
     info = result.model
-    parts = [info.intended_use or words.RESEARCH_ONLY]
-    measures = _measures(info)
-    if measures:
-        parts.append(measures)
-    text = " · ".join(parts)
-    first = result.rows[0]
-    if info.active_percent_seen is not None:
-        low, high = info.active_percent_seen
-        if not low <= first.active_percent <= high:
-            text += (
-                f"\n⚠ {words.percent(first.active_percent)} of the field is active; the model was trained on "
-                f"{words.percent(low)} to {words.percent(high)}: do not trust the class"
-            )
-    return text
+    text = " · ".join(filter(None, (info.intended_use or words.RESEARCH_ONLY, _measures(info))))
+    return "\n".join(filter(None, (text, words.unlike_training(info.name, result.outside_training))))
+
+
+def tip_words(info: ModelInfo) -> str:
+    """What else the card says: what it takes, what it was trained on, its limits and measures."""
+    takes = f"takes {info.takes}" if info.takes else ""
+    return "\n".join(filter(None, (takes, info.data, info.limits, str(info.metrics or ""))))
 
 
 def _measures(info: ModelInfo) -> str:

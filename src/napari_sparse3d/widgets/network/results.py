@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QHBoxLayout, QPushButton, QSpinBox, QTabWidget, QWidget
+from qtpy.QtWidgets import QGraphicsOpacityEffect, QHBoxLayout, QPushButton, QSpinBox, QTabWidget, QWidget
 
 from napari_sparse3d.catalog import ATTRIBUTIONS
 from napari_sparse3d.widgets.child.records import NetworkResult
@@ -13,6 +13,7 @@ from napari_sparse3d.widgets.network.layer_table import LayerTable
 from napari_sparse3d.widgets.network.model_words import honest_words
 from napari_sparse3d.widgets.toolbox.layout import NARROW, combo, form, grey_out, small_label, stacked
 
+_DIM = 0.35
 CLICK_A_ROW = "Click a row to see that layer over the scan."
 
 
@@ -21,6 +22,8 @@ class Results(QWidget):
 
     def __init__(self) -> None:
         super().__init__()
+        self.title = small_label()
+        self.looks = QWidget()
         self.bars = ProbabilityBars()
         self.honest = small_label()
         self.table = LayerTable()
@@ -47,7 +50,13 @@ class Results(QWidget):
         self._lay_out()
 
     def _lay_out(self) -> None:
-        layout = stacked(self)
+        whole, layout = stacked(self), stacked(self.looks)
+        whole.addWidget(self.title)
+        whole.addWidget(self.looks)
+        self._dimmed = QGraphicsOpacityEffect(self.looks)
+        self._dimmed.setOpacity(_DIM)
+        self._dimmed.setEnabled(False)
+        self.looks.setGraphicsEffect(self._dimmed)
         layout.addWidget(self.bars)
         layout.addWidget(self.honest)
         tabs = QTabWidget()
@@ -82,6 +91,15 @@ class Results(QWidget):
         self.target.addItems(list(model.classes))
         self.target.setCurrentIndex(int(result.probabilities.argmax()))
         self.sites_text.setText(CLICK_A_ROW)
+
+    def show_owner(self, title: str, *, stale: bool) -> None:
+        """Say whose result it is; one that is not of what is chosen is dim, and leads to nothing."""
+        self.title.setText(f"⚠ Not of what is chosen now: {title}" if stale else title)
+        self._dimmed.setEnabled(stale)
+        self.looks.setEnabled(not stale)
+        if stale:  # when it is that of the choice again, a click on the same row shows the layer again
+            self.table.clearSelection()
+            self.sites_text.setText(CLICK_A_ROW)
 
     def set_channels(self, count: int) -> None:
         """The channels of another layer; the chosen one stays where there is one of its number."""

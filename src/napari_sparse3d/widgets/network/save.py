@@ -57,6 +57,7 @@ def save_network_session(
             "name": result.model.name,
             "argument": model,
             "sha256": result.model.sha256 or None,
+            "model_hash": result.model_hash,
             "trained": result.model.trained,
         },
         "engine": result.engine,
@@ -66,6 +67,7 @@ def save_network_session(
         "probabilities": [float(value) for value in result.probabilities],
         "embedding": [float(value) for value in result.embedding],
         "n_voxels": request.voxels.n_active,
+        "outside_training": result.outside_training,
         "note": RESEARCH_ONLY + ("" if result.model.trained else "; random weights: the classes mean nothing"),
     }
     return finish(folder, record, lines)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
+from napari.layers import Layer
 from napari.viewer import Viewer
 from numpy.typing import NDArray
 
@@ -13,6 +15,9 @@ from napari_sparse3d.widgets.child.records import Sites
 from napari_sparse3d.widgets.network.state import NetworkRun
 from napari_sparse3d.widgets.toolbox.layers import Mark, ours, put_image, set_visible, volume_layer
 from napari_sparse3d.widgets.toolbox.sources import field_affine, placement
+
+LOOKS = ("activation", "attribution")
+"""The roles of what is drawn of a result."""
 
 
 def put_sites(
@@ -57,6 +62,22 @@ def put_sites(
         for layer in ours(viewer, other, volume_id):
             set_visible(layer, False)
     return True
+
+
+def hide_sites(viewer: Viewer, volume_id: str) -> None:
+    """Hide what layers and attribution gave on a scan."""
+    for layer in _looks(viewer, volume_id):
+        set_visible(layer, False)
+
+
+def remove_sites(viewer: Viewer, volume_ids: Iterable[str]) -> None:
+    """Take away what layers and attribution gave on these scans: their names do not say by which model."""
+    for layer in [layer for volume_id in volume_ids for layer in _looks(viewer, volume_id)]:
+        viewer.layers.remove(layer)
+
+
+def _looks(viewer: Viewer, volume_id: str) -> list[Layer]:
+    return [layer for role in LOOKS for layer in ours(viewer, role, volume_id)]
 
 
 def colour_limits(values: NDArray[np.float32], *, signed: bool) -> tuple[float, float]:

@@ -20,6 +20,28 @@ class NetworkRun:
     made: ScanVoxels
     volume_id: str
 
+    @property
+    def title(self) -> str:
+        """Of which case, which voxels and which model it is."""
+        return " · ".join((self.made.volume.name, self.made.recipe.name, self.result.model.name))
+
+    def is_of(self, chosen: ScanVoxels | Choice, model: str) -> bool:
+        """Whether it is what a run of ``model`` on the chosen voxels would give."""
+        if model != self.result.request.model:
+            return False
+        if isinstance(chosen, ScanVoxels):
+            return chosen is self.made
+        same_scan = (chosen.volume_id, chosen.frame) == (self.volume_id, self.made.frame)
+        return same_scan and not self.made.saved and self.made.recipe == self.result.model.recipe
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A time point of a scan (0, where there is one alone), of which the model's own recipe makes voxels."""
+
+    volume_id: str
+    frame: int
+
 
 @dataclass
 class NetworkState:
@@ -39,8 +61,8 @@ class NetworkState:
     sites: Sites | None = None
     models: dict[str, ModelInfo] = field(default_factory=dict)
 
-    def show(self, ran: NetworkRun) -> None:
-        """Another run: nothing of the last one's layers is left."""
+    def show(self, ran: NetworkRun | None) -> None:
+        """Another run, or none: nothing of the last one's layers is left."""
         self.ran, self.sites = ran, None
 
 

@@ -17,8 +17,9 @@ from napari_sparse3d.widgets.child.records import ModelInfo, Sites
 from napari_sparse3d.widgets.network import jobs
 from napari_sparse3d.widgets.network.model_choice import ModelChoice
 from napari_sparse3d.widgets.network.results import Results
-from napari_sparse3d.widgets.network.sites_layer import put_sites
+from napari_sparse3d.widgets.network.sites_layer import hide_sites, put_sites, remove_sites
 from napari_sparse3d.widgets.network.state import (
+    Choice,
     Colouring,
     NetworkRun,
     NetworkState,
@@ -31,7 +32,7 @@ from napari_sparse3d.widgets.toolbox.layers import frame_of, made_of, mark_of, o
 from napari_sparse3d.widgets.toolbox.layout import combo, form, small_label
 from napari_sparse3d.widgets.toolbox.panel import Panel, saving
 from napari_sparse3d.widgets.toolbox.preferences import preference
-from napari_sparse3d.widgets.toolbox.sources import source_of, volume_of_layer
+from napari_sparse3d.widgets.toolbox.sources import case_of, source_of, volume_of_layer
 from napari_sparse3d.widgets.toolbox.viewers import camera_of
 from napari_sparse3d.widgets.toolbox.work import Work
 
@@ -49,7 +50,7 @@ class NetworkPanel(Panel):
         self._untouched = tuple(camera_of(self.viewer).angles)  # nobody has turned the camera yet
         stop = self.workbench.network_child.stop
         self.running, self.attributing = Work(self, interrupt=stop), Work(self, interrupt=stop)
-        self.viewing, self.listing, self.saving = Work(self), Work(self), Work(self)
+        self.viewing, self.listing, self.saving, self.hashing = Work(self), Work(self), Work(self), Work(self)
         self._build_choices()
         self._build_results()
         self.body.addStretch(1)
@@ -110,7 +111,8 @@ class NetworkPanel(Panel):
         for work in (self.running, self.attributing, self.saving):
             self.follow(work)
         self.running.finished.connect(self._show)
-        self.attributing.finished.connect(self._show_attribution)
+        self.running.failed.connect(lambda _: self._run_failed())
+        self.attributing.finished.connect(lambda found: self._show_attribution(*found))
         self.viewing.finished.connect(self._show_sites)
         self.viewing.failed.connect(self.fail)
         self.listing.finished.connect(self._listed)
@@ -120,14 +122,59 @@ class NetworkPanel(Panel):
         for event in (events.inserted, events.removed):
             event.connect(self._layers_changed)
         self.viewer.dims.events.ndisplay.connect(self._ndisplay_changed)
+        self.viewer.dims.events.current_step.connect(self._time_moved)
+        self.voxels.currentIndexChanged.connect(self._check_owner)
+        self.workbench.model_changed.connect(self._check_owner)
         self.workbench.voxels_changed.connect(self._voxels_made)
         self.workbench.models_changed.connect(self._list_models)
 
     def _show_parts(self) -> None:
-        has_result = self.ran is not None
-        self.results.setVisible(has_result)
+        self.results.setVisible(self.ran is not None)
+        self.ran_on.setVisible(self.ran is not None)
         for link in (self.copy_command, self.copy_python, self.export, self.session):
-            link.setEnabled(has_result)
+            link.setEnabled(self._is_current())
+
+    def _is_current(self) -> bool:
+        """Whether what is shown is the result of what is chosen; where nothing is open, of what was open last."""
+        if self.ran is None:
+            return False
+        layer = self._chosen_layer()
+        if layer is None:
+            return self.voxels.count() == 0 and self.ran.result.request.model == self.workbench.model
+        chosen = made_of(layer) or Choice(str(layer.unique_id), frame_of(self.viewer, layer))
+        return self.ran.is_of(chosen, self.workbench.model)
+
+    def _check_owner(self, _event: object = None) -> None:
+        """A result belongs to its case, voxels and model: where these are others it is dim, and no panel has it."""
+        ran, current = self.ran, self._is_current()
+        if ran is not None:
+            self.results.show_owner(ran.title, stale=not current)
+            if not current:
+                self._drop_looks()
+                hide_sites(self.viewer, ran.volume_id)
+        self._show_parts()
+        shown = ran if current else None
+        if self.workbench.result is not shown:
+            self.workbench.set_result(shown)
+
+    def _time_moved(self, _event: object) -> None:
+        layer = self._chosen_layer()
+        if layer is not None and layer.ndim == 4:
+            self._check_owner()
+
+    def _run_failed(self) -> None:
+        """What was shown is not what was asked for."""
+        if self.ran is not None:
+            self._drop_looks()
+            hide_sites(self.viewer, self.ran.volume_id)
+        self.state.show(None)
+        self._check_owner()
+
+    def _drop_looks(self) -> None:
+        """What is fetched of a result comes too late for the next."""
+        self.viewing.drop()
+        self.attributing.drop()
+        self.state.sites = None
 
     def _turn_3d(self, on: bool) -> None:
         self.viewer.dims.ndisplay = 3 if on else 2
@@ -161,6 +208,7 @@ class NetworkPanel(Panel):
         self.empty.setVisible(not something)
         self.empty.say_why()
         self.primary.setEnabled(something or self.running.running)
+        self._check_owner()
         if self.ran is not None and volume_layer(self.viewer, self.ran.volume_id) is None:
             self.sites_text.setText("The scan of this result was closed; its numbers stay.")
 
@@ -171,6 +219,10 @@ class NetworkPanel(Panel):
             place = self.voxels.findData(str(layer.unique_id))
         self.voxels.setItemText(place, layer.name)
         self.voxels.setCurrentIndex(place)
+        self._check_owner()  # the set may be another one in the same layer
+
+    def _chosen_layer(self) -> Layer | None:
+        return volume_layer(self.viewer, self.voxels.currentData() or "")
 
     def _list_models(self) -> None:
         files = list(self.workbench.model_files)
@@ -183,11 +235,11 @@ class NetworkPanel(Panel):
 
     def run(self) -> None:
         """The primary button: run the chosen model on the chosen voxels."""
-        key = self.voxels.currentData()
-        layer = next((each for each in self.viewer.layers if str(each.unique_id) == key), None)
+        layer = self._chosen_layer()
         if layer is None:
             self.say("The chosen voxels are not in the viewer any more; make them again.", warning=True)
             return
+        self._drop_looks()
         model, engine = self.workbench.model, self.engine.currentData()
         child = self.workbench.network_child
         made = made_of(layer)
@@ -203,7 +255,9 @@ class NetworkPanel(Panel):
         with self.telling():
             frame = frame_of(self.viewer, layer)
             volume = volume_of_layer(layer, frame)
-            job = partial(jobs.voxelize_and_run, child, volume, frame, info, str(layer.unique_id), engine)
+            job = partial(
+                jobs.voxelize_and_run, child, volume, frame, case_of(layer), info, str(layer.unique_id), engine
+            )
             self.running.start(job, f"running {info.name}")
 
     def run_on(self, layer: Layer) -> None:
@@ -212,12 +266,14 @@ class NetworkPanel(Panel):
         self.run()
 
     def _show(self, ran: NetworkRun) -> None:
+        self._drop_looks()
+        remove_sites(self.viewer, {each.volume_id for each in (self.ran, ran) if each is not None})
         self.state.show(ran)
         self.say("")
         self.ran_on.setText(engine_words(ran.result))
         self.results.show_result(ran.result)
-        self._show_parts()
-        self.workbench.set_result(ran)
+        self._check_owner()
+        self.hashing.start(partial(jobs.know_content, ran.made), "hashing the case")
 
     # -- a layer, an attribution ---------------------------------------------------------------------------------------
 
@@ -235,8 +291,10 @@ class NetworkPanel(Panel):
             return
         request, target, method = self.ran.result.request, self.target.currentIndex(), self.method.currentData()
         child = self.workbench.network_child
-        call = partial(child.call, "network.attribution", request=request, target=target, method=method)
-        self.attributing.start(lambda: jobs.in_words(call()), f"reckoning the {method}")
+        # both may be chosen anew before it is there
+        words = (self.method.currentText(), self.target.currentText())
+        job = partial(jobs.attribute, child, request, target, method, words)
+        self.attributing.start(job, f"reckoning the {method}")
 
     def _show_sites(self, found: Sites) -> None:
         self.state.sites = found
@@ -256,11 +314,10 @@ class NetworkPanel(Panel):
         name = f"{sites.layer} ({sites.shape[0]}³)"
         self._put(ran, "activation", name, sites, colouring(sites, self.results.chosen_channel))
 
-    def _show_attribution(self, sites: Sites) -> None:
+    def _show_attribution(self, sites: Sites, method: str, class_name: str) -> None:
         if self.ran is None:
             return
-        class_name, trained = self.target.currentText(), self.ran.result.model.trained
-        shown = attributed(sites, self.method.currentText(), class_name, trained=trained)
+        shown = attributed(sites, method, class_name, trained=self.ran.result.model.trained)
         self._put(self.ran, "attribution", f"what drove {class_name}", sites, shown)
 
     def _put(self, ran: NetworkRun, role: str, name: str, sites: Sites, shown: Colouring) -> None:

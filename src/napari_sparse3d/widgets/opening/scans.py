@@ -18,6 +18,7 @@ from napari_sparse3d.widgets.toolbox.step import Step
 from napari_sparse3d.widgets.toolbox.work import Work
 
 if TYPE_CHECKING:
+    from napari_sparse3d.cases.identity import CaseIdentity
     from napari_sparse3d.io import SeriesInfo
     from napari_sparse3d.io.layers import LayerData
 
@@ -69,48 +70,46 @@ def _scan(path: Path) -> Generator[Step, None, list[SeriesInfo]]:
 
 def _choose(viewer: Viewer, path: Path, found: list[SeriesInfo], parent: QWidget, say: Say) -> None:
     if len(found) == 1 and found[0].status != "repair":
-        _read(viewer, path, found[0], parent, say, several=False)
+        _read(viewer, path, found, found[0], parent, say)
         return
     from napari_sparse3d.widgets.opening.series_chooser import SeriesChooser
 
     say("")
     dialog = SeriesChooser(found, parent)
-    several = len(found) > 1
-    dialog.accepted.connect(
-        lambda: _read(viewer, path, dialog.chosen(), parent, say, several=several, repair=dialog.repair)
-    )
+    dialog.accepted.connect(lambda: _read(viewer, path, found, dialog.chosen(), parent, say, repair=dialog.repair))
     dialog.open()
 
 
 @dataclass(frozen=True)
 class _Opened:
     data: LayerData
-    info: SeriesInfo
+    case: CaseIdentity
 
 
 def _read(
     viewer: Viewer,
     path: Path,
+    found: list[SeriesInfo],
     info: SeriesInfo,
     parent: QWidget,
     say: Say,
     *,
-    several: bool,
     repair: str | None = None,
 ) -> None:
     def show(opened: _Opened) -> None:
         layer = Layer.create(*opened.data)
-        from_file(layer, path, series=info.index if several else None, repair=repair)
+        from_file(layer, path, series=info.index if len(found) > 1 else None, repair=repair, case=opened.case)
         viewer.add_layer(layer)
         notes = "; ".join(f"{fault.kind.value}: {fault.detail}" for fault in info.faults)
         say(f"Opened, with a note: {notes}." if notes else "")
 
     def job() -> Generator[Step, None, _Opened]:
         yield Step(0, 0, f"Reading {words.count(info.n_files, 'files')} …")
+        from napari_sparse3d.cases.identity import identify
         from napari_sparse3d.io import read_sequence
         from napari_sparse3d.io.layers import layer_of
 
-        return _Opened(layer_of(read_sequence(info, repair=repair), info.title), info)
+        return _Opened(layer_of(read_sequence(info, repair=repair), info.title), identify(path, found, info))
 
     _start(job, "reading the series", show, parent, say)
 

@@ -22,32 +22,29 @@ class Query:
 
     table: Path
     source: Source
-    recipe: Recipe
+    recipe: Recipe | None
+    """None: the case is a set that was saved, which counts as made by the model's own."""
     model: str
     k: int
-    patient: str | None = None
-    """Whose cases are left out."""
     recipe_file: str = ""
     """As for :func:`activations_command`."""
 
 
 def similar_command(query: Query) -> str:
     """``napari-sparse3d similar ...``."""
-    left_out = [] if query.patient is None else ["--not-patient", query.patient]
+    recipe = [] if query.recipe is None else ["--recipe", recipe_argument(query.recipe, query.recipe_file)]
     return line(
         [
             "similar",
             str(query.source.path),
             *query.source.options(),
-            "--recipe",
-            recipe_argument(query.recipe, query.recipe_file),
+            *recipe,
             "--table",
             str(query.table),
             "--model",
             query.model,
             "-k",
             str(query.k),
-            *left_out,
         ]
     )
 
@@ -87,18 +84,23 @@ def map_python(table: Path, method: str) -> str:
 
 def similar_python(query: Query) -> str:
     """The similar cases in Python."""
-    itself = f"Path({str(query.source.path)!r}), {query.source.series!r}, {query.patient!r}"
+    recipe = "model.card.recipe" if query.recipe is None else "recipe"
     return "\n".join(
         [
             "from pathlib import Path",
             "",
-            "from napari_sparse3d.measure.neighbours import similar",
+            "from napari_sparse3d.cases.identity import recipe_hash",
+            "from napari_sparse3d.cases.sources import one_case",
             "from napari_sparse3d.cohort import read_cohort",
+            "from napari_sparse3d.cohort.comparable import Origin, check_comparable",
             "from napari_sparse3d.cohort.same import SAME, same_case",
+            "from napari_sparse3d.measure.neighbours import similar",
             activations_python(query.source, query.recipe, query.model).rstrip("\n"),
             "",
             f"cohort = read_cohort(Path({str(query.table)!r}))",
-            f"groups = same_case(cohort, {itself})",
+            f"print(check_comparable(cohort, Origin(model.card.name, model.digest(), recipe_hash({recipe}))))",
+            f"case = one_case(Path({str(query.source.path)!r}), {query.source.series!r})",
+            "groups = same_case(cohort, case.path, case.series, case.patient, facts.content)",
             f"indices, distances = similar(result.embedding[None], cohort.embeddings, {query.k}, groups=groups, "
             "query_groups=[SAME], keys=cohort.keys())",
             "for index, distance in zip(indices[0], distances[0]):",

@@ -36,9 +36,14 @@ def activations_command(
     )
 
 
-def voxelize_python(source: Source, recipe: Recipe) -> str:
-    """The same in Python."""
-    if source.path.suffix == ".npz":  # a set that was saved: used as it is
+def is_saved(source: Source) -> bool:
+    """Whether it is a set that was saved: that is used as it is."""
+    return source.path.suffix == ".npz"
+
+
+def voxelize_python(source: Source, recipe: Recipe | None) -> str:
+    """The same in Python; ``recipe`` None: of a set that was saved."""
+    if recipe is None or is_saved(source):
         return f"from napari_sparse3d.voxels import VoxelSet\n\nvoxels = VoxelSet.load({str(source.path)!r})\n"
     return "\n".join(
         [
@@ -53,17 +58,22 @@ def voxelize_python(source: Source, recipe: Recipe) -> str:
     )
 
 
-def activations_python(source: Source, recipe: Recipe, model: str, engine: str = "auto") -> str:
+def activations_python(source: Source, recipe: Recipe | None, model: str, engine: str = "auto") -> str:
     """The same in Python."""
     chosen = "" if engine == "auto" else f", engine={engine!r}"
     return (
+        "from napari_sparse3d.cases.facts import facts_of\n"
+        "from napari_sparse3d.cases.seen import unlike_training, warning\n"
         "from napari_sparse3d.models import load_model\n"
         + voxelize_python(source, recipe)
         + "\n".join(
             [
+                f"facts = facts_of({'voxels' if is_saved(source) else 'volume'})",
                 f"model = load_model({model!r})",
                 f"result = model.run(voxels{chosen})",
                 "print(result.probabilities, result.embedding)",
+                "outside = unlike_training(model.card, facts, voxels, result.input.active_percent)",
+                "print(warning(model.card.name, outside))",
                 "for row in result.layers:",
                 "    print(row)",
                 "",

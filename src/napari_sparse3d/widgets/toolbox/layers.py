@@ -12,6 +12,7 @@ from napari.layers import Image, Labels, Layer, Points
 from napari.viewer import Viewer
 from numpy.typing import NDArray
 
+from napari_sparse3d.cases.identity import CASE, CaseIdentity
 from napari_sparse3d.widgets.toolbox.scan_voxels import ScanVoxels
 from napari_sparse3d.widgets.toolbox.sources import OWN, Placement, is_volume
 
@@ -64,10 +65,20 @@ def volume_layer(viewer: Viewer, volume_id: str) -> Layer | None:
     return next((layer for layer in viewer.layers if str(layer.unique_id) == volume_id), None)
 
 
-def from_file(layer: Layer, path: Path, *, series: int | None = None, repair: str | None = None) -> None:
-    """Let a layer say where it is from, as napari's own readers do: with that a command can read it again."""
+def from_file(
+    layer: Layer,
+    path: Path,
+    *,
+    series: int | None = None,
+    repair: str | None = None,
+    case: CaseIdentity | None = None,
+) -> None:
+    """Let a layer say where it is from, as napari's own readers do: with that a command can read it again.
+
+    ``case``: which case it is, so that it is known among those of a table.
+    """
     layer._set_source(layer.source.model_copy(update={"path": str(path), "reader_plugin": "napari-sparse3d"}))
-    given = {"series": series, "repair": repair}
+    given = {"series": series, "repair": repair, CASE: case}
     layer.metadata = {**layer.metadata, **{name: value for name, value in given.items() if value is not None}}
 
 

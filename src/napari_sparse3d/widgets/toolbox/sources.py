@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_sparse3d.cases.identity import CASE, CaseIdentity
 from napari_sparse3d.errors import InputError
 from napari_sparse3d.volume import Volume
 from napari_sparse3d.voxels.native_threshold import slice_mask
@@ -114,6 +115,14 @@ def source_path(layer: Any) -> Path | None:
 
         return sample_head_mri_path()
     return None
+
+
+def case_of(layer: Any) -> CaseIdentity:
+    """Which case of tables a layer shows, as far as whoever opened it has said."""
+    known = layer.metadata.get(CASE)
+    if isinstance(known, CaseIdentity):
+        return known
+    return CaseIdentity(source_path(layer), layer.metadata.get("series"))
 
 
 def source_of(layer: Any, frame: int) -> repeat.Source:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import prod
 
+from napari_sparse3d.cases.seen import warning
 from napari_sparse3d.voxels import Recipe, VoxelSet
 
 _NO_BREAK = "\N{NO-BREAK SPACE}"
@@ -67,6 +68,12 @@ def value(number: float, unit: str) -> str:
     """A value of a volume: whole numbers in HU, three digits otherwise."""
     text = f"{number:,.0f}" if unit == "HU" or abs(number) >= 1000 else f"{number:.3g}"
     return f"{text} {unit}"
+
+
+def unlike_training(model: str, outside: str | None) -> str:
+    """The warning of an input unlike the training's, as every way in has it; "" where there is nothing to say."""
+    said = warning(model, outside)
+    return f"⚠ {said[:1].upper()}{said[1:]}" if said else ""
 
 
 def voxel_numbers(voxels: VoxelSet, recipe: Recipe) -> str:

@@ -98,13 +98,9 @@ def range_words(histogram: Histogram, low: float, high: float) -> str:
 
 
 def cost_words(cost: Cost) -> str:
-    """What a model would take, and whether it has seen sets so full."""
+    """What a model would take, and whether the set is like what it was trained on."""
     text = f"{cost.model} would take {words.work(cost.macs)} · {words.seconds(cost.seconds)} here"
-    if cost.seen is not None and not cost.seen[0] <= cost.active_percent <= cost.seen[1]:
-        low, high = (words.percent(end) for end in cost.seen)
-        text += f"\n⚠ {words.percent(cost.active_percent)} of the field is active; "
-        text += f"{cost.model} was trained on {low} to {high}"
-    return text
+    return "\n".join(filter(None, (text, words.unlike_training(cost.model, cost.outside_training))))
 
 
 def short_name(recipe: Recipe) -> str:

@@ -14,7 +14,7 @@ from napari_sparse3d.errors import InputError
 from napari_sparse3d.measure.histogram import Histogram
 from napari_sparse3d.volume import Volume
 from napari_sparse3d.widgets import repeat
-from napari_sparse3d.widgets.child.records import Cost, Request
+from napari_sparse3d.widgets.child.records import Cost
 from napari_sparse3d.widgets.opening.nothing_open import NothingOpen
 from napari_sparse3d.widgets.toolbox import words
 from napari_sparse3d.widgets.toolbox.failures import Failure
@@ -22,13 +22,13 @@ from napari_sparse3d.widgets.toolbox.layers import Mark, frame_of, ours, set_vis
 from napari_sparse3d.widgets.toolbox.layout import later
 from napari_sparse3d.widgets.toolbox.panel import Panel
 from napari_sparse3d.widgets.toolbox.preferences import preference
-from napari_sparse3d.widgets.toolbox.sources import placement, source_of, volume_of_layer
+from napari_sparse3d.widgets.toolbox.sources import case_of, placement, source_of, volume_of_layer
 from napari_sparse3d.widgets.toolbox.voxel_layer import put_voxels
 from napari_sparse3d.widgets.toolbox.voxel_picture import MAX_POINTS
 from napari_sparse3d.widgets.toolbox.warm import import_behind_labels
 from napari_sparse3d.widgets.toolbox.work import Work
 from napari_sparse3d.widgets.voxels.controls import Controls
-from napari_sparse3d.widgets.voxels.jobs import count_values, make_ready
+from napari_sparse3d.widgets.voxels.jobs import count_values, make_ready, reckon_cost
 from napari_sparse3d.widgets.voxels.preview import SlicePreview
 from napari_sparse3d.widgets.voxels.recipes import default_recipe
 from napari_sparse3d.widgets.voxels.state import (
@@ -259,7 +259,7 @@ class VoxelsPanel(Panel):
             if known is not None and kind is None:
                 return
             self.state.asked_for = wanted
-            job = partial(make_ready, key, volume, recipe, frame, kind, known)
+            job = partial(make_ready, key, volume, recipe, frame, kind, known, case_of(layer))
             self.making.start(job, f"making voxels of {layer.name}")
 
     def _show(self, ready: ReadySet) -> None:
@@ -309,9 +309,8 @@ class VoxelsPanel(Panel):
     def _reckon_cost(self, ready: ReadySet) -> None:
         model = self.workbench.model
         self.cost.setText(f"{Path(model).stem}: reckoning the work…")
-        request = Request(f"{model}|{ready.key}", model, ready.made.voxels)
-        call = partial(self.workbench.network_child.call, "network.cost", request=request)
-        self.costing.start(call, f"work of {model}")
+        job = partial(reckon_cost, self.workbench.network_child, ready, model)
+        self.costing.start(job, f"work of {model}")
 
     def _show_cost(self, cost: object) -> None:
         if isinstance(cost, Cost):  # else the process has started

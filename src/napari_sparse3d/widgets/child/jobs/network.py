@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Generator
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from napari_sparse3d.cases.seen import takes, unlike_training
 from napari_sparse3d.catalog import ARCHITECTURES, ATTRIBUTIONS
 from napari_sparse3d.errors import InputError
 from napari_sparse3d.explain.grids import Grid, recording_grids
@@ -17,7 +19,20 @@ from napari_sparse3d.models import Model, Result, bundled_models, load_model
 from napari_sparse3d.sparse import use_engine
 from napari_sparse3d.widgets.child.records import Cost, LayerRow, ModelInfo, NetworkResult, Request, Sites
 
-_models: dict[str, tuple[float, Model]] = {}
+
+@dataclass(frozen=True)
+class _Loaded:
+    """A model, and when its file was changed last."""
+
+    changed: float
+    model: Model
+
+    @cached_property
+    def digest(self) -> str:
+        return self.model.digest()
+
+
+_models: dict[str, _Loaded] = {}
 _last: dict[str, Result] = {}
 """The last result, by the key of its request: choosing a layer does not run the network from the start."""
 
@@ -42,7 +57,8 @@ def models(extra: list[str]) -> Generator[Any, bool, list[ModelInfo]]:
 def run(request: Request) -> Generator[Any, bool, NetworkResult]:
     """Run a network and record its layers."""
     yield f"loading {Path(request.model).stem}"
-    model = _model(request.model)
+    loaded = _loaded(request.model)
+    model = loaded.model
     yield f"running {model.card.name}"
     with recording_grids(model.network) as grids:
         result = _result(request, again=True)
@@ -65,6 +81,8 @@ def run(request: Request) -> Generator[Any, bool, NetworkResult]:
         result.choice.device,
         result.choice.reason,
         result.seconds,
+        loaded.digest,
+        _unlike_training(request, result),
     )
 
 
@@ -73,9 +91,8 @@ def cost(request: Request) -> Generator[Any, bool, Cost]:
     yield request.model
     _result(request, again=True)
     result = _result(request, again=True)
-    card = result.model.card
     macs = sum(row.macs for row in result.layers)
-    return Cost(card.name, macs, result.seconds, result.input.active_percent, card.active_percent_seen)
+    return Cost(result.model.card.name, macs, result.seconds, _unlike_training(request, result))
 
 
 def layer(request: Request, name: str) -> Generator[Any, bool, Sites]:
@@ -153,18 +170,26 @@ def info_of(argument: str, model: Model) -> ModelInfo:
         card.intended_use,
         card.limits,
         card.data,
-        card.active_percent_seen,
         digest,
+        takes(card),
     )
 
 
+def _unlike_training(request: Request, result: Result) -> str | None:
+    return unlike_training(result.model.card, request.facts, request.voxels, result.input.active_percent)
+
+
 def _model(argument: str) -> Model:
+    return _loaded(argument).model
+
+
+def _loaded(argument: str) -> _Loaded:
     """Loaded once, and again when its file has changed."""
     path = Path(argument)
     changed = path.stat().st_mtime if path.is_file() else 0.0
-    if argument not in _models or _models[argument][0] != changed:
-        _models[argument] = (changed, load_model(argument))
-    return _models[argument][1]
+    if argument not in _models or _models[argument].changed != changed:
+        _models[argument] = _Loaded(changed, load_model(argument))
+    return _models[argument]
 
 
 def _result(request: Request, *, again: bool = False) -> Result:
