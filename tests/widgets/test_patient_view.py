@@ -33,7 +33,8 @@ def letters(viewer: Any) -> dict[str, str]:
     """What stands on the canvas."""
     overlays = viewer.canvas.overlays
     names = ("left", "right", "top", "bottom", "convention")
-    return {name: overlays[f"sparse3d_{name}"].text if overlays[f"sparse3d_{name}"].visible else "" for name in names}
+    shown = {name: overlays[f"sparse3d_{name}"] for name in names}
+    return {name: " ".join(each.text.split()) if each.visible else "" for name, each in shown.items()}
 
 
 def bright_quarter(viewer: Any) -> tuple[str, str]:

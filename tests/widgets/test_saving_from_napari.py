@@ -135,7 +135,7 @@ def test_repairs_and_guesses_stand_in_the_panel_and_on_the_canvas(
     note = "the file names no unit; taken as HU from its values"
     assert note in panel.about.text()
     words = viewer.canvas.overlays["sparse3d_convention"]
-    assert f"\n{note}" in words.text
+    assert note in " ".join(words.text.split())
     assert "“scan”" not in words.text  # a file's name is no part of the picture
     data, about, _ = layer_of(tilted)
     layer = viewer.add_image(data, **about)

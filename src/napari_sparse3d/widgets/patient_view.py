@@ -9,6 +9,7 @@ from __future__ import annotations
 import weakref
 from collections import Counter
 from collections.abc import Mapping
+from textwrap import fill
 from typing import Any
 
 from napari.layers import Layer
@@ -24,7 +25,9 @@ LETTERS = {"left": "middle_left", "right": "middle_right", "top": "top_center", 
 PREFIX = "sparse3d_"
 """Of our overlays' names: ``sparse3d_left``, ..., ``sparse3d_convention``."""
 _NOTES = 3
-"""Lines at most, so that the picture stays to be seen."""
+"""At most, so that the picture stays to be seen."""
+_WIDTH = 40
+"""Letters in a line, so that it ends before the letter at the bottom."""
 
 
 def show_sides(viewer: Viewer) -> None:
@@ -110,7 +113,7 @@ class _PatientView:
         texts = dict.fromkeys([*LETTERS, "convention"], "")
         if sides is not None:
             texts = {name: getattr(sides, name) for name in LETTERS}
-            texts["convention"] = "\n".join([sides.convention, *self._notes])
+            texts["convention"] = "\n".join([sides.convention, *(fill(note, _WIDTH) for note in self._notes)])
         if not self._overlays:
             _in_one_text(viewer, texts)
         for name, overlay in self._overlays.items():

@@ -63,6 +63,11 @@ class NumberBox(QDoubleSpinBox):
         self._stands = self.value()
         self.valueChanged.connect(self._entered)
 
+    def value(self) -> float:
+        """The number that stands; an int where it is a whole one."""
+        number = super().value()
+        return int(number) if self._whole else number
+
     def show_value(self, value: float) -> None:
         """Show a number that is known to be right, without a signal."""
         with QSignalBlocker(self):
