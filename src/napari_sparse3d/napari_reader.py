@@ -79,13 +79,9 @@ def _window_is_open() -> bool:
 def _let_sides_stand() -> None:
     """The patient's sides stand on the canvas as soon as a scan is in a window, with or without a panel."""
     if _window_is_open() and current_thread() is main_thread():
-        from napari import current_viewer
+        from napari_sparse3d.widgets.patient_view import show_sides_in_front
 
-        from napari_sparse3d.widgets.patient_view import show_sides
-
-        viewer = current_viewer()
-        if viewer is not None:
-            show_sides(viewer)
+        show_sides_in_front()
 
 
 def sample_head_mri() -> list[LayerData]:

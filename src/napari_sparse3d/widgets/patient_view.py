@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from textwrap import fill
 from typing import Any
 
+from napari import current_viewer
 from napari.layers import Layer
 from napari.viewer import Viewer
 
@@ -28,6 +29,13 @@ _NOTES = 3
 """At most, so that the picture stays to be seen."""
 _WIDTH = 40
 """Letters in a line, so that it ends before the letter at the bottom."""
+
+
+def show_sides_in_front() -> None:
+    """:func:`show_sides` in the window that is in front, if there is one."""
+    viewer = current_viewer()
+    if viewer is not None:
+        show_sides(viewer)
 
 
 def show_sides(viewer: Viewer) -> None:

@@ -12,13 +12,9 @@ from numpy.typing import NDArray
 @lru_cache(maxsize=64)
 def mm_in(unit: Any) -> float | None:
     """Millimetres in one of a unit, as ``layer.units`` has it; None for what is no length, such as a pixel."""
-    import pint
-
-    registry = pint.get_application_registry()
-    try:
-        return float(registry.Quantity(1.0, unit).to("mm").magnitude)
-    except pint.DimensionalityError:
+    if dict(unit.dimensionality) != {"[length]": 1}:
         return None
+    return float((1.0 * unit).to("mm").magnitude)
 
 
 def units_of_world(viewer: Any) -> tuple[Any, ...] | None:
