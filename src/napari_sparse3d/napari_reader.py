@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from threading import current_thread, main_thread
 from typing import TYPE_CHECKING, Any
 
 from napari_sparse3d.cases.identity import CASE, CaseIdentity, identify
@@ -48,6 +49,7 @@ def read_layers(path: PathOrPaths) -> list[Any]:
     from napari_sparse3d.io.scanning import scan
 
     found = scan(path)
+    _let_sides_stand()
     try:
         info = only_series(found)
         data, kwargs, kind = layer_of(info.load(), info.title)
@@ -90,19 +92,32 @@ def _window_is_open() -> bool:
     )
 
 
+def _let_sides_stand() -> None:
+    """The patient's sides stand on the canvas as soon as a scan is in a window, with or without a panel."""
+    if _window_is_open() and current_thread() is main_thread():
+        from napari_sparse3d.widgets.patient_view import show_sides_in_front
+
+        show_sides_in_front()
+
+
 def sample_head_mri() -> list[LayerData]:
     """Sample: the MNI152 T1 average, packaged with nilearn."""
-    return sample_layers("head_mri")
+    return _sample("head_mri")
 
 
 def sample_chest_ct() -> list[LayerData]:
     """Sample: a synthetic chest CT."""
-    return sample_layers("chest_ct")
+    return _sample("chest_ct")
 
 
 def sample_nodules() -> list[LayerData]:
     """Sample: the synthetic chest CT with its nodules as labels."""
-    return sample_layers("nodules")
+    return _sample("nodules")
+
+
+def _sample(name: str) -> list[LayerData]:
+    _let_sides_stand()
+    return sample_layers(name)
 
 
 def _may_be_a_scan(path: Path) -> bool:

@@ -33,8 +33,10 @@ def test_file_and_folder_through_npe2(tmp_path: Path) -> None:
         np.testing.assert_array_equal(data, volume.data)
         np.testing.assert_array_equal(kwargs["metadata"]["affine"], volume.affine)
         assert kwargs["units"] == ("mm", "mm", "mm")
-        assert kwargs["axis_labels"] == ("S", "A", "R")
+        assert kwargs["axis_labels"] == ("I", "P", "L")
         assert kwargs["scale"] == pytest.approx(tuple(-value for value in volume.spacing_mm))
+        assert kwargs["translate"] == pytest.approx(tuple(-volume.affine[:3, 3]))
+        assert "drawn" not in kwargs["metadata"]
         low, high = kwargs["contrast_limits"]
         assert low < high
     check_world_code(read_volume(tmp_path / "in"))

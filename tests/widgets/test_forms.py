@@ -57,10 +57,10 @@ def test_what_is_shown_is_read_again(control: Any, field: Field, values: list[An
 
 def test_a_bound_is_that_of_the_annotation(control: Any) -> None:
     made, heard = control(Field("a", "number", 0.5, low=0, high=1, above=True, below=True))
-    for typed, kept in ((0.0, 0.001), (7.0, 0.999), (0.25, 0.25)):
+    for typed, kept in ((0.0, 0.5), (7.0, 0.5), (1.0, 0.5), (0.0001, 0.0001), (0.25, 0.25)):  # taken, or refused
         made.parts["value"].setValue(typed)
         assert made.value == pytest.approx(kept)
-    assert len(heard) == 3
+    assert len(heard) == 2
 
 
 def test_a_word_in_the_place_of_a_number(control: Any) -> None:

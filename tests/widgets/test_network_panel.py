@@ -169,8 +169,11 @@ def test_the_copied_lines_and_the_session_give_the_same_numbers(
 
     path = tmp_path / "scan.nii.gz"
     write_volume(oblique, path)
-    panel.viewer.open(str(path), plugin="napari-sparse3d")
+    (scan,) = panel.viewer.open(str(path), plugin="napari-sparse3d")
+    repaired = {**scan.metadata["meta"], "repairs": ["magnitude of complex voxels"]}
+    scan.metadata = {**scan.metadata, "meta": repaired}
     ran = run(qtbot, panel)
+    assert "repaired: magnitude of complex voxels" in panel.ran_on.text()
     click(qtbot, panel.copy_command)
     words = shlex.split(QApplication.clipboard().text())
     done = subprocess.run(
@@ -186,6 +189,7 @@ def test_the_copied_lines_and_the_session_give_the_same_numbers(
     qtbot.waitUntil(lambda: "Saved" in panel.message.text() or "⚠" in panel.message.text(), timeout=WAIT_MS)
     session = json.loads((tmp_path / "session" / "session.json").read_text())
     assert session["command"].split()[0] == "napari-sparse3d"
+    assert session["input_notes"] == ["repaired: magnitude of complex voxels"]
     assert "random weights" in session["note"]
     np.testing.assert_allclose(session["embedding"], ran.result.embedding)
     table = list(csv.DictReader((tmp_path / "session" / "layers.csv").open()))

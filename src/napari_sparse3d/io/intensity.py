@@ -101,6 +101,10 @@ def _reaches_air(dtype: np.dtype[Any], slope: float, intercept: float) -> bool:
     return min(float(limits.min) * slope, float(limits.max) * slope) + intercept <= _AIR_HU[1]
 
 
+OWN_NOTE = "note in the header, which this program wrote"
+"""Where a unit comes from that is no guess."""
+
+
 def unit_and_modality(free_text: str, data: NDArray[Any], *, guess: bool = True) -> tuple[str, str, str]:
     """Unit and modality of a file in a format that has no field for them, and where they come from.
 
@@ -108,7 +112,7 @@ def unit_and_modality(free_text: str, data: NDArray[Any], *, guess: bool = True)
     """
     stamped = read_stamp(free_text)
     if stamped is not None:
-        return (*stamped, "note in the header, which this program wrote")
+        return (*stamped, OWN_NOTE)
     if guess and looks_like_hounsfield(data):
         return "HU", "CT", "values: the air around the patient is near -1000"
     return "a.u.", "", ""

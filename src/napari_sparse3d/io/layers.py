@@ -9,63 +9,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_sparse3d.errors import InputError
+from napari_sparse3d.io.patient_world import DISPLAY_AXES, STORED_AXES, canonical_axes, display_geometry, undrawn
 from napari_sparse3d.io.series import VolumeSequence
 from napari_sparse3d.text import printable
 from napari_sparse3d.volume import Volume, whole_labels
+
+GEOMETRY_KEYS = ("affine", "axes", "unit", "modality", "meta", "drawn", "times_s")
+"""What :func:`geometry_metadata` writes into a layer's metadata."""
 
 LayerData = tuple[NDArray[Any], dict[str, Any], str]
 
 _CT_WINDOW = (-160.0, 240.0)
 """Soft tissue, HU: level 40, width 400."""
-
-
-def display_geometry(affine: NDArray[np.float64], shape: tuple[int, int, int]) -> dict[str, tuple[float, ...]]:
-    """Scale and translation: an (S, A, R) array is shown superior up and the patient's right on the left.
-
-    Obliqueness is dropped for display, as napari draws oblique planes wrongly; the layer's metadata keeps the affine.
-    It is the convention of the plugin napari-nifti, so a volume opened by either lies in the same place.
-
-    Parameters
-    ----------
-    affine : ndarray
-        (4, 4), as ``Volume.affine``.
-    shape : tuple of int
-        (Z, Y, X) of the array that is shown.
-
-    Returns
-    -------
-    dict
-        ``scale`` and ``translate``, each (z, y, x), in mm.
-    """
-    spacing = np.linalg.norm(affine[:3, :3], axis=0)
-    far = affine[:3, 3] + (np.asarray(shape) - 1) * spacing
-    return {"scale": tuple((-spacing).tolist()), "translate": tuple(far.tolist())}
-
-
-def display_geometry_within(
-    affine: NDArray[np.float64], scan_affine: NDArray[np.float64], scan_shape: tuple[int, int, int]
-) -> dict[str, tuple[float, ...]]:
-    """Scale and translation that show another grid over its scan: a voxel set, the sites of a layer.
-
-    Parameters
-    ----------
-    affine : ndarray
-        (4, 4) of the grid that is shown; its axes run along the scan's.
-    scan_affine : ndarray
-        (4, 4) of the scan.
-    scan_shape : tuple of int
-        (Z, Y, X) of the scan: the display is mirrored about the scan's box, not about this grid's own.
-
-    Returns
-    -------
-    dict
-        ``scale`` and ``translate``, each (z, y, x), in mm.
-    """
-    scan = display_geometry(scan_affine, scan_shape)
-    first = np.linalg.solve(scan_affine, affine[:, 3])[:3]  # this grid's voxel (0, 0, 0), in voxels of the scan
-    spacing = np.linalg.norm(affine[:3, :3], axis=0)
-    translate = np.array(scan["translate"]) + np.array(scan["scale"]) * first
-    return {"scale": tuple((-spacing).tolist()), "translate": tuple(translate.tolist())}
 
 
 def layer_of(scan: Volume | VolumeSequence, name: str = "") -> LayerData:
@@ -80,38 +35,69 @@ def layer_of(scan: Volume | VolumeSequence, name: str = "") -> LayerData:
     Returns
     -------
     tuple
-        ``(data, kwargs, "image" | "labels")``; ``kwargs["metadata"]`` has ``affine``, ``unit``, ``modality`` and
-        ``meta``, from which :func:`scan_of` makes the volume again.
+        ``(data, kwargs, "image" | "labels")``, placed in the patient's world by
+        :func:`~napari_sparse3d.io.patient_world.display_geometry`. ``kwargs["metadata"]`` has the true ``affine``,
+        ``unit``, ``modality`` and ``meta``, from which :func:`scan_of` makes the volume again, and ``drawn``: which
+        obliqueness napari does not draw, where there is any.
 
     Raises
     ------
     InputError
         If ``meta`` says that these are labels and they are not whole numbers.
     """
-    data, in_time = scan.data, False
-    if isinstance(scan, VolumeSequence):
-        in_time = len(scan) > 1
-        data = data if in_time else data[0]
-    z, y, x = data.shape[-3:]
-    geometry = display_geometry(scan.affine, (z, y, x))
+    data, affine = _in_canonical_axes(scan.data, scan.affine)
+    in_time = data.ndim == 4
+    if in_time and len(data) == 1:
+        data, in_time = data[0], False
+    geometry = display_geometry(affine)
     kwargs: dict[str, Any] = {
         "name": printable(name or scan.name),
         "scale": (1.0, *geometry["scale"]) if in_time else geometry["scale"],
         "translate": (0.0, *geometry["translate"]) if in_time else geometry["translate"],
         "units": ("pixel", "mm", "mm", "mm") if in_time else ("mm", "mm", "mm"),
-        "axis_labels": ("T", "S", "A", "R") if in_time else ("S", "A", "R"),
-        "metadata": {
-            "affine": scan.affine,
-            "axes": "SAR",
-            "unit": scan.unit,
-            "modality": scan.modality,
-            "meta": dict(scan.meta),
-        },
+        "axis_labels": ("T", *DISPLAY_AXES) if in_time else DISPLAY_AXES,
+        "metadata": geometry_metadata(scan, affine, data.shape[-3:]),
     }
     if scan.meta.get("labels"):
         return whole_labels(np.asarray(data)), kwargs, "labels"
     kwargs["contrast_limits"] = contrast_limits(scan)
     return data, kwargs, "image"
+
+
+def geometry_metadata(
+    scan: Volume | VolumeSequence, affine: NDArray[np.float64], shape: tuple[int, ...]
+) -> dict[str, Any]:
+    """What a layer keeps of its scan, so that :func:`scan_of` makes a volume of it again.
+
+    Parameters
+    ----------
+    scan : Volume or VolumeSequence
+        Where unit, modality and tags come from.
+    affine : ndarray
+        (4, 4) of the array in the layer: the scan's own, or that of another grid over it.
+    shape : tuple of int
+        (Z, Y, X) of that array.
+    """
+    said = undrawn(affine, shape).text
+    return {
+        "affine": affine,
+        "axes": STORED_AXES,
+        "unit": scan.unit,
+        "modality": scan.modality,
+        "meta": dict(scan.meta),
+        **({"drawn": said} if said else {}),
+        **({"times_s": scan.times_s} if isinstance(scan, VolumeSequence) and scan.times_s else {}),
+    }
+
+
+def _in_canonical_axes(data: NDArray[Any], affine: NDArray[np.float64]) -> tuple[NDArray[Any], NDArray[np.float64]]:
+    """The same voxels, as a view, with their axes in the order (S, A, R): napari slices along the axes of an array."""
+    order = canonical_axes(affine)
+    if order == (0, 1, 2):
+        return data, affine
+    before = data.ndim - 3
+    columns = affine[:, [*order, 3]]
+    return data.transpose(*range(before), *(before + axis for axis in order)), columns
 
 
 def scan_of(data: NDArray[Any], metadata: Mapping[str, Any], name: str) -> Volume | VolumeSequence:
@@ -122,14 +108,14 @@ def scan_of(data: NDArray[Any], metadata: Mapping[str, Any], name: str) -> Volum
     InputError
         If the layer was made by something else: its geometry would be a guess.
     """
-    if metadata.get("axes") != "SAR" or "affine" not in metadata:
+    if metadata.get("axes") != STORED_AXES or "affine" not in metadata:
         raise InputError(
             f"the layer {name!r} has no geometry of a scan: open the scan with this plugin and make labels from it"
         )
     parts = (metadata.get("unit", "a.u."), metadata.get("modality", ""), name, metadata.get("meta", {}))
     array = np.asarray(data)
     if array.ndim == 4:
-        return VolumeSequence(array, metadata["affine"], *parts)
+        return VolumeSequence(array, metadata["affine"], *parts, times_s=metadata.get("times_s"))
     return Volume(array, metadata["affine"], *parts)
 
 

@@ -109,11 +109,3 @@ def axis_codes(affine_ras: NDArray[np.float64]) -> str:
     orientation = _orientation(affine_ras)
     letters = ("LR", "PA", "IS")
     return "".join("?" if np.isnan(axis) else letters[int(axis)][int(sign > 0)] for axis, sign in orientation)
-
-
-def shear_degrees(affine: NDArray[np.float64]) -> float:
-    """The largest angle by which two axes miss being perpendicular, in degrees."""
-    linear = np.asarray(affine, dtype=np.float64)[:3, :3]
-    unit = linear / np.linalg.norm(linear, axis=0)
-    cosines = np.abs(unit.T @ unit)[np.triu_indices(3, 1)]
-    return float(np.degrees(np.arcsin(min(1.0, float(cosines.max())))))

@@ -16,7 +16,8 @@ from napari_sparse3d.io.faults import Fault, FaultKind
 from napari_sparse3d.io.intensity import refuse_all_nan, rescaled, unit_and_modality, unit_of_header
 from napari_sparse3d.io.limits import check_memory
 from napari_sparse3d.io.naming import named_as_labels, safe_file_name
-from napari_sparse3d.io.orientation import Canonical, axis_codes, canonical, shear_degrees
+from napari_sparse3d.io.orientation import Canonical, axis_codes, canonical
+from napari_sparse3d.io.patient_world import shear_degrees
 from napari_sparse3d.io.provenance import is_stamped_as_labels
 from napari_sparse3d.io.series import SeriesInfo, VolumeSequence
 

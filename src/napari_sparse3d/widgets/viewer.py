@@ -69,36 +69,46 @@ def open_window(scan: Path, voxels: Path, log: Path, *, timeout_s: float = 60) -
     raise NoWindow(f"napari opened no window within {timeout_s:.0f} s; see {log}")
 
 
-def show(volume: Volume, voxels: VoxelSet, *, viewer: napari.Viewer | None = None) -> napari.Viewer:
-    """Show a scan, and the active voxels over it as a labels layer; in a new viewer unless told."""
+def show(volume: Volume, voxels: VoxelSet, *, name: str = "", viewer: napari.Viewer | None = None) -> napari.Viewer:
+    """Show a scan, and the active voxels over it as a labels layer.
+
+    Parameters
+    ----------
+    volume : Volume
+    voxels : VoxelSet
+        Of that scan.
+    name : str
+        Of the scan's layer, such as ``SeriesInfo.title``; unless given, the volume's.
+    viewer : napari.Viewer, optional
+        A new one unless given.
+    """
     import napari
     from napari.utils.colormaps import DirectLabelColormap
 
-    from napari_sparse3d.io.layers import display_geometry_within, layer_of
+    from napari_sparse3d.io.layers import layer_of
+    from napari_sparse3d.volume import Volume
+    from napari_sparse3d.widgets.patient_view import show_sides
 
-    viewer = viewer or napari.Viewer(title=f"{volume.name} - napari-sparse3d")
-    data, kwargs, _ = layer_of(volume)
-    viewer.add_image(data, **kwargs)
-    viewer.add_labels(
-        voxels.mask().astype("uint8"),
-        name=f"{volume.name} · active voxels",
-        colormap=DirectLabelColormap(color_dict={None: "transparent", 1: ORANGE}),
-        opacity=0.35,
-        units=("mm",) * 3,
-        axis_labels=("S", "A", "R"),
-        metadata={"affine": voxels.affine, "axes": "SAR"},
-        **display_geometry_within(voxels.affine, volume.affine, volume.shape),
-    )
+    data, about, kind = layer_of(volume, name)
+    name = about["name"]
+    viewer = viewer or napari.Viewer(title=f"{name} - napari-sparse3d")
+    viewer.add_layer(napari.layers.Layer.create(data, about, kind))
+    mask = Volume(voxels.mask().view("u1"), voxels.affine, meta={"labels": True})
+    data, about, _ = layer_of(mask, f"{name} · active voxels")
+    colours = DirectLabelColormap(color_dict={None: "transparent", 1: ORANGE})
+    viewer.add_labels(data, **about, colormap=colours, opacity=0.35)
+    show_sides(viewer)
     return viewer
 
 
 def _main(scan: str, voxels: str) -> None:
     import napari
 
-    from napari_sparse3d.io import read_volume
+    from napari_sparse3d.io.read import choose_series, read_volume
     from napari_sparse3d.voxels import VoxelSet
 
-    show(read_volume(scan), VoxelSet.load(voxels))
+    info = choose_series(Path(scan))
+    show(read_volume(info), VoxelSet.load(voxels), name=info.title)
     print(READY, flush=True)
     napari.run()
 

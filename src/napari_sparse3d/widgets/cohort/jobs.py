@@ -44,7 +44,8 @@ def read_case(row: Mapping[str, Any], table: Path | None) -> Generator[Any, None
         Where the row is from; paths may be relative to it.
     """
     yield "reading"
-    from napari_sparse3d.cases.sources import file_of_row, kind_of
+    from napari_sparse3d.cases.folders import kind_of
+    from napari_sparse3d.cases.sources import file_of_row
     from napari_sparse3d.io.layers import layer_of
 
     path = file_of_row(table or Path(), str(row["path"]), as_given=True).absolute()

@@ -9,7 +9,7 @@ from uuid import uuid4
 
 from napari_sparse3d.cases.identity import CaseIdentity
 from napari_sparse3d.volume import Volume
-from napari_sparse3d.voxels import Recipe, require_voxels, voxelize
+from napari_sparse3d.voxels import require_voxels, voxelize
 from napari_sparse3d.widgets import repeat
 from napari_sparse3d.widgets.child.records import ModelInfo, NetworkResult, Request, Sites
 from napari_sparse3d.widgets.network.export import write_chart, write_table
@@ -77,12 +77,12 @@ def export(result: NetworkResult, path: Path) -> Callable[[], str]:
 
 
 def save_session(
-    folder: Path, result: NetworkResult, recipe: Recipe, source: repeat.Source | None
+    folder: Path, result: NetworkResult, made: ScanVoxels, source: repeat.Source | None
 ) -> Callable[[], str]:
     """Write the session."""
 
     def write() -> str:
-        files = save_network_session(folder, result, recipe, source)
+        files = save_network_session(folder, result, made, source)
         return f"Saved {words.count(len(files), 'files')} in {folder.name}."
 
     return write

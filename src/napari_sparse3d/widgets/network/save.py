@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from napari_sparse3d.voxels import Recipe
 from napari_sparse3d.widgets import repeat
 from napari_sparse3d.widgets.child.records import NetworkResult
 from napari_sparse3d.widgets.network.export import write_chart, write_table
+from napari_sparse3d.widgets.toolbox.notes import read_words
+from napari_sparse3d.widgets.toolbox.scan_voxels import ScanVoxels
 from napari_sparse3d.widgets.toolbox.session_folder import Lines, finish, input_record, make_folder
 from napari_sparse3d.widgets.toolbox.words import RESEARCH_ONLY
 
 
 def save_network_session(
-    folder: Path, result: NetworkResult, recipe: Recipe, source: repeat.Source | None
+    folder: Path, result: NetworkResult, made: ScanVoxels, source: repeat.Source | None
 ) -> list[Path]:
     """Write recipe, hashes, versions, the per-layer table, its chart, the embedding and the lines that repeat it.
 
@@ -23,8 +24,8 @@ def save_network_session(
         Made if it is not there; a session that is there is replaced.
     result : NetworkResult
         What the network said.
-    recipe : Recipe
-        How the volume became voxels.
+    made : ScanVoxels
+        The voxels that it was shown, their recipe and their volume: what was repaired or guessed there is said.
     source : Source or None
         Where the volume was read from; without one the session says that it cannot be repeated.
 
@@ -39,6 +40,7 @@ def save_network_session(
         If ``folder`` is a file.
     """
     make_folder(folder)
+    recipe, volume = made.recipe, made.volume
     recipe.save(folder / "recipe.toml")
     write_table(result, folder / "layers.csv")
     write_chart(result, folder / "layers.svg")
@@ -53,6 +55,7 @@ def save_network_session(
         )
     record = {
         "input": None if source is None else input_record(source.path),
+        "input_notes": read_words(volume.meta, volume.unit),
         "model": {
             "name": result.model.name,
             "argument": model,

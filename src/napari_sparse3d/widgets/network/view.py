@@ -30,6 +30,7 @@ from napari_sparse3d.widgets.network.state import (
 from napari_sparse3d.widgets.opening.nothing_open import NothingOpen
 from napari_sparse3d.widgets.toolbox.layers import frame_of, made_of, mark_of, ours, volume_layer, volumes
 from napari_sparse3d.widgets.toolbox.layout import combo, form, small_label
+from napari_sparse3d.widgets.toolbox.notes import read_words
 from napari_sparse3d.widgets.toolbox.panel import Panel, saving
 from napari_sparse3d.widgets.toolbox.preferences import preference
 from napari_sparse3d.widgets.toolbox.sources import case_of, source_of, volume_of_layer
@@ -270,7 +271,9 @@ class NetworkPanel(Panel):
         remove_sites(self.viewer, {each.volume_id for each in (self.ran, ran) if each is not None})
         self.state.show(ran)
         self.say("")
-        self.ran_on.setText(engine_words(ran.result))
+        volume = ran.made.volume
+        notes = [f"⚠ {note}" for note in read_words(volume.meta, volume.unit)]
+        self.ran_on.setText("\n".join([engine_words(ran.result), *notes]))
         self.results.show_result(ran.result)
         self._check_owner()
         self.hashing.start(partial(jobs.know_content, ran.made), "hashing the case")
@@ -367,5 +370,5 @@ class NetworkPanel(Panel):
             source = self.source()
         except InputError:
             source = None  # the session says that it cannot be repeated
-        write = jobs.save_session(folder, self.ran.result, self.ran.made.recipe, source)
+        write = jobs.save_session(folder, self.ran.result, self.ran.made, source)
         self.saving.start(saving("Hashing the input, drawing the chart …", write), "saving the session")

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from magicgui.widgets import create_widget
 from magicgui.widgets.bases import ValueWidget
-from qtpy.QtCore import QObject, Qt, Signal  # type: ignore[attr-defined]
+from qtpy.QtCore import QObject, Signal  # type: ignore[attr-defined]
 from qtpy.QtWidgets import (
-    QAbstractSpinBox,
     QCheckBox,
     QComboBox,
-    QDoubleSpinBox,
     QGridLayout,
     QHBoxLayout,
     QLineEdit,
@@ -23,9 +22,9 @@ from qtpy.QtWidgets import (
 from napari_sparse3d.errors import InputError
 from napari_sparse3d.widgets.toolbox.fields import Field
 from napari_sparse3d.widgets.toolbox.layout import NARROW, SPACE, shrink
+from napari_sparse3d.widgets.toolbox.number_box import NumberBox
 from napari_sparse3d.widgets.toolbox.plain_text import plain_tip
 
-_LARGEST = 2**31 - 1
 _NUMBER = "number"
 """What stands in the box of words where a number is meant."""
 
@@ -49,12 +48,14 @@ class Control(QObject):
         super().__init__()
         self.field = field
         self._titles = titles or {}
-        self._boxes: dict[str, ValueWidget[Any]] = {}
+        self._boxes: dict[str, ValueWidget[Any] | _TypedNumber] = {}
         self._showing = False
         if field.kind == "subset":
             self.widget = self._subset()
         elif field.words:
             self.widget = self._words_or_number()
+        elif field.kind in ("whole", "number"):
+            self.widget = self._number_box()
         else:
             self.widget = self._box("value", self._kind_of_box())
         self.parts: dict[str, QWidget] = {name: box.native for name, box in self._boxes.items()}
@@ -77,7 +78,7 @@ class Control(QObject):
             return None if word == _title(None, self._titles) else word
         value = self._boxes["value"].value
         if field.kind == "json":
-            return _parsed(value, field)
+            return _parsed(str(value), field)
         number = int(value) if field.kind == "whole" else value
         return (number,) * field.count if field.count > 1 else number
 
@@ -113,9 +114,7 @@ class Control(QObject):
             return {"annotation": bool}
         if field.kind == "choice":
             return {"widget_type": "ComboBox", "options": {"choices": [(self._title(x), x) for x in field.choices]}}
-        if field.kind in ("text", "json"):
-            return {"annotation": str}
-        return _number(field)
+        return {"annotation": str}
 
     def _box(self, name: str, how: Mapping[str, Any]) -> QWidget:
         box: Any = create_widget(name=self.field.name, **how)
@@ -127,8 +126,6 @@ class Control(QObject):
             native.setText(name if self.field.kind == "subset" else "")  # a switch has its label beside it
         if isinstance(native, QComboBox):
             shrink(native)
-        if isinstance(native, QAbstractSpinBox):
-            _fit_spin_box(native, self.field)
         if isinstance(native, QLineEdit):
             native.editingFinished.connect(self._edited)
         else:
@@ -139,7 +136,25 @@ class Control(QObject):
         choices = [(self._title(word), _word(word, self._titles)) for word in self.field.words]
         choices.append((self._titles.get(_NUMBER, "value"), _NUMBER))
         words = self._box("words", {"widget_type": "ComboBox", "options": {"choices": choices}})
-        return side_by_side(words, self._box("value", _number(self.field)))
+        return side_by_side(words, self._number_box())
+
+    def _number_box(self) -> QWidget:
+        field = self.field
+        native = NumberBox(
+            field.title,
+            low=field.low,
+            high=field.high,
+            above=field.above,
+            below=field.below,
+            whole=field.kind == "whole",
+            unit=field.unit,
+        )
+        native.setSingleStep(1 if field.kind == "whole" else 10.0 ** -min(_digits(field), 2))
+        native.show_value(_first(field))
+        native.setToolTip(plain_tip(field.tip))
+        native.taken.connect(self._edited)
+        self._boxes["value"] = _TypedNumber(native)
+        return native
 
     def _subset(self) -> QWidget:
         inside = QWidget()
@@ -177,17 +192,27 @@ def side_by_side(*widgets: QWidget) -> QWidget:
     return inside
 
 
-def _number(field: Field) -> dict[str, Any]:
-    """Bounds and steps as magicgui takes them; a whole number with a unit is a decimal one without decimals."""
-    whole = field.kind == "whole"
-    digits = 0 if whole else _digits(field)
-    step = 1 if whole else 10.0 ** -min(digits, 2)
-    least = 1 if whole else 10.0**-digits
-    low = -_LARGEST if field.low is None else field.low + (least if field.above else 0)
-    high = _LARGEST if field.high is None else field.high - (least if field.below else 0)
-    start = low if field.low is not None else 0
-    spin = "SpinBox" if whole and not field.unit else "FloatSpinBox"
-    return {"widget_type": spin, "value": start, "options": {"min": low, "max": high, "step": step}}
+@dataclass
+class _TypedNumber:
+    """A box for a number, beside those of magicgui."""
+
+    native: NumberBox
+
+    @property
+    def value(self) -> float:
+        return self.native.value()
+
+    @value.setter
+    def value(self, number: float) -> None:
+        self.native.show_value(number)
+
+
+def _first(field: Field) -> float:
+    """What stands in a box until something else is shown: the lowest number that may be."""
+    if field.low is None:
+        return 0.0
+    least = 1.0 if field.kind == "whole" else 10.0 ** -_digits(field)
+    return field.low + (least if field.above else 0.0)
 
 
 def _digits(field: Field) -> int:
@@ -197,16 +222,6 @@ def _digits(field: Field) -> int:
         return 6
     usual = 3 if field.high is not None and field.high <= 1 else 2
     return max(usual, len(str(field.default).partition(".")[2]) if isinstance(field.default, float) else 0)
-
-
-def _fit_spin_box(box: QAbstractSpinBox, field: Field) -> None:
-    box.setKeyboardTracking(False)
-    box.setButtonSymbols(QAbstractSpinBox.ButtonSymbols.NoButtons)
-    box.setAlignment(Qt.AlignmentFlag.AlignRight)
-    if isinstance(box, QDoubleSpinBox):
-        box.setDecimals(0 if field.kind == "whole" else _digits(field))
-        if field.unit:
-            box.setSuffix(field.unit if field.unit == "°" else f" {field.unit}")
 
 
 def _title(value: Any, titles: Mapping[Any, str]) -> str:

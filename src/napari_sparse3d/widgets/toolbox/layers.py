@@ -13,6 +13,8 @@ from napari.viewer import Viewer
 from numpy.typing import NDArray
 
 from napari_sparse3d.cases.identity import CASE, CaseIdentity
+from napari_sparse3d.io.layers import GEOMETRY_KEYS
+from napari_sparse3d.widgets.toolbox.length import in_units_of
 from napari_sparse3d.widgets.toolbox.scan_voxels import ScanVoxels
 from napari_sparse3d.widgets.toolbox.sources import OWN, Placement, is_volume
 
@@ -43,7 +45,7 @@ def frame_of(viewer: Viewer, layer: Layer) -> int:
     """Which time point of a layer the viewer shows; 0 where there is no time."""
     if layer.ndim != 4:
         return 0
-    at = layer.world_to_data(np.asarray(viewer.dims.point)[-4:])[0]
+    at = layer.world_to_data(in_units_of(viewer, layer, np.asarray(viewer.dims.point)))[0]
     return int(np.clip(round(float(at)), 0, layer.data.shape[0] - 1))
 
 
@@ -92,25 +94,39 @@ def put_labels(viewer: Viewer, name: str, mask: NDArray[np.uint8], place: Placem
     """Show a mask as a Labels layer: the one with this mark is updated, otherwise a new one is made."""
     existing = _existing(viewer, mark, Labels)
     if existing is not None:
-        _update(existing, name, mask, place, mark)
+        _update(existing, name, mask, place, mark, place.metadata(mask.shape, labels=True))
         return existing
-    layer = Labels(mask, name=name, metadata={OWN: mark}, units=("mm",) * 3, **place.arguments(), **look)
+    metadata = {**place.metadata(mask.shape, labels=True), OWN: mark}
+    layer = Labels(mask, name=name, metadata=metadata, **place.arguments(), **look)
     layer.editable = False
     return _add(viewer, layer, mark)
 
 
-def put_image(viewer: Viewer, name: str, values: NDArray[Any], place: Placement, mark: Mark, **look: Any) -> Image:
-    """Show values as an Image layer; ``look`` is applied to an existing layer as well."""
+def put_image(
+    viewer: Viewer,
+    name: str,
+    values: NDArray[Any],
+    place: Placement,
+    mark: Mark,
+    *,
+    labels: bool = False,
+    **look: Any,
+) -> Image:
+    """Show values as an Image layer; ``look`` is applied to an existing layer as well.
+
+    ``labels``: they are a mask, and are saved as one.
+    """
     existing = _existing(viewer, mark, Image)
+    metadata = place.metadata(values.shape, labels=labels)
     if existing is not None:
-        _update(existing, name, values, place, mark)
+        _update(existing, name, values, place, mark, metadata)
         for key in ("colormap", "contrast_limits_range", "contrast_limits"):
             if key in look:
                 setattr(existing, key, look[key])
         set_visible(existing, True)
         return existing
     limits_range = look.pop("contrast_limits_range", None)
-    layer = Image(values, name=name, metadata={OWN: mark}, units=("mm",) * 3, **place.arguments(), **look)
+    layer = Image(values, name=name, metadata={**metadata, OWN: mark}, **place.arguments(), **look)
     if limits_range is not None:
         layer.contrast_limits_range = limits_range
     return _add(viewer, layer, mark)
@@ -123,9 +139,9 @@ def put_points(
     existing = _existing(viewer, mark, Points)
     if existing is not None:
         existing.selected_data = set()
-        _update(existing, name, indices, place, mark)
+        _update(existing, name, indices, place, mark, {})
         return existing
-    layer = Points(indices, name=name, metadata={OWN: mark}, units=("mm",) * 3, **place.arguments(), **look)
+    layer = Points(indices, name=name, metadata={OWN: mark}, **place.arguments(), **look)
     layer.editable = False
     return _add(viewer, layer, mark)
 
@@ -158,9 +174,12 @@ def _add(viewer: Viewer, layer: Any, mark: Mark) -> Any:
     return layer
 
 
-def _update(layer: Layer, name: str, data: NDArray[Any], place: Placement, mark: Mark) -> None:
+def _update(
+    layer: Layer, name: str, data: NDArray[Any], place: Placement, mark: Mark, metadata: Mapping[str, Any]
+) -> None:
     layer.data = data
     for key, value in place.arguments().items():
         setattr(layer, key, value)
     layer.name = name
-    layer.metadata = {**layer.metadata, OWN: mark}
+    own_words = {key: value for key, value in layer.metadata.items() if key not in GEOMETRY_KEYS}
+    layer.metadata = {**own_words, **metadata, OWN: mark}

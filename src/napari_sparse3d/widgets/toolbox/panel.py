@@ -27,6 +27,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_sparse3d.errors import InputError
+from napari_sparse3d.widgets.patient_view import show_sides
 from napari_sparse3d.widgets.show import show_panel
 from napari_sparse3d.widgets.toolbox.failures import Failure, failure_of
 from napari_sparse3d.widgets.toolbox.layout import SPACE
@@ -59,6 +60,7 @@ class Panel(QWidget, metaclass=OneInViewer):
         self.viewer = napari_viewer
         self.workbench = Workbench.of(napari_viewer)
         self.workbench.enter(self)
+        show_sides(napari_viewer)
         self.failure: Failure | None = None
         """What went wrong last, while it is shown."""
         self._look = colours(napari_viewer)

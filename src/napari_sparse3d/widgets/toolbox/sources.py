@@ -3,7 +3,8 @@ will do: no Qt, no napari."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,12 @@ from numpy.typing import NDArray
 
 from napari_sparse3d.cases.identity import CASE, CaseIdentity
 from napari_sparse3d.errors import InputError
+from napari_sparse3d.io.layers import geometry_metadata
+from napari_sparse3d.io.patient_world import STORED_AXES, display_geometry
 from napari_sparse3d.volume import Volume
 from napari_sparse3d.voxels.native_threshold import slice_mask
 from napari_sparse3d.widgets import repeat
+from napari_sparse3d.widgets.toolbox.length import mm_in
 
 Point = tuple[float, float, float]
 
@@ -24,13 +28,25 @@ OWN = "napari_sparse3d"
 
 @dataclass(frozen=True)
 class Placement:
-    """How a layer's data coordinates lie in the world: arguments of every napari layer."""
+    """How a layer's data coordinates lie in the world: arguments of every napari layer.
+
+    Attributes
+    ----------
+    scale, translate, rotate, shear, affine, units, axis_labels
+        As napari has them, for three axes: those of the scan's layer, for another grid over it.
+    volume : Volume or None
+        That grid in the patient: the scan's unit and tags with the grid's own affine; None over a scan of which no
+        place in the patient is known.
+    """
 
     scale: tuple[float, ...]
     translate: tuple[float, ...]
     rotate: NDArray[np.float64]
     shear: NDArray[np.float64]
     affine: NDArray[np.float64]
+    units: tuple[Any, ...]
+    axis_labels: tuple[str, ...]
+    volume: Volume | None = field(default=None, repr=False)
 
     def arguments(self) -> dict[str, Any]:
         """As keyword arguments."""
@@ -40,7 +56,54 @@ class Placement:
             "rotate": self.rotate,
             "shear": self.shear,
             "affine": self.affine,
+            "units": self.units,
+            "axis_labels": self.axis_labels,
         }
+
+    def metadata(self, shape: tuple[int, ...], *, labels: bool) -> dict[str, Any]:
+        """What the layer keeps, so that it is saved with its geometry; nothing where there is none in the patient."""
+        if self.volume is None:
+            return {}
+        about = self.volume
+        meta: Mapping[str, Any] = {"labels": True} if labels else {}
+        if "repairs" in about.meta:
+            meta = {**meta, "repairs": about.meta["repairs"]}
+        if labels:
+            about = replace(about, unit="a.u.", modality="")
+        return geometry_metadata(replace(about, meta=meta), about.affine, shape)
+
+
+def in_patient(layer: Any) -> bool:
+    """Whether a layer says where its voxels lie in the patient."""
+    return layer.metadata.get("axes") == STORED_AXES and "affine" in layer.metadata
+
+
+def is_turned(layer: Any) -> bool:
+    """Whether a layer that is in the patient was turned or stretched by hand: its axes are then not the patient's."""
+    linear, _ = world_of(layer)
+    expected = np.diag(display_geometry(layer.metadata["affine"])["scale"])
+    return not np.allclose(linear, expected, rtol=0, atol=1e-6 * float(np.abs(expected).max()))
+
+
+def is_moved(layer: Any) -> bool:
+    """Whether a layer that is in the patient was moved, by over a thousandth of a millimetre, from where it belongs."""
+    _, origin = world_of(layer)
+    return not np.allclose(origin, display_geometry(layer.metadata["affine"])["translate"], rtol=0, atol=1e-3)
+
+
+def world_of(layer: Any) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """A layer's last three axes in the viewer's world, in the layer's own units.
+
+    Returns
+    -------
+    ndarray, ndarray
+        (3, 3), by which an index is turned and stretched; (3,), where voxel 0 lies.
+    """
+    before = layer.ndim - 3
+    zero = np.zeros(layer.ndim)
+    origin = np.asarray(layer.data_to_world(zero), dtype=np.float64)
+    steps = [np.asarray(layer.data_to_world(zero + np.eye(layer.ndim)[before + axis])) - origin for axis in range(3)]
+    return np.array(steps).T[before:], origin[before:]
 
 
 def is_volume(layer: Any) -> bool:
@@ -76,7 +139,8 @@ def volume_of_layer(layer: Any, frame: int = 0) -> Volume:
     Parameters
     ----------
     layer : napari.layers.Image
-        Opened by this plugin (with the scan's true geometry), or any other image: its scale is then taken as mm.
+        Opened by this plugin (with the scan's true geometry), or any other image: its grid is then measured in the
+        layer's own units, and stands nowhere in a patient.
     frame : int
         Which time point, where the layer has four axes.
 
@@ -89,7 +153,7 @@ def volume_of_layer(layer: Any, frame: int = 0) -> Volume:
     if reason or layer.ndim not in (3, 4):
         raise InputError(reason or f"“{layer.name}” is no volume")
     data = np.asarray(layer.data[frame] if layer.ndim == 4 else layer.data)
-    if layer.metadata.get("axes") == "SAR" and "affine" in layer.metadata:
+    if in_patient(layer):
         about = layer.metadata
         return Volume(
             data,
@@ -99,7 +163,8 @@ def volume_of_layer(layer: Any, frame: int = 0) -> Volume:
             layer.name,
             about.get("meta", {}),
         )
-    spacing = np.abs(np.asarray(layer.scale, dtype=np.float64)[-3:])
+    linear, _ = world_of(layer)
+    spacing = np.linalg.norm(linear * np.array([mm_in(unit) or 1.0 for unit in layer.units[-3:]])[:, None], axis=0)
     return Volume(data, np.diag([*spacing, 1.0]), "a.u.", "", layer.name)
 
 
@@ -165,7 +230,16 @@ def placement(layer: Any, volume: Volume, affine: NDArray[np.float64]) -> Placem
     world = np.eye(4)
     given = np.asarray(layer.affine.affine_matrix, dtype=np.float64)
     world[:3, :3], world[:3, 3] = given[-4:-1, -4:-1], given[-4:-1, -1]
-    return Placement(tuple((scale * ratio).tolist()), tuple(translate.tolist()), rotate, shear, world)
+    return Placement(
+        tuple((scale * ratio).tolist()),
+        tuple(translate.tolist()),
+        rotate,
+        shear,
+        world,
+        tuple(layer.units)[-3:],
+        tuple(layer.axis_labels)[-3:],
+        replace(volume, affine=affine) if in_patient(layer) else None,
+    )
 
 
 def _shear_matrix(layer: Any) -> NDArray[np.float64]:
@@ -210,7 +284,7 @@ def slice_preview(
     frame : int
         Which time point, where there are several.
     point : ndarray
-        Where the viewer's sliders stand, in the world; the last axes are the layer's.
+        Where the viewer's sliders stand, in the world and in the layer's units; the last axes are the layer's.
     displayed : tuple of int
         The two axes on the screen, counted among the last three.
     low, high : float

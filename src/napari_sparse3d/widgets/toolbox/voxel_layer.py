@@ -39,6 +39,7 @@ def put_voxels(
             picture,
             place,
             mark,
+            labels=True,
             colormap=mask_colormap(),
             contrast_limits=(0, 1),
             interpolation2d="nearest",

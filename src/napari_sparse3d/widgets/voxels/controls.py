@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from qtpy.QtWidgets import QCheckBox, QPushButton, QWidget
+from qtpy.QtWidgets import QCheckBox, QLabel, QPushButton, QWidget
 
 from napari_sparse3d.widgets.toolbox.layout import combo, form, small_label, stacked
 from napari_sparse3d.widgets.toolbox.preferences import preference
@@ -13,10 +13,17 @@ from napari_sparse3d.widgets.voxels.recipe_form import RecipeForm
 class Controls(QWidget):
     """Builds them; what they do is the panel's."""
 
-    def __init__(self) -> None:
+    def __init__(self, at_cursor: QLabel) -> None:
         super().__init__()
         self.volume = combo("The scan to take voxels from")
         self.about = small_label()
+        self.about.setAccessibleName("About the scan")
+        self.at_cursor = at_cursor
+        self.straighten = QPushButton("Straighten")
+        self.straighten.setToolTip(
+            "Resample the scan onto the patient's axes, as a layer of its own, drawn where it is"
+        )
+        self.straighten.hide()
         self.form = RecipeForm()
         self.show_as = combo(f"How the set is drawn. Points: up to {MAX_POINTS:,} voxels; above that it is labels.")
         for kind, title in KINDS.items():
@@ -36,6 +43,8 @@ class Controls(QWidget):
         layout, top, below = stacked(self), form(), form()
         top.addRow("Volume", self.volume)
         top.addRow(self.about)
+        top.addRow(self.straighten)
+        top.addRow(self.at_cursor)
         below.addRow("Show as", self.show_as)
         layout.addLayout(top)
         layout.addWidget(self.form)

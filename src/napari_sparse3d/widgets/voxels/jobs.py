@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Generator
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from napari_sparse3d.cases.identity import CaseIdentity
 from napari_sparse3d.errors import InputError
@@ -11,6 +12,7 @@ from napari_sparse3d.measure.histogram import Histogram, histogram_by_slab
 from napari_sparse3d.volume import Volume
 from napari_sparse3d.voxels import Recipe, require_voxels, voxelize
 from napari_sparse3d.voxels.image_data import padding_of
+from napari_sparse3d.widgets import repeat
 from napari_sparse3d.widgets.child.records import Cost, Request
 from napari_sparse3d.widgets.toolbox import words
 from napari_sparse3d.widgets.toolbox.caller import Caller
@@ -18,7 +20,10 @@ from napari_sparse3d.widgets.toolbox.failures import failure_of
 from napari_sparse3d.widgets.toolbox.scan_voxels import ScanVoxels
 from napari_sparse3d.widgets.toolbox.step import Step
 from napari_sparse3d.widgets.toolbox.voxel_picture import kind_for, picture_of
-from napari_sparse3d.widgets.voxels.state import Key, ReadySet
+from napari_sparse3d.widgets.voxels.state import Key, ReadySet, short_name
+
+if TYPE_CHECKING:
+    from napari_sparse3d.io.layers import LayerData
 
 
 def make_ready(
@@ -62,3 +67,62 @@ def count_values(volume: Volume) -> Generator[Step, None, Histogram]:
     except StopIteration as end:
         histogram: Histogram = end.value
         return histogram
+
+
+def save_set(made: ScanVoxels, path: Path, source: repeat.Source | None, *, in_patient: bool) -> str:
+    """Write a voxel set where and as the path says; the sentence to say.
+
+    Parameters
+    ----------
+    made : ScanVoxels
+    path : Path
+        ``.npz`` for the set with its features; ``.nii.gz``, ``.nii``, ``.nrrd`` or ``.dcm`` for its mask.
+    source : Source or None
+        Where the scan was read from: a DICOM segmentation refers to its images.
+    in_patient : bool
+        Whether it is known where the scan lies in the patient; else there is no geometry to write into an image.
+
+    Raises
+    ------
+    InputError
+        With the reason, where it cannot be written so.
+    """
+    voxels = made.voxels
+    if path.suffix.lower() == ".npz":
+        voxels.save(path)
+        return f"Saved {words.count(voxels.n_active, 'voxels')} with their features as {path.name}."
+    if not in_patient:
+        raise InputError(
+            "it is not known where this scan lies in a patient, so an image of its voxels would lie anywhere; "
+            "save them as .npz, or open the scan with this plugin"
+        )
+    from napari_sparse3d.io.dicom.segmentation import write_segmentation
+    from napari_sparse3d.io.read import choose_series
+    from napari_sparse3d.io.write import write_volume
+
+    mask = Volume(voxels.mask().view("u1"), voxels.affine, meta={"labels": True})
+    if path.suffix.lower() == ".dcm":
+        if source is None:
+            raise InputError("a DICOM segmentation refers to the images of its scan, which was not opened from a file")
+        write_segmentation(mask, choose_series(source.path, source.series), path, names={1: short_name(made.recipe)})
+    else:
+        write_volume(mask, path)
+    return f"Saved the mask of {words.count(voxels.n_active, 'voxels')} as {path.name}."
+
+
+def straighten(volume: Volume, name: str, limits: tuple[float, float]) -> Generator[Step, None, LayerData]:
+    """An oblique scan along the patient's axes, as a layer with this name and the same greys."""
+    yield Step(0, 0, "Straightening …")
+    from napari_sparse3d.io.layers import layer_of
+    from napari_sparse3d.io.straighten import straightened
+
+    working = straightened(volume)
+    try:
+        while True:
+            done, total = next(working)
+            yield Step(done, total, "")
+    except StopIteration as end:
+        data, about, kind = layer_of(end.value, name)
+    if kind == "image":
+        about["contrast_limits"] = limits
+    return data, about, kind

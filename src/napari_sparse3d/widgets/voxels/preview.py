@@ -8,6 +8,7 @@ from napari.viewer import Viewer
 
 from napari_sparse3d.volume import Volume
 from napari_sparse3d.widgets.toolbox.layers import Mark, mark_of, ours, put_image, set_visible, volume_layer
+from napari_sparse3d.widgets.toolbox.length import in_units_of
 from napari_sparse3d.widgets.toolbox.sources import placement, slice_preview
 from napari_sparse3d.widgets.toolbox.theme import mask_colormap
 
@@ -29,7 +30,9 @@ class SlicePreview:
         if dims.ndisplay != 2:
             return False
         displayed = tuple(axis - (dims.ndim - 3) for axis in dims.displayed)
-        made = slice_preview(layer, frame, np.asarray(dims.point), displayed, low, high)
+        made = slice_preview(
+            layer, frame, in_units_of(self.viewer, layer, np.asarray(dims.point)), displayed, low, high
+        )
         if made is None:
             return False
         mask, axis, index = made
@@ -42,6 +45,7 @@ class SlicePreview:
             existing.data[...] = mask
             if not np.allclose(existing.translate, place.translate):
                 existing.translate = place.translate
+                existing.metadata = {**existing.metadata, **place.metadata(mask.shape, labels=True)}
             existing.refresh(extent=False, thumbnail=False)
             set_visible(existing, True)
             return True
@@ -51,6 +55,7 @@ class SlicePreview:
             mask,
             place,
             mark,
+            labels=True,
             colormap=mask_colormap(),
             contrast_limits=(0, 1),
             interpolation2d="nearest",

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import NDArray
 from qtpy.QtCore import QRectF, Qt, Signal  # type: ignore[attr-defined]
 from qtpy.QtGui import QColor, QPainter, QPaintEvent
-from qtpy.QtWidgets import QDoubleSpinBox, QHBoxLayout, QLabel, QSizePolicy, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QHBoxLayout, QLabel, QSizePolicy, QVBoxLayout, QWidget
 from superqt import QDoubleRangeSlider
 
 from napari_sparse3d.measure.histogram import Histogram
+from napari_sparse3d.widgets.toolbox.number_box import NumberBox
 from napari_sparse3d.widgets.toolbox.styled import Painted
 from napari_sparse3d.widgets.toolbox.theme import ORANGE
 
@@ -31,8 +34,8 @@ class RangeHistogram(QWidget):
         self.slider = QDoubleRangeSlider(Qt.Orientation.Horizontal)  # type: ignore[no-untyped-call]
         self.slider.setToolTip("Which values are active. Drag an end, or the bar between them.")
         self.slider.setAccessibleName("Range of active values")
-        self.low = _number("Lowest active value")
-        self.high = _number("Highest active value")
+        self.low = _number("the lowest active value", self._why_not_low)
+        self.high = _number("the highest active value", self._why_not_high)
         self.unit = QLabel()
         self.unit.setAlignment(Qt.AlignmentFlag.AlignCenter)
         ends = QHBoxLayout()
@@ -46,10 +49,11 @@ class RangeHistogram(QWidget):
         layout.addWidget(self.slider)
         layout.addLayout(ends)
         self._histogram: Histogram | None = None
+        self._digits = 0
         self.slider.valueChanged.connect(self._slid)
         self.slider.sliderReleased.connect(self.released)
         for box in (self.low, self.high):
-            box.valueChanged.connect(self._typed)
+            box.taken.connect(self._typed)
         self.setEnabled(False)
 
     @property
@@ -71,45 +75,57 @@ class RangeHistogram(QWidget):
         if histogram is None:
             return
         low, high = histogram.low, max(histogram.high, histogram.low + 1e-9)
-        digits = 0 if histogram.integer else int(np.clip(3 - np.floor(np.log10(max(high - low, 1e-9))), 0, 6))
+        self._digits = digits = (
+            0 if histogram.integer else int(np.clip(3 - np.floor(np.log10(max(high - low, 1e-9))), 0, 6))
+        )
         with _Quiet(self.slider, self.low, self.high):
             self.slider.setRange(low, high)
             self.slider.setSingleStep(max((high - low) / 1000, 10.0**-digits))
             for box in (self.low, self.high):
-                box.setDecimals(digits)
-                box.setRange(low, high)
                 box.setSingleStep(max((high - low) / 200, 10.0**-digits))
         self.set_range(low, high)
 
     def set_range(self, low: float, high: float) -> None:
-        """Put the ends somewhere, without a signal."""
+        """Put the ends somewhere, without a signal; where one lies outside the scan, the slider stands at its end."""
         if self._histogram is None:
             return
         bottom, top = self._histogram.low, self._histogram.high
-        low, high = float(np.clip(low, bottom, top)), float(np.clip(high, bottom, top))
-        with _Quiet(self.slider, self.low, self.high):
-            self.slider.setValue((low, high))
-            self.low.setValue(low)
-            self.high.setValue(high)
+        with _Quiet(self.slider):
+            self.slider.setValue((float(np.clip(low, bottom, top)), float(np.clip(high, bottom, top))))
+        self.low.show_value(low)
+        self.high.show_value(high)
         self.plot.set_range(low, high)
 
     def _slid(self, ends: tuple[float, float]) -> None:
-        low, high = (round(end, self.low.decimals()) for end in ends)
-        with _Quiet(self.low, self.high):
-            self.low.setValue(low)
-            self.high.setValue(high)
+        low, high = self._at_an_end(ends[0]), self._at_an_end(ends[1])
+        self.low.show_value(low)
+        self.high.show_value(high)
         self.plot.set_range(low, high)
         self.changed.emit(low, high)
         if not self.slider.isSliderDown():  # by key or wheel: nothing will be released
             self.released.emit()
 
     def _typed(self) -> None:
-        low, high = self.low.value(), self.high.value()
-        if low > high:
-            low, high = (high, high) if self.sender() is self.low else (low, low)
+        low, high = self.range
         self.set_range(low, high)
         self.changed.emit(low, high)
         self.released.emit()
+
+    def _at_an_end(self, value: float) -> float:
+        """Where the slider is pulled to an end, that end itself; else as many digits as the scan's values are worth."""
+        if self._histogram is not None:
+            for end in (self._histogram.low, self._histogram.high):
+                if abs(value - end) <= 0.5 * 10.0**-self._digits:
+                    return end
+        return round(value, self._digits)
+
+    def _why_not_low(self, value: float) -> str:
+        high = self.high.value()
+        return f"must be at most the highest, {high:g}" if value > high else ""
+
+    def _why_not_high(self, value: float) -> str:
+        low = self.low.value()
+        return f"must be at least the lowest, {low:g}" if value < low else ""
 
 
 class _Plot(Painted):
@@ -169,13 +185,9 @@ def _column_heights(histogram: Histogram, columns: int) -> NDArray[np.float64]:
     return np.asarray(logarithm / (logarithm.max() or 1.0))
 
 
-def _number(name: str) -> QDoubleSpinBox:
-    box = QDoubleSpinBox()
-    box.setAccessibleName(name)
-    box.setToolTip(name)
-    box.setAlignment(Qt.AlignmentFlag.AlignRight)
-    box.setKeyboardTracking(False)
-    box.setButtonSymbols(QDoubleSpinBox.ButtonSymbols.NoButtons)
+def _number(name: str, why_not: Callable[[float], str]) -> NumberBox:
+    box = NumberBox(name, check=why_not)
+    box.setToolTip(name[:1].upper() + name[1:])
     box.setMinimumWidth(64)
     box.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
     return box

@@ -74,11 +74,11 @@ def default_recipe(volume: Volume) -> Recipe:
 
 
 def custom_range(low: float, high: float, lowest: float, highest: float, unit: str) -> RangeThreshold:
-    """A threshold by hand; an end at the end of the histogram is left open."""
+    """A threshold by hand; an end at the end of the histogram is left open, one beyond it stands."""
     known = unit if unit in ("HU", "a.u.") else None
     return RangeThreshold(
-        low=None if low <= lowest and high < highest else low,
-        high=None if high >= highest else high,
+        low=None if low == lowest and high != highest else low,
+        high=None if high == highest else high,
         unit="HU" if known == "HU" else "a.u." if known else None,
     )
 
@@ -88,7 +88,7 @@ def _reason(wanted: str, unit: str) -> str:
 
 
 def threshold_range(threshold: Threshold, histogram: Histogram, unit: str) -> tuple[float, float]:
-    """Where a threshold lies on the scan itself, within its values.
+    """Where a threshold lies on the scan itself: within its values, but for a range whose ends were named.
 
     Raises
     ------
@@ -100,6 +100,8 @@ def threshold_range(threshold: Threshold, histogram: Histogram, unit: str) -> tu
     else:
         values = np.array([histogram.low, histogram.high])
     low, high = bounds(threshold, values, unit)
+    if threshold.kind == "range":
+        return (low if np.isfinite(low) else histogram.low), (high if np.isfinite(high) else histogram.high)
     return max(low, histogram.low), min(high, histogram.high)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -76,14 +77,12 @@ class VoxelsState:
         return self.ready is not None and self.ready.made.voxels.n_active > 0
 
 
-def volume_words(volume: Volume, frame: int | None, frames: int, *, ours: bool) -> str:
-    """Grid and spacing of the chosen volume; which time point, and what is not known of a layer that is not ours."""
-    text = f"{words.grid(volume.shape)} · {words.spacing(volume.spacing_mm)} (z, y, x)"
+def volume_words(volume: Volume, frame: int | None, frames: int, *, notes: Sequence[str]) -> str:
+    """Grid and spacing of the chosen volume; which time point; a line for each thing to know of it."""
+    lines = [f"{words.grid(volume.shape)} · {words.spacing(volume.spacing_mm)} (z, y, x)"]
     if frame is not None:
-        text += f"\ntime {frame} of {frames}: the one the viewer shows"
-    if not ours:
-        text += "\nnot opened by this plugin: the layer's scale is taken as mm, the values have no unit"
-    return text
+        lines.append(f"time {frame} of {frames}: the one the viewer shows")
+    return "\n".join([*lines, *(f"⚠ {note}" for note in notes)])
 
 
 def range_words(histogram: Histogram, low: float, high: float) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from napari.layers import Layer
 from numpy.typing import NDArray
@@ -17,18 +17,21 @@ from napari_sparse3d.widgets import repeat
 from napari_sparse3d.widgets.child.records import Cost
 from napari_sparse3d.widgets.opening.nothing_open import NothingOpen
 from napari_sparse3d.widgets.toolbox import words
+from napari_sparse3d.widgets.toolbox.cursor_line import cursor_line
 from napari_sparse3d.widgets.toolbox.failures import Failure
 from napari_sparse3d.widgets.toolbox.layers import Mark, frame_of, ours, set_visible, volume_layer, volumes
 from napari_sparse3d.widgets.toolbox.layout import later
-from napari_sparse3d.widgets.toolbox.panel import Panel
+from napari_sparse3d.widgets.toolbox.notes import notes_of
+from napari_sparse3d.widgets.toolbox.panel import Panel, saving
 from napari_sparse3d.widgets.toolbox.preferences import preference
-from napari_sparse3d.widgets.toolbox.sources import case_of, placement, source_of, volume_of_layer
+from napari_sparse3d.widgets.toolbox.scan_voxels import ScanVoxels
+from napari_sparse3d.widgets.toolbox.sources import case_of, in_patient, placement, source_of, volume_of_layer
 from napari_sparse3d.widgets.toolbox.voxel_layer import put_voxels
 from napari_sparse3d.widgets.toolbox.voxel_picture import MAX_POINTS
 from napari_sparse3d.widgets.toolbox.warm import import_behind_labels
 from napari_sparse3d.widgets.toolbox.work import Work
 from napari_sparse3d.widgets.voxels.controls import Controls
-from napari_sparse3d.widgets.voxels.jobs import count_values, make_ready, reckon_cost
+from napari_sparse3d.widgets.voxels.jobs import count_values, make_ready, reckon_cost, save_set, straighten
 from napari_sparse3d.widgets.voxels.preview import SlicePreview
 from napari_sparse3d.widgets.voxels.recipes import default_recipe
 from napari_sparse3d.widgets.voxels.state import (
@@ -40,6 +43,16 @@ from napari_sparse3d.widgets.voxels.state import (
     volume_words,
 )
 
+if TYPE_CHECKING:
+    from napari_sparse3d.io.layers import LayerData
+
+_SAVED_AS = {
+    "Voxel set (*.npz)": ".npz",
+    "NIfTI (*.nii.gz *.nii)": ".nii.gz",
+    "NRRD (*.nrrd)": ".nrrd",
+    "DICOM segmentation (*.dcm)": ".dcm",
+}
+"""What is offered, and the ending of a name that has none."""
 _SETTLE_MS = 120
 """After the last change, before the whole set is made: a slider that is still moving makes nothing."""
 
@@ -59,11 +72,17 @@ class VoxelsPanel(Panel):
         # napari is still taking the volume away when it says so
         self._tidy = later(0, self, self.slice_preview.remove_orphans)
         self.counting, self.making, self.costing, self.warming = Work(self), Work(self), Work(self), Work(self)
+        self.straightening, self.saving = Work(self), Work(self)
         self._build_controls()
         self.copy_command, self.copy_python = self.add_copy_links(
             "The line that makes this voxel set",
             lambda: repeat.voxelize_command(self.source(), self.form.recipe()),
             lambda: repeat.voxelize_python(self.source(), self.form.recipe()),
+        )
+        self.save_set = self.add_link(
+            "Save voxel set…",
+            "With its features as .npz; its mask as NIfTI, NRRD or DICOM segmentation",
+            self._save_set,
         )
         self.save_recipe = self.add_link("Save recipe…", "A .toml file for --recipe", self._save_recipe)
         self._connect()
@@ -76,13 +95,14 @@ class VoxelsPanel(Panel):
     def _build_controls(self) -> None:
         self.empty = NothingOpen(self.viewer, self, self.say)
         self.empty_text, self.open_button, self.sample_button = self.empty.text, self.empty.folder, self.empty.sample
-        self.filled = controls = Controls()
+        self.filled = controls = Controls(cursor_line(self.viewer, lambda: self.layer))
         self.volume, self.about, self.form, self.show_as = (
             controls.volume,
             controls.about,
             controls.form,
             controls.show_as,
         )
+        self.at_cursor, self.straighten = controls.at_cursor, controls.straighten
         self.preview, self.numbers, self.cost, self.next_button = (
             controls.preview,
             controls.numbers,
@@ -93,6 +113,7 @@ class VoxelsPanel(Panel):
         self.body.addWidget(self.filled)
         self.body.addStretch(1)
         self.volume.currentIndexChanged.connect(self._volume_chosen)
+        self.straighten.clicked.connect(self._straighten)
         self.form.moved.connect(self._range_moved)
         self.form.changed.connect(self._recipe_changed)
         self.form.failed.connect(self.fail)
@@ -102,6 +123,10 @@ class VoxelsPanel(Panel):
 
     def _connect(self) -> None:
         self.follow(self.making)
+        self.follow(self.straightening)
+        self.follow(self.saving)
+        self.saving.finished.connect(lambda text: self.say(text))
+        self.straightening.finished.connect(self._show_straightened)
         self.making.finished.connect(self._show)
         self.counting.finished.connect(self._counted)
         self.counting.failed.connect(self.fail)
@@ -134,7 +159,7 @@ class VoxelsPanel(Panel):
         self.volume.blockSignals(False)
         self.empty.setVisible(not found)
         self.filled.setVisible(bool(found))
-        for button in (self.primary, self.copy_command, self.copy_python, self.save_recipe):
+        for button in (self.primary, self.copy_command, self.copy_python, self.save_set, self.save_recipe):
             button.setVisible(bool(found))
         if self.slice_preview.hide_orphans():
             self._tidy.start()
@@ -159,8 +184,8 @@ class VoxelsPanel(Panel):
         with self.telling():
             volume = self._volume(layer)
             frame = self._frame(layer) if layer.ndim == 4 else None
-            is_ours = layer.metadata.get("axes") == "SAR"
-            self.about.setText(volume_words(volume, frame, layer.data.shape[0], ours=is_ours))
+            self.about.setText(volume_words(volume, frame, layer.data.shape[0], notes=notes_of(layer)))
+            self.straighten.setVisible("drawn" in layer.metadata)
             self.form.set_volume(volume.unit, default_recipe(volume))
             self.counting.start(partial(count_values, volume), f"counting the values of {volume.name}")
 
@@ -182,6 +207,23 @@ class VoxelsPanel(Panel):
         if histogram.not_finite:
             self.say(f"{histogram.not_finite:,} values are not finite numbers; they are never active.", warning=True)
         self._recipe_changed()
+
+    # -- where it lies -------------------------------------------------------------------------------------------------
+
+    def _straighten(self) -> None:
+        """Resample the chosen volume onto the patient's axes, as a layer of its own."""
+        layer = self.layer
+        if layer is None:
+            return
+        with self.telling():
+            volume, limits = self._volume(layer), tuple(layer.contrast_limits)
+            name = f"{layer.name} · straightened"
+            self.straightening.start(partial(straighten, volume, name, limits), f"straightening {layer.name}")
+
+    def _show_straightened(self, data: LayerData) -> None:
+        layer = Layer.create(*data)
+        self.viewer.add_layer(layer)
+        self.volume.setCurrentIndex(self.volume.findData(str(layer.unique_id)))
 
     # -- the preview ---------------------------------------------------------------------------------------------------
 
@@ -332,6 +374,43 @@ class VoxelsPanel(Panel):
         if layer is None:
             raise InputError("no volume is open")
         return source_of(layer, self._frame(layer))
+
+    def _save_set(self) -> None:
+        """Ask for a file and save the set that the numbers are of."""
+        layer = self.layer
+        if layer is None:
+            return
+        with self.telling():
+            made = self._made_as_shown(layer)
+            path, chosen = QFileDialog.getSaveFileName(self, "Save voxel set", "voxels.npz", ";;".join(_SAVED_AS))
+            if path:
+                ending = "" if Path(path).suffix else _SAVED_AS[chosen or next(iter(_SAVED_AS))]
+                self.save_set_to(Path(path + ending), layer, made)
+
+    def save_set_to(self, path: Path, layer: Layer, made: ScanVoxels) -> None:
+        """Write the voxel set of a scan, as its ending says."""
+        try:
+            source = source_of(layer, made.frame)
+        except InputError:
+            source = None
+        write = partial(save_set, made, path, source, in_patient=in_patient(layer))
+        self.saving.start(saving(f"Writing {path.name} …", write), f"writing {path.name}")
+
+    def _made_as_shown(self, layer: Layer) -> ScanVoxels:
+        """The set of what the controls say.
+
+        Raises
+        ------
+        InputError
+            If it is not there yet, or nothing is in it.
+        """
+        key = (str(layer.unique_id), self._frame(layer), self.form.recipe().to_json())
+        made = self.state.made(key)
+        if made is None:
+            raise InputError("the set of these settings is not made yet; press Make voxel set, then save it")
+        if made.voxels.n_active == 0:
+            raise InputError("no voxel is active by these settings; there is nothing to save")
+        return made
 
     def _save_recipe(self) -> None:
         with self.telling():

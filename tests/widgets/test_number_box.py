@@ -1,0 +1,98 @@
+"""Numbers that are typed are taken as they are or refused with a reason, never changed in silence."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+pytestmark = pytest.mark.gui
+
+
+@pytest.fixture
+def panel_of(qtbot: Any) -> Any:
+    """Something that says, with a box in it."""
+    from qtpy.QtWidgets import QVBoxLayout, QWidget
+
+    class Saying(QWidget):
+        def __init__(self, box: Any) -> None:
+            super().__init__()
+            QVBoxLayout(self).addWidget(box)
+            self.said: list[str] = []
+
+        def say(self, text: str, *, warning: bool = False) -> None:
+            assert warning
+            self.said.append(text)
+
+    def of(box: Any) -> Any:
+        panel = Saying(box)
+        qtbot.addWidget(panel)
+        panel.show()
+        return panel
+
+    return of
+
+
+def typed(qtbot: Any, box: Any, text: str) -> None:
+    from qtpy.QtCore import Qt
+
+    box.setFocus()
+    box.selectAll()
+    qtbot.keyClicks(box, text)
+    qtbot.keyClick(box, Qt.Key.Key_Return)
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [("226.5", 226.5), ("-1000", -1000), ("5000", 5000), ("0.000001", 1e-6), ("226.1234567", 226.1234567)],
+)
+def test_what_is_typed_is_taken(qtbot: Any, panel_of: Any, text: str, value: float) -> None:
+    from napari_sparse3d.widgets.toolbox.number_box import NumberBox
+
+    box = NumberBox("a number", unit="HU")
+    panel, taken = panel_of(box), []
+    box.taken.connect(taken.append)
+    typed(qtbot, box, text)
+    assert (box.value(), taken, panel.said) == (value, [value], [])
+    assert box.text() in (f"{text} HU", f"{value:.12g} HU")
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("500", "500 is not taken: Voxels must be at most 110; it stays 40 mm."),
+        ("0", "0 is not taken: Voxels must be more than 0; it stays 40 mm."),
+        ("2.5", "2.5 is not taken: Voxels must be a whole number; it stays 40 mm."),
+        ("many", "“many” is no number; it stays 40 mm."),
+        ("77", "77 is not taken: Voxels is reserved; it stays 40 mm."),
+    ],
+)
+def test_what_cannot_be_is_refused_and_said(qtbot: Any, panel_of: Any, text: str, reason: str) -> None:
+    from napari_sparse3d.widgets.toolbox.number_box import NumberBox
+
+    box = NumberBox(
+        "Voxels", low=0, above=True, high=110, whole=True, unit="mm", check=lambda v: "is reserved" if v == 77 else ""
+    )
+    box.show_value(40)
+    panel, taken = panel_of(box), []
+    box.taken.connect(taken.append)
+    typed(qtbot, box, text)
+    assert (box.value(), taken) == (40, [])
+    assert reason in panel.said
+    assert box.text() == "40 mm"
+
+
+@given(st.floats(-1e6, 1e6, width=32))
+def test_a_value_of_a_scan_is_shown_and_left_as_it_is(qapp: Any, value: float) -> None:
+    """In single precision, as scans are: what the box shows is the very number, also when it is read again."""
+    from napari_sparse3d.widgets.toolbox.number_box import NumberBox
+
+    box = NumberBox("a number")
+    box.show_value(value)
+    box.interpretText()
+    assert box.value() == pytest.approx(value, abs=1e-12, rel=1e-12)
+    assert np.float32(box.text().replace(",", ".")) == pytest.approx(np.float32(value), abs=1e-12)
+    box.deleteLater()
