@@ -54,8 +54,8 @@ HOME = {
 }
 COMPILED = {"_kernels": {"engine", "voxels"}}  # built from kernels/, beside the parts
 
-# Halves of one library, released together: the other's requirement brings them.
-BROUGHT_BY = {"pydantic_core": "pydantic"}
+# Halves of one library, and modules of a package that is called otherwise (not installed on every Python).
+BROUGHT_BY = {"pydantic_core": "pydantic", "spconv": "spconv-cu120"}
 
 # Declared, and used without an import of ours.
 USED_WITHOUT_IMPORT = {

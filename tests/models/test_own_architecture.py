@@ -19,6 +19,7 @@ from napari_sparse3d.voxels.recipe import Recipe
 
 SOURCE = """
 from pathlib import Path
+from types import SimpleNamespace
 import torch
 from torch import nn
 from napari_sparse3d.sparse import GlobalMaxPool, SparseSequential, SubMConv3d
@@ -147,7 +148,7 @@ def test_it_is_densified_and_exported(own):
     ("name", "hint"),
     [
         ("my_networks:nothing", r"lacks field, classes, describe\(\), logits\(\).*DescribingNetwork"),
-        ("my_networks:Path", "gives a PosixPath|cannot be made from|gives a WindowsPath"),
+        ("my_networks:SimpleNamespace", "gives a SimpleNamespace|lacks"),
         ("my_networks:missing", "missing.*give module:factory, importable from here"),
         ("no_such_module:Net", "no_such_module.*give module:factory"),
         ("os:sep", "is no factory"),

@@ -208,13 +208,14 @@ def test_a_volume_without_a_file_cannot_be_repeated_and_says_so(
 
 
 def test_a_set_that_does_not_fit_is_a_sentence(panel: Any, qtbot: Any, oblique: Volume, add_volume: Any) -> None:
+    from napari_sparse3d.cases.identity import CaseIdentity
     from napari_sparse3d.widgets.toolbox.layers import Mark
     from napari_sparse3d.widgets.toolbox.scan_voxels import ScanVoxels
     from napari_sparse3d.widgets.toolbox.sources import OWN
 
     scan = add_volume(panel.viewer, oblique)
     recipe = Recipe(threshold=Preset(name="bone"), resample=ToLongestSide(voxels=200))
-    made = ScanVoxels(voxelize(oblique, recipe), recipe, oblique, 0)
+    made = ScanVoxels(voxelize(oblique, recipe), recipe, oblique, 0, CaseIdentity())
     mark = Mark("voxels", str(scan.unique_id), {"made": made})
     panel.viewer.add_labels(made.voxels.mask().astype(np.uint8), metadata={OWN: mark}, name="too large")
     panel.voxels.setCurrentIndex(panel.voxels.findText("too large"))

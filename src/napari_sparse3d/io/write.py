@@ -9,6 +9,8 @@ from typing import Any
 
 import nibabel
 import numpy as np
+from nibabel.fileholders import FileHolder
+from nibabel.openers import Opener
 from numpy.typing import NDArray
 
 from napari_sparse3d.catalog.formats import FORMATS
@@ -87,7 +89,9 @@ def write_nifti(data: NDArray[Any], scan: Volume | VolumeSequence, path: Path) -
     if not np.allclose(image.get_qform(), affine, atol=1e-3):
         image.set_qform(None, code=0)
     image.header["descrip"] = _stamped(scan, data).encode()
-    nibabel.save(image, path)
+    # nibabel.save leaves the file open where it fails, and a full disk is full until somebody closes it
+    with Opener(str(path), "wb") as file:
+        image.to_file_map({"image": FileHolder(filename=str(path), fileobj=file)})
 
 
 def _holds_labels(scan: Volume | VolumeSequence, data: NDArray[Any]) -> bool:
