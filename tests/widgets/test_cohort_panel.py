@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from time import sleep
 from types import SimpleNamespace
 from typing import Any
 
@@ -190,6 +191,109 @@ def test_the_saved_table_is_that_of_the_cases_shown(
     saved = read_cohort(tmp_path / "saved.parquet")
     assert len(saved) == 60
     assert saved.column("label")[3] == "checked"
+
+
+@pytest.fixture
+def few_at_a_time(panel: Any, table: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
+    """Embedding, of which a test says how many of eight cases there are by now; nine: it is done."""
+    rows = [{**row, "path": f"new{number}.npz", "model_hash": "f" * 64} for number, row in
+            enumerate(parquet.read_table(table).to_pylist()[:8])]  # fmt: skip
+    rows[2] = {**rows[2], "status": "failed", "error": "it is broken", "embedding": None}
+    until = {"n": 0}
+
+    def embed(job: str, **_: Any) -> Any:
+        assert job == "network.embed"
+        for number, row in enumerate(rows):
+            while until["n"] <= number:
+                sleep(0.01)
+                yield None
+            yield number + 1, len(rows), row
+        while until["n"] <= len(rows):
+            sleep(0.01)
+            yield None
+        return [dict(row) for row in rows]
+
+    monkeypatch.setattr(panel.workbench.cohort_child, "call", embed)
+    monkeypatch.setattr("napari_sparse3d.widgets.cohort.embedder._REDRAW_S", 0.0)
+    return until
+
+
+def test_the_cases_shown_are_their_own_while_others_are_embedded(
+    panel: Any, qtbot: Any, table: Path, tmp_path: Path, few_at_a_time: dict[str, int], monkeypatch: Any
+) -> None:
+    """Too few for a map, then cancelled: labels, table and lines are those of the cases shown."""
+    from qtpy.QtWidgets import QFileDialog
+
+    panel.set_source(table)
+    panel.set_source(tmp_path)
+    click(qtbot, panel.primary)
+    few_at_a_time["n"] = 3
+    qtbot.waitUntil(lambda: panel.progress.value() == 3, timeout=WAIT_MS)
+    for index in (1, 10):
+        panel.state.selected = np.array([index])
+        panel.label_selected("checked")
+    assert "embed_cases" not in panel.lines().python
+    click(qtbot, panel.primary)
+    assert "nothing was changed" in panel.message.text()
+    assert panel.table == table
+    monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *_: (str(tmp_path / "saved.parquet"), ""))
+    click(qtbot, panel.save_table)
+    saved = read_cohort(tmp_path / "saved.parquet")
+    assert len(saved) == 60
+    assert [n for n, label in enumerate(saved.column("label")) if label == "checked"] == [1, 10]
+
+    # once the map shows what was embedded, that is what there is: no table, and no lines that embed the rest
+    click(qtbot, panel.primary)
+    few_at_a_time["n"] = 6
+    qtbot.waitUntil(lambda: len(panel.cohort) == 5, timeout=WAIT_MS)
+    click(qtbot, panel.primary)
+    assert "5 cases embedded until then" in panel.message.text()
+    assert panel.table is None
+    click(qtbot, panel.save_table)
+    assert len(read_cohort(tmp_path / "saved.parquet")) == 5
+    assert "embed_cases" not in panel.lines().python
+
+
+def test_what_is_being_embedded_is_not_lost(
+    panel: Any, qtbot: Any, table: Path, tmp_path: Path, few_at_a_time: dict[str, int], monkeypatch: Any
+) -> None:
+    """To a table that is opened meanwhile, to a disk that is full."""
+    from qtpy.QtWidgets import QFileDialog
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    panel.set_source(tmp_path)
+    click(qtbot, panel.primary)
+    assert not panel.add_folder.isEnabled()
+    assert not panel.open_table.isEnabled()
+    assert "cancel" in panel.open_table.toolTip()
+    panel.set_source(table)
+    assert "wait for them, or cancel" in panel.message.text()
+    few_at_a_time["n"] = 6
+    qtbot.waitUntil(lambda: panel.cohort is not None and len(panel.cohort) == 5, timeout=WAIT_MS)
+    panel.state.selected = np.array([4])
+    panel.label_selected("checked")
+    with monkeypatch.context() as patch:
+        patch.setattr("napari_sparse3d.widgets.cohort.embedder.write_rows", full)
+        few_at_a_time["n"] = 9
+        qtbot.waitUntil(lambda: not panel.embedding.running, timeout=WAIT_MS)
+    assert "No space left" in panel.message.text()
+    assert panel.table is None
+    assert panel.add_folder.isEnabled()
+    assert list(panel.cohort.column("path")) == [f"new{number}.npz" for number in (0, 1, 3, 4, 5, 6, 7)]
+    assert panel.cohort.column("label")[4] == "checked"
+
+    click(qtbot, panel.primary)
+    qtbot.waitUntil(lambda: not panel.embedding.running, timeout=WAIT_MS)
+    assert len(parquet.read_table(panel.table)) == 8
+    assert f"find_cases(Path({str(tmp_path)!r}))" in panel.lines().python
+    # a table of the user's has labels, which embedding into it would undo
+    monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *_: (str(tmp_path / "mine.parquet"), ""))
+    click(qtbot, panel.save_table)
+    assert len(parquet.read_table(tmp_path / "mine.parquet")) == 8
+    assert "embed_cases" not in panel.lines().python
+    assert "mine.parquet" in panel.lines().python
 
 
 def test_a_double_click_opens_the_case(panel: Any, qtbot: Any, table: Path) -> None:

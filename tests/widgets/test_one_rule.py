@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -414,12 +415,19 @@ def test_a_result_goes_with_its_case_voxels_time_and_model(panels: Any, qtbot: A
     marks = [Mark("voxels", str(first.unique_id), {"made": made}) for made in sets]
     layer = viewer.add_labels(sets[0].voxels.mask().astype(np.uint8), metadata={OWN: marks[0]}, name="set")
     network.workbench.voxels_changed.emit(layer)
-    is_gone(title)
+    is_shown(title)  # by the model's own recipe as well: it is the same set
     run(qtbot, network)
     is_shown(title)
     layer.metadata = {OWN: marks[1]}
     network.workbench.voxels_changed.emit(layer)
     is_gone(title)
+    # the first recipe again gives the first set again, unless the scan is another by now
+    moved = replace(volume, data=np.roll(volume.data, 1, axis=2))
+    for remade_of, shown in ((volume, is_shown), (moved, is_gone), (volume, is_shown)):
+        remade = ScanVoxels(voxelize(remade_of, RECIPE), RECIPE, remade_of, 0, case_of(first))
+        layer.metadata = {OWN: Mark("voxels", str(first.unique_id), {"made": remade})}
+        network.workbench.voxels_changed.emit(layer)
+        shown(title)
 
     # another time point
     choose("in time, by the model's recipe")
@@ -432,9 +440,27 @@ def test_a_result_goes_with_its_case_voxels_time_and_model(panels: Any, qtbot: A
     viewer.dims.set_current_step(0, 1)
     is_shown("in time · small · small")
 
-    # a run that fails, one that comes while a layer of the last is fetched, and a class that is changed meanwhile
+    # a run that is cancelled: the layer that is shown can still be coloured, one that was on its way be asked for again
     choose("a, by the model's recipe")
     ran = run(qtbot, network)
+    network.table.selectRow(1)
+    qtbot.waitUntil(lambda: network.state.sites is not None, timeout=WAIT_MS)
+    network.run()
+    network.primary.click()  # before anything of the run can arrive
+    assert "Cancelled" in network.message.text()
+    network.colour_by.setCurrentIndex(network.colour_by.findData("channel"))
+    assert "by channel 1" in network.sites_text.text()
+    network.table.selectRow(2)
+    network.run()
+    network.primary.click()
+    assert "Fetching" not in network.sites_text.text()
+    before = network.state.sites
+    network.table.selectRow(2)
+    qtbot.waitUntil(lambda: network.state.sites is not before, timeout=WAIT_MS)
+    assert network.ran is ran
+    is_shown(title)
+
+    # a run that fails, one that comes while a layer of the last is fetched, and a class that is changed meanwhile
     network.table.selectRow(2)
     click(qtbot, network.primary)
     qtbot.waitUntil(lambda: network.ran is not ran, timeout=WAIT_MS)

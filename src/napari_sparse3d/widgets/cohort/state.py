@@ -66,13 +66,15 @@ class CohortState:
     ----------
     source : Path or None
         Folder or table that *Embed* embeds.
-    table : Path or None
-        Where the embeddings are on disk.
     cohort : Cohort or None
+        The cases that are shown; the next three are of them, and change with them alone.
+    table : Path or None
+        Where their embeddings are on disk.
     rows : list of dict
         As they were embedded, those that failed among them; empty where they are from a table.
     embedded : (Path, str) or None
-        The folder or table, and the model, that the shown cases were embedded from and by; None: they are from a table.
+        The folder or table, and the model, that all of them were embedded from and by; None: they are from a table, or
+        more are still to come.
     selected : ndarray
         (K,) int64, numbers of cases.
     distances : list of float
@@ -84,8 +86,8 @@ class CohortState:
     """
 
     source: Path | None = None
-    table: Path | None = None
     cohort: Cohort | None = None
+    table: Path | None = None
     rows: list[dict[str, Any]] = field(default_factory=list)
     embedded: tuple[Path, str] | None = None
     selected: NDArray[np.int64] = field(default_factory=nothing)
@@ -93,18 +95,21 @@ class CohortState:
     asked: bool = False
     colour_chosen: str = ""
 
-    def take_table(self, table: Path) -> None:
-        """The cases are from a table that is embedded already: nothing is left of those that were embedded here."""
-        self.source, self.table, self.rows, self.embedded = None, table, [], None
+    def show(
+        self,
+        cohort: Cohort,
+        *,
+        table: Path | None = None,
+        rows: Sequence[dict[str, Any]] = (),
+        embedded: tuple[Path, str] | None = None,
+    ) -> None:
+        """Other cases, with all that is known of where they are from: none of them is selected."""
+        self.cohort, self.table, self.rows, self.embedded = cohort, table, list(rows), embedded
+        self.selected = nothing()
 
-    def show(self, cohort: Cohort) -> None:
-        """Other cases: none of them is selected."""
-        self.cohort, self.selected = cohort, nothing()
-
-    @property
-    def n_embedded(self) -> int:
-        """Of the rows so far, those that did not fail."""
-        return sum(row["status"] == "done" for row in self.rows)
+    def saved(self, table: Path) -> None:
+        """The cases are in a table of the user's, which the lines read: to embed into it would undo the labels."""
+        self.table, self.embedded = table, None
 
     def first_failure(self) -> str:
         """How many cases failed, and why the first did."""

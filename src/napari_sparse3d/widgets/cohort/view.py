@@ -22,6 +22,7 @@ from napari_sparse3d.widgets.cohort.likeness import Likeness
 from napari_sparse3d.widgets.cohort.map_section import MapSection
 from napari_sparse3d.widgets.cohort.selection import Selection
 from napari_sparse3d.widgets.cohort.state import CohortState, last_kept
+from napari_sparse3d.widgets.toolbox import words
 from napari_sparse3d.widgets.toolbox.failures import failure_of
 from napari_sparse3d.widgets.toolbox.layout import small_label, stacked
 from napari_sparse3d.widgets.toolbox.panel import Panel, saving
@@ -30,6 +31,8 @@ from napari_sparse3d.widgets.toolbox.work import Work
 
 if TYPE_CHECKING:
     from napari_sparse3d.widgets.cohort.map_view import MapView
+
+_AT_WORK = "Cases are being embedded; wait for them, or cancel, then choose others."
 
 
 class CohortPanel(Panel):
@@ -53,11 +56,13 @@ class CohortPanel(Panel):
 
     def _build_sources(self) -> None:
         self.add_folder = QPushButton("Add folder…")
-        self.add_folder.setToolTip("Every scan and voxel set below it; with one sub-folder a class, labels are taken")
         self.add_folder.clicked.connect(self._choose_folder)
         self.open_table = QPushButton("Open table…")
-        self.open_table.setToolTip("A CSV or Parquet table with a column 'path'; or one that is embedded already")
         self.open_table.clicked.connect(self._choose_table)
+        self._source_tips = {
+            self.add_folder: "Every scan and voxel set below it; with one sub-folder a class, labels are taken",
+            self.open_table: "A CSV or Parquet table with a column 'path'; or one that is embedded already",
+        }
         row = QHBoxLayout()
         row.addWidget(self.add_folder)
         row.addWidget(self.open_table)
@@ -97,6 +102,8 @@ class CohortPanel(Panel):
 
     def _connect(self) -> None:
         self.follow(self.saving)
+        for changed in (self.embedding.started, self.embedding.ended):
+            changed.connect(lambda *_: self._show_parts())
         self.saving.finished.connect(lambda text: self.say(text))
         self.drawn.selected.connect(self._lassoed)
         self.selection.lassoing.connect(lambda on: setattr(self.map, "lassoing", on))
@@ -111,8 +118,12 @@ class CohortPanel(Panel):
         state = self.state
         has = state.cohort is not None
         self.results.setVisible(has)
-        self.primary.setEnabled(state.source is not None or self.embedding.running)
+        at_work = self.embedding.running
+        self.primary.setEnabled(state.source is not None or at_work)
         self.primary.setToolTip("" if state.source is not None else "Add a folder or open a table first")
+        for button, tip in self._source_tips.items():
+            button.setEnabled(not at_work)
+            button.setToolTip(_AT_WORK if at_work else tip)
         for link in (self.copy_command, self.copy_python):
             link.setEnabled(state.table is not None)
         for link in (self.save_table, self.session):
@@ -147,7 +158,13 @@ class CohortPanel(Panel):
             self.set_source(Path(path))
 
     def set_source(self, source: Path) -> None:
-        """Take the cases of a folder or table; one that is embedded already is shown at once."""
+        """Take the cases of a folder or table; one that is embedded already is shown at once.
+
+        Not while others are being embedded: their map would take the place of these.
+        """
+        if self.embedding.running:
+            self.say(_AT_WORK, warning=True)
+            return
         if source.suffix == ".parquet":
             try:
                 cohort = read_cohort(source)
@@ -156,7 +173,8 @@ class CohortPanel(Panel):
                     self.fail(failure_of(error))
                     return
             else:
-                self.state.take_table(source)
+                self.state.source = None
+                self.state.show(cohort, table=source)
                 self._take(cohort, final=True)
                 return
         self.state.source = source
@@ -170,8 +188,15 @@ class CohortPanel(Panel):
         else:
             self.embedder.start(self.state.source)
 
+    def _primary_clicked(self) -> None:
+        partly = self.embedding.running and self.embedder.shown
+        super()._primary_clicked()
+        if partly and not self.embedding.running:
+            n_cases = words.count(len(self.cohort or ()), "cases")
+            self.say(f"Cancelled; the map shows the {n_cases} embedded until then. Save table… keeps them.")
+
     def _take(self, cohort: Cohort, *, final: bool) -> None:
-        self.state.show(cohort)
+        """Draw what the state has come to show."""
         self.likeness.forget()
         self.about.setText(cohort_words(cohort))
         self.drawn.show_cases(cohort, only_pca=not final)
@@ -265,8 +290,8 @@ class CohortPanel(Panel):
             return
         with self.telling():
             write_rows(self.state.rows or rows_of(self.cohort), Path(path))
-            self.state.table = Path(path)
-            self.say(f"Saved {self.state.table.name}.")
+            self.state.saved(Path(path))
+            self.say(f"Saved {Path(path).name}.")
             self._show_parts()
 
     def save_session_to(self, folder: Path) -> None:

@@ -97,9 +97,13 @@ class Results(QWidget):
         self.title.setText(f"⚠ Not of what is chosen now: {title}" if stale else title)
         self._dimmed.setEnabled(stale)
         self.looks.setEnabled(not stale)
-        if stale:  # when it is that of the choice again, a click on the same row shows the layer again
-            self.table.clearSelection()
-            self.sites_text.setText(CLICK_A_ROW)
+        if stale:
+            self.forget_row()
+
+    def forget_row(self) -> None:
+        """The layer of the chosen row is not shown: a click on it asks for it again."""
+        self.table.clearSelection()
+        self.sites_text.setText(CLICK_A_ROW)
 
     def set_channels(self, count: int) -> None:
         """The channels of another layer; the chosen one stays where there is one of its number."""

@@ -25,22 +25,33 @@ class NetworkRun:
         """Of which case, which voxels and which model it is."""
         return " · ".join((self.made.volume.name, self.made.recipe.name, self.result.model.name))
 
-    def is_of(self, chosen: ScanVoxels | Choice, model: str) -> bool:
+    def is_of(self, chosen: Choice, model: str) -> bool:
         """Whether it is what a run of ``model`` on the chosen voxels would give."""
-        if model != self.result.request.model:
-            return False
-        if isinstance(chosen, ScanVoxels):
-            return chosen is self.made
         same_scan = (chosen.volume_id, chosen.frame) == (self.volume_id, self.made.frame)
-        return same_scan and not self.made.saved and self.made.recipe == self.result.model.recipe
+        if model != self.result.request.model or not same_scan:
+            return False
+        if chosen.made is not None:
+            return chosen.made.same_as(self.made)
+        return not self.made.saved and self.made.recipe == self.result.model.recipe
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Choice:
-    """A time point of a scan (0, where there is one alone), of which the model's own recipe makes voxels."""
+    """What a model can be run on.
+
+    Attributes
+    ----------
+    volume_id : str
+        The scan's layer.
+    frame : int
+        The time point; 0 where there is one alone.
+    made : ScanVoxels or None
+        A voxel set of it; None: the model's own recipe makes one.
+    """
 
     volume_id: str
     frame: int
+    made: ScanVoxels | None = None
 
 
 @dataclass

@@ -28,6 +28,7 @@ from napari_sparse3d.widgets.network.state import (
     engine_words,
 )
 from napari_sparse3d.widgets.opening.nothing_open import NothingOpen
+from napari_sparse3d.widgets.toolbox.failures import Failure
 from napari_sparse3d.widgets.toolbox.layers import frame_of, made_of, mark_of, ours, volume_layer, volumes
 from napari_sparse3d.widgets.toolbox.layout import combo, form, small_label
 from napari_sparse3d.widgets.toolbox.notes import read_words
@@ -115,7 +116,7 @@ class NetworkPanel(Panel):
         self.running.failed.connect(lambda _: self._run_failed())
         self.attributing.finished.connect(lambda found: self._show_attribution(*found))
         self.viewing.finished.connect(self._show_sites)
-        self.viewing.failed.connect(self.fail)
+        self.viewing.failed.connect(self._not_fetched)
         self.listing.finished.connect(self._listed)
         self.listing.failed.connect(self.fail)
         self.saving.finished.connect(lambda text: self.say(text))
@@ -142,8 +143,13 @@ class NetworkPanel(Panel):
         layer = self._chosen_layer()
         if layer is None:
             return self.voxels.count() == 0 and self.ran.result.request.model == self.workbench.model
-        chosen = made_of(layer) or Choice(str(layer.unique_id), frame_of(self.viewer, layer))
-        return self.ran.is_of(chosen, self.workbench.model)
+        return self.ran.is_of(self._choice_of(layer), self.workbench.model)
+
+    def _choice_of(self, layer: Layer) -> Choice:
+        mark, made = mark_of(layer), made_of(layer)
+        if mark is None or made is None:
+            return Choice(str(layer.unique_id), frame_of(self.viewer, layer))
+        return Choice(mark.volume_id, made.frame, made)
 
     def _check_owner(self, _event: object = None) -> None:
         """A result belongs to its case, voxels and model: where these are others it is dim, and no panel has it."""
@@ -172,10 +178,20 @@ class NetworkPanel(Panel):
         self._check_owner()
 
     def _drop_looks(self) -> None:
+        """Nothing of the result's layers is shown any more, nor what is still fetched of them."""
+        self._drop_fetches()
+        self.state.sites = None
+
+    def _drop_fetches(self) -> None:
         """What is fetched of a result comes too late for the next."""
+        if self.viewing.running:
+            self.results.forget_row()
         self.viewing.drop()
         self.attributing.drop()
-        self.state.sites = None
+
+    def _not_fetched(self, failure: Failure) -> None:
+        self.results.forget_row()
+        self.fail(failure)
 
     def _turn_3d(self, on: bool) -> None:
         self.viewer.dims.ndisplay = 3 if on else 2
@@ -240,25 +256,21 @@ class NetworkPanel(Panel):
         if layer is None:
             self.say("The chosen voxels are not in the viewer any more; make them again.", warning=True)
             return
-        self._drop_looks()
+        self._drop_fetches()  # what is shown stays what it is until the run has ended, which may be cancelled
         model, engine = self.workbench.model, self.engine.currentData()
-        child = self.workbench.network_child
-        made = made_of(layer)
-        if made is not None:
-            mark = mark_of(layer)
-            volume_id = "" if mark is None else mark.volume_id
-            self.running.start(partial(jobs.run, child, made, volume_id, model, engine), f"running {Path(model).stem}")
+        child, chosen = self.workbench.network_child, self._choice_of(layer)
+        if chosen.made is not None:
+            job = partial(jobs.run, child, chosen.made, chosen.volume_id, model, engine)
+            self.running.start(job, f"running {Path(model).stem}")
             return
         info = self.state.models.get(model)
         if info is None:
             self.say("The models are still being loaded; run it again in a moment.", warning=True)
             return
         with self.telling():
-            frame = frame_of(self.viewer, layer)
+            frame = chosen.frame
             volume = volume_of_layer(layer, frame)
-            job = partial(
-                jobs.voxelize_and_run, child, volume, frame, case_of(layer), info, str(layer.unique_id), engine
-            )
+            job = partial(jobs.voxelize_and_run, child, volume, frame, case_of(layer), info, chosen.volume_id, engine)
             self.running.start(job, f"running {info.name}")
 
     def run_on(self, layer: Layer) -> None:

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from napari_sparse3d.volume import Volume
 from napari_sparse3d.voxels import Recipe, VoxelSet
 
@@ -39,6 +41,23 @@ class ScanVoxels:
     frame: int
     case: CaseIdentity
     saved: bool = False
+
+    def same_as(self, other: ScanVoxels) -> bool:
+        """Whether both are one set, of one time point and by one recipe, though it was made twice.
+
+        Which scan's is not known here. The voxels are compared themselves: a scan may have been changed since.
+        """
+        if self is other:
+            return True
+        if (self.frame, self.saved, self.recipe) != (other.frame, other.saved, other.recipe):
+            return False
+        ours, theirs = self.voxels, other.voxels
+        return (
+            ours.shape == theirs.shape
+            and np.array_equal(ours.affine, theirs.affine)
+            and np.array_equal(ours.indices, theirs.indices)
+            and np.array_equal(ours.features, theirs.features)
+        )
 
     @cached_property
     def facts(self) -> Facts:
