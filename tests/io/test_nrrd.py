@@ -11,8 +11,10 @@ import numpy as np
 import pytest
 
 from detached_files import AFFINE, DATA, NRRD, RAW, STORED, nrrd_text, write_nrrd
+from napari_sparse3d.cases.read import guessed_unit
 from napari_sparse3d.errors import ReadError
-from napari_sparse3d.io import read_sequence, read_volume, scan
+from napari_sparse3d.io import read_sequence, read_volume, scan, write_volume
+from napari_sparse3d.widgets.toolbox.notes import read_words
 from raw_nifti import canonical_by_trying
 
 
@@ -461,6 +463,23 @@ def test_one_nan_does_not_take_the_unit_away(tmp_path: Path) -> None:
     stored[-1, -1] = np.nan
     path = write_nrrd(tmp_path / "a.nrrd", {"sizes": "8 8 8", "type": "float"}, data=stored.tobytes())
     assert (read_volume(path).unit, read_volume(path).modality) == ("HU", "CT")
+
+
+def test_a_unit_is_called_guessed_only_where_the_values_told_it(tmp_path: Path) -> None:
+    """The command and the panels say the same, and nothing of a unit that the file names."""
+    stored = np.full((8, 8, 8), -1000, "<i2")
+    stored[:4] = 500
+    size = {"sizes": "8 8 8"}
+    guessed = write_nrrd(tmp_path / "guessed.nrrd", size, data=stored.tobytes())
+    named = write_nrrd(tmp_path / "named.nrrd", {**size, "sample units": '"HU"'}, data=stored.tobytes())
+    stamped = tmp_path / "stamped.nrrd"
+    write_volume(read_volume(guessed), stamped)
+    note = "the file names no unit; taken as HU from its values: the air around the patient is near -1000"
+    for path, said in ((guessed, note), (named, ""), (stamped, "")):
+        volume = read_volume(path)
+        assert (volume.unit, volume.modality) == ("HU", "CT")
+        assert guessed_unit(volume) == said
+        assert read_words(volume.meta, volume.unit) == ([said] if said else [])
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,7 @@ from napari_sparse3d.io.patient_world import undrawn
 from napari_sparse3d.io.series import VolumeSequence
 from napari_sparse3d.io.straighten import straightened
 from napari_sparse3d.volume import Volume
+from napari_sparse3d.voxels.image_data import image_data
 
 SHAPE = (5, 6, 7)
 spacings = st.tuples(*[st.floats(0.3, 6)] * 3)
@@ -119,6 +120,10 @@ def test_a_sequence_keeps_its_times_and_its_place() -> None:
     assert kwargs["axis_labels"] == ("T", "I", "P", "L")
     assert kwargs["translate"] == (0.0, -10.0, -20.0, -30.0)
     assert scan_of(data, kwargs["metadata"], "back").times_s == (0.0, 1.5, 3.0, 4.5)
+    cropped = scan_of(data[1:3], kwargs["metadata"], "cropped")
+    assert isinstance(cropped, VolumeSequence)
+    assert cropped.times_s is None, "which two of the four they are is not known"
+    assert cropped.data.shape == (2, *SHAPE)
 
 
 # -- straightened ------------------------------------------------------------------------------------------------------
@@ -181,6 +186,25 @@ def test_straightening_does_not_interpolate_from_padding() -> None:
     data[4:12, 4:12, 4:12] = 50
     found = run(Volume(data, affine, "HU", meta={"padding": -2000}))
     assert set(np.unique(found.data)) == {-2000, 50}
+
+
+@pytest.mark.parametrize(
+    ("dtype", "first", "meta"),
+    [(np.uint64, 0, {}), (np.uint64, 0, {"padding": -5}), (np.int64, np.iinfo(np.int64).min, {})],
+)
+def test_outside_of_integers_without_one_to_spare_is_no_data(dtype: Any, first: int, meta: dict[str, Any]) -> None:
+    """No integer type holds them and one below: they become floats, and the outside NaN."""
+    data = np.full((8, 8, 8), 50, dtype)
+    data[4, 4, 4] = first
+    straight = run(Volume(data, affine_of((0, 0.4, 0), (1, 1, 1), (0, 0, 0)), meta=meta))
+    assert straight.data.dtype == np.float64
+    assert np.isnan(straight.data[0, 0, 0])
+    assert np.nanmin(straight.data) >= first
+    assert np.nanmax(straight.data) == pytest.approx(50)
+    with pytest.warns(UserWarning, match="are not finite"):
+        inside = image_data(straight, straight.data)
+    assert inside is not None
+    np.testing.assert_array_equal(inside, np.isfinite(straight.data))
 
 
 def test_what_cannot_be_held_is_refused() -> None:

@@ -93,6 +93,45 @@ def test_a_value_of_a_scan_is_shown_and_left_as_it_is(qapp: Any, value: float) -
     box = NumberBox("a number")
     box.show_value(value)
     box.interpretText()
-    assert box.value() == pytest.approx(value, abs=1e-12, rel=1e-12)
-    assert np.float32(box.text().replace(",", ".")) == pytest.approx(np.float32(value), abs=1e-12)
+    assert box.value() == value
+    assert np.float32(box.text().replace(",", ".")) == np.float32(value)
     box.deleteLater()
+
+
+def test_steps_stand_where_they_are_shown(qtbot: Any) -> None:
+    from napari_sparse3d.widgets.toolbox.number_box import NumberBox
+
+    box = NumberBox("a number", high=0.35)
+    qtbot.addWidget(box)
+    box.setSingleStep(0.1)
+    box.stepBy(3)
+    box.stepBy(-1)
+    box.stepBy(1)
+    assert box.value() == 0.3
+    box.stepBy(1)
+    assert box.value() == 0.3, "0.4 is refused"
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_the_end_of_a_scan_stays_its_end(qtbot: Any, dtype: Any) -> None:
+    """Of 0 to 1 with a top of many digits: the highest value stays in the range while the other end is typed."""
+    from napari_sparse3d.measure.histogram import histogram
+    from napari_sparse3d.widgets.voxels.range_histogram import RangeHistogram
+    from napari_sparse3d.widgets.voxels.recipes import custom_range
+
+    values = np.random.default_rng(1).random((6, 7, 8)).astype(dtype)
+    top = float(values.max())
+    assert top != round(top, 12)
+    ends = RangeHistogram()
+    qtbot.addWidget(ends)
+    ends.show()
+    ends.set_histogram(histogram(values), "a.u.")
+    assert ends.range == (float(values.min()), top)
+    typed(qtbot, ends.low, "0.25")
+    assert ends.range == (0.25, top)
+    assert custom_range(*ends.range, float(values.min()), top, "a.u.").high is None
+    shown = ends.high.text()
+    typed(qtbot, ends.high, "0.5")
+    assert ends.range == (0.25, 0.5)
+    typed(qtbot, ends.high, shown)
+    assert ends.range == (0.25, top)

@@ -191,12 +191,18 @@ def test_the_cursor_is_true_where_obliqueness_is_not_drawn_and_straighten_draws_
 ) -> None:
     from qtpy.QtCore import Qt
 
+    from napari_sparse3d.cases.identity import CASE, CaseIdentity
+    from napari_sparse3d.io.layers import layer_of
+    from napari_sparse3d.io.series import VolumeSequence
+    from napari_sparse3d.widgets.toolbox.sources import case_of, source_path
     from napari_sparse3d.widgets.voxels.view import VoxelsPanel
 
     viewer = make_napari_viewer(show=True)
     panel = VoxelsPanel(viewer)
     viewer.window.add_dock_widget(panel)
     layer = add_volume(viewer, oblique)
+    case = CaseIdentity(Path("a scan"), 3, "a patient's hash")
+    layer.metadata = {**layer.metadata, CASE: case}
     assert layer.metadata["drawn"] in panel.about.text()
     index = (20, 22, 40)
     viewer.cursor.position = tuple(layer.data_to_world(index))
@@ -210,6 +216,17 @@ def test_the_cursor_is_true_where_obliqueness_is_not_drawn_and_straighten_draws_
     assert "repaired: resampled onto the patient's axes" in panel.about.text()
     shown = straight.data[tuple(np.rint(straight.world_to_data((-s, -a, -r))).astype(int))]
     assert shown == oblique.data[index]
+    assert case_of(straight) == case
+    assert source_path(straight) is None  # what stands there is not what was shown
+
+    data, about, _ = layer_of(VolumeSequence(np.stack([oblique.data, oblique.data + 1]), oblique.affine, "HU", "CT"))
+    in_time = viewer.add_image(data, **{**about, "name": "in time"})
+    viewer.dims.set_point(0, 1)
+    panel.volume.setCurrentIndex(panel.volume.findData(str(in_time.unique_id)))
+    qtbot.mouseClick(panel.straighten, Qt.MouseButton.LeftButton)
+    qtbot.waitUntil(lambda: "in time · time 1 · straightened" in viewer.layers, timeout=90_000)
+    shown = viewer.layers["in time · time 1 · straightened"].data
+    assert shown.max() == oblique.data.max() + 1
 
 
 def test_a_scan_that_is_dropped_has_its_letters_without_a_panel(make_napari_viewer: Any, tmp_path: Path) -> None:
@@ -221,6 +238,12 @@ def test_a_scan_that_is_dropped_has_its_letters_without_a_panel(make_napari_view
     assert layer.name == "marker_right_anterior"
     assert letters(viewer)["left"] == "R"
     assert tuple(viewer.dims.axis_labels) == ("I", "P", "L")
+    before = letters(viewer)["convention"]
+    drawn_by_hand = [viewer._new_labels() or viewer.layers[-1], viewer.add_points(ndim=3), viewer.add_shapes(ndim=3)]
+    assert len(viewer.layers) == 4
+    assert letters(viewer)["convention"] == before
+    for each in drawn_by_hand:
+        viewer.layers.remove(each)
     layer.translate = np.array(layer.translate) + 3
     assert "moved from its place" in letters(viewer)["convention"]
     layer.rotate = 30

@@ -55,6 +55,10 @@ def test_layers_of_voxels_are_saved_by_napari_with_their_geometry(
     image = nibabel.load(tmp_path / "conv1.nii")
     np.testing.assert_array_equal(np.asarray(image.dataobj).T, grid)
     np.testing.assert_allclose(image.affine, ras(sites), atol=1e-4)
+    assert (oblique.unit, oblique.modality) == ("HU", "CT")
+    for name in ("conv1.nii", "labels.nii.gz", "surface.nii.gz"):
+        back = read_volume(tmp_path / name)
+        assert (back.unit, back.modality) == ("a.u.", "")
 
 
 def test_save_voxel_set_in_the_panel(

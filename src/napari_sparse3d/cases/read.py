@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from napari_sparse3d.cases.case import Case
 from napari_sparse3d.errors import InputError, ReadError, line_of
+from napari_sparse3d.io.intensity import guess_words
 from napari_sparse3d.volume import Volume, whole_labels
 from napari_sparse3d.voxels import Recipe, ToLongestSide, VoxelSet, require_voxels, voxelize
 from napari_sparse3d.voxels.mesh import mesh_volume
@@ -52,10 +53,8 @@ def read_source(case: Case, recipe: Recipe, *, frame: int | None = None, repair:
 
 
 def guessed_unit(source: Source) -> str:
-    """What is to be said of a volume whose file names no unit; "" of every other."""
-    if isinstance(source, VoxelSet) or "unit_from" not in source.meta:
-        return ""
-    return f"the file names no unit; taken as {source.unit} from its {source.meta['unit_from']}"
+    """What is to be said of a volume whose unit was guessed; "" of every other source."""
+    return "" if isinstance(source, VoxelSet) else guess_words(source.meta, source.unit)
 
 
 def voxels_of(source: Source, recipe: Recipe, *, device: str = "cpu") -> VoxelSet | TensorVoxels:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -101,8 +102,8 @@ def _reaches_air(dtype: np.dtype[Any], slope: float, intercept: float) -> bool:
     return min(float(limits.min) * slope, float(limits.max) * slope) + intercept <= _AIR_HU[1]
 
 
-OWN_NOTE = "note in the header, which this program wrote"
-"""Where a unit comes from that is no guess."""
+_FROM_VALUES = "values: the air around the patient is near -1000"
+"""Where a unit comes from that is a guess; the file names every other."""
 
 
 def unit_and_modality(free_text: str, data: NDArray[Any], *, guess: bool = True) -> tuple[str, str, str]:
@@ -112,10 +113,17 @@ def unit_and_modality(free_text: str, data: NDArray[Any], *, guess: bool = True)
     """
     stamped = read_stamp(free_text)
     if stamped is not None:
-        return (*stamped, OWN_NOTE)
+        return (*stamped, "note in the header, which this program wrote")
     if guess and looks_like_hounsfield(data):
-        return "HU", "CT", "values: the air around the patient is near -1000"
+        return "HU", "CT", _FROM_VALUES
     return "a.u.", "", ""
+
+
+def guess_words(meta: Mapping[str, Any], unit: str) -> str:
+    """What is to be said of a volume whose unit was guessed from its values, by its ``meta``; ``""`` of every other."""
+    if meta.get("unit_from") != _FROM_VALUES:
+        return ""
+    return f"the file names no unit; taken as {unit} from its {_FROM_VALUES}"
 
 
 def looks_like_hounsfield(data: NDArray[Any]) -> bool:

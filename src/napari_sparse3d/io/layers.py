@@ -103,6 +103,8 @@ def _in_canonical_axes(data: NDArray[Any], affine: NDArray[np.float64]) -> tuple
 def scan_of(data: NDArray[Any], metadata: Mapping[str, Any], name: str) -> Volume | VolumeSequence:
     """The volume of a layer that :func:`layer_of` made (or a sequence, for a layer with a time axis).
 
+    A sequence has its times as long as the layer has as many time points as were read.
+
     Raises
     ------
     InputError
@@ -115,7 +117,10 @@ def scan_of(data: NDArray[Any], metadata: Mapping[str, Any], name: str) -> Volum
     parts = (metadata.get("unit", "a.u."), metadata.get("modality", ""), name, metadata.get("meta", {}))
     array = np.asarray(data)
     if array.ndim == 4:
-        return VolumeSequence(array, metadata["affine"], *parts, times_s=metadata.get("times_s"))
+        times_s = metadata.get("times_s")
+        if times_s is not None and len(times_s) != len(array):
+            times_s = None  # cropped in the viewer: which of the time points these are is not known
+        return VolumeSequence(array, metadata["affine"], *parts, times_s=times_s)
     return Volume(array, metadata["affine"], *parts)
 
 

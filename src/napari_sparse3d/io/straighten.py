@@ -42,7 +42,8 @@ def straightened(volume: Volume) -> Generator[tuple[int, int], None, Volume]:
     Returns
     -------
     Volume
-        Integers stay integers. What lies outside the scan is no image data: 0 in labels, NaN in floats, and else
+        Integers stay integers; only where no integer type holds what is no image data as well (as of most uint64) they
+        become float64. What lies outside the scan is no image data: 0 in labels, NaN in floats, and else
         ``meta["padding"]``. What was done stands in ``meta["repairs"]``.
 
     Raises
@@ -108,7 +109,10 @@ def _image_data(volume: Volume, *, is_labels: bool) -> tuple[NDArray[Any], NDArr
     known = volume.meta.get("padding")
     padding = int(known) if isinstance(known, (int, float)) and not isinstance(known, bool) else int(data.min()) - 1
     inside = data > padding if known is not None else np.ones(data.shape, dtype=bool)
-    return data.astype(np.result_type(data.dtype, np.min_scalar_type(padding)), copy=False), inside, padding
+    wide_type = np.result_type(data.dtype, np.min_scalar_type(padding))
+    if wide_type.kind not in "iu":  # no integer type holds both: uint64 and -1
+        return data.astype(np.float64), inside, None
+    return data.astype(wide_type, copy=False), inside, padding
 
 
 def _image(data: NDArray[Any]) -> sitk.Image:

@@ -13,12 +13,12 @@ from textwrap import fill
 from typing import Any
 
 from napari import current_viewer
-from napari.layers import Layer
+from napari.layers import Labels, Layer
 from napari.viewer import Viewer
 
 from napari_sparse3d.widgets.sides import Sides, sides_in_space, sides_of_plane
 from napari_sparse3d.widgets.toolbox.notes import notes_of
-from napari_sparse3d.widgets.toolbox.sources import OWN, in_patient, is_turned
+from napari_sparse3d.widgets.toolbox.sources import OWN, in_patient, is_turned, is_volume
 from napari_sparse3d.widgets.toolbox.viewers import camera_of, real_viewer
 
 LETTERS = {"left": "middle_left", "right": "middle_right", "top": "top_center", "bottom": "bottom_center"}
@@ -70,11 +70,17 @@ def notes_on(viewer: Viewer) -> list[str]:
 
     Without their names, which may be those of files: a picture of the canvas goes to others.
     """
-    shown = [layer for layer in viewer.layers if layer.visible and layer.ndim >= 3 and OWN not in layer.metadata]
+    shown = [layer for layer in viewer.layers if layer.visible and _is_scan(layer)]
     counted = Counter(note for layer in shown for note in notes_of(layer))
     notes = [note if len(shown) == 1 else f"{n} of {len(shown)} scans: {note}" for note, n in counted.items()]
     more = len(notes) - _NOTES
     return notes if more <= 0 else [*notes[: _NOTES - 1], f"and {more + 1} more, see the panel"]
+
+
+def _is_scan(layer: Layer) -> bool:
+    """Whether a layer is a volume, or labels that were read with their place; what the user draws is none."""
+    labels = isinstance(layer, Labels) and in_patient(layer) and OWN not in layer.metadata
+    return labels or is_volume(layer)
 
 
 class _PatientView:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from napari_sparse3d.io.intensity import OWN_NOTE
+from napari_sparse3d.io.intensity import guess_words
 from napari_sparse3d.widgets.toolbox.length import mm_in
 from napari_sparse3d.widgets.toolbox.sources import in_patient, is_moved, is_turned
 
@@ -29,10 +29,7 @@ def place_words(layer: Any) -> str:
 def read_words(meta: Mapping[str, Any], unit: str) -> list[str]:
     """What was repaired when a scan was read, and what was guessed: by ``Volume.meta``."""
     repaired = [f"repaired: {each}" for each in meta.get("repairs", ())]
-    guessed = meta.get("unit_from")
-    if guessed == OWN_NOTE:
-        return repaired
-    return [*repaired, *([f"the file names no unit; taken as {unit} from its {guessed}"] if guessed else [])]
+    return [*repaired, *filter(None, [guess_words(meta, unit)])]
 
 
 def _no_length(layer: Any) -> str:

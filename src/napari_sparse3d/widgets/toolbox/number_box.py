@@ -11,8 +11,8 @@ from qtpy.QtGui import QValidator
 from qtpy.QtWidgets import QDoubleSpinBox, QWidget
 
 _LARGEST = 1e15
-_DECIMALS = 12
-"""Of what Qt keeps; what is shown is as long as the number is."""
+_DECIMALS = 100
+"""Of what Qt keeps, so that it rounds no number of a scan; what is shown is as long as the number is."""
 
 
 class NumberBox(QDoubleSpinBox):
@@ -78,6 +78,12 @@ class NumberBox(QDoubleSpinBox):
         if self.signalsBlocked():
             self._stands = float(value)
         super().setValue(float(value))
+
+    def stepBy(self, steps: int) -> None:
+        """As Qt's, to the number that is shown: 0.1 and 0.2 are 0.3, and not 0.30000000000000004."""
+        self.interpretText()
+        self.setValue(float(f"{self.value() + steps * self.singleStep():.12g}"))
+        self.selectAll()
 
     def textFromValue(self, value: float) -> str:
         """As short as the number is, in single precision where it has no more."""

@@ -35,8 +35,7 @@ class Placement:
     scale, translate, rotate, shear, affine, units, axis_labels
         As napari has them, for three axes: those of the scan's layer, for another grid over it.
     volume : Volume or None
-        That grid in the patient: the scan's unit and tags with the grid's own affine; None over a scan of which no
-        place in the patient is known.
+        The scan's volume with the grid's own affine; None over a scan of which no place in the patient is known.
     """
 
     scale: tuple[float, ...]
@@ -61,16 +60,17 @@ class Placement:
         }
 
     def metadata(self, shape: tuple[int, ...], *, labels: bool) -> dict[str, Any]:
-        """What the layer keeps, so that it is saved with its geometry; nothing where there is none in the patient."""
+        """What the layer keeps, so that it is saved with its geometry; nothing where there is none in the patient.
+
+        Neither the scan's unit nor its modality: what lies over a scan (a mask, activations) is no measurement of it.
+        """
         if self.volume is None:
             return {}
-        about = self.volume
         meta: Mapping[str, Any] = {"labels": True} if labels else {}
-        if "repairs" in about.meta:
-            meta = {**meta, "repairs": about.meta["repairs"]}
-        if labels:
-            about = replace(about, unit="a.u.", modality="")
-        return geometry_metadata(replace(about, meta=meta), about.affine, shape)
+        if "repairs" in self.volume.meta:
+            meta = {**meta, "repairs": self.volume.meta["repairs"]}
+        about = replace(self.volume, unit="a.u.", modality="", meta=meta)
+        return geometry_metadata(about, about.affine, shape)
 
 
 def in_patient(layer: Any) -> bool:

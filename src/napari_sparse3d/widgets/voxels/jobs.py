@@ -6,7 +6,7 @@ from collections.abc import Generator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from napari_sparse3d.cases.identity import CaseIdentity
+from napari_sparse3d.cases.identity import CASE, CaseIdentity
 from napari_sparse3d.errors import InputError
 from napari_sparse3d.measure.histogram import Histogram, histogram_by_slab
 from napari_sparse3d.volume import Volume
@@ -110,8 +110,10 @@ def save_set(made: ScanVoxels, path: Path, source: repeat.Source | None, *, in_p
     return f"Saved the mask of {words.count(voxels.n_active, 'voxels')} as {path.name}."
 
 
-def straighten(volume: Volume, name: str, limits: tuple[float, float]) -> Generator[Step, None, LayerData]:
-    """An oblique scan along the patient's axes, as a layer with this name and the same greys."""
+def straighten(
+    volume: Volume, name: str, limits: tuple[float, float], case: CaseIdentity
+) -> Generator[Step, None, LayerData]:
+    """An oblique scan along the patient's axes, as a layer of the same case with this name and the same greys."""
     yield Step(0, 0, "Straightening …")
     from napari_sparse3d.io.layers import layer_of
     from napari_sparse3d.io.straighten import straightened
@@ -123,6 +125,7 @@ def straighten(volume: Volume, name: str, limits: tuple[float, float]) -> Genera
             yield Step(done, total, "")
     except StopIteration as end:
         data, about, kind = layer_of(end.value, name)
+    about["metadata"][CASE] = case
     if kind == "image":
         about["contrast_limits"] = limits
     return data, about, kind

@@ -106,10 +106,19 @@ class RangeHistogram(QWidget):
             self.released.emit()
 
     def _typed(self) -> None:
-        low, high = self.range
+        low, high = self._end_shown_in(self.low), self._end_shown_in(self.high)
         self.set_range(low, high)
         self.changed.emit(low, high)
         self.released.emit()
+
+    def _end_shown_in(self, box: NumberBox) -> float:
+        """The scan's own end where that is typed, which can have more digits than are shown; else the number."""
+        value = box.value()
+        if self._histogram is not None:
+            for end in (self._histogram.low, self._histogram.high):
+                if box.textFromValue(value) == box.textFromValue(end):
+                    return end
+        return value
 
     def _at_an_end(self, value: float) -> float:
         """Where the slider is pulled to an end, that end itself; else as many digits as the scan's values are worth."""

@@ -217,8 +217,10 @@ class VoxelsPanel(Panel):
             return
         with self.telling():
             volume, limits = self._volume(layer), tuple(layer.contrast_limits)
-            name = f"{layer.name} · straightened"
-            self.straightening.start(partial(straighten, volume, name, limits), f"straightening {layer.name}")
+            time = f" · time {self._frame(layer)}" if layer.ndim == 4 else ""
+            name = f"{layer.name}{time} · straightened"
+            job = partial(straighten, volume, name, limits, case_of(layer))
+            self.straightening.start(job, f"straightening {layer.name}")
 
     def _show_straightened(self, data: LayerData) -> None:
         layer = Layer.create(*data)
