@@ -118,6 +118,43 @@ def test_an_impossible_trial_is_recorded_and_the_next_begins(shapes, settings, t
     assert [event["message"] for event in events] == ["the loss is nan in epoch 1"] * 2
 
 
+@pytest.mark.parametrize("fails", [False, True], ids=["stops", "fails"])
+def test_a_signal_before_the_first_epoch_ends_the_search(shapes, settings, tmp_path, monkeypatch, fails):
+    steps, events = [], []
+
+    def signals(*_):
+        steps.append(1)
+        os.kill(os.getpid(), signal.SIGTERM)
+        if fails:  # in whatever the run then ends, the signal was for the search
+            raise InputError("the loss is nan in epoch 1")
+
+    monkeypatch.setattr(session.Trainer, "_step", signals)
+    space, runs = {"learning_rate": Range(0.001, 0.01)}, RunStore(tmp_path)
+    found = search(Data(shapes), settings(), space, trials=3, runs=runs, report=events.append)
+    assert (len(steps), found.trials, found.failed, found.pruned) == (1, 1, int(fails), int(not fails))
+    assert found.best is None
+    assert found.stopped_by_signal
+    assert [event["event"] for event in events] == ["check", *["error"] * fails]
+    if fails:
+        return
+    (tmp_path / "s.json").write_text(settings().model_dump_json())
+    call = ["search-params", str(shapes), "--settings", str(tmp_path / "s.json"), "--runs", str(tmp_path)]
+    result = CliRunner().invoke(app, [*call, "--search", "learning_rate=0.001:0.01"])
+    assert result.exit_code == 0, result.output
+    assert "stopped by a signal; study 'search' keeps what its 2 trials gave" in result.stderr
+    assert len(steps) == 2
+
+
+def test_a_trial_that_is_stopped_alone_is_not_held_against_its_settings(shapes, settings, tmp_path, monkeypatch):
+    def stops(trainer, *_):  # as the panel stops a run
+        for file in tmp_path.glob("*/settings.json"):
+            (file.parent / "stop").touch()
+
+    monkeypatch.setattr(session.Trainer, "_step", stops)
+    found = search(Data(shapes), settings(), {"seed": Range(0, 9)}, trials=2, runs=RunStore(tmp_path))
+    assert (found.trials, found.failed, found.pruned, found.stopped_by_signal) == (2, 0, 2, False)
+
+
 def test_settings_that_fit_no_network_are_an_impossible_trial(shapes, settings, tmp_path):
     space = {"arguments.field": OneOf((15, 17))}
     found = search(Data(shapes), settings(epochs=1), space, trials=2, runs=RunStore(tmp_path))
