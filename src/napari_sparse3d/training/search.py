@@ -199,13 +199,17 @@ def search(
             if asked.is_set():
                 made.stop()
 
-    prepared, _ = look(data, config, cache)  # what is wrong with the data is so in every trial
-    require(prepared, use_good=data.use_good)
+    if any(name.partition(".")[0] in _DECIDE_WHAT_FITS for name in space):
+        data.cases()  # the settings that are not searched may fit no case: each trial looks for itself
+    else:  # what is wrong with the data is so in every trial
+        require(look(data, config, cache)[0], use_good=data.use_good)
     with _storage_faults():
         made.optimize(recorded, n_trials=trials, catch=(_Impossible,))
         return replace(found_in(made), stopped_by_signal=asked.is_set())
 
 
+_DECIDE_WHAT_FITS = ("recipe", "architecture", "arguments")
+"""Settings, by how their names begin, on which it depends what :func:`session.look` says of the data."""
 _PROCESS = "process"
 
 
