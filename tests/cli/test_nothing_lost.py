@@ -457,7 +457,8 @@ def test_a_signal_ends_the_search_and_not_the_trial_alone(scans, recipe_file, tm
     result = run("search-params", labelled(scans), *call)
     assert result.exit_code == 0, result.output
     assert epochs == [1]
-    assert json.loads(result.stdout)["trials"] == 1
+    told = json.loads(result.stdout)
+    assert (told["trials"], told["pruned"], told["best"], told["stopped_by_signal"]) == (1, 1, None, True)
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,8 @@
 import json
 import os
 import signal
+import warnings
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -15,6 +17,7 @@ from napari_sparse3d.cli import app
 from napari_sparse3d.errors import InputError
 from napari_sparse3d.training import search as searching
 from napari_sparse3d.training import session
+from napari_sparse3d.training.checks import require
 from napari_sparse3d.training.runs import RunStore
 from napari_sparse3d.training.search import OneOf, Range, check_space, parse_space, search
 from napari_sparse3d.training.session import Data, train
@@ -57,17 +60,36 @@ def test_a_process_beside_the_first_answers_to_sigterm(tmp_path):
     assert (outcome.status, asked) == ("followed", [False, True])
 
 
-@pytest.mark.parametrize("step", [1.7, 3], ids=["fractions", "whole"])
-def test_measurements_are_no_classes(save_shape, settings, tmp_path, step):
-    lines = [f"{number}.npz,{20 + number * step}" for number in range(24)]
+@pytest.mark.parametrize(
+    ("labels", "said"),
+    [
+        ([20 + 1.7 * number for number in range(24)], "refused"),
+        ([20 + 3 * number for number in range(24)], "warned"),
+        ([number % 25 for number in range(49)], "warned"),  # an ordinary set for retrieval
+        ([0.5 + number % 5 / 2 for number in range(9)], ""),  # half grades
+        ([number % 20 / 2 for number in range(40)], ""),
+    ],
+    ids=["fractions", "whole", "two of each", "grades", "fractions with two of each"],
+)
+def test_numbers_are_measurements_or_classes(save_shape, settings, tmp_path, labels, said):
+    lines = [f"{number}.npz,{label}" for number, label in enumerate(labels)]
     (tmp_path / "t.csv").write_text("\n".join(["path,label", *lines]))
-    for number in range(24):
+    for number in range(len(labels)):
         mask = np.zeros((8, 8, 8), bool)
         mask[2:5, 2:5, 2 : 3 + number % 6] = True
         mask.flat[number] = True
         save_shape(tmp_path / f"{number}.npz", mask)
-    with pytest.raises(InputError, match=r"24 numbers of 24 cases, .*: regression is not there; bin them into classes"):
-        train(Data(tmp_path / "t.csv", use_good=True), settings(), runs=RunStore(tmp_path))
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        prepared, _ = session.look(Data(tmp_path / "t.csv"), settings())
+    assert any("bin them into classes" in str(one.message) for one in caught) == (said == "warned")
+    continuous = [problem for problem in prepared.problems if problem.kind == "continuous"]
+    assert len(continuous) == (said == "refused")
+    if continuous:
+        usable = replace(prepared, problems=tuple(continuous))
+        with pytest.raises(InputError, match=r"24 numbers of 24 cases, .*regression is not there.*--use-good"):
+            require(usable, use_good=False)
+        require(usable, use_good=True)
 
 
 # -- a search ---------------------------------------------------------------------------------------
@@ -118,6 +140,43 @@ def test_an_impossible_trial_is_recorded_and_the_next_begins(shapes, settings, t
     assert [event["message"] for event in events] == ["the loss is nan in epoch 1"] * 2
 
 
+@pytest.mark.parametrize("fails", [False, True], ids=["stops", "fails"])
+def test_a_signal_before_the_first_epoch_ends_the_search(shapes, settings, tmp_path, monkeypatch, fails):
+    steps, events = [], []
+
+    def signals(*_):
+        steps.append(1)
+        os.kill(os.getpid(), signal.SIGTERM)
+        if fails:  # in whatever the run then ends, the signal was for the search
+            raise InputError("the loss is nan in epoch 1")
+
+    monkeypatch.setattr(session.Trainer, "_step", signals)
+    space, runs = {"learning_rate": Range(0.001, 0.01)}, RunStore(tmp_path)
+    found = search(Data(shapes), settings(), space, trials=3, runs=runs, report=events.append)
+    assert (len(steps), found.trials, found.failed, found.pruned) == (1, 1, int(fails), int(not fails))
+    assert found.best is None
+    assert found.stopped_by_signal
+    assert [event["event"] for event in events] == ["check", *["error"] * fails]
+    if fails:
+        return
+    (tmp_path / "s.json").write_text(settings().model_dump_json())
+    call = ["search-params", str(shapes), "--settings", str(tmp_path / "s.json"), "--runs", str(tmp_path)]
+    result = CliRunner().invoke(app, [*call, "--search", "learning_rate=0.001:0.01"])
+    assert result.exit_code == 0, result.output
+    assert "stopped by a signal; study 'search' keeps what its 2 trials gave" in result.stderr
+    assert len(steps) == 2
+
+
+def test_a_trial_that_is_stopped_alone_is_not_held_against_its_settings(shapes, settings, tmp_path, monkeypatch):
+    def stops(trainer, *_):  # as the panel stops a run
+        for file in tmp_path.glob("*/settings.json"):
+            (file.parent / "stop").touch()
+
+    monkeypatch.setattr(session.Trainer, "_step", stops)
+    found = search(Data(shapes), settings(), {"seed": Range(0, 9)}, trials=2, runs=RunStore(tmp_path))
+    assert (found.trials, found.failed, found.pruned, found.stopped_by_signal) == (2, 0, 2, False)
+
+
 def test_settings_that_fit_no_network_are_an_impossible_trial(shapes, settings, tmp_path):
     space = {"arguments.field": OneOf((15, 17))}
     found = search(Data(shapes), settings(epochs=1), space, trials=2, runs=RunStore(tmp_path))
@@ -127,6 +186,22 @@ def test_settings_that_fit_no_network_are_an_impossible_trial(shapes, settings, 
     result = CliRunner().invoke(app, [*call, "--settings", str(tmp_path / "s.json"), "--runs", str(tmp_path)])
     assert result.exit_code == 1
     assert "none of 1 trials has finished: 1 failed" in result.stderr
+
+
+def test_settings_that_are_searched_need_not_fit_before(shapes, settings, tmp_path, monkeypatch):
+    """The field is too small for every case: the trials may choose another, or smaller cases."""
+    done = SimpleNamespace(run="r", status="done")
+    monkeypatch.setattr(searching, "train", lambda *a, **k: done)
+    monkeypatch.setattr(RunStore, "find", lambda self, run: {"best": 0.5})
+    small = settings(arguments={"field": 8, "channels": (8, 16)})
+    for name in ("arguments.field", "recipe.threshold.low", "architecture"):
+        values = ("residual", "deepc2") if name == "architecture" else (16, 24)
+        runs = RunStore(tmp_path / name)
+        assert search(Data(shapes), small, {name: OneOf(values)}, trials=1, runs=runs).best == 0.5
+        with pytest.raises(InputError, match="holds no cases"):
+            search(Data(tmp_path / name), small, {name: OneOf(values)}, trials=1, runs=runs)
+    with pytest.raises(InputError, match="larger than the network's field of 8"):
+        search(Data(shapes), small, {"batch_size": Range(1, 9)}, trials=1, runs=RunStore(tmp_path / "other"))
 
 
 def test_what_is_wrong_with_the_data_ends_a_search_at_once(settings, tmp_path):

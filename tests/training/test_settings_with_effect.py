@@ -135,11 +135,12 @@ def looked_at(root, recipe, cache):
 def test_a_grey_set_of_which_every_voxel_is_active(tmp_path):
     full, parted = grey_set(tmp_path / "full", 1), grey_set(tmp_path / "parted", -200)
     shape = Recipe.named("shape-64")
-    with pytest.raises(InputError, match=r"every voxel active.*occupancy and depth alone.*choose a threshold"):
+    with pytest.raises(InputError, match=r"every voxel active.*occupancy and depth alone.*same; choose a threshold"):
         require(looked_at(full, shape, tmp_path / "cache"), use_good=True)
     assert not looked_at(parted, shape, tmp_path / "cache").problems
     grey = shape.model_copy(update={"features": ("intensity",)})
-    with pytest.warns(UserWarning, match="separates nothing"):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
         assert not looked_at(full, grey, tmp_path / "cache").problems
     masks = tmp_path / "masks"
     for name in ("a", "b"):  # solid boxes, cropped to their size: every voxel of a mask may be one
@@ -148,6 +149,26 @@ def test_a_grey_set_of_which_every_voxel_is_active(tmp_path):
             box = np.ones((4, 4, 4 + number + 3 * (name == "b")), np.uint8)
             nibabel.save(nibabel.Nifti1Image(box, np.eye(4)), masks / name / f"{number}.nii.gz")
     assert not looked_at(masks, shape, tmp_path / "cache").problems
+
+
+@pytest.mark.parametrize("differs", ["holes", "size", "spacing"])
+def test_full_grey_scans_that_differ_are_warned_of(tmp_path, differs):
+    root = grey_set(tmp_path / "set", 1)
+    for number, path in enumerate(sorted((root / "b").iterdir())):
+        values, affine = np.asarray(nibabel.load(path).dataobj).copy(), np.eye(4)
+        if differs == "holes":
+            values[3, 3, number] = -5
+        elif differs == "size":
+            values = values[: 4 + number % 3]
+        else:
+            affine = np.diag([1, 1, 2.0, 1])
+        nibabel.save(nibabel.Nifti1Image(values, affine), path)
+    recipe = Recipe(threshold={"kind": "range", "low": 0.5}, features=("occupancy", "depth"))
+    with pytest.warns(UserWarning, match=r"of \d+ training scans have every voxel active.*or the feature intensity$"):
+        assert not looked_at(root, recipe, tmp_path / "cache").problems
+    if differs == "spacing":  # which nothing but the depth shows
+        blind = recipe.model_copy(update={"features": ("occupancy",)})
+        assert [one.kind for one in looked_at(root, blind, tmp_path / "cache").problems] == ["all active"]
 
 
 def test_momentum_steps():

@@ -29,6 +29,7 @@ from napari_sparse3d.voxels import (
     require_voxels,
     voxelize,
 )
+from napari_sparse3d.voxels.from_volume import separates_nothing
 from napari_sparse3d.voxels.native_threshold import find_voxels
 from napari_sparse3d.voxels.threshold import otsu
 
@@ -283,7 +284,13 @@ class TestVolumesThatHoldNothing:
         scan = random_volume((3, 4, 5))
         recipe = Recipe(threshold=EVERYTHING)
         voxels = voxelize(scan, recipe)
-        assert require_voxels(voxels, scan, recipe) is voxels
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            assert require_voxels(voxels, scan, recipe) is voxels  # whoever has a model's recipe chooses no threshold
+        assert "separates nothing in this scan; choose another" in separates_nothing(voxels, scan, recipe)
+        grey = recipe.model_copy(update={"features": ("gradient",)})
+        assert not separates_nothing(voxels, scan, grey)
+        assert not separates_nothing(voxels, volume(np.ones((3, 4, 5))), recipe)
 
     def test_one_voxel(self):
         voxels = voxelize(volume([[[3]]]), Recipe(threshold=FractionOfMax(fraction=0.5), features=("gradient",)))

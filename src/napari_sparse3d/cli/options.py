@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
 
@@ -174,10 +175,15 @@ def read_voxels(
     """
     from napari_sparse3d.cases.case import Case
     from napari_sparse3d.cases.read import some_voxels_of
+    from napari_sparse3d.volume import Volume
+    from napari_sparse3d.voxels.from_volume import separates_nothing
 
     case = Case.at(scan, series) if isinstance(scan, Path) else Case(scan.source.name, scan.source, info=scan)
     source = read_source(case, recipe, frame=frame, repair=repair)
-    return cast("VoxelSet", some_voxels_of(source, recipe))  # made on the CPU
+    voxels = cast("VoxelSet", some_voxels_of(source, recipe))  # made on the CPU
+    if isinstance(source, Volume) and (said := separates_nothing(voxels, source, recipe)):
+        warnings.warn(said, stacklevel=2)
+    return voxels
 
 
 def run_and_compare(

@@ -99,8 +99,12 @@ def search_params(
     )
     if as_json:
         emit(asdict(found))
-        if found.best is None:
+        if found.best is None and not found.stopped_by_signal:
             raise typer.Exit(EXIT_INPUT)
+        return
+    if found.stopped_by_signal:
+        say(f"stopped by a signal; study {study!r} keeps what its {found.trials} trials gave, and goes on by its name")
+    if found.best is None and found.stopped_by_signal:
         return
     if found.best is None:
         raise InputError(

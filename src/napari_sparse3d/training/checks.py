@@ -6,6 +6,7 @@ import math
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 import numpy as np
 
@@ -16,6 +17,7 @@ from napari_sparse3d.cases.store import VoxelStore, case_title
 from napari_sparse3d.errors import InputError, failure_line
 from napari_sparse3d.training.split import split_by_patient
 from napari_sparse3d.voxels import Recipe
+from napari_sparse3d.voxels.recipe import sees_values
 
 
 @dataclass(frozen=True)
@@ -95,7 +97,7 @@ def prepare(
     problems: list[Problem] = []
     usable: list[Case] = []
     filling: dict[Case, float] = {}
-    full: set[Case] = set()
+    full: dict[Case, _Grid] = {}
     wanted = [case for case in cases if case.split != "test"]
     for number, case in enumerate(wanted):
         progress(number, len(wanted))
@@ -109,8 +111,8 @@ def prepare(
         if problem is None:
             usable.append(case)
             filling[case] = percent
-            if _is_full(case, store):
-                full.add(case)
+            if (grid := _full_grid(case, store)) is not None:
+                full[case] = grid
         else:
             problems.append(problem)
     progress(len(wanted), len(wanted))
@@ -154,7 +156,8 @@ def prepare(
         message = f"all training cases are labelled {classes[0]!r}; a second class is needed"
         problems.append(Problem("one class", case_title(train[0]), message))
     known_of = dict(zip(decided, usable, strict=True))
-    if problem := _all_full([case for case in train if known_of[case] in full], train, store.recipe):
+    grids = [full[known_of[case]] for case in train if known_of[case] in full]
+    if problem := _all_full(grids, len(train), store.recipe):
         problems.append(problem)
     percents = [percent_of[case] for case in train] or [0.0]
     kept = {case: content_of[case] for case in (*train, *known)}
@@ -211,7 +214,7 @@ def _on_both_sides(
     return Problem(f"{kind} on both sides", case_title(cases[place]), message)
 
 
-_FATAL = ("one class", "no cases", "all active", "continuous")
+_FATAL = ("one class", "no cases", "all active")
 
 
 def require(prepared: Prepared, *, use_good: bool) -> None:
@@ -233,51 +236,53 @@ def require(prepared: Prepared, *, use_good: bool) -> None:
 
 
 def _continuous(labels: Sequence[str | None]) -> Problem | None:
-    """What is said where labels are measurements: nearly as many numbers as cases, which no class can be learnt of."""
+    """What is said where labels may be measurements: numbers, of most of which there is one case.
+
+    Whole numbers may be names of classes, of which it is warned; a few fractions are grades.
+    """
     try:
         values = {float(label) for label in labels if label is not None}
     except ValueError:
         return None
     fractions = any(value % 1 for value in values)
-    if len(values) < 5 or 2 * len(values) <= len(labels) or not (fractions or len(values) > _MOST_NUMBERED):
+    if len(values) < _FEW_NUMBERS or 2 * len(values) <= len(labels):
         return None
-    return Problem(
-        "continuous",
-        "",
-        f"the labels are {len(values)} numbers of {len(labels)} cases, {min(values):g} to {max(values):g}: regression "
-        "is not there; bin them into classes, or choose another column (--label)",
-    )
+    numbers = f"the labels are {len(values)} numbers of {len(labels)} cases, {min(values):g} to {max(values):g}"
+    cure = "if they are measurements, bin them into classes, or choose another column (--label)"
+    if fractions:
+        return Problem("continuous", "", f"{numbers}, and each would be a class, as regression is not there; {cure}")
+    warnings.warn(f"{numbers}, and each is a class, as regression is not there; {cure}", stacklevel=3)
+    return None
 
 
-_MOST_NUMBERED = 20
-"""Classes that whole numbers may be, though nearly every case has one of its own."""
-_FULL = 0.99
-"""Of the cells of a grid: more than that is active only where a threshold separates nothing."""
-_SAYS_VALUES = {"intensity", "gradient"}
+_FEW_NUMBERS = 20
+"""Fewer may be grades or names of classes, though nearly every case has one of its own."""
+
+_Grid: TypeAlias = tuple[tuple[int, ...], tuple[float, ...]]
+"""Shape, and spacing where depth is seen: what tells sets apart of which every voxel is active and no value is seen."""
 
 
-def _is_full(case: Case, store: VoxelStore) -> bool:
+def _full_grid(case: Case, store: VoxelStore) -> _Grid | None:
+    """The grid of a scan of which every voxel is active and no value is seen; None of all others."""
     voxels = store.get(case)
-    return voxels.n_active > _FULL * math.prod(voxels.shape) and store.facts(case).values == "scan"
+    if sees_values(store.recipe) or voxels.n_active < math.prod(voxels.shape) or store.facts(case).values != "scan":
+        return None
+    sizes_mm = np.linalg.norm(voxels.affine[:3, :3], axis=0).round(6).tolist()
+    return voxels.shape, tuple(sizes_mm) if "depth" in store.recipe.features else ()
 
 
-def _all_full(full: Sequence[Case], train: Sequence[Case], recipe: Recipe) -> Problem | None:
-    """What is said where a recipe makes (nearly) every voxel of scans active: refused, if their values are not seen."""
-    if 2 * len(full) < len(train) or not full:
+def _all_full(grids: Sequence[_Grid], n_train: int, recipe: Recipe) -> Problem | None:
+    """What is said where a recipe makes every voxel of training scans active: refused, if then all are the same."""
+    if not grids or 2 * len(grids) < n_train:
         return None
     what = (
-        f"{len(full)} of {len(train)} training scans have (nearly) every voxel active: the threshold of recipe "
-        f"{recipe.name!r} separates nothing"
+        f"{len(grids)} of {n_train} training scans have every voxel active: the threshold of recipe {recipe.name!r} "
+        f"separates nothing in them, and {' and '.join(recipe.features)} alone say nothing of their values"
     )
-    if _SAYS_VALUES.isdisjoint(recipe.features):
-        features = " and ".join(recipe.features)
-        return Problem(
-            "all active",
-            "",
-            f"{what}, and {features} alone say nothing of their values, so that they look alike; choose a threshold "
-            "inside their values (--recipe), or the feature intensity",
-        )
-    warnings.warn(f"{what}; choose another to keep what matters", stacklevel=3)
+    cure = "choose a threshold inside their values (--recipe), or the feature intensity"
+    if len(grids) == n_train and len(set(grids)) == 1:
+        return Problem("all active", "", f"{what}, so that all look the same; {cure}")
+    warnings.warn(f"{what}; {cure}", stacklevel=3)
     return None
 
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import sqlite3
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import isfinite
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -20,7 +21,7 @@ from napari_sparse3d.training.finished import Judge
 from napari_sparse3d.training.loop import EpochReport, Measure, accuracy_alone
 from napari_sparse3d.training.losses import kind_of
 from napari_sparse3d.training.runs import RunStore
-from napari_sparse3d.training.session import Data, Report, look, train
+from napari_sparse3d.training.session import Data, Report, StoppedEarly, look, train
 
 STUDY = "studies.sqlite"
 
@@ -90,6 +91,8 @@ class Found:
         The searched settings of that trial.
     run : str
         Its run.
+    stopped_by_signal : bool
+        Whether an interrupt or SIGTERM came, with whose trial this search ended.
     """
 
     trials: int
@@ -98,6 +101,7 @@ class Found:
     best: float | None
     settings: dict[str, Any]
     run: str
+    stopped_by_signal: bool = False
 
 
 def search(
@@ -153,6 +157,7 @@ def search(
             pruner=optuna.pruners.MedianPruner(n_startup_trials=4, n_warmup_steps=3),
         )
         _end_dead_trials(made)
+    asked = threading.Event()
 
     def objective(trial: Any) -> float:
         trial.set_user_attr(_PROCESS, process_mark())
@@ -172,10 +177,9 @@ def search(
             judge=judge,
             report=report,
             on_epoch=on_epoch,
+            asked=asked,
         )
         trial.set_user_attr("run", outcome.run)
-        if outcome.asked:
-            made.stop()
         if outcome.status == "stopped":
             raise optuna.TrialPruned
         return float(table.find(outcome.run)["best"])
@@ -183,20 +187,29 @@ def search(
     def recorded(trial: Any) -> float:
         try:
             return objective(trial)
+        except StoppedEarly as stopped:  # which says nothing against its settings
+            raise optuna.TrialPruned from stopped
         except (InputError, EngineError) as error:
             if isinstance(error, _OtherChoices):
                 raise
             trial.set_user_attr("error", str(error))
             report({"event": "error", "run": f"{study}-{trial.number}", "message": str(error)})
             raise _Impossible from error
+        finally:
+            if asked.is_set():
+                made.stop()
 
-    prepared, _ = look(data, config, cache)  # what is wrong with the data is so in every trial
-    require(prepared, use_good=data.use_good)
+    if any(name.partition(".")[0] in _DECIDE_WHAT_FITS for name in space):
+        data.cases()  # the settings that are not searched may fit no case: each trial looks for itself
+    else:  # what is wrong with the data is so in every trial
+        require(look(data, config, cache)[0], use_good=data.use_good)
     with _storage_faults():
         made.optimize(recorded, n_trials=trials, catch=(_Impossible,))
-        return found_in(made)
+        return replace(found_in(made), stopped_by_signal=asked.is_set())
 
 
+_DECIDE_WHAT_FITS = ("recipe", "architecture", "arguments")
+"""Settings, by how their names begin, on which it depends what :func:`session.look` says of the data."""
 _PROCESS = "process"
 
 

@@ -90,15 +90,16 @@ class Outcome:
     model : Path
     metrics : dict
         On the validation cases.
-    asked : bool
-        Whether a signal stopped it, that meant this process and not this run alone.
     """
 
     run: str
     status: str
     model: Path
     metrics: dict[str, Any]
-    asked: bool = False
+
+
+class StoppedEarly(InputError):
+    """A run was stopped before its first epoch was done: there is no model."""
 
 
 def look(data: Data, config: Training, cache: Path | None = None) -> tuple[Prepared, VoxelStore]:
@@ -136,6 +137,7 @@ def train(
     device: str = "auto",
     engine: str = "auto",
     card: dict[str, Any] | None = None,
+    asked: threading.Event | None = None,
 ) -> Outcome:
     """Train on a labelled set, from the checks to a model file with its card.
 
@@ -162,11 +164,15 @@ def train(
         See :func:`napari_sparse3d.engine.choice.choose`.
     card : dict, optional
         Further fields of the model card: ``description``, ``data``, ``licence``, ``limits``, ...
+    asked : Event, optional
+        Set where a signal asks this process, and not the run alone, to stop: whatever the run then ends in.
 
     Raises
     ------
     InputError
         If the data cannot be trained on.
+    StoppedEarly
+        If it was stopped before its first epoch was done.
     """
     choice = choose(engine, device)
     config = _starting(config, start)
@@ -221,7 +227,9 @@ def train(
             if _has_checkpoint(folder):
                 trainer.resume(folder / CHECKPOINT, to_other_epochs=True)
             return _follow(trainer, run, folder)
-        return _lead(trainer, prepared, table, run, name, data, judge, report, on_epoch, choice.device, card or {})
+        asked = threading.Event() if asked is None else asked
+        device = choice.device
+        return _lead(trainer, prepared, table, run, name, data, judge, report, on_epoch, device, card or {}, asked)
 
 
 def _lead(
@@ -236,6 +244,7 @@ def _lead(
     on_epoch: Callable[[EpochReport], bool],
     device: str,
     card: dict[str, Any],
+    asked: threading.Event,
 ) -> Outcome:
     """Train, write down and keep the model: what the first process does."""
     config, folder = trainer.config, table.folder / run
@@ -243,7 +252,7 @@ def _lead(
         temporary.write_text(config.model_dump_json(indent=1), encoding="utf-8")
     table.update(run, **row_of_run(data.path, trainer, device))
     try:
-        with _asked_to_stop() as asked:
+        with _signals_set(asked):
 
             def should_stop() -> bool:
                 return asked.is_set() or (folder / STOP).exists()
@@ -258,13 +267,13 @@ def _lead(
         raise
     if trainer.progress.best_epoch is None:
         table.update(run, status="stopped")
-        raise InputError(f"run {run} was stopped before its first epoch was done; resume it with --resume {run}")
+        raise StoppedEarly(f"run {run} was stopped before its first epoch was done; resume it with --resume {run}")
     finished = trainer.progress.epoch >= config.epochs or not (trainer.was_stopped or should_stop())
     status = "done" if finished else "stopped"
     model, metrics = keep_model(trainer, prepared, folder, name or run, judge, card)
     table.update(run, status=status, seconds=trainer.progress.seconds, cpu_seconds=trainer.progress.cpu_seconds)
     report({"event": "done", "run": run, "status": status, "model": str(model), "metrics": metrics})
-    return Outcome(run, status, model, metrics, asked.is_set())
+    return Outcome(run, status, model, metrics)
 
 
 def _starting(config: Training, start: Model | None) -> Training:
@@ -296,7 +305,8 @@ def _has_checkpoint(folder: Path) -> bool:
 def _follow(trainer: Trainer, run: str, folder: Path) -> Outcome:
     """Train along with the first process, which reports and writes."""
     # asked to end (a scheduler asks every process), it tells the others, which would wait for it for ever
-    with _asked_to_stop() as asked:
+    asked = threading.Event()
+    with _signals_set(asked):
         for _ in trainer.run(should_stop=asked.is_set):
             pass
     return Outcome(run, "followed", folder / MODEL, {})
@@ -330,17 +340,16 @@ def _summary(prepared: Prepared) -> dict[str, Any]:
 
 
 @contextmanager
-def _asked_to_stop() -> Iterator[threading.Event]:
-    """An event that an interrupt (Ctrl-C) or SIGTERM sets, so that a run ends with a checkpoint and its best model."""
-    asked = threading.Event()
+def _signals_set(asked: threading.Event) -> Iterator[None]:
+    """An interrupt (Ctrl-C) or SIGTERM sets the event, so that a run ends with a checkpoint and its best model."""
     if threading.current_thread() is not threading.main_thread():
-        yield asked
+        yield
         return
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     for number in before:
         signal.signal(number, lambda *_: asked.set())
     try:
-        yield asked
+        yield
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -16,7 +16,7 @@ from napari_sparse3d.voxels.arrays import NUMPY, Array, Arrays
 from napari_sparse3d.voxels.components import keep_largest
 from napari_sparse3d.voxels.features import features_at
 from napari_sparse3d.voxels.image_data import image_data, padding_of, values_inside
-from napari_sparse3d.voxels.recipe import Recipe
+from napari_sparse3d.voxels.recipe import Recipe, sees_values
 from napari_sparse3d.voxels.resample import resample
 from napari_sparse3d.voxels.threshold import bounds, doubt_about, indices_of
 from napari_sparse3d.voxels.voxel_set import VoxelSet
@@ -99,7 +99,7 @@ _Voxels = TypeVar("_Voxels", bound=_Counted)
 
 
 def require_voxels(voxels: _Voxels, volume: Volume, recipe: Recipe) -> _Voxels:
-    """Give ``voxels`` back, or say that the recipe's threshold left nothing of the volume; that it left all is warned.
+    """Give ``voxels`` back, or say that the recipe's threshold left nothing of the volume.
 
     Raises
     ------
@@ -116,10 +116,14 @@ def require_voxels(voxels: _Voxels, volume: Volume, recipe: Recipe) -> _Voxels:
             f"the scan, whose values go from {inside.min():g} to {inside.max():g} "
             f"{volume.unit}; choose a threshold inside that range"
         )
-    if voxels.n_active == math.prod(voxels.shape) and volume.data.min() < volume.data.max():
-        warnings.warn(
-            f"every voxel is active: the threshold of recipe {recipe.name!r} separates nothing in this scan; choose "
-            "another",
-            stacklevel=2,
-        )
     return voxels
+
+
+def separates_nothing(voxels: VoxelSet, volume: Volume, recipe: Recipe) -> str:
+    """What is to be said where a recipe that somebody chose keeps every voxel, and nothing of their values; else ""."""
+    is_full = voxels.n_active == math.prod(voxels.shape) and not sees_values(recipe)
+    if not is_full or volume.data.min() == volume.data.max():
+        return ""
+    return (
+        f"every voxel is active: the threshold of recipe {recipe.name!r} separates nothing in this scan; choose another"
+    )

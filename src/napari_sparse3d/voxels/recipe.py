@@ -333,6 +333,11 @@ BUILT_IN: dict[str, Recipe] = {info.name: _recipe_of(info) for info in RECIPES.b
 """The recipes of this package, by name."""
 
 
+def sees_values(recipe: Recipe) -> bool:
+    """Whether the features say anything of the scan's values, so that sets with every voxel active differ."""
+    return not {"intensity", "gradient"}.isdisjoint(recipe.features)
+
+
 def without_effect(recipe: Recipe) -> list[str]:
     """What a recipe says that does nothing, or can do nothing, in words with what to do."""
     said = []
