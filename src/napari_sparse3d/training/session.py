@@ -174,7 +174,7 @@ def train(
     processes = join()
     check_effect(config, processes=processes.size)
     if processes.is_main:
-        for line in without_effect(config, device=choice.device):
+        for line in without_effect(config, device=choice.device, processes=processes.size):
             warnings.warn(line, stacklevel=2)
         prepared, store = look(data, config, cache)
         report({"event": "check", **_summary(prepared), "settings": config.dotted()})
