@@ -179,18 +179,13 @@ def _check_own(architecture: object, given: Mapping[str, Any]) -> None:
 
 def trained_model(text: str, runs: RunStore) -> Model:
     """The model of this name: bundled, a file, or that of a run; exit code 2 if there is none."""
-    from napari_sparse3d.catalog import ARCHITECTURES, is_own
-    from napari_sparse3d.models import bundled_models, load_model
+    from napari_sparse3d.catalog import ARCHITECTURES, TRAINED, is_own
+    from napari_sparse3d.models import load_model
     from napari_sparse3d.training.runs import MODEL
 
     with the_call():
         look_here(text)
-        if (
-            text.endswith(".safetensors")
-            or text in bundled_models()
-            or text in ARCHITECTURES
-            or is_own(text.partition("=")[0])
-        ):
+        if text.endswith(".safetensors") or text in TRAINED or text in ARCHITECTURES or is_own(text.partition("=")[0]):
             return load_model(text)
         path = Path(runs.find(text)["folder"]) / MODEL
         if not path.exists():
