@@ -12,11 +12,17 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from napari_sparse3d.catalog import RECIPES, THRESHOLDS, TRAINED, RecipeInfo, ThresholdInfo, TrainedInfo
+from napari_sparse3d.catalog import ARCHITECTURES, RECIPES, THRESHOLDS, TRAINED, RecipeInfo, ThresholdInfo, TrainedInfo
 from napari_sparse3d.cli import app
+from napari_sparse3d.cli.common import CallError
+from napari_sparse3d.cli.doctor import _lost_files
+from napari_sparse3d.cli.models import _rows
+from napari_sparse3d.cli.settings import trained_model
 from napari_sparse3d.errors import CatalogError, InputError
 from napari_sparse3d.models import bundled_models, load_model
+from napari_sparse3d.training.runs import RunStore
 from napari_sparse3d.voxels import BUILT_IN, PRESETS, Preset, RangeThreshold, Recipe, VoxelSet
+from napari_sparse3d.widgets.child.jobs import network
 
 REGISTRIES = (RECIPES, THRESHOLDS, TRAINED)
 
@@ -160,6 +166,38 @@ def test_a_trained_model_from_outside(theirs, tmp_path, monkeypatch):
     theirs(TRAINED, TrainedInfo(name="lost", home="their_models:none.safetensors", **described))
     with pytest.raises(CatalogError, match="model 'lost' has lost its file; reinstall the package"):
         load_model("lost")
+
+
+@pytest.mark.parametrize(
+    "home", ["their_models:none.safetensors", "nopkg.sub:m.safetensors", "broken.sub:m", "", "sys:"]
+)
+def test_a_lost_model_of_another_package_breaks_no_other(home, theirs, tmp_path, monkeypatch, capsys):
+    (tmp_path / "their_models").mkdir()
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken" / "__init__.py").write_text("raise RuntimeError('imported')")
+    monkeypatch.syspath_prepend(tmp_path)
+    theirs(TRAINED, TrainedInfo(name="lost", title="Lost", description="", home=home))
+    with pytest.raises(CatalogError, match="model 'lost' has lost its file"):
+        load_model("lost")
+    assert list(bundled_models()) == ["adrenal", "nodule", "vessel"]
+    runs = RunStore(tmp_path)
+    assert trained_model("vessel", runs).card.name == "vessel"
+    with pytest.raises(CallError, match="'lost' has lost its file"):
+        trained_model("lost", runs)
+    with pytest.raises(CallError, match="called '20260101-none'"):
+        trained_model("20260101-none", runs)
+    assert _lost_files().keys() == {"lost"}
+    if home == "nopkg.sub:m.safetensors":  # these load every model
+        assert [row["name"] for row in _rows()] == [name for name in (*TRAINED, *ARCHITECTURES) if name != "lost"]
+        assert "lost is not listed: model 'lost' has lost its file" in " ".join(capsys.readouterr().err.split())
+        listed = [*network.models([])]
+        assert "vessel" in listed
+
+
+def test_what_needs_a_part_of_a_package_that_is_not_there():
+    needing = {"needs": ("nopkg.sub",), "install": "pip install it"}
+    part = TrainedInfo(name="odd", title="Odd", description="", home="", **needing)
+    assert part.missing == "nopkg.sub is not installed; pip install it"
 
 
 def test_ours_say_what_their_cards_say():

@@ -8,8 +8,10 @@ from hypothesis import strategies as st
 from sklearn import metrics as sklearn_metrics
 from torchmetrics.classification import MulticlassCalibrationError
 
+from napari_sparse3d.cases.groups import LinkedCases
 from napari_sparse3d.errors import InputError
 from napari_sparse3d.measure import metrics
+from napari_sparse3d.measure.judge import judge
 
 
 def predictions(seed, n=200, classes=3, levels=None):
@@ -95,6 +97,44 @@ def test_the_interval_holds_the_figure_and_no_class_vanishes():
     for name, (low, high) in found.items():
         assert low <= figures[name] <= high
         assert low < high
+
+
+def test_a_duplicate_does_not_change_the_estimator():
+    """Two equal contents are drawn as one, and each class still on its own; patients are drawn whatever their class."""
+    probabilities, labels = predictions(5, n=40, classes=2)
+    labels[:] = 0
+    labels[:2] = 1
+    alone = metrics.intervals(probabilities, labels, samples=300)
+    assert metrics.intervals(probabilities, labels, [f"{n:02}" for n in range(40)], samples=300) == alone
+    groups = [f"{n - (n == 3):02}" for n in range(40)]
+    embeddings = np.random.default_rng(0).normal(size=(40, 3))
+    twice = judge(probabilities, embeddings, labels, LinkedCases(tuple(groups), "groups of equal content"))
+    patients = judge(probabilities, embeddings, labels, LinkedCases(tuple(groups), "patients"))
+    plain = judge(probabilities, embeddings, labels)
+    words = [each["interval"].partition(" over ")[2] for each in (plain, twice, patients)]
+    assert words == ["cases", "groups of equal content", "patients"]
+    np.testing.assert_allclose(twice["intervals"]["auc"], plain["intervals"]["auc"], atol=0.1)
+    drawn = []
+    metrics.bootstrap_interval(
+        lambda rows: drawn.append(np.sort(labels[rows])) or 0.0, 40, groups=groups, strata=labels, samples=50
+    )
+    assert all(rows.sum() == 2 for rows in drawn)  # both of the rare class, each time
+    free = []
+    metrics.bootstrap_interval(lambda rows: free.append(labels[rows].sum()) or 0.0, 40, groups=groups, samples=50)
+    assert min(free) == 0  # as it is over patients
+
+
+def test_groups_of_several_classes_are_drawn_together():
+    labels, groups = np.array([0, 1, 0, 1, 0, 1, 1]), list("aabbcdd")
+    drawn = []
+    metrics.bootstrap_interval(
+        lambda rows: drawn.append(rows.tolist()) or 0.0, 7, groups=groups, strata=labels, samples=30
+    )
+    for rows in drawn:
+        assert rows.count(0) == rows.count(1)
+        assert rows.count(2) == rows.count(3)
+        assert rows.count(0) + rows.count(2) == 2  # the two that lie in both classes
+        assert rows.count(4) == rows.count(5) == rows.count(6) == 1  # the only ones of their kind
 
 
 @pytest.mark.parametrize(

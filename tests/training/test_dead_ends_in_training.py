@@ -241,11 +241,21 @@ def test_what_belongs_together_is_drawn_together(tmp_path):
 
     alone = [case(number) for number in range(4)]
     assert linked_cases(alone, list("abcd")) is None  # nobody knows patients: over cases
-    one, two, three, four = linked_cases(alone, list("abca"))  # one content twice
+    twice = linked_cases(alone, list("abca"))  # one content twice
+    assert twice.kind == "groups of equal content"
+    one, two, three, four = twice.groups
     assert one == four
     assert len({one, two, three}) == 3
     some = [case(0, patient="p"), case(1, patient="p"), case(2), case(3)]
-    first, second, third, fourth = linked_cases(some, list("abbd"))  # the patient links 0 and 1, the content 1 and 2
+    partly = linked_cases(some, list("abbd"))
+    assert partly.kind == "groups of equal patient or content"  # some are known
+    first, second, third, fourth = partly.groups  # the patient links 0 and 1, the content 1 and 2
     assert first == second == third != fourth
     known = [case(number, patient=f"p{number}") for number in range(3)]
-    assert len(set(linked_cases(known, list("abc")))) == 3
+    assert linked_cases(known, list("abc")).kind == "patients"
+    assert len(set(linked_cases(known, list("abc")).groups)) == 3
+    several = [Case("a", tmp_path / "a", "mask", item, number=number) for number, item in enumerate("12")]
+    assert linked_cases(several, list("ab")).kind == "groups of equal file"
+    packed = [Case(str(n), tmp_path / "a.npz", "packed", str(n), patient=same) for n, same in enumerate("aab")]
+    assert linked_cases(packed, list("aab")).kind == "groups of equal content"  # whose patients nobody knows
+    assert linked_cases(packed[1:], list("ab")) is None

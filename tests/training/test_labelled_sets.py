@@ -16,6 +16,7 @@ from napari_sparse3d.cases.labels import class_names, label_numbers
 from napari_sparse3d.cases.sources import cases_of
 from napari_sparse3d.cases.store import VoxelStore
 from napari_sparse3d.errors import InputError
+from napari_sparse3d.training.session import Data
 from napari_sparse3d.training.split import split_by_patient
 from napari_sparse3d.voxels import RangeThreshold, Recipe, ToLongestSide
 
@@ -258,3 +259,29 @@ def test_the_official_files(data_dir):
     assert len(nodules) == 2043
     assert class_names(nodules) == ("0", "1")
     assert sum(case.label is None for case in nodules) == 1068
+
+
+@pytest.mark.filterwarnings("ignore:.*marked for validation and are trained on")
+def test_a_label_column_of_one_of_two_sets(medmnist, tmp_path):
+    """Refused only where neither set has its labels in a table; one beside arrays with labels of their own is none."""
+    path, _ = medmnist
+    scan = nibabel.Nifti1Image(np.ones((4, 4, 4), np.uint8), np.eye(4))
+    for name in ("a", "b"):
+        (tmp_path / "folders" / name).mkdir(parents=True)
+        nibabel.save(scan, tmp_path / "folders" / name / "1.nii.gz")
+    folders, table = tmp_path / "folders", tmp_path / "t.csv"
+    table.write_text("path,grade,label\nfolders/a/1.nii.gz,low,x\nfolders/b/1.nii.gz,high,y\n")
+    np.savez(tmp_path / "s.npz", coords=np.zeros((2, 3), np.uint8), offsets=[0, 1, 2], size=[4] * 3, spacing=[1.0] * 3)
+    (tmp_path / "s.csv").write_text("grade\nlow\nhigh\n")
+    path.with_suffix(".csv").write_text("grade\n0\n")
+    for first, second in ((table, folders), (folders, table), (tmp_path / "s.npz", folders), (path, table)):
+        cases = Data(first, second, "grade").cases()
+        of_table = [case.label for case in cases if case.split == ("train" if second in (folders, path) else "val")]
+        assert of_table == ["low", "high"]
+        others = {case.label for case in cases if case.split == ("val" if second in (folders, path) else "train")}
+        assert others == ({"0", "1"} if path in (first, second) else {"a", "b"})
+    for first, second in ((folders, None), (folders, folders), (path, None), (folders, path), (path, folders)):
+        with pytest.raises(InputError, match=r"'grade' is of a table.*leave --label out"):
+            Data(first, second, "grade").cases()
+    with pytest.raises(InputError, match="no column 'size'"):
+        Data(table, folders, "size").cases()

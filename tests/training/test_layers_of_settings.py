@@ -8,7 +8,7 @@ import tomli_w
 from napari_sparse3d.cli.settings import settings_of
 from napari_sparse3d.errors import InputError
 from napari_sparse3d.models import load_model
-from napari_sparse3d.training.config import Augmentation, Training, layered, starting_settings
+from napari_sparse3d.training.config import Augmentation, Training, layered, put_setting, starting_settings
 from napari_sparse3d.training.losses.triplet import Triplet
 from napari_sparse3d.voxels import Recipe
 
@@ -82,6 +82,43 @@ def test_each_layer_goes_over_those_below(tmp_path):
     assert settings_of(None, None, {}, ["recipe=shape-40"]).recipe == Recipe.named("shape-40")
 
 
+def test_a_part_of_a_recipe_that_is_called_by_its_name(tmp_path):
+    (tmp_path / "s.toml").write_text('recipe = "mri-110"\n')
+    (tmp_path / "part.toml").write_text("[recipe]\nfield = 64\n")
+    named = Recipe.named("mri-110")
+    expected = named.model_copy(update={"name": "mri-110, changed", "field": 64})
+    assert named.field != 64
+    assert settings_of(tmp_path / "s.toml", None, {}, []).recipe == named
+    assert settings_of(tmp_path / "s.toml", None, {}, ["recipe.field=64"]).recipe == expected
+    for assigned in (["recipe=mri-110", "recipe.field=64"], ["recipe.field=64", "recipe=mri-110"]):
+        assert settings_of(None, None, {}, assigned).recipe == expected
+    assert settings_of(tmp_path / "part.toml", None, {}, ["recipe=mri-110"]).recipe == named
+    again = settings_of(tmp_path / "s.toml", None, {}, ["recipe.field=64", 'recipe.features=["occupancy"]']).recipe
+    assert (again.name, again.field, again.features) == ("mri-110, changed", 64, ("occupancy",))
+    assert settings_of(None, None, {}, ["recipe=mri-110", "recipe.name=mine"]).recipe.name == "mine"
+    inner = settings_of(None, None, {}, ["recipe=mri-110", "recipe.components.keep=1"]).recipe
+    assert inner.components == named.components.model_copy(update={"keep": 1})
+    values = {"recipe": "none-such"}
+    with pytest.raises(InputError, match="none-such"):
+        put_setting(values, "recipe.field", 64)
+    whole = layered({"recipe": "mri-110"}, {"recipe": {"field": 64}})["recipe"]
+    assert Recipe(**whole) == expected
+    over = layered({"recipe": "none-such", "loss": "triplet"}, {"recipe": named.model_dump(), "loss": {"margin": 0.2}})
+    assert Recipe(**over["recipe"]) == named
+    assert over["loss"] == {"kind": "triplet", "margin": 0.2}
+
+
+def test_a_whole_part_goes_before_what_is_in_it():
+    for assigned in (["loss.margin=0.2", "loss=triplet"], ["loss=triplet", "loss.margin=0.2"]):
+        assert settings_of(None, None, {}, assigned).loss.margin == 0.2
+    for assigned in (
+        ['augment={"turns":"all"}', "augment.scale=0.3"],
+        ["augment.scale=0.3", 'augment={"turns":"all"}'],
+    ):
+        augment = settings_of(None, None, {}, assigned).augment
+        assert (augment.turns, augment.scale) == ("all", 0.3)
+
+
 def test_another_loss_and_another_network_bring_their_own(tmp_path):
     (tmp_path / "s.toml").write_text('[loss]\nkind = "triplet"\nmargin = 0.2\n')
     in_file = settings_of(tmp_path / "s.toml", None, {}, [])
@@ -109,6 +146,23 @@ def test_a_model_to_begin_with_is_a_layer_below_the_file(tmp_path):
     assert mine.arguments == {k: v for k, v in model.card.arguments.items() if k not in ("in_features", "classes")}
     (tmp_path / "s.toml").write_text("epochs = 3\n[arguments]\ndropout = 0.05\n")
     assert differences(settings_of(tmp_path / "s.toml", None, {}, [], model), mine) == {"epochs", "arguments.dropout"}
+
+
+def test_a_model_to_begin_with_goes_over_the_file_of_a_run(tmp_path):
+    """That holds every setting: the recipe of its run would replace the model's without a word."""
+    model = load_model("vessel")
+    mine = settings_of(None, None, {}, [], model)
+    for ran in (
+        Training(epochs=2, seed=9, recipe="shape-40", arguments={**mine.arguments, "dropout": 0.4, "stem": 3}),
+        Training(architecture="deepc2_wide", recipe="mri-110", epochs=2, seed=9),
+    ):
+        (tmp_path / "settings.json").write_text(ran.model_dump_json())
+        found = settings_of(tmp_path / "settings.json", None, {}, [], model)
+        assert (found.architecture, found.arguments, found.recipe) == (mine.architecture, mine.arguments, mine.recipe)
+        assert (found.epochs, found.seed, found.loss) == (2, 9, ran.loss)
+        over = settings_of(tmp_path / "settings.json", "shape-64", {}, ["arguments.dropout=0.3"], model)
+        assert over.recipe == Recipe.named("shape-64")
+        assert over.arguments == {**mine.arguments, "dropout": 0.3}
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """Settings that do nothing, or not what they say, are said before the first epoch, or refused with the cure."""
 
 import warnings
+from collections import Counter
 
 import nibabel
 import numpy as np
@@ -16,6 +17,7 @@ from napari_sparse3d.training.config import Training
 from napari_sparse3d.training.effect import check_effect, check_effect_on, without_effect
 from napari_sparse3d.training.losses.triplet import choose_triplets
 from napari_sparse3d.training.optimize import make_optimizer, momentum
+from napari_sparse3d.training.processes import ProcessGroup
 from napari_sparse3d.training.runs import RunStore
 from napari_sparse3d.training.samplers import epoch_batches
 from napari_sparse3d.training.session import Data, train
@@ -72,14 +74,46 @@ def test_pairs_of_a_library_need_two_cases_of_a_class():
     alone = {"sampler": "pk", "cases_per_class": 1}
     assert any("cases_per_class=1" in line for line in without_effect(Training(loss="NTXentLoss", **alone)))
     assert not without_effect(Training(loss="ArcFaceLoss", **alone))  # which has a weight for each class
+    usual = Training(loss="NTXentLoss", sampler="pk")
+    assert not without_effect(usual, processes=3)
+    assert "among 4 processes draws nothing together" in without_effect(usual, processes=4)[0]
+
+
+@pytest.mark.parametrize(
+    "acts",
+    [
+        {"loss": NO_CLASSES},
+        {"loss": {"class_weights": "balanced"}},
+        {"warmup_epochs": 40},
+        {"loss": {**TRIPLET, "margin": 2.5}},
+        {"test_views": 9, "augment": {"turns": "mirror"}},
+        {"momentum_schedule": "step", "optimizer": "nesterov", "epochs": 5},
+        {"calibrate": "frequencies", "sampler": "shuffled"},
+        {"recipe": {**RECIPE, "field": 32}},
+    ],
+)
+def test_of_what_acts_nobody_says_that_it_does_not(acts):
+    said = without_effect(Training(**acts))
+    assert said
+    assert not [line for line in said if "without effect" in line]
+
+
+def test_what_is_not_asked_for_is_not_said_to_be_lost():
+    """No smoothing of a cross entropy that is not there, and weights that are not: nothing is missing."""
+    none = Training(loss={**TRIPLET, "classify": 0, "smoothing": 0, "class_weights": "none"})
+    assert [line.partition("=")[0] for line in without_effect(none)] == ["loss.classify"]
+    both = Training(loss={**TRIPLET, "classify": 0, "smoothing": 0.2, "class_weights": "balanced"})
+    names = [line.partition("=")[0] for line in without_effect(both)]
+    assert names == ["loss.smoothing", "loss.class_weights", "loss.classify"]
 
 
 REFUSED = [
     ({"loss": TRIPLET, "sampler": "pk", "cases_per_class": 1}, 1, "cases_per_class=1 .*make it 2"),
-    ({"loss": TRIPLET, "sampler": "pk", "cases_per_class": 4}, 4, "among 4 processes .*make it 8"),
+    ({"loss": TRIPLET, "sampler": "pk", "cases_per_class": 4}, 4, "among 4 processes .*make it 5"),
     ({"loss": TRIPLET, "sampler": "shuffled", "batch_size": 2}, 1, "batch_size=2 holds no triplet"),
     ({"loss": TRIPLET, "sampler": "balanced", "batch_size": 1}, 1, "batch_size=1 holds no triplet"),
     ({"sampler": "pairs", "batch_size": 2}, 1, "batch_size=2 holds no triplet"),
+    ({"loss": TRIPLET, "sampler": "shuffled", "batch_size": 4}, 2, "batch_size=4 among 2 processes .*make it 5"),
     ({"sampler": "pairs"}, 2, "sampler=pairs .*2 processes"),
     ({"loss": {**TRIPLET, "pairs": "lazily-shuffled"}}, 1, "set sampler=pairs"),
 ]
@@ -96,6 +130,27 @@ def test_a_loss_without_triplets_is_refused(settings, processes, said, tmp_path)
         (tmp_path / "s.json").write_text(config.model_dump_json())
         with pytest.raises(InputError, match=said):
             settings_of(tmp_path / "s.json", None, {}, [])
+
+
+@pytest.mark.parametrize("sampler", ["pk", "shuffled"])
+@pytest.mark.parametrize("processes", [1, 2, 3, 4])
+def test_refused_is_what_gives_no_process_a_triplet(sampler, processes):
+    """Against counting in the shards of real batches."""
+    labels = [number % 3 for number in range(60)]
+    for size in range(1, 10):
+        config = Training(loss=TRIPLET, sampler=sampler, cases_per_class=size, batch_size=size)
+        shards = [
+            Counter(labels[case] for case in ProcessGroup(rank, processes).shard(batch))
+            for epoch in range(3)
+            for batch in epoch_batches(labels, config, epoch)
+            for rank in range(processes)
+        ]
+        there = any(len(counts) > 1 and max(counts.values()) > 1 for counts in shards)
+        if there:
+            check_effect(config, processes=processes)
+        else:
+            with pytest.raises(InputError, match="triplet"):
+                check_effect(config, processes=processes)
 
 
 @pytest.mark.parametrize("batch", [(0, 1, 2, 3), (0, 0, 1), (0, 1)])
@@ -115,7 +170,7 @@ def test_classes_of_one_case_have_no_triplet():
         list(check_effect_on(config, ["a", "b", "c"]))
     assert list(check_effect_on(config, ["a", "a", "b"])) == []
     few = Training(sampler="pk", classes_per_batch=5)
-    assert "there are 2 classes" in next(check_effect_on(few, ["a", "a", "b", "b"]))
+    assert "every batch has all 2 of them" in next(check_effect_on(few, ["a", "a", "b", "b"]))
 
 
 def grey_set(root, low):

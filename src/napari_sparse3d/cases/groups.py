@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Sequence
+from dataclasses import dataclass
 
 from napari_sparse3d.cases.case import Case
 from napari_sparse3d.cases.identity import patient_key
@@ -23,19 +24,48 @@ def patients_of(cases: Sequence[Case], *, unread: Sequence[Case] = ()) -> list[s
     return [patient_key(word) if word else tag for word, tag in zip(said, tagged, strict=True)]
 
 
-def linked_cases(cases: Sequence[Case], contents: Sequence[str]) -> list[str] | None:
+@dataclass(frozen=True)
+class LinkedCases:
+    """What each case counts as one with.
+
+    Attributes
+    ----------
+    groups : tuple of str
+        Of each case; equal ones belong together.
+    kind : str
+        ``"patients"`` where all of them are known, else ``"groups of equal ..."``: patient, content or file.
+    """
+
+    groups: tuple[str, ...]
+    kind: str
+
+
+PATIENTS = "patients"
+"""The kind of groups that are patients, all of them known."""
+
+
+def linked_cases(cases: Sequence[Case], contents: Sequence[str]) -> LinkedCases | None:
     """What each case counts as one with, where cases are drawn or compared: its patient, its content, its file.
 
     By the set's word and by the tags, directly or through others, as a split keeps them together. None where every case
     stands alone and not all patients are known.
     """
-    patients = patients_of(cases)
+    # of packed shapes, that which stands for the patient is a hash of the content
+    patients = [
+        "" if case.kind == "packed" else patient for case, patient in zip(cases, patients_of(cases), strict=True)
+    ]
     if len(cases) > 1 and len(set(patients)) == 1 and all(case.patient is None for case in cases):
         patients = [""] * len(cases)  # the tags call all alike: it may be the name that an anonymiser gives
-    groups = groups_of(patients, contents, items_of(cases))
-    if len(set(groups)) == len(cases) and not all(patients):
+    items = items_of(cases)
+    groups = groups_of(patients, contents, items)
+    if all(patients):
+        kind = PATIENTS
+    elif len(set(groups)) == len(cases):
         return None
-    return [str(group) for group in groups]
+    else:
+        keys: dict[str, Sequence[Hashable]] = {"patient": patients, "content": contents, "file": items}
+        kind = f"groups of equal {' or '.join(name for name, values in keys.items() if linked(values))}"
+    return LinkedCases(tuple(map(str, groups)), kind)
 
 
 def items_of(cases: Sequence[Case]) -> list[tuple[str, str]]:

@@ -29,7 +29,7 @@ def cases_in_arrays(source: Path, column: str, unlabelled: Sequence[str], other_
     stored = arrays(source)
     if any(f"{split}_images" in stored for split in SPLITS):
         return _medmnist(source, stored)
-    if "offsets" in stored and "coords" in stored:
+    if _is_sparse(stored):
         return _sparse(source, stored, column, unlabelled, other_splits)
     if "X" in stored and "y" in stored:
         return _packed(source, stored)
@@ -37,6 +37,18 @@ def cases_in_arrays(source: Path, column: str, unlabelled: Sequence[str], other_
         f"the .npz holds {', '.join(sorted(stored)) or 'nothing'}; expected train_images and train_labels, "
         "or coords and offsets, or X and y"
     )
+
+
+def has_table_beside(source: Path) -> bool:
+    """Whether an ``.npz`` is of sparse shapes with their table beside it: other arrays hold their labels themselves."""
+    if not source.with_suffix(".csv").exists():
+        return False
+    stored = arrays(source)
+    return _is_sparse(stored) and not any(f"{split}_images" in stored for split in SPLITS)
+
+
+def _is_sparse(stored: dict[str, Any]) -> bool:
+    return "offsets" in stored and "coords" in stored
 
 
 def _medmnist(source: Path, stored: dict[str, Any]) -> Iterator[Case]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from napari_sparse3d.cases.case import Case
 from napari_sparse3d.cases.folders import class_folders, kind_of, label_maps
 from napari_sparse3d.cases.labels import UNLABELLED, label_of
-from napari_sparse3d.cases.packed import cases_in_arrays
+from napari_sparse3d.cases.packed import cases_in_arrays, has_table_beside
 from napari_sparse3d.cases.record import NAMES, is_record
 from napari_sparse3d.cases.splits import named_split
 from napari_sparse3d.cases.tables import is_table, patient_column, rows_of_table, text_of
@@ -263,7 +263,7 @@ def cases_of(
         cases = cases_in_arrays(source, label_column, unlabelled, other_splits)
     else:
         raise InputError("this is no labelled set; give a folder, a table (.csv, .parquet) or an .npz")
-    if label_column != "label" and not (is_table(source) or _has_table(source)):
+    if label_column != "label" and not has_label_column(source):
         raise InputError(
             f"the label column {label_column!r} is of a table, and this set has none: its labels are its folders, "
             "or in its file; leave --label out"
@@ -274,5 +274,13 @@ def cases_of(
     return numbered
 
 
-def _has_table(source: Path) -> bool:
-    return source.suffix == ".npz" and source.with_suffix(".csv").exists()
+def has_label_column(path: PathLike) -> bool:
+    """Whether the labels of the set at a path stand in a column of a table, which ``label_column`` names.
+
+    Raises
+    ------
+    ReadError
+        If it is an ``.npz`` that cannot be read.
+    """
+    source = Path(path)
+    return is_table(source) or (source.is_file() and source.suffix == ".npz" and has_table_beside(source))

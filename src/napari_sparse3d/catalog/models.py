@@ -24,7 +24,10 @@ class TrainedInfo(Part):
             If it is not there.
         """
         package, _, file = self.home.partition(":")
-        spec = find_spec(package)
+        try:
+            spec = find_spec(package)  # of a package within others it imports those
+        except Exception:  # whatever is wrong with them: the file is not to be had
+            spec = None
         for folder in (spec.submodule_search_locations or ()) if spec is not None else ():
             if (path := Path(folder, file)).is_file():
                 return path

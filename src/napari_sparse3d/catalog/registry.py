@@ -47,7 +47,7 @@ class Part:
     @property
     def absent(self) -> str:
         """What is not installed; "" where all is there. Imports nothing."""
-        absent = [module for module in self.needs if find_spec(module) is None]
+        absent = [module for module in self.needs if not _is_there(module)]
         return f"{' and '.join(absent)} is not installed" if absent else ""
 
     @property
@@ -68,6 +68,13 @@ class Part:
         except (ImportError, AttributeError) as error:
             why = self.missing or f"{error}; reinstall the package that it is part of"
             raise CatalogError(f"{self.name!r} cannot be loaded: {why}") from error
+
+
+def _is_there(module: str) -> bool:
+    try:
+        return find_spec(module) is not None
+    except (ImportError, ValueError):  # a package that it would be in is not there; or a module without a spec
+        return False
 
 
 P = TypeVar("P", bound=Part)

@@ -121,11 +121,29 @@ def _parts() -> Iterator[Check]:
         ("panels", PANELS),
     )
     for title, registry in registries:
-        yield Check(title, "ok", ", ".join(name for name, part in registry.items() if not part.absent))
+        lost = _lost_files() if registry.kind == "model" else {}
+        there = (name for name, part in registry.items() if not part.absent and name not in lost)
+        yield Check(title, "ok", ", ".join(there))
         for name, part in registry.items():
-            if part.absent:
+            if name in lost:
+                yield Check(f"model {name}", "broken", lost[name], "update or remove the package that brings it")
+            elif part.absent:
                 yield Check(f"{registry.kind} {name}", "absent", part.absent, part.install)
         yield from _broken(registry)
+
+
+def _lost_files() -> dict[str, str]:
+    """The trained models whose file is not there, and what is said of each."""
+    from napari_sparse3d.catalog import TRAINED
+    from napari_sparse3d.errors import CatalogError
+
+    lost = {}
+    for name, info in TRAINED.items():
+        try:
+            _ = info.path
+        except CatalogError as error:
+            lost[name] = str(error)
+    return lost
 
 
 def _broken(registry: Registry[Any]) -> Iterator[Check]:

@@ -6,8 +6,9 @@ from typing import Annotated, Any
 
 import typer
 
-from napari_sparse3d.cli.common import JsonFlag, emit, show
+from napari_sparse3d.cli.common import JsonFlag, emit, say, show
 from napari_sparse3d.cli.options import find_model
+from napari_sparse3d.errors import failure_line
 from napari_sparse3d.text import printable
 
 
@@ -52,12 +53,16 @@ def models(
 
 def _rows() -> list[dict[str, Any]]:
     from napari_sparse3d.cases.seen import takes
-    from napari_sparse3d.catalog import ARCHITECTURES
-    from napari_sparse3d.models import bundled_models, load_model
+    from napari_sparse3d.catalog import ARCHITECTURES, TRAINED
+    from napari_sparse3d.models import load_model
 
     found = []
-    for name in (*bundled_models(), *ARCHITECTURES):
-        model = load_model(name)
+    for name in (*TRAINED, *ARCHITECTURES):
+        try:
+            model = load_model(name)
+        except Exception as error:  # whatever is wrong with one package's, the others are listed
+            say(f"{name} is not listed: {failure_line(error)}")
+            continue
         trained = model.card.trained
         found.append(
             {

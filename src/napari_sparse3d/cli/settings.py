@@ -80,6 +80,7 @@ def settings_of(
 ) -> Training:
     """The defaults, and over them in this order: the model to begin with, a file, named options, ``--set``.
 
+    The file of a run holds every setting, whether anybody asked for it or not: there the model goes over the file.
     Exit code 2 if they do not fit. What has no effect is said.
 
     Parameters
@@ -93,7 +94,7 @@ def settings_of(
 
     from napari_sparse3d.catalog import DEFAULT_ARCHITECTURE, is_own, load_own
     from napari_sparse3d.models.architectures import build_network, check_architecture
-    from napari_sparse3d.training.config import Training, layered, starting_settings
+    from napari_sparse3d.training.config import Training, is_of_run, layered, starting_settings
     from napari_sparse3d.training.effect import check_effect
     from napari_sparse3d.voxels import Recipe
 
@@ -103,6 +104,8 @@ def settings_of(
         look_here((options | assigned).get("architecture"), (options | assigned).get("loss.name"))
         from_file = _load(file) if file else {}
         _check_own(from_file.get("architecture"), options | assigned)
+        if start is not None and is_of_run(from_file):
+            from_file |= {"architecture": start.card.architecture, **_of_model(start)}
         layers: list[dict[str, Any]] = [from_file, _tree(options)]
         if recipe is not None:
             layers.append({"recipe": Recipe.find(recipe).model_dump()})
@@ -128,11 +131,11 @@ def settings_of(
 
 
 def _tree(dotted: Mapping[str, Any]) -> dict[str, Any]:
-    """Dotted names and their values as settings; what chooses a loss goes first."""
+    """Dotted names and their values as settings: a whole part before what is in it, what chooses a loss first."""
     from napari_sparse3d.training.config import put_setting
 
     values: dict[str, Any] = {}
-    for name in sorted(dotted, key=lambda each: each not in ("loss.kind", "loss.name")):
+    for name in sorted(dotted, key=lambda each: (each.count("."), each not in ("loss.kind", "loss.name"))):
         put_setting(values, name, dotted[name])
     return values
 
@@ -179,18 +182,13 @@ def _check_own(architecture: object, given: Mapping[str, Any]) -> None:
 
 def trained_model(text: str, runs: RunStore) -> Model:
     """The model of this name: bundled, a file, or that of a run; exit code 2 if there is none."""
-    from napari_sparse3d.catalog import ARCHITECTURES, is_own
-    from napari_sparse3d.models import bundled_models, load_model
+    from napari_sparse3d.catalog import ARCHITECTURES, TRAINED, is_own
+    from napari_sparse3d.models import load_model
     from napari_sparse3d.training.runs import MODEL
 
     with the_call():
         look_here(text)
-        if (
-            text.endswith(".safetensors")
-            or text in bundled_models()
-            or text in ARCHITECTURES
-            or is_own(text.partition("=")[0])
-        ):
+        if text.endswith(".safetensors") or text in TRAINED or text in ARCHITECTURES or is_own(text.partition("=")[0]):
             return load_model(text)
         path = Path(runs.find(text)["folder"]) / MODEL
         if not path.exists():

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_sparse3d.cases.groups import PATIENTS, LinkedCases
 from napari_sparse3d.errors import InputError
 from napari_sparse3d.measure import metrics
 from napari_sparse3d.measure.retrieval import retrieval
@@ -40,15 +40,19 @@ def judge(
     probabilities: NDArray[Any],
     embeddings: NDArray[Any],
     labels: NDArray[Any],
-    groups: Sequence[str] | None = None,
+    linked: LinkedCases | None = None,
 ) -> dict[str, Any]:
     """Everything of :func:`measure`, with all figures of retrieval, the confusion matrix and 95 % intervals.
 
     Parameters
     ----------
-    groups : sequence of str, optional
-        Patients: intervals are over patients, and a query's own patient is no result.
+    linked : LinkedCases, optional
+        What is drawn together, and of which a query's own group is no result. Where not all of it is patients, each
+        class is drawn on its own, as where nothing is linked: two equal contents change the intervals no further.
     """
+    groups = None if linked is None else linked.groups
+    patients = linked is not None and linked.kind == PATIENTS
+    intervals = metrics.intervals(probabilities, labels, groups, by_class=not patients)
     found: dict[str, Any] = {"n": len(labels), **metrics.figures(probabilities, labels)}
     try:
         figures = retrieval(embeddings, labels, groups=groups, at_most_per_class=RETRIEVED_PER_CLASS).figures()
@@ -56,8 +60,8 @@ def judge(
         figures = {}
     found |= {"map": None, **figures}
     found["confusion"] = metrics.confusion(probabilities, labels).tolist()
-    found["intervals"] = {name: list(pair) for name, pair in metrics.intervals(probabilities, labels, groups).items()}
-    found["interval"] = f"95 % bootstrap over {'cases' if groups is None else 'patients'}"
+    found["intervals"] = {name: list(pair) for name, pair in intervals.items()}
+    found["interval"] = f"95 % bootstrap over {'cases' if linked is None else linked.kind}"
     # NaN is no JSON; a figure that does not exist (AUC of one class) is null
     return {
         name: None if isinstance(value, float) and not np.isfinite(value) else value for name, value in found.items()

@@ -125,9 +125,10 @@ def bootstrap_interval(
     n : int
         Number of cases.
     groups : sequence of str, optional
-        Patients: they, not their cases, are resampled.
+        What belongs together (cases of a patient, equal contents): groups, not their cases, are resampled.
     strata : ndarray, optional
-        (n,): without groups, each stratum is resampled on its own, so that no class vanishes.
+        (n,): each stratum is resampled on its own, so that no class vanishes. Groups that lie in several strata are
+        resampled among those that lie in the same ones.
     samples, confidence, seed
         How often, how wide, and drawn from what.
 
@@ -158,9 +159,25 @@ def figures(probabilities: NDArray[Any], labels: NDArray[Any]) -> dict[str, floa
 
 
 def intervals(
-    probabilities: NDArray[Any], labels: NDArray[Any], groups: Sequence[str] | None = None, *, samples: int = 1000
+    probabilities: NDArray[Any],
+    labels: NDArray[Any],
+    groups: Sequence[str] | None = None,
+    *,
+    by_class: bool = True,
+    samples: int = 1000,
 ) -> dict[str, tuple[float, float]]:
-    """95 % bootstrap intervals of accuracy, balanced accuracy and AUC; by patient where ``groups`` are given."""
+    """95 % bootstrap intervals of accuracy, balanced accuracy and AUC.
+
+    Parameters
+    ----------
+    probabilities, labels : ndarray
+        (n, classes) and (n,) class numbers.
+    groups : sequence of str, optional
+        What is drawn together.
+    by_class : bool
+        Whether each class is drawn on its own. Not for patients: how many of which class there are is chance as well.
+    samples : int
+    """
     check(probabilities, labels)
     measures: dict[str, Callable[[NDArray[Any], NDArray[Any]], float]] = {
         "accuracy": accuracy,
@@ -173,7 +190,7 @@ def intervals(
             lambda rows: measure(probabilities[rows], labels[rows]),
             len(labels),
             groups=groups,
-            strata=labels,
+            strata=labels if by_class else None,
             samples=samples,
         )
 
@@ -211,9 +228,14 @@ def _mean_ranks(values: NDArray[Any]) -> Floats:
 def _drawing(
     n: int, groups: Sequence[str] | None, strata: NDArray[Any] | None, random: np.random.Generator
 ) -> Callable[[], NDArray[np.int64]]:
-    if groups is not None:
-        names, place = np.unique(np.asarray(groups), return_inverse=True)
-        members = [np.flatnonzero(place == number) for number in range(len(names))]
-        return lambda: np.concatenate([members[i] for i in random.integers(len(names), size=len(names))])
-    parts = [np.arange(n)] if strata is None else [np.flatnonzero(strata == value) for value in np.unique(strata)]
-    return lambda: np.concatenate([part[random.integers(len(part), size=len(part))] for part in parts])
+    values = np.zeros(n, dtype=int) if strata is None else strata
+    if groups is None:
+        parts = [np.flatnonzero(values == value) for value in np.unique(values)]
+        return lambda: np.concatenate([part[random.integers(len(part), size=len(part))] for part in parts])
+    _, place = np.unique(np.asarray(groups), return_inverse=True)
+    members = np.split(np.argsort(place, kind="stable"), np.cumsum(np.bincount(place))[:-1])
+    alike: dict[tuple[Any, ...], list[NDArray[np.int64]]] = {}
+    for rows in members:
+        alike.setdefault(tuple(np.unique(values[rows])), []).append(rows)
+    units = [alike[key] for key in sorted(alike)]
+    return lambda: np.concatenate([unit[i] for unit in units for i in random.integers(len(unit), size=len(unit))])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -11,7 +12,7 @@ from torch import nn
 
 from napari_sparse3d.catalog import ARCHITECTURES, TRAINED, is_own
 from napari_sparse3d.environment import check_environment
-from napari_sparse3d.errors import InputError
+from napari_sparse3d.errors import CatalogError, InputError
 from napari_sparse3d.models.architectures import build_network
 from napari_sparse3d.models.finite import check_weights
 from napari_sparse3d.models.model import SUFFIX, Model
@@ -62,12 +63,13 @@ def load_model(name: str | os.PathLike[str], *, seed: int = 0) -> Model:
 def bundled_models() -> dict[str, Path]:
     """The trained models that have a name, ours and those of other packages: name and file.
 
-    Raises
-    ------
-    CatalogError
-        If a file is not where its package says.
+    One whose file is not where its package says is left out: :func:`load_model` and ``doctor`` say so.
     """
-    return {name: info.path for name, info in TRAINED.items()}
+    files = {}
+    for name, info in TRAINED.items():
+        with suppress(CatalogError):
+            files[name] = info.path
+    return files
 
 
 def read_model(path: str | os.PathLike[str], *, architecture: str | None = None) -> Model:

@@ -6,7 +6,7 @@ Its defaults are the only ones: the command line, a file and Python begin with t
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, MutableMapping
+from collections.abc import Callable, Iterable, Mapping, MutableMapping
 from copy import deepcopy
 from typing import Any, Literal
 
@@ -254,6 +254,11 @@ def starting_settings(architecture: str = DEFAULT_ARCHITECTURE, loss: str | None
     return {**own, **plain}
 
 
+def is_of_run(settings: Mapping[str, Any]) -> bool:
+    """Whether these are all settings of a training, as its run's file holds them."""
+    return settings.keys() >= _OF_EVERY_RUN
+
+
 def layered(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
     """One layer of settings over another: what ``above`` says, and nothing else, is changed.
 
@@ -271,7 +276,7 @@ def layered(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any
     InputError
         If there is no such loss or recipe.
     """
-    if above.keys() >= _OF_EVERY_RUN:  # of a run: an argument that it lacks is the network's own default
+    if is_of_run(above):  # of a run: an argument that it lacks is the network's own default
         return deepcopy(dict(above))
     result = deepcopy(dict(below))
     if above.get("architecture", result.get("architecture")) != result.get("architecture"):
@@ -279,7 +284,8 @@ def layered(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any
     for name, value in above.items():
         before = result.get(name)
         over = _OVER.get(name)
-        result[name] = over(before, value) if over and isinstance(before, Mapping) else deepcopy(value)
+        has_settings = isinstance(before, Mapping) or (name in _CALLED_BY_NAME and isinstance(before, str))
+        result[name] = over(before, value) if over and has_settings else deepcopy(value)
     return result
 
 
@@ -300,7 +306,9 @@ def _augment_over(before: Mapping[str, Any], said: Any) -> Any:
     return {**before, **said} if isinstance(said, Mapping) else said
 
 
-def _loss_over(before: Mapping[str, Any], said: Any) -> Any:
+def _loss_over(before: Mapping[str, Any] | str, said: Any) -> Any:
+    if isinstance(before, str):
+        before = switched({}, before)
     if isinstance(said, str):
         return switched(before, said)
     if not isinstance(said, Mapping):
@@ -318,14 +326,15 @@ _ONE_LOSS = ("cross-entropy", "triplet")
 """Kinds that are one loss alone; a name says nothing more."""
 
 
-def _recipe_over(before: Mapping[str, Any], said: Any) -> Any:
+def _recipe_over(before: Mapping[str, Any] | str, said: Any) -> Any:
     """A recipe by itself, or a part of one: of a part that says its kind, nothing before it is kept."""
     if not isinstance(said, Mapping):
         return said
     threshold = said.get("threshold")
     if isinstance(threshold, Mapping) and "kind" in threshold:
         return said
-    changed: dict[str, Any] = {**before, "name": f"{before.get('name', 'custom')}, changed"}
+    before = _spelled_out(before)
+    changed: dict[str, Any] = {**before, "name": _changed(before)}
     for name, value in said.items():
         part = before.get(name)
         if isinstance(part, Mapping) and isinstance(value, Mapping) and "kind" not in value:
@@ -334,7 +343,24 @@ def _recipe_over(before: Mapping[str, Any], said: Any) -> Any:
     return changed
 
 
-_OVER = {"arguments": _arguments_over, "augment": _augment_over, "loss": _loss_over, "recipe": _recipe_over}
+def _spelled_out(recipe: Mapping[str, Any] | str) -> Mapping[str, Any]:
+    """The settings of a recipe, which may be called by its name."""
+    return Recipe.named(recipe).model_dump() if isinstance(recipe, str) else recipe
+
+
+def _changed(recipe: Mapping[str, Any]) -> str:
+    """What a recipe is called of which a part is another now."""
+    name = str(recipe.get("name", "custom"))
+    return name if name.endswith(", changed") else f"{name}, changed"
+
+
+_OVER: dict[str, Callable[[Any, Any], Any]] = {
+    "arguments": _arguments_over,
+    "augment": _augment_over,
+    "loss": _loss_over,
+    "recipe": _recipe_over,
+}
+_CALLED_BY_NAME = ("loss", "recipe")
 
 
 def _described(architecture: object) -> ArchitectureInfo | None:
@@ -354,7 +380,8 @@ def _loss_of(info: ArchitectureInfo | None, asked: str | None = None) -> dict[st
 def put_setting(values: MutableMapping[str, Any], name: str, value: Any) -> None:
     """Set one setting by its dotted name, in settings that are still a mapping.
 
-    ``loss.name`` and ``loss.kind`` choose another loss, which keeps of the settings before what it takes.
+    ``loss.name`` and ``loss.kind`` choose another loss, which keeps of the settings before what it takes. A recipe that
+    is called by its name is spelled out where a part of it is set, and called changed.
 
     Raises
     ------
@@ -366,6 +393,9 @@ def put_setting(values: MutableMapping[str, Any], name: str, value: Any) -> None
         values["loss"] = switched(before if isinstance(before, dict) else {}, value)
         return
     *path, last = name.split(".")
+    if path[:1] == ["recipe"] and isinstance(called := values.get("recipe"), str):
+        recipe = _spelled_out(called)
+        values["recipe"] = {**recipe, "name": _changed(recipe)}
     for part in path:
         inner = values.setdefault(part, {})
         if not isinstance(inner, MutableMapping):

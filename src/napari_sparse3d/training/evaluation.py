@@ -10,7 +10,7 @@ from typing import Any, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_sparse3d.cases.groups import linked_cases
+from napari_sparse3d.cases.groups import LinkedCases, linked_cases
 from napari_sparse3d.cases.labels import label_numbers
 from napari_sparse3d.cases.measured import MeasuredCases
 from napari_sparse3d.cases.store import VoxelStore
@@ -50,14 +50,14 @@ class Evaluation:
         Of the n cases that were measured.
     labels : ndarray
         (n,) int64 class numbers.
-    patients : sequence of str or None
+    linked : LinkedCases or None
         What links cases, see :func:`~napari_sparse3d.cases.groups.linked_cases`.
     """
 
     figures: dict[str, Any]
     predictions: Predictions
     labels: NDArray[np.int64]
-    patients: list[str] | None
+    linked: LinkedCases | None
 
     @property
     def title(self) -> str:
@@ -144,7 +144,7 @@ def evaluate_model(
         Engine and device.
     """
     labels = np.array(label_numbers(measured.cases, model.card.classes))
-    patients = linked_cases(measured.cases, [store.facts(case).content for case in measured.cases])
+    linked = linked_cases(measured.cases, [store.facts(case).content for case in measured.cases])
     with use_engine(choice.engine):
         network = model.network.to(choice.device)
         predictions = predict(
@@ -160,10 +160,10 @@ def evaluate_model(
         "outside_training": measured.outside,
         "views": views.count,
         "classes": list(model.card.classes),
-        **judge(predictions.probabilities, predictions.embeddings, labels, patients),
+        **judge(predictions.probabilities, predictions.embeddings, labels, linked),
         "failed": measured.failed,
     }
-    return Evaluation(figures, predictions, labels, patients)
+    return Evaluation(figures, predictions, labels, linked)
 
 
 def write_report(folder: Path, evaluation: Evaluation) -> None:
@@ -178,10 +178,9 @@ def write_report(folder: Path, evaluation: Evaluation) -> None:
     from napari_sparse3d.pictures.style import as_png
 
     figures, predictions, labels = evaluation.figures, evaluation.predictions, evaluation.labels
+    groups = None if evaluation.linked is None else evaluation.linked.groups
     try:
-        retrieved = retrieval(
-            predictions.embeddings, labels, groups=evaluation.patients, at_most_per_class=RETRIEVED_PER_CLASS
-        )
+        retrieved = retrieval(predictions.embeddings, labels, groups=groups, at_most_per_class=RETRIEVED_PER_CLASS)
     except InputError:  # no class with two cases
         retrieved = None
     title = evaluation.title

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from napari_sparse3d.cases.case import Case
-from napari_sparse3d.cases.groups import linked_cases
+from napari_sparse3d.cases.groups import LinkedCases, linked_cases
 from napari_sparse3d.cases.seen import seen_in, split_of
 from napari_sparse3d.cases.store import VoxelStore
 from napari_sparse3d.models import Model, ModelCard
@@ -28,14 +28,14 @@ from napari_sparse3d.training.swapped import below_chance
 
 
 class Judge(Protocol):
-    """Measures for the card, with intervals; ``groups`` are patients, where known."""
+    """Measures for the card, with intervals; ``linked`` are cases that count as one, where there are such."""
 
     def __call__(
         self,
         probabilities: NDArray[np.float32],
         embeddings: NDArray[np.float32],
         labels: NDArray[np.int64],
-        groups: Sequence[str] | None,
+        linked: LinkedCases | None,
     ) -> dict[str, Any]:
         """The figures."""
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from napari_sparse3d.cases.case import Case
-from napari_sparse3d.cases.sources import cases_of
+from napari_sparse3d.cases.sources import cases_of, has_label_column
 from napari_sparse3d.cases.store import VoxelStore
 from napari_sparse3d.engine.choice import choose
 from napari_sparse3d.errors import InputError, line_of
@@ -62,8 +62,14 @@ class Data:
     use_good: bool = False
 
     def cases(self) -> list[Case]:
-        """All cases, sides decided as far as the set decides them."""
-        found = cases_of(self.path, label_column=self.label_column)
+        """All cases, sides decided as far as the set decides them.
+
+        Raises
+        ------
+        InputError
+            If a set is none, or a label column is named and neither set has its labels in a table.
+        """
+        found = self._cases_in(self.path, beside=self.validation)
         if self.validation is None:
             return found
         if marked := sum(case.split == "val" for case in found):
@@ -72,10 +78,15 @@ class Data:
                 "validation",
                 stacklevel=2,
             )
-        others = cases_of(self.validation, label_column=self.label_column)
+        others = self._cases_in(self.validation, beside=self.path)
         return [replace(case, split="train") for case in found if case.split != "test"] + [
             replace(case, split="val", number=len(found) + case.number) for case in others
         ]
+
+    def _cases_in(self, path: Path, beside: Path | None) -> list[Case]:
+        """The cases of one set; the label column may be that of the other alone."""
+        of_other = beside is not None and not has_label_column(path) and has_label_column(beside)
+        return cases_of(path) if of_other else cases_of(path, label_column=self.label_column)
 
 
 @dataclass(frozen=True)
@@ -180,7 +191,7 @@ def train(
     processes = join()
     check_effect(config, processes=processes.size)
     if processes.is_main:
-        for line in without_effect(config, device=choice.device):
+        for line in without_effect(config, device=choice.device, processes=processes.size):
             warnings.warn(line, stacklevel=2)
         prepared, store = look(data, config, cache)
         report({"event": "check", **_summary(prepared), "settings": config.dotted()})

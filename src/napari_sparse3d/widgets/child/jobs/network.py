@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 
 from napari_sparse3d.cases.seen import takes, unlike_training
-from napari_sparse3d.catalog import ARCHITECTURES, ATTRIBUTIONS
+from napari_sparse3d.catalog import ARCHITECTURES, ATTRIBUTIONS, TRAINED
 from napari_sparse3d.errors import InputError
 from napari_sparse3d.explain.grids import Grid, recording_grids
-from napari_sparse3d.models import Model, Result, bundled_models, load_model
+from napari_sparse3d.models import Model, Result, load_model
 from napari_sparse3d.sparse import use_engine
 from napari_sparse3d.widgets.child.records import Cost, LayerRow, ModelInfo, NetworkResult, Request, Sites
 
@@ -46,11 +46,19 @@ def hello() -> Generator[Any, bool, str]:
 
 
 def models(extra: list[str]) -> Generator[Any, bool, list[ModelInfo]]:
-    """The cards of all bundled models, of model files, and of the architectures (random weights)."""
+    """The cards of all bundled models, of model files, and of the architectures (random weights).
+
+    Of other packages', those that cannot be loaded are passed over: ``load_model`` and ``doctor`` say why.
+    """
     found = []
-    for argument in [*bundled_models(), *extra, *ARCHITECTURES]:
+    ours = {part.name for registry in (TRAINED, ARCHITECTURES) for part in registry.built_in}
+    for argument in [*TRAINED, *extra, *ARCHITECTURES]:
         yield argument
-        found.append(info_of(argument, _model(argument)))
+        try:
+            found.append(info_of(argument, _model(argument)))
+        except Exception:
+            if argument in ours or argument in extra:
+                raise
     return found
 
 
@@ -154,7 +162,7 @@ def _counted(work: Generator[tuple[int, int], None, Any], title: str) -> Generat
 def info_of(argument: str, model: Model) -> ModelInfo:
     """The card as a plain record."""
     card, network = model.card, model.describer
-    path = bundled_models().get(argument) or Path(argument)
+    path = TRAINED[argument].path if argument in TRAINED else Path(argument)
     digest = hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
     return ModelInfo(
         argument,
