@@ -91,7 +91,8 @@ def write_nifti(data: NDArray[Any], scan: Volume | VolumeSequence, path: Path) -
     image.header["descrip"] = _stamped(scan, data).encode()
     # nibabel.save leaves the file open where it fails, and a full disk is full until somebody closes it
     with Opener(str(path), "wb") as file:
-        image.to_file_map({"image": FileHolder(filename=str(path), fileobj=file)})
+        opened: Any = file
+        image.to_file_map({"image": FileHolder(filename=str(path), fileobj=opened)})
 
 
 def _holds_labels(scan: Volume | VolumeSequence, data: NDArray[Any]) -> bool:
