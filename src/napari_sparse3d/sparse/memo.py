@@ -49,7 +49,7 @@ def version(indices: Tensor) -> tuple[int, int]:
     ready = indices.contiguous()
     address = ready.data_ptr()
     # memory that was given back is for the engine to refuse
-    return count, fingerprint(address, len(ready)) if address else 0
+    return count, fingerprint(address, ready.shape[0]) if address else 0
 
 
 # (dictionary and lock are arguments, as at the interpreter's end a tensor may outlive this module's names)

@@ -118,13 +118,14 @@ class Sites:
         ``known`` is what has been made from them already, by the keys of :meth:`once`.
         """
         sites = cls(indices, shape, batch_size)
-        store = sites._current()
+        store = sites._store = _Store()
+        store.state = version(indices)
         store.memo[_CHECKED] = True
         store.memo.update(known or {})
         return sites
 
     def __len__(self) -> int:
-        return len(self.indices)
+        return self.indices.shape[0]
 
     def __reduce__(self) -> tuple[Any, ...]:
         # without what was made: engines' objects belong to this process, and to these indices
@@ -214,4 +215,7 @@ class Sites:
 
 
 def _with_state(sites: _S, plan: _T) -> tuple[_S, _T, object]:
-    return sites, plan, None if sites is None else sites.state()
+    """With the state in which the engine left the sites: they were looked at when they were made, most of them."""
+    if sites is None:
+        return sites, plan, None
+    return sites, plan, sites.state() if sites.seen is None else sites.seen

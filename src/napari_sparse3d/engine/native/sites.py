@@ -25,7 +25,7 @@ def _indexed(sites: Sites) -> _kernels.SiteIndex:
     return asked(
         _kernels.index_sites,
         indices=indices.data_ptr(),
-        rows=len(indices),
+        rows=indices.shape[0],
         batch_size=sites.batch_size,
         shape=sites.shape,
         threads=torch.get_num_threads(),

@@ -150,5 +150,5 @@ def _is_watched(module: nn.Module, observers: Sequence[Observer]) -> bool:
         or module._forward_pre_hooks
         or module._backward_hooks
         or module._backward_pre_hooks
-        or any(observer.sees(module) for observer in observers)
+        or (observers and any(observer.sees(module) for observer in observers))
     )
