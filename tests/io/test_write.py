@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -221,11 +222,11 @@ def test_a_write_that_fails_leaves_nothing(tmp_path: Path, monkeypatch: pytest.M
     write_volume(chest_phantom(), target)
     before = target.read_bytes()
 
-    def broken(image: object, path: Path) -> None:
-        Path(path).write_bytes(b"half")
+    def broken(image: object, file_map: Any) -> None:
+        file_map["image"].fileobj.write(b"half")
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(nibabel, "save", broken)
+    monkeypatch.setattr(nibabel.Nifti1Image, "to_file_map", broken)
     with pytest.raises(OSError, match="No space left"):
         write_volume(nodules_phantom(), target)
     assert target.read_bytes() == before
