@@ -5,6 +5,7 @@ from importlib import resources
 import numpy as np
 import pytest
 
+from napari_sparse3d.cases.groups import linked_cases
 from napari_sparse3d.cases.labels import label_numbers
 from napari_sparse3d.cases.sources import cases_of
 from napari_sparse3d.cases.store import VoxelStore
@@ -67,9 +68,10 @@ def test_it_is_as_good_as_its_card_says(name, data_dir, tmp_path):
     ]
     training = model.card.training
     views = {"views": training["test_views"], "view_kind": training["augment"]["turns"]}
-    found = predict(model.network, cases, VoxelStore(model.card.recipe, tmp_path), **views)
+    store = VoxelStore(model.card.recipe, tmp_path)
+    found = predict(model.network, cases, store, **views)
     labels = np.array(label_numbers(cases, model.card.classes))
-    patients = [case.patient for case in cases] if all(case.patient for case in cases) else None
-    figures = judge(found.probabilities, found.embeddings, labels, patients)
+    linked = linked_cases(cases, [store.facts(case).content for case in cases])
+    figures = judge(found.probabilities, found.embeddings, labels, linked)
     for measure in ("auc", "accuracy", "map"):
         assert figures[measure] == pytest.approx(model.card.metrics["validation"][measure], abs=2e-3)
