@@ -20,7 +20,7 @@ from napari_sparse3d.sparse.contract import C, FusedChain, Layer, Rows, RunsChai
 from napari_sparse3d.sparse.sites import Sites
 from napari_sparse3d.sparse.window import Geometry
 
-_PLAIN_TYPES = (Tensor, torch.nn.Parameter)
+_PLAIN_TYPES = frozenset((Tensor, torch.nn.Parameter, type(None)))
 
 
 def is_traced(*tensors: Tensor | None) -> bool:
@@ -31,7 +31,7 @@ def is_traced(*tensors: Tensor | None) -> bool:
         or torch._C._are_functorch_transforms_active()
     ):
         return True
-    return any(tensor is not None and type(tensor) not in _PLAIN_TYPES for tensor in tensors)
+    return not _PLAIN_TYPES.issuperset(map(type, tensors))
 
 
 def is_differentiated(*tensors: Tensor | None) -> bool:

@@ -47,10 +47,9 @@ class SparseSequential(SparseModule, nn.Sequential):
                 x = chained(x, layers)
                 at = after
                 continue
-            module = modules[at]
-            norm = unwatched[at]
-            if type(norm) is SparseBatchNorm and _slope(unwatched[at + 1]) is not None:
-                x = normalized(norm, modules[at + 1], x)
+            module, norm, slope = modules[at], unwatched[at], _slope(unwatched[at + 1])
+            if type(norm) is SparseBatchNorm and slope is not None:
+                x = norm.normalize(x, slope=slope)
                 at += 2
             else:
                 x = _called(module, x) if takes_sparse(module) else _at_each_site(module, x)
@@ -145,10 +144,11 @@ def _slope(activation: nn.Module | None) -> float | None:
 
 
 def _is_watched(module: nn.Module, observers: Sequence[Observer]) -> bool:
+    own = vars(module)  # an attribute of a module takes several times as long to look up
     return bool(
-        module._forward_hooks
-        or module._forward_pre_hooks
-        or module._backward_hooks
-        or module._backward_pre_hooks
+        own["_forward_hooks"]
+        or own["_forward_pre_hooks"]
+        or own["_backward_hooks"]
+        or own["_backward_pre_hooks"]
         or (observers and any(observer.sees(module) for observer in observers))
     )
