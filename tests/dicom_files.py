@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -99,6 +99,25 @@ def series_of(
         position = own.pop("position")
         paths.append(save(slice_of(position, **own), folder / f"{(k * 7919) % 104729:06d}.dcm"))
     return paths
+
+
+def blocks_in_one_folder(folder: Path, patients_and_sizes: Iterable[tuple[str, int]]) -> None:
+    """CT series of 12 slices, all in one folder, numbered from 1: a block of bone each, which ends at its size."""
+    folder.mkdir(parents=True)
+    for number, (patient, size) in enumerate(patients_and_sizes, start=1):
+        values = np.zeros((12, 12, 12), np.int16)
+        values[3:size, 3:9, 3:9] = 1100
+
+        def change(
+            k: int, own: dict[str, Any], number: int = number, values: Any = values, patient: str = patient
+        ) -> None:
+            own |= {"pixels": values[k], "SeriesNumber": number, "PatientID": patient}
+
+        aside = folder.with_name(f"{folder.name}{number}")
+        series_of(aside, 12, size=(12, 12), spacing=(1.0, 1.0), step=(0, 0, 1), series=f"1.2.{number}", change=change)
+        for file in aside.iterdir():
+            file.rename(folder / f"{number}_{file.name}")
+        aside.rmdir()
 
 
 def check_world_code(volume: Any) -> None:

@@ -14,7 +14,7 @@ import pytest
 from pyarrow import parquet
 from typer.testing import CliRunner
 
-from dicom_files import series_of
+from dicom_files import blocks_in_one_folder, series_of
 from napari_sparse3d.cli import app
 from napari_sparse3d.cohort import read_cohort
 from napari_sparse3d.errors import InputError
@@ -42,18 +42,7 @@ def save_model(path: Path, seed: int) -> Path:
 @pytest.fixture
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Three series in one folder, one scan beside it; two models of one name."""
-    for number, size in enumerate((6, 8, 9), start=1):
-        values = np.zeros((12, 12, 12), np.int16)
-        values[3:size, 3:9, 3:9] = 1100
-
-        def change(k: int, own: dict[str, Any], number: int = number, values: Any = values) -> None:
-            own |= {"pixels": values[k], "SeriesNumber": number, "PatientID": f"P{number}"}
-
-        aside = tmp_path / f"aside{number}"
-        series_of(aside, 12, size=(12, 12), spacing=(1.0, 1.0), step=(0, 0, 1), series=f"1.2.{number}", change=change)
-        (tmp_path / "scans" / "ct").mkdir(parents=True, exist_ok=True)
-        for file in aside.iterdir():
-            file.rename(tmp_path / "scans" / "ct" / f"{number}_{file.name}")
+    blocks_in_one_folder(tmp_path / "scans" / "ct", zip(("P1", "P2", "P3"), (6, 8, 9), strict=True))
     data = np.zeros((12, 12, 12), np.int16)
     data[2:7, 2:9, 2:9] = 100
     nibabel.save(nibabel.Nifti1Image(data, np.eye(4)), tmp_path / "scans" / "a.nii.gz")

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
-from dicom_files import series_of
+from dicom_files import blocks_in_one_folder
 from napari_sparse3d.models import build_network, load_model
 from napari_sparse3d.models.model import Model
 from napari_sparse3d.voxels import RangeThreshold, Recipe
@@ -41,20 +41,7 @@ def save_model(path: Path, seed: int) -> Path:
 @pytest.fixture
 def place(tmp_path: Path) -> Path:
     """Four series of three patients in one folder, a scan beside it; two models of one name, and of one file name."""
-    for number, (size, patient) in enumerate(zip((6, 8, 9, 10), PATIENTS, strict=True), start=1):
-        values = np.zeros((12, 12, 12), np.int16)
-        values[3:size, 3:9, 3:9] = 1100
-
-        def change(
-            k: int, own: dict[str, Any], number: int = number, values: Any = values, patient: str = patient
-        ) -> None:
-            own |= {"pixels": values[k], "SeriesNumber": number, "PatientID": patient}
-
-        aside = tmp_path / f"aside{number}"
-        series_of(aside, 12, size=(12, 12), spacing=(1.0, 1.0), step=(0, 0, 1), series=f"1.2.{number}", change=change)
-        (tmp_path / "scans" / "ct").mkdir(parents=True, exist_ok=True)
-        for file in aside.iterdir():
-            file.rename(tmp_path / "scans" / "ct" / f"{number}_{file.name}")
+    blocks_in_one_folder(tmp_path / "scans" / "ct", zip(PATIENTS, (6, 8, 9, 10), strict=True))
     data = np.zeros((12, 12, 12), np.int16)
     data[2:7, 2:9, 2:9] = 100
     nibabel.save(nibabel.Nifti1Image(data, np.eye(4)), tmp_path / "scans" / "a.nii.gz")
