@@ -87,118 +87,154 @@ def quick_header(file: BinaryIO, size: int, wanted: Mapping[int, bytes], blocks:
         The wanted private elements, by group and creator.
     """
     try:
-        return _walk(file, size, wanted, blocks)
+        return _Walk(file, size, wanted, blocks).header()
     except (_Unknown, struct.error, UnicodeDecodeError, ValueError):
         return None
 
 
-def _walk(file: BinaryIO, size: int, wanted: Mapping[int, bytes], blocks: Blocks) -> QuickHeader:
-    buffer, base = file.read(_READ), 0
-    if buffer[128:132] != b"DICM" or buffer[132:134] != b"\x02\x00":
-        raise _Unknown
-    raw: dict[int, tuple[bytes, bytes]] = {}
-    private: dict[int, PrivateKey] = {}
-    """Wanted private elements of this file, as soon as their creator has shown in which block they are."""
-    sequences: list[Span] = []
-    opened, opened_at = 0, 0  # the outermost sequence of undefined length that we are in
-    position, depth, explicit, syntax = 132, 0, True, ""
-    tag_and_length, just_length = struct.Struct("<HH2sH").unpack_from, struct.Struct("<I").unpack_from
-    while base + position < size:
-        if position + 12 > len(buffer):
-            base += position
-            position = 0
-            file.seek(base)
-            buffer = file.read(_READ)
-            if len(buffer) < 8:
-                raise _Unknown
-            buffer += bytes(12 - len(buffer)) if len(buffer) < 12 else b""
-        group, element, vr, length = tag_and_length(buffer, position)
-        tag = group << 16 | element
-        if group > 2 and not syntax:
-            syntax = _syntax(raw)
-            explicit = syntax != _IMPLICIT
-        if tag >= _PIXELS and group == 0x7FE0 and depth == 0:
-            break
-        if group == 0xFFFE:
-            (length,) = just_length(buffer, position + 4)
-            position += 8
-            if tag == _SEQUENCE_END:
-                depth -= 1
-                if depth == 0:
-                    end = base + position - 8
-                    sequences.append((opened, opened_at, end, not explicit))
-                    if opened == _KEPT_UNPARSED:
-                        file.seek(opened_at)
-                        raw[opened] = (b"SQ", file.read(end - opened_at))
-            elif tag == _ITEM and length != _UNDEFINED:
-                position += length
-            elif tag not in (_ITEM, _ITEM_END):
-                raise _Unknown
-            if depth < 0:
-                raise _Unknown
-            continue
-        if not explicit and group > 2:
-            (length,) = just_length(buffer, position + 4)
-            vr = wanted.get(tag, b"UN")
-            position += 8
-        elif vr in _SHORT:
-            position += 8
-        elif vr in _LONG:
-            (length,) = just_length(buffer, position + 8)
-            position += 12
-        else:
+class _Walk:
+    """One pass over the elements of a file, with the buffer that it reads through."""
+
+    def __init__(self, file: BinaryIO, size: int, wanted: Mapping[int, bytes], blocks: Blocks) -> None:
+        self.file, self.size, self.wanted, self.blocks = file, size, wanted, blocks
+        self.buffer, self.base = file.read(_READ), 0
+        if self.buffer[128:132] != b"DICM" or self.buffer[132:134] != b"\x02\x00":
             raise _Unknown
-        if length == _UNDEFINED:
-            # explicit UN of undefined length holds implicit elements (PS3.5, 6.2.2); leave that to pydicom
-            if (tag in wanted and tag != _KEPT_UNPARSED) or (explicit and vr != b"SQ"):
-                raise _Unknown
-            if depth == 0:
-                opened, opened_at = tag, base + position
-            depth += 1
-            continue
-        if base + position + length > size:
+        self.raw: dict[int, tuple[bytes, bytes]] = {}
+        self.private: dict[int, PrivateKey] = {}
+        """Wanted private elements of this file, as soon as their creator has shown in which block they are."""
+        self.sequences: list[Span] = []
+        self.opened, self.opened_at = 0, 0  # the outermost sequence of undefined length that we are in
+        self.depth, self.explicit, self.syntax = 0, True, ""
+
+    def header(self) -> QuickHeader:
+        """The wanted values of the file."""
+        pixels_at, pixels_tag = self._elements()
+        if not self.syntax or self.depth:
             raise _Unknown
-        if depth == 0 and (tag in wanted or tag in (_SYNTAX_TAG, _CHARSET_TAG)):
-            if position + length > len(buffer):
-                file.seek(base + position)
-                raw[tag] = (vr, file.read(length))
+        values, private = self._values()
+        return QuickHeader(values, private, self.syntax, pixels_at, pixels_tag, tuple(self.sequences))
+
+    def _elements(self) -> tuple[int, int]:
+        """Walk to the pixels: where they begin, and their tag; the file's end and 0 where there are none."""
+        position, base, buffer, size = 132, self.base, self.buffer, self.size
+        tag_and_length, just_length = struct.Struct("<HH2sH").unpack_from, struct.Struct("<I").unpack_from
+        while base + position < size:
+            if position + 12 > len(buffer):
+                base, buffer = self._read_on(base + position)
+                position = 0
+            group, element, vr, length = tag_and_length(buffer, position)
+            tag = group << 16 | element
+            if group > 2 and not self.syntax:
+                self.syntax = _syntax(self.raw)
+                self.explicit = self.syntax != _IMPLICIT
+            if group == 0xFFFE:
+                (length,) = just_length(buffer, position + 4)
+                position += 8 + self._delimiter(tag, length, base + position)
+                continue
+            if group == 0x7FE0 and tag >= _PIXELS and self.depth == 0:
+                return base + position, tag
+            if vr in _SHORT and (self.explicit or group == 2):
+                position += 8
+            elif self.explicit or group == 2:
+                if vr not in _LONG:
+                    raise _Unknown
+                (length,) = just_length(buffer, position + 8)
+                position += 12
             else:
-                raw[tag] = (vr, buffer[position : position + length])
-        elif element < 0x100 and group & 1 and element >= 0x10 and depth == 0:
-            if position + length > len(buffer):
+                (length,) = just_length(buffer, position + 4)
+                vr = self.wanted.get(tag, b"UN")
+                position += 8
+            if length == _UNDEFINED:
+                self._open(tag, vr, base + position)
+                continue
+            if base + position + length > size:
                 raise _Unknown
-            creator = buffer[position : position + length].decode("latin-1").strip("\0 ")
-            block = blocks.get((group, creator))
-            if block is not None:
-                wanted = dict(wanted)
-                for last, its_vr in block.items():
-                    wanted[group << 16 | element << 8 | last] = its_vr
-                    private[group << 16 | element << 8 | last] = (creator, group, last)
-        if depth == 0 and length >= _SHORTEST_ITEM and (not explicit or vr in _SEQUENCES):
-            sequences.append((tag, base + position, base + position + length, not explicit or vr == b"UN"))
-        position += length
-    if not syntax or depth:
-        raise _Unknown
-    pixels_tag = tag if base + position < size else 0
-    signed = raw.get(_REPRESENTATION, (b"", b""))[1][:1] == b"\1"
-    encoding = _encoding(raw)
-    values: dict[int, Any] = {}
-    own: dict[PrivateKey, Any] = {}
-    for tag, (vr, content) in raw.items():
-        if vr == b"UN" or (tag in private and vr in (b"OB", b"OW")):
-            # an archive or a converter did not know the element (PS3.5, 6.2.2); its name does
-            vr = wanted.get(tag, vr)
-        if tag in _SIGN_OF_PIXELS and (not explicit or raw[tag][0] == b"UN"):
-            vr = b"SS" if signed else b"US"
-        if tag == _KEPT_UNPARSED and content:
-            values[tag] = Unparsed(content, implicit=not explicit or raw[tag][0] == b"UN")
-            continue
-        value = _value(vr, content, encoding)
-        if tag in private:
-            own.setdefault(private[tag], value)
-        else:
-            values[tag] = value
-    return QuickHeader(values, own, syntax, base + position, pixels_tag, tuple(sequences))
+            if self.depth == 0:
+                self._keep(tag, vr, position, length)
+            position += length
+        return base + position, 0
+
+    def _read_on(self, at: int) -> tuple[int, bytes]:
+        self.file.seek(at)
+        buffer = self.file.read(_READ)
+        if len(buffer) < 8:
+            raise _Unknown
+        self.base, self.buffer = at, buffer.ljust(12, b"\0")
+        return self.base, self.buffer
+
+    def _content(self, position: int, length: int) -> bytes:
+        if position + length <= len(self.buffer):
+            return self.buffer[position : position + length]
+        self.file.seek(self.base + position)
+        return self.file.read(length)
+
+    def _delimiter(self, tag: int, length: int, at: int) -> int:
+        """Take in an item, or the end of one or of a sequence, at ``at``; how much of it is passed over."""
+        if tag == _ITEM:
+            return 0 if length == _UNDEFINED else length
+        if tag == _ITEM_END:
+            return 0
+        if tag != _SEQUENCE_END or self.depth == 0:
+            raise _Unknown
+        self.depth -= 1
+        if self.depth == 0:
+            self.sequences.append((self.opened, self.opened_at, at, not self.explicit))
+            if self.opened == _KEPT_UNPARSED:
+                self.file.seek(self.opened_at)
+                self.raw[self.opened] = (b"SQ", self.file.read(at - self.opened_at))
+        return 0
+
+    def _open(self, tag: int, vr: bytes, at: int) -> None:
+        """Enter a sequence of undefined length, whose content begins at ``at``."""
+        # explicit UN of undefined length holds implicit elements (PS3.5, 6.2.2); leave that to pydicom
+        if (tag in self.wanted and tag != _KEPT_UNPARSED) or (self.explicit and vr != b"SQ"):
+            raise _Unknown
+        if self.depth == 0:
+            self.opened, self.opened_at = tag, at
+        self.depth += 1
+
+    def _keep(self, tag: int, vr: bytes, position: int, length: int) -> None:
+        """Keep what is wanted of an element at the top level, whose content begins at ``position`` of the buffer."""
+        if tag in self.wanted or tag in (_SYNTAX_TAG, _CHARSET_TAG):
+            self.raw[tag] = (vr, self._content(position, length))
+        elif 0x10 <= tag & 0xFFFF < 0x100 and tag >> 16 & 1:
+            self._creator(tag >> 16, tag & 0xFF, self._content(position, length))
+        if length >= _SHORTEST_ITEM and (not self.explicit or vr in _SEQUENCES):
+            begins = self.base + position
+            self.sequences.append((tag, begins, begins + length, not self.explicit or vr == b"UN"))
+
+    def _creator(self, group: int, block: int, name: bytes) -> None:
+        """From here on the wanted elements of this creator's block are wanted too (PS3.5, 7.8)."""
+        creator = name.decode("latin-1").strip("\0 ")
+        of_the_block = self.blocks.get((group, creator))
+        if of_the_block is not None:
+            self.wanted = dict(self.wanted)
+            for last, vr in of_the_block.items():
+                tag = group << 16 | block << 8 | last
+                self.wanted[tag] = vr
+                self.private[tag] = (creator, group, last)
+
+    def _values(self) -> tuple[dict[int, Any], dict[PrivateKey, Any]]:
+        """What was kept, as values: by tag, and of private blocks."""
+        signed = self.raw.get(_REPRESENTATION, (b"", b""))[1][:1] == b"\1"
+        encoding = _encoding(self.raw)
+        values: dict[int, Any] = {}
+        private: dict[PrivateKey, Any] = {}
+        for tag, (written, content) in self.raw.items():
+            vr = written
+            if vr == b"UN" or (tag in self.private and vr in (b"OB", b"OW")):
+                # an archive or a converter did not know the element (PS3.5, 6.2.2); its name does
+                vr = self.wanted.get(tag, vr)
+            if tag in _SIGN_OF_PIXELS and (not self.explicit or written == b"UN"):
+                vr = b"SS" if signed else b"US"
+            if tag == _KEPT_UNPARSED and content:
+                values[tag] = Unparsed(content, implicit=not self.explicit or written == b"UN")
+            elif tag in self.private:
+                private.setdefault(self.private[tag], _value(vr, content, encoding))
+            else:
+                values[tag] = _value(vr, content, encoding)
+        return values, private
 
 
 def adds_up(content: bytes, implicit: bool, little: bool) -> bool:
