@@ -51,6 +51,10 @@ def test_networks_load_torch_and_neither_its_compiler_nor_what_files_need() -> N
     for_files = {"pydantic", "polars", "pyarrow", "pandas", "matplotlib", "scipy"}
     assert "napari_sparse3d.models" in beside_torch
     assert not beside_torch & (compiler | for_files)
+    load = (
+        "import napari_sparse3d as s; from napari_sparse3d.catalog import TRAINED; [s.load_model(m) for m in TRAINED]"
+    )
+    assert not modules_of(load) & compiler
     # the probe sees them: compiling does load torch's compiler
     assert compiler - {"torch._inductor"} <= modules_of("import torch; torch.compile(torch.nn.Identity())")
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import nn
+from torch.overrides import TorchFunctionMode
 
 from napari_sparse3d.catalog import ARCHITECTURES, TRAINED, is_own
 from napari_sparse3d.environment import check_environment
@@ -118,9 +120,31 @@ def _network_of(card: ModelCard, shapes: dict[str, tuple[int, ...]], source: Pat
         network = build_network(card.architecture, **card.arguments)
         _check_fits(card, network, shapes, source)
         return network
-    with torch.device("meta"):  # shapes alone, before they take memory
+    with torch.device("meta"), _NothingDrawn():  # shapes alone, before they take memory
         _check_fits(card, build_network(card.architecture, **card.arguments), shapes, source)
     return build_network(card.architecture, **card.arguments)
+
+
+class _NothingDrawn(TorchFunctionMode):
+    """Weights stay as they are allocated, whatever a layer would draw them from.
+
+    Where tensors are shapes alone there is nothing to draw; and torch answers some draws there (``normal_``) by way of
+    its compiler, whose import takes longer than all else that is done for a model.
+    """
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        """Call ``func``, unless it draws."""
+        kwargs = kwargs or {}
+        if getattr(func, "__name__", "") in _DRAWS:
+            return args[0] if args else kwargs["tensor"]
+        return func(*args, **kwargs)
+
+
+_DRAWS = frozenset(
+    ("normal_", "uniform_", "trunc_normal_", "log_normal_", "cauchy_", "exponential_", "geometric_", "bernoulli_")
+)
 
 
 def _check_fits(card: ModelCard, network: nn.Module, shapes: dict[str, tuple[int, ...]], source: Path) -> None:
