@@ -66,8 +66,8 @@ def read_csv(path: Path) -> list[dict[str, str]]:
     if not lines:
         return []
     heading = lines[0]
-    if len(heading) == 1 and (found := next((sign for sign in ";\t|" if sign in heading[0]), None)):
-        name = {";": "semicolons", "\t": "tabs", "|": "bars"}[found]
+    if len(heading) == 1 and (separator := next((sign for sign in ";\t|" if sign in heading[0]), None)):
+        name = {";": "semicolons", "\t": "tabs", "|": "bars"}[separator]
         raise InputError(f"the table is separated by {name}; {_CURE}")
     if twice := next((name for name in heading if heading.count(name) > 1), None):
         raise InputError(f"the table has two columns {twice!r}; keep one")

@@ -237,7 +237,7 @@ def _status_mb(key: str) -> float:
 
 def machine(device: str = "cpu") -> dict[str, Any]:
     """What the figures were taken on."""
-    found: dict[str, Any] = {
+    machine_facts: dict[str, Any] = {
         "processor": _processor(),
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         "threads": torch.get_num_threads(),
@@ -250,12 +250,12 @@ def machine(device: str = "cpu") -> dict[str, Any]:
         "copy_gb_s": _rates("cpu", "fp32")[1] / 1e9,
     }
     if device != "cpu":
-        found["card"] = torch.cuda.get_device_name(device)
-        found["cuda"] = torch.version.cuda
+        machine_facts["card"] = torch.cuda.get_device_name(device)
+        machine_facts["cuda"] = torch.version.cuda
         for precision in contenders.PRECISIONS:
-            found[f"card_{precision}_gflops"] = _rates(device, precision)[0] / 1e9
-        found["card_copy_gb_s"] = _rates(device, "fp32")[1] / 1e9
-    return found
+            machine_facts[f"card_{precision}_gflops"] = _rates(device, precision)[0] / 1e9
+        machine_facts["card_copy_gb_s"] = _rates(device, "fp32")[1] / 1e9
+    return machine_facts
 
 
 def _processor() -> str:

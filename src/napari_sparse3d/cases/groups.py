@@ -109,7 +109,7 @@ def linked(values: Iterable[Hashable]) -> dict[Hashable, list[int]]:
     for place, value in enumerate(values):
         if value:
             places.setdefault(value, []).append(place)
-    return {value: found for value, found in places.items() if len(found) > 1}
+    return {value: each for value, each in places.items() if len(each) > 1}
 
 
 def _patient_in_tags(case: Case) -> str:

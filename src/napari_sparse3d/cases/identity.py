@@ -48,9 +48,9 @@ class CaseIdentity:
     patient: str = ""
 
 
-def identify(root: Path, found: Sequence[SeriesInfo], info: SeriesInfo) -> CaseIdentity:
+def identify(root: Path, series_here: Sequence[SeriesInfo], info: SeriesInfo) -> CaseIdentity:
     """Which case a series is, of those that a scan of ``root`` found."""
-    place, series = places(root, found)[info.index]
+    place, series = places(root, series_here)[info.index]
     return CaseIdentity(place, series, info.patient)
 
 
@@ -68,13 +68,13 @@ def places(root: Path, series: Sequence[SeriesInfo]) -> Mapping[int, tuple[Path,
             touched.setdefault(place, set()).add(index)
         common = set(chains[0]).intersection(*chains[1:]) if chains else set()
         nearest[index] = max(common, key=lambda place: len(place.parts), default=root)
-    found: dict[int, tuple[Path, int]] = {}
+    own_place: dict[int, tuple[Path, int]] = {}
     for index, place in nearest.items():
         others = touched.get(place, set())
         # a folder with a part of another series would show another list when it is scanned alone
         whole = all(nearest[other] == place or place in nearest[other].parents for other in others)
-        found[index] = (place, sorted(others).index(index)) if whole and index in others else (root, index)
-    return found
+        own_place[index] = (place, sorted(others).index(index)) if whole and index in others else (root, index)
+    return own_place
 
 
 def series_files(info: SeriesInfo) -> list[Path]:

@@ -131,13 +131,13 @@ class Parts:
         for part in self._parts():
             try:
                 rows = parquet.read_table(part).to_pylist()
-                found = [(row.pop(_STATE), row) for row in rows]
+                kept_rows = [(row.pop(_STATE), row) for row in rows]
             except (pa.ArrowException, OSError, KeyError) as error:
                 why = type(error).__name__
                 self._say(f"{part.name} of {self.folder.name} is damaged ({why}): its rows are made anew")
                 part.unlink(missing_ok=True)
                 continue
-            for state, row in found:
+            for state, row in kept_rows:
                 self._rows[(row["path"], row["series"])] = state, row
         if self._rows:
             done = sum(row["status"] == "done" for _, row in self._rows.values())

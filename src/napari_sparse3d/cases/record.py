@@ -167,10 +167,10 @@ def _array(name: str, values: list[Any]) -> Any:
     if kind == "string":
         values = [None if value is None else str(value) for value in values]
     try:
-        made = pa.array(values, type=None if kind is None else _type(kind))
+        column = pa.array(values, type=None if kind is None else _type(kind))
     except (pa.ArrowInvalid, pa.ArrowTypeError):
         return pa.array([None if value is None else str(value) for value in values], type=pa.string())
-    return made.cast(pa.string()) if pa.types.is_null(made.type) else made
+    return column.cast(pa.string()) if pa.types.is_null(column.type) else column
 
 
 def _type(kind: str) -> Any:

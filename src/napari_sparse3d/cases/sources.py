@@ -74,9 +74,9 @@ def one_case(path: Path, series: int | None = None) -> Case:
     from napari_sparse3d.io import scan
     from napari_sparse3d.io.read import choose_series
 
-    found = scan(path)
-    info = choose_series(path, series, found=found)
-    return _case_of(info, *places(path, found)[info.index])
+    series_here = scan(path)
+    info = choose_series(path, series, found=series_here)
+    return _case_of(info, *places(path, series_here)[info.index])
 
 
 def find_cases(source: Path) -> list[Case]:

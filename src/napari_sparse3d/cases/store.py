@@ -61,22 +61,22 @@ class VoxelStore:
         if held is not None:
             self._held.move_to_end(key)
             return held
-        kept = self.folder / key[:2] / f"{key}.npz"
-        voxels = self._from_disk(kept)
+        file = self.folder / key[:2] / f"{key}.npz"
+        voxels = self._from_disk(file)
         if voxels is None:
             voxels = self._make(case)
-            self._to_disk(voxels, kept)
+            self._to_disk(voxels, file)
         self._hold(key, voxels)
         return voxels
 
     def facts(self, case: Case) -> Facts:
         """What is known of a case's volume; kept beside the voxels, so that the volume is read once for both."""
-        kept = self._facts_at(case)
+        file = self._facts_at(case)
         try:
-            return Facts.from_json(kept.read_text(encoding="utf-8"))
+            return Facts.from_json(file.read_text(encoding="utf-8"))
         except (OSError, ValueError, TypeError, KeyError):  # not made yet, or damaged: it is made anew
             facts = facts_of(read_source(case, self.recipe))
-            self._keep_facts(facts, kept)
+            self._keep_facts(facts, file)
             return facts
 
     def _make(self, case: Case) -> VoxelSet:
@@ -93,32 +93,32 @@ class VoxelStore:
         key = hashlib.sha256("\n".join(["facts", *parts]).encode()).hexdigest()
         return self._facts_folder / key[:2] / f"{key}.json"
 
-    def _keep_facts(self, facts: Facts, kept: Path) -> None:
+    def _keep_facts(self, facts: Facts, file: Path) -> None:
         if self._full:
             return
         try:
-            with replacing(kept, durable=False) as temporary:
+            with replacing(file, durable=False) as temporary:
                 temporary.write_text(facts.to_json(), encoding="utf-8")
         except OSError as error:
             self._say_full(error)
 
-    def _from_disk(self, kept: Path) -> VoxelSet | None:
+    def _from_disk(self, file: Path) -> VoxelSet | None:
         try:
-            return VoxelSet.load(kept)
+            return VoxelSet.load(file)
         except FileNotFoundError:
             return None
         except Exception as error:  # whatever happened to the file, it can be made anew
             why = failure_line(error)
-            warnings.warn(f"the cached voxel set {kept.name[:8]} is damaged and made anew ({why})", stacklevel=4)
+            warnings.warn(f"the cached voxel set {file.name[:8]} is damaged and made anew ({why})", stacklevel=4)
             return None
 
-    def _to_disk(self, voxels: VoxelSet, kept: Path) -> None:
+    def _to_disk(self, voxels: VoxelSet, file: Path) -> None:
         """Keep it, if that can be done: a cache that takes nothing costs time, and is no fault of the data."""
         if self._full:
             return
         try:
             # not flushed: after power loss it is made anew, if need be
-            voxels.save(kept, durable=False)
+            voxels.save(file, durable=False)
         except OSError as error:
             self._say_full(error)
 

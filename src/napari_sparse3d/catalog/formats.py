@@ -127,8 +127,8 @@ class Formats(Registry[FormatInfo]):
     def forget(self) -> None:
         """Look for installed packages anew, when the formats are next asked for."""
         super().forget()
-        for name, made in vars(type(self)).items():
-            if isinstance(made, cached_property):
+        for name, member in vars(type(self)).items():
+            if isinstance(member, cached_property):
                 self.__dict__.pop(name, None)
 
     @cached_property

@@ -32,12 +32,12 @@ def load_own(text: str, *, kind: str, what: str) -> Any:
         If it cannot be imported, or cannot be called.
     """
     try:
-        found: Any = resolve_name(text)
+        target: Any = resolve_name(text)
     except Exception as error:  # whatever the user's module does while it is imported
         raise CatalogError(
             f"{kind} {text!r}: {' '.join(str(error).split()) or type(error).__name__}; give module:{what}, importable "
             "from here"
         ) from error
-    if not callable(found):
+    if not callable(target):
         raise CatalogError(f"{kind} {text!r} is no {what}; give module:{what}")
-    return found
+    return target

@@ -160,8 +160,8 @@ class Registry(Mapping[str, P], Generic[P]):
         return MappingProxyType(parts), MappingProxyType(broken)
 
     def _described(self, point: EntryPoint) -> list[P]:
-        found = point.load()
-        described = list(found) if isinstance(found, (list, tuple)) else [found]
+        target = point.load()
+        described = list(target) if isinstance(target, (list, tuple)) else [target]
         for each in described:
             if not isinstance(each, self._describes):
                 raise TypeError(f"the entry point must name a {self._describes.__name__}, it names {each!r:.80}")

@@ -86,18 +86,18 @@ def convert(
     if output.is_file() and path.is_file() and output.samefile(path):
         raise CallError("the output is the scan itself, which would be lost; name another file")
     with status("Reading headers"):
-        found = [choose_series(path, series)] if series is not None or not into_folder else scan(path)
+        series_here = [choose_series(path, series)] if series is not None or not into_folder else scan(path)
     results: list[dict[str, Any]] = []
     missing = ""
-    for info in track(found, "Converting") if into_folder else found:
+    for info in track(series_here, "Converting") if into_folder else series_here:
         target = output / f"{_file_stem(info)}{ending}" if into_folder else output
         try:
             results.append(_convert_one(info, target, how, frame, repair))
         except _NoRoom as error:  # for none of those that follow either
             missing = str(error)
-            if len(found) > 1:
-                missing += f"; {len(found) - len(results)} of {len(found)} series were not written"
-            results += [_result(each, status="refused", error=missing) for each in found[len(results) :]]
+            if len(series_here) > 1:
+                missing += f"; {len(series_here) - len(results)} of {len(series_here)} series were not written"
+            results += [_result(each, status="refused", error=missing) for each in series_here[len(results) :]]
             break
     if as_json:
         emit({"series": results})

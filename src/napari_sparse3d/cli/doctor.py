@@ -163,11 +163,11 @@ def _engine(info: EngineInfo) -> Check:
     from napari_sparse3d.sparse.engine import engine
 
     try:
-        found = engine(info.name)
+        loaded = engine(info.name)
     except EngineError as error:
         mend = f"with a CUDA card: {info.install}" if info.devices[0] == "cuda" else info.install
         return Check(f"engine {info.name}", "absent" if info.needs else "broken", str(error), mend or REINSTALL)
-    said = [info.description, getattr(found, "instruction_set", "")]
+    said = [info.description, getattr(loaded, "instruction_set", "")]
     return Check(f"engine {info.name}", "ok", ", ".join(filter(None, said)))
 
 
@@ -196,21 +196,19 @@ def _window() -> Iterator[Check]:
     if display_name() is None:
         yield Check("display", "absent", "none: no window can be opened here, everything else works", "")
         return
-    found = probe()
-    if "error" in found:
-        yield Check("Qt and OpenGL", "broken", found["error"], mend)
-    elif "opengl" not in found:
+    window = probe()
+    if "error" in window:
+        yield Check("Qt and OpenGL", "broken", window["error"], mend)
+    elif "opengl" not in window:
         yield Check(
             "Qt and OpenGL",
             "broken",
-            f"{found['binding']} {found['qt']}, but no OpenGL",
+            f"{window['binding']} {window['qt']}, but no OpenGL",
             "install a graphics driver (Mesa)",
         )
     else:
-        drawn = (
-            f"{found['binding']} {found['qt']} on {found['platform']}, OpenGL {found['opengl']}, {found['renderer']}"
-        )
-        yield Check("Qt and OpenGL", "ok", drawn)
+        drawn = f"OpenGL {window['opengl']}, {window['renderer']}"
+        yield Check("Qt and OpenGL", "ok", f"{window['binding']} {window['qt']} on {window['platform']}, {drawn}")
 
 
 _CHECKS: dict[str, Callable[[], Iterator[Check]]] = {

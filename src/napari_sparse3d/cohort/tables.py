@@ -88,12 +88,12 @@ def _embeddings(stored: Sequence[Any]) -> NDArray[np.float32]:
     if len(lengths) > 1:
         raise InputError(f"embeddings of lengths {sorted(lengths)[:10]} are mixed; embed all cases with one model")
     try:
-        found = np.array(stored, dtype=np.float32)
+        stacked = np.array(stored, dtype=np.float32)
     except (TypeError, ValueError, OverflowError) as error:
         raise InputError("the column 'embedding' holds what is no number; make one with `predict`") from error
-    if found.ndim != 2 or not np.isfinite(found).all():
+    if stacked.ndim != 2 or not np.isfinite(stacked).all():
         raise InputError("the column 'embedding' holds lists in lists or numbers that are not finite; embed again")
-    return found
+    return stacked
 
 
 def _thumbnails(stored: Sequence[Any]) -> NDArray[np.uint8] | None:

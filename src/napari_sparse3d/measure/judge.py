@@ -28,12 +28,12 @@ def measure(probabilities: NDArray[Any], embeddings: NDArray[Any], labels: NDArr
     labels : ndarray
         (n,) class numbers.
     """
-    found = metrics.figures(probabilities, labels)
+    figures = metrics.figures(probabilities, labels)
     try:
-        found["map"] = retrieval(embeddings, labels, at_most_per_class=RETRIEVED_PER_CLASS).map
+        figures["map"] = retrieval(embeddings, labels, at_most_per_class=RETRIEVED_PER_CLASS).map
     except InputError:  # no class with two cases: nothing can be retrieved
-        found["map"] = float("nan")
-    return found
+        figures["map"] = float("nan")
+    return figures
 
 
 def judge(
@@ -53,16 +53,16 @@ def judge(
     groups = None if linked is None else linked.groups
     patients = linked is not None and linked.kind == PATIENTS
     intervals = metrics.intervals(probabilities, labels, groups, by_class=not patients)
-    found: dict[str, Any] = {"n": len(labels), **metrics.figures(probabilities, labels)}
+    report: dict[str, Any] = {"n": len(labels), **metrics.figures(probabilities, labels)}
     try:
         figures = retrieval(embeddings, labels, groups=groups, at_most_per_class=RETRIEVED_PER_CLASS).figures()
     except InputError:
         figures = {}
-    found |= {"map": None, **figures}
-    found["confusion"] = metrics.confusion(probabilities, labels).tolist()
-    found["intervals"] = {name: list(pair) for name, pair in intervals.items()}
-    found["interval"] = f"95 % bootstrap over {'cases' if linked is None else linked.kind}"
+    report |= {"map": None, **figures}
+    report["confusion"] = metrics.confusion(probabilities, labels).tolist()
+    report["intervals"] = {name: list(pair) for name, pair in intervals.items()}
+    report["interval"] = f"95 % bootstrap over {'cases' if linked is None else linked.kind}"
     # NaN is no JSON; a figure that does not exist (AUC of one class) is null
     return {
-        name: None if isinstance(value, float) and not np.isfinite(value) else value for name, value in found.items()
+        name: None if isinstance(value, float) and not np.isfinite(value) else value for name, value in report.items()
     }

@@ -85,9 +85,9 @@ def augment(
         rows = rows.taken(torch.rand(len(rows.volume), generator=random) >= share[rows.volume])
     if how.jitter:
         rows = jitter(rows, side, how.jitter, random)
-    made = torch.stack([rows.volume.float(), *rows.zyx], 1)
-    inside = ((made[:, 1:] >= 0) & (made[:, 1:] < side)).all(1)
-    return made[inside].int().contiguous(), rows.features[inside]
+    placed = torch.stack([rows.volume.float(), *rows.zyx], 1)
+    inside = ((placed[:, 1:] >= 0) & (placed[:, 1:] < side)).all(1)
+    return placed[inside].int().contiguous(), rows.features[inside]
 
 
 Turn = tuple[tuple[int, int, int], tuple[bool, bool, bool]]

@@ -90,7 +90,7 @@ def latest(path: Path, say: Callable[[str], None]) -> tuple[dict[str, Tensor], d
     wrong: Damaged | None = None
     for each in (path, previous_of(path)):
         try:
-            found = unpack(each)
+            content = unpack(each)
         except FileNotFoundError:
             continue
         except Damaged as error:
@@ -100,7 +100,7 @@ def latest(path: Path, say: Callable[[str], None]) -> tuple[dict[str, Tensor], d
             continue
         if each != path:
             say(f"{wrong or f'{path.name} is not there'}; {each.name}, the generation before it, is used")
-        return found
+        return content
     if wrong is not None:
         raise wrong
     return None
@@ -124,10 +124,10 @@ def load_checkpoint(
         If the file is no checkpoint, or one of another training.
     """
     try:
-        found = latest(path, say)
-        if found is None:
+        content = latest(path, say)
+        if content is None:
             raise InputError(f"{path.name} is not there")
-        tensors, notes = found
+        tensors, notes = content
         note = parse_json(notes.get("training", "null"))
     except InputError as error:
         raise InputError(f"{path.name} is no checkpoint ({error}); start the training anew") from error
@@ -161,12 +161,12 @@ def save_weights(path: Path, network: nn.Module, epoch: int) -> None:
 def load_weights(path: Path, say: Callable[[str], None]) -> tuple[dict[str, Tensor], int | None] | None:
     """Weights that :func:`save_weights` wrote, and after which epoch; None where no generation can be read."""
     try:
-        found = latest(path, say)
+        content = latest(path, say)
     except Damaged:
         return None
-    if found is None:
+    if content is None:
         return None
-    tensors, notes = found
+    tensors, notes = content
     return tensors, int(notes["epoch"]) if notes.get("epoch", "").isdigit() else None
 
 

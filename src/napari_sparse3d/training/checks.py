@@ -160,8 +160,8 @@ def prepare(
     if problem := _all_full(grids, len(train), store.recipe):
         problems.append(problem)
     percents = [percent_of[case] for case in train] or [0.0]
-    kept = {case: content_of[case] for case in (*train, *known)}
-    return Prepared(tuple(train), tuple(known), classes, tuple(problems), (min(percents), max(percents)), kept)
+    hashes = {case: content_of[case] for case in (*train, *known)}
+    return Prepared(tuple(train), tuple(known), classes, tuple(problems), (min(percents), max(percents)), hashes)
 
 
 def _two_labels(cases: Sequence[Case], contents: Sequence[str]) -> dict[int, Problem]:

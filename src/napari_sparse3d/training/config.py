@@ -215,11 +215,11 @@ class Training(Settings):
 
 
 def _dotted(prefix: str, values: Mapping[str, Any]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
+    flat: dict[str, Any] = {}
     for name, value in values.items():
         inner = isinstance(value, Mapping) and value
-        found |= _dotted(f"{prefix}{name}.", value) if inner else {f"{prefix}{name}": value}
-    return found
+        flat |= _dotted(f"{prefix}{name}.", value) if inner else {f"{prefix}{name}": value}
+    return flat
 
 
 def _text(part: LossSettings | FlatLoss) -> str:

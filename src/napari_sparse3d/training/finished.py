@@ -91,12 +91,12 @@ def keep_model(
     return path, metrics
 
 
-def _calibrate(network: torch.nn.Module, trainer: Trainer, found: Predictions) -> dict[str, Any]:
+def _calibrate(network: torch.nn.Module, trainer: Trainer, predicted: Predictions) -> dict[str, Any]:
     """Make the network's probabilities fit as the settings ask; what was done, for the card."""
     config, meaning = trainer.config, meaning_of(network)
     done: dict[str, Any] = {}
     if config.calibrate == "validation":
-        done = meaning.calibrate(found.probabilities, trainer.val_labels)
+        done = meaning.calibrate(predicted.probabilities, trainer.val_labels)
     elif config.calibrate == "frequencies" and (config.sampler in ("balanced", "pk") or config.loss.balances_classes):
         counts = np.bincount(trainer.train_labels, minlength=len(trainer.classes))
         done = meaning.calibrate_to_frequencies(counts)
@@ -114,11 +114,11 @@ def evaluate(
     measure: Measure,
 ) -> dict[str, Any]:
     """Measures of a network on cases, predictions averaged over ``config.test_views`` views."""
-    found = _predicted(network, cases, store, config)
+    predicted = _predicted(network, cases, store, config)
     if judge is None:
-        return measure(found.probabilities, found.embeddings, labels)
+        return measure(predicted.probabilities, predicted.embeddings, labels)
     contents = [store.facts(case).content for case in cases]
-    return judge(found.probabilities, found.embeddings, labels, linked_cases(cases, contents))
+    return judge(predicted.probabilities, predicted.embeddings, labels, linked_cases(cases, contents))
 
 
 def _predicted(network: torch.nn.Module, cases: Sequence[Case], store: VoxelStore, config: Training) -> Predictions:

@@ -15,11 +15,11 @@ from napari_sparse3d.training.config import Training
 def make_optimizer(modules: Iterable[nn.Module], config: Training) -> torch.optim.Optimizer:
     """The optimizer of a configuration; weights of one dimension (biases, norms) do not decay."""
     decayed: list[Tensor] = []
-    kept: list[Tensor] = []
+    undecayed: list[Tensor] = []
     for module in modules:
         for weight in module.parameters():
-            (decayed if weight.ndim > 1 else kept).append(weight)
-    groups = [{"params": decayed, "weight_decay": config.weight_decay}, {"params": kept, "weight_decay": 0.0}]
+            (decayed if weight.ndim > 1 else undecayed).append(weight)
+    groups = [{"params": decayed, "weight_decay": config.weight_decay}, {"params": undecayed, "weight_decay": 0.0}]
     groups = [group for group in groups if group["params"]]
     if config.optimizer == "adamw":
         return torch.optim.AdamW(groups, lr=config.learning_rate, foreach=False)

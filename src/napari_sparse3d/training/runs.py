@@ -175,40 +175,40 @@ class RunStore:
             If there is none, or more than one.
         """
         rows = self.rows()
-        found = rows[:1] if run == "last" else [row for row in rows if row["run"] == run]
-        found = found or [row for row in rows if row["run"].startswith(run) or row["run"].endswith(run)]
-        if len(found) != 1:
-            what = f"{len(found)} runs are" if found else "no run is"
+        matching = rows[:1] if run == "last" else [row for row in rows if row["run"] == run]
+        matching = matching or [row for row in rows if row["run"].startswith(run) or row["run"].endswith(run)]
+        if len(matching) != 1:
+            what = f"{len(matching)} runs are" if matching else "no run is"
             raise InputError(f"{what} called {run!r} in {self.folder}; `napari-sparse3d runs` lists them")
-        if found[0]["run"] in (".", "..") or set(found[0]["run"]) & set("/\\\0"):
+        if matching[0]["run"] in (".", "..") or set(matching[0]["run"]) & set("/\\\0"):
             raise InputError("the table of runs has a run whose name is none; it was not written by this program")
-        return found[0]
+        return matching[0]
 
     # -- the table, and the rows in the runs' folders that it is made of --
 
     def _known(self) -> list[dict[str, Any]]:
         """Every run, from the table; what that lacks or has not heard of, from the runs' own folders."""
         try:
-            found = {row["run"]: row for row in self._table()}
+            by_name = {row["run"]: row for row in self._table()}
         except (sqlite3.Error, OSError) as error:
             self._warn(f"the table of runs cannot be read now ({error}); the runs' own folders are")
-            found = {}
+            by_name = {}
         news = []
         for entry in sorted(self.folder.iterdir()):
-            known = found.get(entry.name)
+            known = by_name.get(entry.name)
             if known is not None and known["status"] != "running":
                 continue
             row = self._row_in_folder(entry.name)
             if row and (known is None or any(row[column] != known[column] for column in COLUMNS)):
-                found[entry.name] = dict.fromkeys(COLUMNS) | row
+                by_name[entry.name] = dict.fromkeys(COLUMNS) | row
                 news.append(row)
         if news:
             with contextlib.suppress(sqlite3.Error, OSError):  # a folder that may only be read is read
                 self._insert(news)
-        for row in found.values():
+        for row in by_name.values():
             if row["status"] == "running" and not is_locked(self.folder / row["run"] / LOCK):
                 row["status"] = "interrupted"
-        return list(found.values())
+        return list(by_name.values())
 
     def _table(self) -> list[dict[str, Any]]:
         path = self.folder / TABLE

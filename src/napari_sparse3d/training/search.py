@@ -148,7 +148,7 @@ def search(
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     place = storage or f"sqlite:///{table.folder / STUDY}"
     with _storage_faults(), _nothing_left_empty(place):
-        made = optuna.create_study(
+        running = optuna.create_study(
             study_name=study,
             storage=place,
             load_if_exists=True,
@@ -156,7 +156,7 @@ def search(
             sampler=optuna.samplers.TPESampler(seed=None),
             pruner=optuna.pruners.MedianPruner(n_startup_trials=4, n_warmup_steps=3),
         )
-        _end_dead_trials(made)
+        _end_dead_trials(running)
     asked = threading.Event()
 
     def objective(trial: Any) -> float:
@@ -197,15 +197,15 @@ def search(
             raise _Impossible from error
         finally:
             if asked.is_set():
-                made.stop()
+                running.stop()
 
     if any(name.partition(".")[0] in _DECIDE_WHAT_FITS for name in space):
         data.cases()  # the settings that are not searched may fit no case: each trial looks for itself
     else:  # what is wrong with the data is so in every trial
         require(look(data, config, cache)[0], use_good=data.use_good)
     with _storage_faults():
-        made.optimize(recorded, n_trials=trials, catch=(_Impossible,))
-        return replace(found_in(made), stopped_by_signal=asked.is_set())
+        running.optimize(recorded, n_trials=trials, catch=(_Impossible,))
+        return replace(found_in(running), stopped_by_signal=asked.is_set())
 
 
 _DECIDE_WHAT_FITS = ("recipe", "architecture", "arguments")

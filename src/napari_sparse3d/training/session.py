@@ -69,18 +69,18 @@ class Data:
         InputError
             If a set is none, or a label column is named and neither set has its labels in a table.
         """
-        found = self._cases_in(self.path, beside=self.validation)
+        own = self._cases_in(self.path, beside=self.validation)
         if self.validation is None:
-            return found
-        if marked := sum(case.split == "val" for case in found):
+            return own
+        if marked := sum(case.split == "val" for case in own):
             warnings.warn(
                 f"{marked} cases of the set are marked for validation and are trained on, as another set is for "
                 "validation",
                 stacklevel=2,
             )
         others = self._cases_in(self.validation, beside=self.path)
-        return [replace(case, split="train") for case in found if case.split != "test"] + [
-            replace(case, split="val", number=len(found) + case.number) for case in others
+        return [replace(case, split="train") for case in own if case.split != "test"] + [
+            replace(case, split="val", number=len(own) + case.number) for case in others
         ]
 
     def _cases_in(self, path: Path, beside: Path | None) -> list[Case]:

@@ -72,8 +72,8 @@ def features_at(
         if name == "occupancy":
             rows[:, channel] = 1
         elif name == "intensity":
-            found = _value(data, indices, arrays) if values is None else arrays.float64(values)
-            rows[:, channel] = found * scale
+            intensity = _value(data, indices, arrays) if values is None else arrays.float64(values)
+            rows[:, channel] = intensity * scale
         elif name == "depth":
             rows[:, channel] = _depth_mm(indices, spacing_mm) / DEPTH_MM
         else:

@@ -66,21 +66,21 @@ def mesh_volume(path: Path, side: int, *, solid: bool, name: str = "mesh") -> Vo
     triangles = _triangles(path)
     grid = _MeshGrid.over(triangles, side)
     placed = (triangles - grid.corner) / grid.pitch  # in voxels: voxel i reaches from i to i + 1
-    made = _how(placed) if solid else SURFACE
-    if made in (CLOSED, TURNED):
-        inside = _inside(placed, grid.shape, odd=made == TURNED)
-        made = made if inside.any() else THIN
-    if made in (OPEN, THIN, SURFACE):
+    state = _how(placed) if solid else SURFACE
+    if state in (CLOSED, TURNED):
+        inside = _inside(placed, grid.shape, odd=state == TURNED)
+        state = state if inside.any() else THIN
+    if state in (OPEN, THIN, SURFACE):
         inside = _touched(placed, grid.shape)
-    if made == OPEN:
+    if state == OPEN:
         inside = _filled(inside)
-    if made not in (CLOSED, SURFACE):
-        warnings.warn(f"a mesh is {made}", stacklevel=2)
+    if state not in (CLOSED, SURFACE):
+        warnings.warn(f"a mesh is {state}", stacklevel=2)
     # a mesh has its axes as (x, y, z) = (R, A, S)
     affine = np.diag([grid.pitch, grid.pitch, grid.pitch, 1.0])
     affine[:3, 3] = (grid.corner + grid.pitch / 2)[::-1]
     data = np.ascontiguousarray(inside.transpose(2, 1, 0)).astype(np.uint8)
-    return Volume(data, affine, name=name, meta={"mesh": made})
+    return Volume(data, affine, name=name, meta={"mesh": state})
 
 
 def _triangles(path: Path) -> NDArray[np.float64]:
@@ -103,8 +103,8 @@ def _triangles(path: Path) -> NDArray[np.float64]:
     once = once[(np.diff(numbers[once], axis=1) > 0).all(axis=1)]
     if not len(once):
         raise ReadError("the file's triangles have no area; a mesh (OFF, STL, PLY, OBJ) with faces is expected")
-    kept: NDArray[np.float64] = corners[np.sort(once)]
-    return kept
+    unique: NDArray[np.float64] = corners[np.sort(once)]
+    return unique
 
 
 @dataclass(frozen=True, eq=False)

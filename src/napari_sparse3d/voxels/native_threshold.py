@@ -59,7 +59,7 @@ def find_voxels(
     capacity = _guess(data, low, high, kernels, threads)
     while True:
         indices, values = _room(capacity)
-        found = kernels.find(
+        n_found = kernels.find(
             **place,
             low=low,
             high=high,
@@ -69,9 +69,9 @@ def find_voxels(
             bitmap=0,
             threads=threads,
         )
-        if found <= capacity:
-            return indices[:found], values[:found]
-        capacity = found
+        if n_found <= capacity:
+            return indices[:n_found], values[:n_found]
+        capacity = n_found
 
 
 def count_voxels(data: NDArray[Any], low: float, high: float, *, threads: int | None = None) -> int:

@@ -144,9 +144,9 @@ def _interpolated(data: Array, grid: NewGrid, arrays: Arrays) -> Array:
         of_above = arrays.of(weight.reshape(along))
         # not low + weight * (high - low): this form cannot overflow and gives back the value itself at weight 0 and 1;
         # and no fused operation, which would round once where two products and their sum round three times
-        made = arrays.float32(arrays.take(data, below, axis)) * (1 - of_above)
-        made += arrays.float32(arrays.take(data, above, axis)) * of_above
-        data = made
+        along_axis = arrays.float32(arrays.take(data, below, axis)) * (1 - of_above)
+        along_axis += arrays.float32(arrays.take(data, above, axis)) * of_above
+        data = along_axis
     return data
 
 

@@ -109,9 +109,9 @@ def _as_before(said: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _settings(kind: str) -> type[LossSettings]:
-    found = LOSSES[kind].load()
-    if not isinstance(found, type) or not issubclass(found, LossSettings):
+    settings = LOSSES[kind].load()
+    if not isinstance(settings, type) or not issubclass(settings, LossSettings):
         raise CatalogError(
-            f"loss {kind!r} is described by {found!r:.80}, settings derived from LossSettings are needed"
+            f"loss {kind!r} is described by {settings!r:.80}, settings derived from LossSettings are needed"
         )
-    return found
+    return settings

@@ -50,8 +50,8 @@ class _Criterion(WeightedCriterion):
         self.miner = _built("miners", how.miner, {}, classes, embedding) if how.miner else None
 
     def forward(self, embedding: Tensor, logits: Tensor, label: Tensor, random: torch.Generator) -> Tensor:
-        found = self.miner(embedding, label) if self.miner is not None else None
-        return self.how.joined(self.metric(embedding, label, found), logits, label, self.weights)
+        mined = self.miner(embedding, label) if self.miner is not None else None
+        return self.how.joined(self.metric(embedding, label, mined), logits, label, self.weights)
 
 
 def _built(part: str, name: str, arguments: dict[str, Any], classes: int, embedding: int) -> Any:
