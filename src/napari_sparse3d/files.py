@@ -69,7 +69,7 @@ def replacing(
     if target.is_symlink():
         target = Path(os.path.realpath(target))
     _check_target(target)
-    made = _make_folder(target.parent)
+    new_folders = _make_folder(target.parent)
     _remove_left(target.parent)
     temporary = beside(target)
     try:
@@ -82,7 +82,7 @@ def replacing(
             _keep(target, Path(previous))
         temporary.replace(target)
         if durable:
-            for folder in made:
+            for folder in new_folders:
                 _sync_folder(folder)
     finally:
         temporary.unlink(missing_ok=True)
@@ -100,7 +100,7 @@ def replacing_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
     target = Path(path)
     if target.exists() or target.is_symlink():
         raise InputError(f"{target} is there already, and a folder is not written over; remove it or name another")
-    made = _make_folder(target.parent)
+    new_folders = _make_folder(target.parent)
     _remove_left(target.parent)
     temporary = beside(target)
     try:
@@ -110,7 +110,7 @@ def replacing_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
                 _sync(Path(inside, name))
             _sync_folder(Path(inside))
         temporary.rename(target)
-        for folder in made:
+        for folder in new_folders:
             _sync_folder(folder)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)

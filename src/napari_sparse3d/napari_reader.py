@@ -48,36 +48,36 @@ def read_layers(path: PathOrPaths) -> list[Any]:
     from napari_sparse3d.io.read import only_series
     from napari_sparse3d.io.scanning import scan
 
-    found = scan(path)
+    series = scan(path)
     _let_sides_stand()
     try:
-        info = only_series(found)
+        info = only_series(series)
         data, kwargs, kind = layer_of(info.load(), info.title)
-        kwargs["metadata"][CASE] = _case_of(path, found, info)
+        kwargs["metadata"][CASE] = _case_of(path, series, info)
         return [(data, kwargs, kind)]
     except ReadError:
-        if not _window_is_open() or all(item.status == "refuse" for item in found):
+        if not _window_is_open() or all(item.status == "refuse" for item in series):
             raise
     from napari_sparse3d.widgets.opening.series_chooser import ask_for_series
 
-    chosen = ask_for_series(found)
+    chosen = ask_for_series(series)
     if chosen is None:
         return [(None,)]  # npe2: read, and nothing to show
     info, repair = chosen
     data, kwargs, kind = layer_of(info.load(None, repair), info.title)
     # with these the layer can be read again by a command
     kwargs["metadata"].update({"series": info.index, **({"repair": repair} if repair else {})})
-    kwargs["metadata"][CASE] = _case_of(path, found, info)
+    kwargs["metadata"][CASE] = _case_of(path, series, info)
     return [(data, kwargs, kind)]
 
 
-def _case_of(path: PathOrPaths, found: Sequence[SeriesInfo], info: SeriesInfo) -> CaseIdentity:
+def _case_of(path: PathOrPaths, series: Sequence[SeriesInfo], info: SeriesInfo) -> CaseIdentity:
     """Which case of tables a layer shows; files that were chosen one by one are no place that could be named."""
     if not isinstance(path, (str, os.PathLike)):
         if len(path) > 1:
             return CaseIdentity(patient=info.patient)
         (path,) = path
-    return identify(Path(path).absolute(), found, info)
+    return identify(Path(path).absolute(), series, info)
 
 
 def _window_is_open() -> bool:

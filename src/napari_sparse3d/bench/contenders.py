@@ -102,9 +102,9 @@ def _engine(workload: NetworkWorkload, engine: str, device: str, backward: bool)
     return with_engine
 
 
-def _gradients(made: Tensor, features: Tensor, network: nn.Module) -> tuple[Tensor, ...]:
+def _gradients(output: Tensor, features: Tensor, network: nn.Module) -> tuple[Tensor, ...]:
     """Of the features, where they ask for one, and of all weights."""
-    return torch.autograd.grad(made.sum(), [each for each in (features, *network.parameters()) if each.requires_grad])
+    return torch.autograd.grad(output.sum(), [each for each in (features, *network.parameters()) if each.requires_grad])
 
 
 def _plain_spconv(workload: NetworkWorkload) -> Run:
@@ -153,10 +153,10 @@ def _dense(workload: NetworkWorkload, device: str, backward: bool, *, cropped: b
 def _dense_layer(layer: nn.Module) -> nn.Module:
     if isinstance(layer, SparseConv3d | SubMConv3d):
         w = layer.window
-        made = nn.Conv3d(layer.in_channels, layer.out_channels, w.kernel, w.stride, w.padding, w.dilation, bias=False)
+        dense = nn.Conv3d(layer.in_channels, layer.out_channels, w.kernel, w.stride, w.padding, w.dilation, bias=False)
         with torch.no_grad():
-            made.weight.copy_(layer.weight.permute(0, 4, 1, 2, 3))
-        return made
+            dense.weight.copy_(layer.weight.permute(0, 4, 1, 2, 3))
+        return dense
     if isinstance(layer, SparseMaxPool3d):
         return nn.MaxPool3d(layer.window.kernel, layer.window.stride)
     return layer

@@ -71,9 +71,9 @@ class Row:
 
     def record(self) -> dict[str, Any]:
         """As the JSON of ``bench --json`` names it."""
-        made = {**vars(self)}
-        made["pass"] = made.pop("mode")
-        return made
+        row = {**vars(self)}
+        row["pass"] = row.pop("mode")
+        return row
 
 
 def measure(
@@ -193,8 +193,8 @@ def _fresh_peak(workload: str, mode: str, name: str, device: str) -> float | Non
     done = subprocess.run(call, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         return None
-    found = json.loads(done.stdout.splitlines()[-1])
-    return None if found is None else float(found)
+    peak = json.loads(done.stdout.splitlines()[-1])
+    return None if peak is None else float(peak)
 
 
 def peak_of_process(workload: str, mode: str, name: str, device: str) -> float | None:

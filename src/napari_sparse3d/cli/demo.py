@@ -30,22 +30,34 @@ def demo(
     """
     check_engine(engine, device)
     check_output_folder(output)
-    made = _run(engine, device)
+    shown = _run(engine, device)
     with status("Drawing the report"):
-        files = write_report(made, output)
+        files = write_report(shown, output)
     window = _open_window(output, viewer)
 
-    wrong = [row for row in made.rows if not row.agrees]
+    wrong = [row for row in shown.rows if not row.agrees]
     if as_json:
-        record = {"ok": not wrong, "layers": [asdict(row) for row in made.rows], "folder": output, "files": files}
-        emit({**record, "engine": made.result.choice.engine, "device": made.result.choice.device, "window": window})
+        record = {
+            "ok": not wrong,
+            "layers": [asdict(row) for row in shown.rows],
+            "folder": output,
+            "files": files,
+        }
+        emit(
+            {
+                **record,
+                "engine": shown.result.choice.engine,
+                "device": shown.result.choice.device,
+                "window": window,
+            }
+        )
     else:
-        show(_table(made.rows))
-        choice = made.result.choice
+        show(_table(shown.rows))
+        choice = shown.result.choice
         for line in (
             "",
-            f"{len(made.rows) - len(wrong)} of {len(made.rows)} figures within {TOLERANCE} of the reference",
-            f"engine {choice.engine} on {choice.device} ({choice.reason}), network {made.result.seconds:.3f} s",
+            f"{len(shown.rows) - len(wrong)} of {len(shown.rows)} figures within {TOLERANCE} of the reference",
+            f"engine {choice.engine} on {choice.device} ({choice.reason}), network {shown.result.seconds:.3f} s",
             f"report: {output / 'report.html'}",
             f"napari: {window}",
         ):

@@ -87,15 +87,15 @@ def cells(row: Row) -> tuple[str, ...]:
     )
 
 
-def write_report(made: Demo, folder: Path) -> list[Path]:
+def write_report(demo: Demo, folder: Path) -> list[Path]:
     """Everything that stays: report, pictures, voxel set, embedding, recipe and the per-layer record."""
     import numpy as np
 
     from napari_sparse3d.pictures import as_png, layers_figure, planes_figure
     from napari_sparse3d.voxels import Recipe
 
-    planes = as_png(planes_figure(made.volume, made.voxels))
-    rows = made.rows
+    planes = as_png(planes_figure(demo.volume, demo.voxels))
+    rows = demo.rows
     layers = as_png(
         layers_figure(
             [row.layer for row in rows],
@@ -108,23 +108,23 @@ def write_report(made: Demo, folder: Path) -> list[Path]:
             title="deepC2: how full each layer is",
         )
     )
-    record = json.dumps(plain(activity_record(made.result)), indent=1)
+    record = json.dumps(plain(activity_record(demo.result)), indent=1)
     texts = {"planes.png": planes, "layers.png": layers, "activations.json": record.encode()}
-    texts["report.html"] = _report(made, planes, layers).encode()
+    texts["report.html"] = _report(demo, planes, layers).encode()
     for name, content in texts.items():
         with replacing(folder / name) as temporary:
             temporary.write_bytes(content)
-    made.voxels.save(folder / "voxels.npz")
+    demo.voxels.save(folder / "voxels.npz")
     with replacing(folder / "embedding.npy") as temporary:
-        np.save(temporary, made.result.embedding, allow_pickle=False)
+        np.save(temporary, demo.result.embedding, allow_pickle=False)
     Recipe.named(RECIPE).save(folder / "recipe.toml")
     return [folder / name for name in (*texts, "voxels.npz", "embedding.npy", "recipe.toml")]
 
 
-def _report(made: Demo, planes: bytes, layers: bytes) -> str:
+def _report(demo: Demo, planes: bytes, layers: bytes) -> str:
     from napari_sparse3d.pictures import report
 
-    voxels, result = made.voxels, made.result
+    voxels, result = demo.voxels, demo.result
     network_ms = 1000 * result.seconds
     macs = sum(layer.macs for layer in result.layers)
     parameters = sum(p.numel() for name, p in result.model.network.named_parameters() if "classifier" not in name)
@@ -134,7 +134,7 @@ def _report(made: Demo, planes: bytes, layers: bytes) -> str:
         report.figures(
             [
                 (f"{voxels.n_active:,}", "active voxels"),
-                (f"{made.rows[0].active_percent:.2f} %", f"of the network's field of {made.rows[0].side}³"),
+                (f"{demo.rows[0].active_percent:.2f} %", f"of the network's field of {demo.rows[0].side}³"),
                 (f"{macs / 1e9:.2f} G", f"multiply-accumulates, {parameters:,} parameters"),
                 (f"{network_ms:.0f} ms", f"network on engine {result.choice.engine}, {result.choice.device}"),
             ]
@@ -150,7 +150,7 @@ def _report(made: Demo, planes: bytes, layers: bytes) -> str:
             f"{TOLERANCE} points where it says ok."
         ),
         report.picture(layers, "Percent of each layer's grid that is active."),
-        report.table(COLUMNS, [cells(row) for row in made.rows]),
+        report.table(COLUMNS, [cells(row) for row in demo.rows]),
         report.heading("Again, on your own scan"),
         report.code(
             "napari-sparse3d info SCAN\n"
@@ -179,7 +179,7 @@ def _report(made: Demo, planes: bytes, layers: bytes) -> str:
         footer=(
             f"napari-sparse3d {version('napari-sparse3d')}, torch {version('torch')}, "
             f"Python {platform.python_version()}. "
-            f"{made.result.model.card.description.capitalize()}. For research use only. "
+            f"{demo.result.model.card.description.capitalize()}. For research use only. "
             "Scan: ICBM 2009a nonlinear symmetric average, packaged with nilearn."
         ),
     )

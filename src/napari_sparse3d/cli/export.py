@@ -34,13 +34,13 @@ def export(
     """
     from napari_sparse3d.models.export import ending_of, export_model
 
-    found = find_model(model)
+    opened = find_model(model)
     with the_call():
         ending = ending_of(format)
         # the card comes with the file: what it calls the model is a name, not a place
-        target = Path(one_file_name(found.card.name, "model") + ending) if output is None else output
-        with status(f"Exporting {found.card.name}"):
-            export_model(found, target, format=format)
+        target = Path(one_file_name(opened.card.name, "model") + ending) if output is None else output
+        with status(f"Exporting {opened.card.name}"):
+            export_model(opened, target, format=format)
     if as_json:
-        emit({"model": found.card.name, "format": format, "out": target, "bytes": target.stat().st_size})
+        emit({"model": opened.card.name, "format": format, "out": target, "bytes": target.stat().st_size})
     say(f"written to {target} ({target.stat().st_size / 1e6:.1f} MB)")

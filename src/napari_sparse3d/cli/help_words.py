@@ -67,11 +67,11 @@ WORDS: dict[str, Callable[[], str]] = {
 class Command(TyperCommand):
     """A command whose parameters may have :data:`WORDS` in their help."""
 
-    def format_help(self, *given: Any) -> None:
+    def format_help(self, *arguments: Any) -> None:
         """As typer, with all words in their place."""
         for parameter in self.params:
             if isinstance(parameter, (TyperArgument, TyperOption)) and parameter.help:
                 for word, say in WORDS.items():
                     if word in parameter.help:
                         parameter.help = parameter.help.replace(word, say())
-        super().format_help(*given)
+        super().format_help(*arguments)

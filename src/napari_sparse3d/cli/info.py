@@ -111,14 +111,14 @@ def _table(series: list[SeriesInfo], units: list[str]) -> Table:
         if item.n_frames > 1:
             shape += f"\n{item.n_frames} volumes"
         spacing = "-" if item.spacing_mm is None else "×".join(f"{value:.4g}" for value in item.spacing_mm)
-        told = [Text(printable(item.title))] if item.title else []
+        lines = [Text(printable(item.title))] if item.title else []
         if item.shape is not None:
-            told.append(Text(f"{item.orientation}, {unit or 'unit not known'}", "dim"))
+            lines.append(Text(f"{item.orientation}, {unit or 'unit not known'}", "dim"))
         table.add_row(
             str(item.index),
             _BADGES[item.status],
             item.modality or item.format,
-            Text("\n").join(told) if told else "-",
+            Text("\n").join(lines) if lines else "-",
             Text(shape),
             spacing,
             str(item.n_files),

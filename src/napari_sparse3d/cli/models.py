@@ -56,7 +56,7 @@ def _rows() -> list[dict[str, Any]]:
     from napari_sparse3d.catalog import ARCHITECTURES, TRAINED
     from napari_sparse3d.models import load_model
 
-    found = []
+    rows = []
     for name in (*TRAINED, *ARCHITECTURES):
         try:
             model = load_model(name)
@@ -64,7 +64,7 @@ def _rows() -> list[dict[str, Any]]:
             say(f"{name} is not listed: {failure_line(error)}")
             continue
         trained = model.card.trained
-        found.append(
+        rows.append(
             {
                 "name": name,
                 "kind": "trained" if trained else "architecture",
@@ -77,7 +77,7 @@ def _rows() -> list[dict[str, Any]]:
                 "description": model.card.description if trained else ARCHITECTURES[name].description,
             }
         )
-    return found
+    return rows
 
 
 def _show_card(card: dict[str, Any]) -> None:

@@ -115,11 +115,11 @@ def _comparison(rows: list[dict[str, Any]]) -> Any:
 
 
 def _flat(prefix: str, values: dict[str, Any]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
+    flat: dict[str, Any] = {}
     for key, value in values.items():
         name = f"{prefix}.{key}" if prefix else key
-        found |= _flat(name, value) if isinstance(value, dict) else {name: value}
-    return found
+        flat |= _flat(name, value) if isinstance(value, dict) else {name: value}
+    return flat
 
 
 def _text(value: Any) -> str:

@@ -85,7 +85,7 @@ def search_params(
     source = data_of(
         data, validation=None, label=label, classes=classes, use_good=use_good, skip_unlabelled=skip_unlabelled
     )
-    found = searching.search(
+    ended = searching.search(
         source,
         config,
         space,
@@ -98,23 +98,23 @@ def search_params(
         report=report,
     )
     if as_json:
-        emit(asdict(found))
-        if found.best is None and not found.stopped_by_signal:
+        emit(asdict(ended))
+        if ended.best is None and not ended.stopped_by_signal:
             raise typer.Exit(EXIT_INPUT)
         return
-    if found.stopped_by_signal:
-        say(f"stopped by a signal; study {study!r} keeps what its {found.trials} trials gave, and goes on by its name")
-    if found.best is None and found.stopped_by_signal:
+    if ended.stopped_by_signal:
+        say(f"stopped by a signal; study {study!r} keeps what its {ended.trials} trials gave, and goes on by its name")
+    if ended.best is None and ended.stopped_by_signal:
         return
-    if found.best is None:
+    if ended.best is None:
         raise InputError(
-            f"none of {found.trials} trials has finished: {found.failed} failed, {found.pruned} were stopped early; "
+            f"none of {ended.trials} trials has finished: {ended.failed} failed, {ended.pruned} were stopped early; "
             "search other settings, or try more"
         )
     if storage is None:
         say(f"watch: optuna-dashboard sqlite:///{Path(table.folder) / searching.STUDY}")
-    chosen = " ".join(f"-s {name}={value}" for name, value in found.settings.items())
+    chosen = " ".join(f"-s {name}={value}" for name, value in ended.settings.items())
     show(
-        f"best of {found.trials} ({found.pruned} stopped early, {found.failed} failed): {found.best} in run {found.run}"
+        f"best of {ended.trials} ({ended.pruned} stopped early, {ended.failed} failed): {ended.best} in run {ended.run}"
     )
     show(chosen)

@@ -169,11 +169,11 @@ def _assigned(text: str) -> tuple[str, Any]:
     return name, setting_value(value)
 
 
-def _check_own(architecture: object, given: Mapping[str, Any]) -> None:
+def _check_own(architecture: object, settings: Mapping[str, Any]) -> None:
     """A file's word alone imports nothing."""
     from napari_sparse3d.catalog import is_own
 
-    if isinstance(architecture, str) and is_own(architecture) and "architecture" not in given:
+    if isinstance(architecture, str) and is_own(architecture) and "architecture" not in settings:
         raise CallError(
             f"the settings ask for {architecture!r}, code that is not part of this package; if you trust it, name it "
             f"yourself: -s architecture={architecture}"

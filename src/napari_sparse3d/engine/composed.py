@@ -84,5 +84,5 @@ def _leaky_relu_backward(grad: Tensor, values: Tensor, slope: float) -> Tensor:
 def _of_background(filters: Filters, background: Tensor) -> Tensor:
     """A site whose whole window is background: (sum of W) background + bias."""
     # not a matrix product, which autocast would round
-    made = (filters.weight.sum((1, 2, 3)) * background).sum(1)
-    return made if filters.bias is None else made + filters.bias
+    summed = (filters.weight.sum((1, 2, 3)) * background).sum(1)
+    return summed if filters.bias is None else summed + filters.bias

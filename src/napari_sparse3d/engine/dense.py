@@ -111,8 +111,8 @@ class DenseEngine(ComposedEngine[DensePlan]):
         check_sizes([("grad", grad, (plan.outputs, weight.shape[0]))])
         inputs = [t.detach().requires_grad_() for t in (features, weight, background) if t is not None]
         with torch.enable_grad():
-            made = self.convolution(inputs[0], inputs[1], None, inputs[2] if background is not None else None, plan)
-            grads = torch.autograd.grad(made, inputs, grad, materialize_grads=True)
+            output = self.convolution(inputs[0], inputs[1], None, inputs[2] if background is not None else None, plan)
+            grads = torch.autograd.grad(output, inputs, grad, materialize_grads=True)
         return Gradients(grads[0], grads[1], grad.sum(0), grads[2] if background is not None else None)
 
     def max_pool(self, features: Tensor, background: Tensor | None, plan: DensePlan) -> tuple[Tensor, Tensor]:
@@ -154,8 +154,8 @@ class DenseEngine(ComposedEngine[DensePlan]):
         features = grad.new_zeros(plan.inputs, channels).requires_grad_()
         background = grad.new_zeros(channels).requires_grad_()
         with torch.enable_grad():
-            made = self.avg_pool(features, None if over_active else background, plan)
-            grads = torch.autograd.grad(made, (features, background), grad, materialize_grads=True)
+            output = self.avg_pool(features, None if over_active else background, plan)
+            grads = torch.autograd.grad(output, (features, background), grad, materialize_grads=True)
         return grads[0], grads[1]
 
     def _active_inputs(self, features: Tensor, plan: DensePlan) -> Tensor:

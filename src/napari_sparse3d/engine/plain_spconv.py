@@ -74,14 +74,14 @@ def _plain(layer: nn.Module, spconv: Any, algo: Any) -> nn.Module:
         w = layer.window
         sizes = {"kernel_size": w.kernel, "dilation": w.dilation, "bias": False, "algo": algo}
         if isinstance(layer, SparseConv3d):
-            made = spconv.SparseConv3d(
+            plain = spconv.SparseConv3d(
                 layer.in_channels, layer.out_channels, stride=w.stride, padding=w.padding, **sizes
             )
         else:
-            made = spconv.SubMConv3d(layer.in_channels, layer.out_channels, **sizes)
+            plain = spconv.SubMConv3d(layer.in_channels, layer.out_channels, **sizes)
         with torch.no_grad():
-            made.weight.copy_(product_to_spconv(layer.weight) if is_product(layer) else layer.weight)
-        return made  # type: ignore[no-any-return]
+            plain.weight.copy_(product_to_spconv(layer.weight) if is_product(layer) else layer.weight)
+        return plain  # type: ignore[no-any-return]
     if isinstance(layer, SparseMaxPool3d):
         w = layer.window
         return spconv.SparseMaxPool3d(w.kernel, w.stride, w.padding, w.dilation, algo=algo)  # type: ignore[no-any-return]

@@ -145,8 +145,8 @@ def rulebook(in_indices: Tensor, out_indices: Tensor, geometry: Geometry) -> Rul
         for coordinate, limit in zip((z, y, x), geometry.in_shape, strict=True):
             inside = inside & (coordinate >= 0) & (coordinate < limit)
         wanted = raster_places(torch.stack([batch, z, y, x], 1), geometry.in_shape)
-        found = torch.searchsorted(places, wanted).clamp(max=len(places) - 1)
-        table[number] = torch.where(inside & (places[found] == wanted), rows[found], -1)
+        nearest = torch.searchsorted(places, wanted).clamp(max=len(places) - 1)
+        table[number] = torch.where(inside & (places[nearest] == wanted), rows[nearest], -1)
     return Rulebook(table, met, len(in_indices))
 
 

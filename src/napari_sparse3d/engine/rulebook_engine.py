@@ -80,14 +80,14 @@ class RulebookEngine(ComposedEngine[R]):
         """See :class:`Engine`."""
         check_convolution(features, weight, bias, background, plan.inputs, plan.kernel)
         if plan.outputs == 0 or plan.inputs == 0:
-            made = features.new_zeros(plan.outputs, weight.shape[0])
+            output = features.new_zeros(plan.outputs, weight.shape[0])
         else:
-            made = self.products(features.contiguous(), weight.contiguous(), plan)
+            output = self.products(features.contiguous(), weight.contiguous(), plan)
         if background is not None:
             # each missing input adds what its offset's weights make of the background
             of_offset = (weight.flatten(1, 3) @ background).T
-            made = torch.addmm(made, plan.rules.missing.T.to(made.dtype), of_offset)
-        return made if bias is None else made + bias
+            output = torch.addmm(output, plan.rules.missing.T.to(output.dtype), of_offset)
+        return output if bias is None else output + bias
 
     def convolution_backward(
         self, grad: Tensor, features: Tensor, weight: Tensor, background: Tensor | None, plan: R, *,

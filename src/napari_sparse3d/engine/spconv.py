@@ -109,8 +109,8 @@ class SpconvEngine(RulebookEngine[SpconvPlan]):
         if lists.shape[2] == 0:
             return features.new_zeros(plan.outputs, weight.shape[0])
         with one_thread():
-            made: Tensor = self._ops.indice_conv(features, weight, lists, sizes, plan.outputs)
-        return made
+            output: Tensor = self._ops.indice_conv(features, weight, lists, sizes, plan.outputs)
+        return output
 
     def products_backward(
         self, grad: Tensor, features: Tensor, weight: Tensor, plan: SpconvPlan
@@ -136,12 +136,12 @@ class _ImplicitGemm:
         masks, order = self.plan.forward_masks
         with torch.cuda.device(features.device):
             use_tf32(self.ops, torch_allows_tf32())
-            made, reduced, width = self.ops.implicit_gemm(
+            output, reduced, width = self.ops.implicit_gemm(
                 features, weight, self.plan.rules.table, [masks], [order], self.plan.rules.outputs, _ALL_OFFSETS,
                 is_train=True, is_subm=False,
             )  # fmt: skip
         self.plan.reduced_masks[features.dtype] = reduced, width
-        result: Tensor = made
+        result: Tensor = output
         return result
 
     def backward(self, grad: Tensor, features: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:

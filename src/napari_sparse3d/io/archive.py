@@ -60,10 +60,10 @@ def scan_zip(path: Path, scan: Scan) -> list[SeriesInfo]:
     """
     with scratch_folder() as folder:
         _unpack(path, folder)
-        found = scan(folder)
+        series = scan(folder)
     return [
         replace(info, source=path, loader=None if info.loader is None else ZippedSeries(path, info.index, scan))
-        for info in found
+        for info in series
     ]
 
 

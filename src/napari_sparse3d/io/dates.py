@@ -78,4 +78,4 @@ def numeric_dates(value: str) -> Iterator[str]:
         (day.lstrip("0"), month.lstrip("0")),
     ):
         for each in (year, short):
-            yield from (found for found in (each + "".join(pair), "".join(pair) + each) if len(found) >= 5)
+            yield from (date for date in (each + "".join(pair), "".join(pair) + each) if len(date) >= 5)

@@ -24,8 +24,8 @@ def patient_hash(identifier: str) -> str:
 
 
 def _salt() -> bytes:
-    given = variable("NAPARI_SPARSE3D_SALT")
-    return hashlib.sha256(given.encode()).digest() if given else _kept_salt()
+    chosen = variable("NAPARI_SPARSE3D_SALT")
+    return hashlib.sha256(chosen.encode()).digest() if chosen else _kept_salt()
 
 
 def _salt_file() -> Path:

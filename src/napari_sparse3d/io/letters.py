@@ -53,8 +53,8 @@ def words_of(text: str) -> list[str]:
 
 def parts_of(word: str) -> list[str]:
     """``LiWuT1`` as Li, Wu, T, 1; letters of dense scripts apart from others. Nothing where there is one part."""
-    found = re.findall(r"\d+|[^\W\d_]+", word)
-    parts = [part for each in found for part in re.findall(_CAMEL, each) or [each]] if not word.islower() else found
+    runs = re.findall(r"\d+|[^\W\d_]+", word)
+    parts = [part for each in runs for part in re.findall(_CAMEL, each) or [each]] if not word.islower() else runs
     parts = [run for part in parts for run in _by_density(part)]
     # two letters on their own are a name only where case parts them
     return [part for part in parts if len(part) >= 2 or is_dense(part)] if len(parts) > 1 else []

@@ -80,9 +80,9 @@ def read_header(path: Path) -> Raster:
     axes = [Axis.SPACE] * min(dimension, 3) + [Axis.FRAME] * (dimension - 3)
     colours = channels in (3, 4) and dtype.itemsize == 1
     stored = [(channels, Axis.COLOUR if colours else Axis.VECTOR), *zip(sizes, axes, strict=True)]
-    kept = [(size, axis) for size, axis in stored if axis is Axis.SPACE or size > 1]
+    used = [(size, axis) for size, axis in stored if axis is Axis.SPACE or size > 1]
     return Raster(
-        "MetaImage", tuple(size for size, _ in kept), tuple(axis for _, axis in kept), dtype, voxels, affine,
+        "MetaImage", tuple(size for size, _ in used), tuple(axis for _, axis in used), dtype, voxels, affine,
         (*faults, *said), slope, intercept, _times(header, sizes), header.text(_TEXT),
     )  # fmt: skip
 
@@ -173,10 +173,10 @@ def _data_files(header: _Header, sizes: Sequence[int]) -> tuple[tuple[Path, ...]
         expected = int(np.prod(sizes[dimension:], dtype=object))
     elif "%" in value and (pattern := re.fullmatch(r"(.*%\S*)((?:\s+[-+]?\d{1,9}){0,3})", value)) is not None:
         expected = sizes[-1]
-        given = [int(word) for word in pattern[2].split()]
-        first = given[0] if given else 1
-        last = given[1] if len(given) > 1 else first + expected - 1
-        names = numbered(pattern[1], first, last, given[2] if len(given) > 2 else 1)
+        numbers = [int(word) for word in pattern[2].split()]
+        first = numbers[0] if numbers else 1
+        last = numbers[1] if len(numbers) > 1 else first + expected - 1
+        names = numbered(pattern[1], first, last, numbers[2] if len(numbers) > 2 else 1)
     else:
         return (beside(header.path, value),), False
     if len(names) != expected:

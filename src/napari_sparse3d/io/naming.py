@@ -101,16 +101,16 @@ def safe_file_name(path: PurePath, fallback: str = "volume") -> str:
     when it is a term of imaging or the name of a public data set, a number of at most four digits, a letter, or the
     value of a BIDS entity (``sub-01``); a name, a date or a long identifier does not.
     """
-    kept: list[str] = []
+    pieces: list[str] = []
     for piece in re.split(r"[\s_.]+", without_dates(_stem(path.name))):
         entity, _, value = piece.partition("-")
         if entity.lower() in _BIDS_ENTITIES and re.fullmatch(r"[A-Za-z0-9]{1,12}", value) and not _may_identify(value):
-            kept.append(piece)
+            pieces.append(piece)
             continue
         words = [word for word in piece.split("-") if not _may_identify(word)]
         if words:
-            kept.append("-".join(words))
-    return "_".join(kept)[:_MAX_LENGTH] or fallback
+            pieces.append("-".join(words))
+    return "_".join(pieces)[:_MAX_LENGTH] or fallback
 
 
 def _stem(name: str) -> str:
@@ -212,8 +212,8 @@ def without_identity(text: str, identity: frozenset[str], fallback: str = "") ->
         if len(word) == 1 and word in known.initials and any(beside):
             gone[place] = True
     # with what parted it from the next
-    kept = "".join(piece for place, piece in enumerate(pieces) if not gone[place - place % 2])
-    clean = re.sub(r"\s+", " ", kept).strip(" _^=,;:/\\")
+    rest = "".join(piece for place, piece in enumerate(pieces) if not gone[place - place % 2])
+    clean = re.sub(r"\s+", " ", rest).strip(" _^=,;:/\\")
     return clean[:_MAX_LENGTH].rstrip() or fallback
 
 

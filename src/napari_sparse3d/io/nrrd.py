@@ -80,9 +80,9 @@ def read_header(path: Path) -> Raster:
         faults.append(Fault.of(FaultKind.VALUES, words))
     measured = header.text("sample units").strip().strip('"').lower() in _HU
     # axes of one place that are not of space say nothing
-    kept = [axis for axis in range(dimension) if geometry.axes[axis] is Axis.SPACE or sizes[axis] > 1]
+    used = [axis for axis in range(dimension) if geometry.axes[axis] is Axis.SPACE or sizes[axis] > 1]
     return Raster(
-        "NRRD", tuple(sizes[axis] for axis in kept), tuple(geometry.axes[axis] for axis in kept), dtype, voxels,
+        "NRRD", tuple(sizes[axis] for axis in used), tuple(geometry.axes[axis] for axis in used), dtype, voxels,
         geometry.affine_ras, tuple(faults), times_s=geometry.times_s, free_text=header.text("content"),
         unit=("HU", "CT", "the header's sample units") if measured else None, as_stored=quantised,
     )  # fmt: skip

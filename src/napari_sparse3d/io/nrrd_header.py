@@ -96,8 +96,8 @@ class NrrdHeader(TextHeader):
 
     def per_axis(self, name: str, dimension: int) -> list[float]:
         """A number for each axis, NaN where the field is absent."""
-        found = self.numbers(name, dimension)
-        return [float("nan")] * dimension if found is None else found
+        numbers = self.numbers(name, dimension)
+        return [float("nan")] * dimension if numbers is None else numbers
 
     def words(self, name: str, dimension: int) -> list[str]:
         """A word for each axis, quoted or bare; empty where the field is absent or says nothing."""
@@ -105,10 +105,10 @@ class NrrdHeader(TextHeader):
         if value is None:
             return [""] * dimension
         pairs = re.findall(r'"((?:[^"\\]|\\.)*)"|(\S+)', value)
-        found = ["" if bare in ("???", "none") else quoted or bare for quoted, bare in pairs]
-        if len(found) != dimension:
-            raise ReadError(f"the NRRD header has {len(found)} {name} for dimension {dimension}; repair the header")
-        return found
+        texts = ["" if bare in ("???", "none") else quoted or bare for quoted, bare in pairs]
+        if len(texts) != dimension:
+            raise ReadError(f"the NRRD header has {len(texts)} {name} for dimension {dimension}; repair the header")
+        return texts
 
 
 def _decoded(line: bytes) -> str:

@@ -18,11 +18,11 @@ def stamp(unit: str, modality: str, *, labels: bool = False) -> str:
 
 def read_stamp(text: str) -> tuple[str, str] | None:
     """Unit and modality of a text that :func:`stamp` made; ``None`` for any other."""
-    found = _STAMP.fullmatch(text.strip("\0 "))
-    return (found[1], found[2] or "") if found is not None and found[1] in _UNITS else None
+    stamp = _STAMP.fullmatch(text.strip("\0 "))
+    return (stamp[1], stamp[2] or "") if stamp is not None and stamp[1] in _UNITS else None
 
 
 def is_stamped_as_labels(text: str) -> bool:
     """Whether a text that :func:`stamp` made says that the file holds labels."""
-    found = _STAMP.fullmatch(text.strip("\0 "))
-    return found is not None and found[3] is not None
+    stamp = _STAMP.fullmatch(text.strip("\0 "))
+    return stamp is not None and stamp[3] is not None

@@ -51,10 +51,10 @@ def scan(path: PathLike | Sequence[PathLike], *, progress: Progress | None = Non
         If there is nothing at the path, or nothing in it that can be read.
     """
     check_environment()
-    given = [path] if isinstance(path, (str, os.PathLike)) else list(path)
-    if not given:
+    paths = [path] if isinstance(path, (str, os.PathLike)) else list(path)
+    if not paths:
         raise InputError("an empty list of files was given; name at least one file or folder")
-    roots = [Path(item) for item in given]
+    roots = [Path(item) for item in paths]
     for number, root in enumerate(roots, start=1):
         if not root.exists():
             # the path is not repeated: it may hold an identity, and whoever gave it has it
@@ -68,18 +68,18 @@ def scan(path: PathLike | Sequence[PathLike], *, progress: Progress | None = Non
                 raise ReadError(_ARRAYS) from error
             raise
     named = len(roots) == 1 and roots[0].is_file()
-    found = _Found()
+    content = _Found()
     count = 0
     for place, image in _places_below(roots):
-        _look_at(place, image, found, named=named)
+        _look_at(place, image, content, named=named)
         count += 1
         if progress is not None and count % 50 == 0:
             progress(count)
     if progress is not None:
         progress(count)
-    series = found.listed(roots[0])
+    series = content.listed(roots[0])
     if not series:
-        raise ReadError(_nothing(count, found))
+        raise ReadError(_nothing(count, content))
     return [info.at(index) for index, info in enumerate(series)]
 
 
@@ -158,7 +158,7 @@ def _refuse_folder(error: OSError) -> None:
     ) from error
 
 
-def _look_at(place: Path, image: FormatInfo | None, found: _Found, *, named: bool) -> None:
+def _look_at(place: Path, image: FormatInfo | None, content: _Found, *, named: bool) -> None:
     """Add what one place holds; ``named`` when the user named it, so that what it is not is worth an error.
 
     A file is what its first bytes say. Where its name is DICOM's, or none of ours, the DICOM reader looks first: it
@@ -169,15 +169,15 @@ def _look_at(place: Path, image: FormatInfo | None, found: _Found, *, named: boo
     claimed = image or FORMATS.named(place.name)
     try:
         if image is not None:
-            _add_image(place, image, found)
+            _add_image(place, image, content)
         else:
-            _look_at_file(place, claimed, found, named=named)
+            _look_at_file(place, claimed, content, named=named)
     except ReadError as error:
-        found.failures.append(str(error))
+        content.failures.append(str(error))
         if claimed is not None and claimed.stored != "files" and not named:
-            found.other.append(_unreadable(place, str(error)))
+            content.other.append(_unreadable(place, str(error)))
     except OSError as error:
-        found.failures.append(f"a file cannot be opened ({type(error).__name__}); check its permissions")
+        content.failures.append(f"a file cannot be opened ({type(error).__name__}); check its permissions")
 
 
 def _look_at_file(file: Path, claimed: FormatInfo | None, found: _Found, *, named: bool) -> None:

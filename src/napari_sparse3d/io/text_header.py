@@ -87,10 +87,12 @@ class TextHeader:
         value = self.get(name)
         if value is None:
             return None
-        found = [number_of(word, what=name) for word in value.split()]
-        if len(found) != count:
-            raise ReadError(f"the {self.kind} header's {name} has {len(found)} numbers, not {count}; repair the header")
-        return found
+        numbers = [number_of(word, what=name) for word in value.split()]
+        if len(numbers) != count:
+            raise ReadError(
+                f"the {self.kind} header's {name} has {len(numbers)} numbers, not {count}; repair the header"
+            )
+        return numbers
 
     def check_shares(self, n_items: int, files: Sequence[Path]) -> None:
         """Refuse data files that cannot each hold an equal share of the values."""

@@ -61,14 +61,14 @@ class Histogram:
 
 def histogram(data: NDArray[Any], padding: float | None = None) -> Histogram:
     """Count the values of an array, see :func:`histogram_by_slab`."""
-    found: list[Histogram] = []
+    results: list[Histogram] = []
 
     def finish() -> Generator[float, None, None]:
-        found.append((yield from histogram_by_slab(data, padding)))
+        results.append((yield from histogram_by_slab(data, padding)))
 
     for _ in finish():
         pass
-    return found[0]
+    return results[0]
 
 
 def histogram_by_slab(data: NDArray[Any], padding: float | None = None) -> Generator[float, None, Histogram]:

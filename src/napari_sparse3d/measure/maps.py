@@ -261,8 +261,8 @@ def _exact_affinities(embeddings: NDArray[Any], perplexity: float, n_jobs: int) 
     nearest = np.argpartition(distances, k - 1, axis=1)[:, :k]
     order = np.argsort(np.take_along_axis(distances, nearest, axis=1), axis=1, kind="stable")
     nearest = np.take_along_axis(nearest, order, axis=1)
-    found = PrecomputedNeighbors(nearest, np.sqrt(np.take_along_axis(distances, nearest, axis=1)))
-    return PerplexityBasedNN(knn_index=found, perplexity=perplexity, n_jobs=n_jobs)
+    neighbours = PrecomputedNeighbors(nearest, np.sqrt(np.take_along_axis(distances, nearest, axis=1)))
+    return PerplexityBasedNN(knn_index=neighbours, perplexity=perplexity, n_jobs=n_jobs)
 
 
 def _affinities(embeddings: NDArray[Any], perplexity: float, seed: int, n_jobs: int) -> Any:

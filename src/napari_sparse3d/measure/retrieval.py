@@ -114,14 +114,14 @@ def retrieval(
         cosine = unit[others] @ unit[query]
         order = np.argsort(-cosine, kind="stable")
         rows.append(_measure(labels[others[order]] == labels[query], _equals(cosine[order])))
-    found = [row for row in rows if row is not None]
-    if not found:
+    measured = [row for row in rows if row is not None]
+    if not measured:
         raise InputError("no query has another case of its class; retrieval needs two cases in at least one class")
-    average, nearest, first, second, gain, e32 = np.mean([row[:6] for row in found], axis=0).tolist()
-    precision = np.mean([row[6] for row in found], axis=0)
+    average, nearest, first, second, gain, e32 = np.mean([row[:6] for row in measured], axis=0).tolist()
+    precision = np.mean([row[6] for row in measured], axis=0)
     each = np.array([np.nan if row is None else row[0] for row in rows])
     levels = np.linspace(0, 1, RECALL_LEVELS)
-    return Retrieval(average, nearest, first, second, gain, e32, len(found), levels, precision, each)
+    return Retrieval(average, nearest, first, second, gain, e32, len(measured), levels, precision, each)
 
 
 def few_of_each(labels: NDArray[Any], most: int, seed: int = 0) -> NDArray[np.int64]:
@@ -152,11 +152,11 @@ def _measure(right: NDArray[np.bool_], runs: NDArray[np.int64]) -> tuple[Any, ..
         return None
     place = np.arange(1, len(right) + 1)
     size = np.diff(runs)
-    found = np.add.reduceat(right.astype(np.int64), runs[:-1])
-    before = np.cumsum(found) - found
+    n_right = np.add.reduceat(right.astype(np.int64), runs[:-1])
+    before = np.cumsum(n_right) - n_right
     # of the run at each place: how many it has, how many of them are right, how many were right before it
     run = np.repeat(np.arange(len(size)), size)
-    n, r, earlier = size[run], found[run], before[run]
+    n, r, earlier = size[run], n_right[run], before[run]
     inside = place - 1 - runs[:-1][run]  # places of the run that come before this one
     chance = r / n  # that the result at this place is right
     hits = earlier + chance * (inside + 1)

@@ -110,8 +110,8 @@ class _Convolution(nn.Module):
         # (C_out, C_in, ...), or (C_in, C_out, ...) transposed
         summed = self.weight.sum((2, 3, 4))
         summed = summed.T if isinstance(self, _Transposed) else summed
-        made = (summed * background).sum(1)
-        return made if self.bias is None else made + self.bias
+        total = (summed * background).sum(1)
+        return total if self.bias is None else total + self.bias
 
     def _finished(self, convolved: Tensor, background: Tensor | None) -> Tensor:
         constant = self.bias if background is None else background
@@ -126,8 +126,8 @@ class DenseConv3d(_Convolution):
         """Convolve the whole grid."""
         w = self.window
         background = self._background(x.background)
-        made = functional.conv3d(x.above_background(), self.weight, None, w.stride, w.padding, w.dilation)
-        return DenseGrid(self._finished(made, background), background, x.reached(w))
+        values = functional.conv3d(x.above_background(), self.weight, None, w.stride, w.padding, w.dilation)
+        return DenseGrid(self._finished(values, background), background, x.reached(w))
 
 
 class DenseSubMConv3d(_Convolution):
@@ -140,10 +140,10 @@ class DenseSubMConv3d(_Convolution):
         after = [(k - 1) * d - p for k, d, p in zip(w.kernel, w.dilation, w.padding, strict=True)]
         ends = [n for pair in zip(reversed(w.padding), reversed(after), strict=True) for n in pair]
         padded = functional.pad(x.above_background(), ends)
-        made = self._finished(functional.conv3d(padded, self.weight, None, dilation=w.dilation), background)
+        values = self._finished(functional.conv3d(padded, self.weight, None, dilation=w.dilation), background)
         if background is not None:
-            made = torch.where(x.active[..., None], made, background)
-        return x.with_features(made, background)
+            values = torch.where(x.active[..., None], values, background)
+        return x.with_features(values, background)
 
 
 class _Transposed(_Convolution):
@@ -155,10 +155,10 @@ class _Transposed(_Convolution):
             background = None if x.background is None else self.weight.new_zeros(self.weight.shape[1])
             if background is not None and self.bias is not None:
                 background = background + self.bias
-        made = functional.conv_transpose3d(
+        y = functional.conv_transpose3d(
             x.above_background(), self.weight, None, w.stride, w.padding, extra, 1, w.dilation
         )
-        return self._finished(made, background), background
+        return self._finished(y, background), background
 
 
 class DenseConvTranspose3d(_Transposed):
@@ -180,8 +180,8 @@ class DenseConvTranspose3d(_Transposed):
             )
             return spread[:, 0] > 0.5
 
-        made, background = self._spread(x, self.output_padding)
-        return DenseGrid(made, background, find)
+        values, background = self._spread(x, self.output_padding)
+        return DenseGrid(values, background, find)
 
 
 class DenseInverseConv3d(_Transposed):
@@ -191,10 +191,10 @@ class DenseInverseConv3d(_Transposed):
         """Spread the whole grid, then keep the sites of ``paired``."""
         least = self.window.transposed_output_shape(x.spatial_shape)
         z, y, w = (want - have for want, have in zip(paired.spatial_shape, least, strict=True))
-        made, background = self._spread(x, (z, y, w))
+        values, background = self._spread(x, (z, y, w))
         if background is not None:
-            made = torch.where(paired.active[..., None], made, background)
-        return paired.with_features(made, background)
+            values = torch.where(paired.active[..., None], values, background)
+        return paired.with_features(values, background)
 
 
 class DenseMaxPool3d(nn.Module):

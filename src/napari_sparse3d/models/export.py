@@ -99,13 +99,13 @@ def _exported(program: ExportedProgram, card: str) -> bytes:
 
 def _onnx(program: ExportedProgram, card: str) -> bytes:
     with _quiet():
-        made = torch.onnx.export(
+        exported = torch.onnx.export(
             program, input_names=["voxels"], output_names=["probabilities", "embedding"], dynamo=True, verbose=False
         )
-    if made is None:
+    if exported is None:
         raise EngineError("torch made no ONNX program; update onnxscript: pip install --upgrade onnxscript")
-    made.model.metadata_props["card"] = card
-    content: bytes = made.model_proto.SerializeToString()
+    exported.model.metadata_props["card"] = card
+    content: bytes = exported.model_proto.SerializeToString()
     return content
 
 

@@ -60,7 +60,7 @@ def from_spconv(
     _check_names(names, theirs, ours)
     convolutions = {name: module for name, module in network.named_modules() if isinstance(module, Convolution)}
     _check_inverses({target: convolutions[target] for target in names.values() if target in convolutions})
-    made: dict[str, Tensor] = {}
+    converted: dict[str, Tensor] = {}
     for source, target in names.items():
         if set(theirs[source]) != set(ours[target]):
             raise InputError(
@@ -78,8 +78,8 @@ def from_spconv(
                 )
             if turned and is_product(convolutions[target]):
                 fitting = product_from_spconv(tensor, wanted)
-            made[_joined(target, key)] = fitting
-    return made
+            converted[_joined(target, key)] = fitting
+    return converted
 
 
 def _unpacked(state: object) -> Mapping[str, Tensor]:
@@ -90,13 +90,13 @@ def _unpacked(state: object) -> Mapping[str, Tensor]:
     InputError
         If there is none, or more than one.
     """
-    found = dict(_state_dicts(state, ""))
-    if "" in found:
-        return found[""]
-    if len(found) == 1:
-        return next(iter(found.values()))
-    if found:
-        raise InputError(f"the checkpoint holds several state dicts ({', '.join(map(repr, found))}); give one of them")
+    nested = dict(_state_dicts(state, ""))
+    if "" in nested:
+        return nested[""]
+    if len(nested) == 1:
+        return next(iter(nested.values()))
+    if nested:
+        raise InputError(f"the checkpoint holds several state dicts ({', '.join(map(repr, nested))}); give one of them")
     if isinstance(state, Mapping):
         other = ", ".join(f"{key!r} ({type(value).__name__})" for key, value in list(state.items())[:6])
         raise InputError(f"this is no state dict: it holds {other or 'nothing'}; give what state_dict() returns")
@@ -136,9 +136,9 @@ def _in_order(theirs: Mapping[str, object], ours: Mapping[str, object]) -> dict[
 
 
 def _check_names(names: Mapping[str, str], theirs: Mapping[str, object], ours: Mapping[str, object]) -> None:
-    for what, given, known in (("spconv network", set(names), theirs), ("network here", set(names.values()), ours)):
-        faults = [f"has no layer {name!r}" for name in sorted(given - set(known))]
-        faults += [f"has a layer {name!r} that is not in layers=" for name in known if name not in given]
+    for what, named, known in (("spconv network", set(names), theirs), ("network here", set(names.values()), ours)):
+        faults = [f"has no layer {name!r}" for name in sorted(named - set(known))]
+        faults += [f"has a layer {name!r} that is not in layers=" for name in known if name not in named]
         if faults:
             raise InputError(f"the {what} {'; '.join(faults)}")
 

@@ -109,21 +109,27 @@ def _roc(ax: Any, probabilities: NDArray[Any], labels: NDArray[Any], classes: Se
         ax.legend(title="area under the curve", fontsize=8, title_fontsize=8, frameon=False)
 
 
-def _calibration(ax: Any, found: metrics.Calibration) -> None:
+def _calibration(ax: Any, calibration: metrics.Calibration) -> None:
     ax.plot([0, 1], [0, 1], color=MUTED, linewidth=0.8, ls=":")
-    ax.scatter(found.confidence, found.correct, s=12 + 120 * found.count / found.count.sum(), color=BLUE, zorder=2)
+    ax.scatter(
+        calibration.confidence,
+        calibration.correct,
+        s=12 + 120 * calibration.count / calibration.count.sum(),
+        color=BLUE,
+        zorder=2,
+    )
     ax.set_xlim(0, 1.03)
     ax.set_ylim(0, 1.03)
     ax.set_xlabel("probability of the predicted class")
     ax.set_ylabel("share that is right")
-    ax.set_title(f"calibration error {found.error:.3f}", fontsize=9)
+    ax.set_title(f"calibration error {calibration.error:.3f}", fontsize=9)
 
 
-def _retrieval(ax: Any, found: Retrieval | None) -> None:
+def _retrieval(ax: Any, retrieval: Retrieval | None) -> None:
     ax.set_xlabel("recall")
     ax.set_ylabel("precision of the retrieval")
     ax.set_xlim(0, 1)
     ax.set_ylim(0, 1.03)
-    if found is not None:
-        ax.plot(found.recall, found.precision, color=BLUE)
-        ax.set_title(f"mAP {found.map:.3f} over {found.n_queries} queries", fontsize=9)
+    if retrieval is not None:
+        ax.plot(retrieval.recall, retrieval.precision, color=BLUE)
+        ax.set_title(f"mAP {retrieval.map:.3f} over {retrieval.n_queries} queries", fontsize=9)

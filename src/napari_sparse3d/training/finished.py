@@ -47,12 +47,12 @@ def keep_model(
     config, network = trainer.config, trainer.averaged
     epoch = trainer.progress.epoch
     if config.keep == "best":
-        found = load_weights(folder / BEST, warnings.warn)
-        if found is None:
+        best = load_weights(folder / BEST, warnings.warn)
+        if best is None:
             warnings.warn(f"no weights of a best epoch can be read: those after epoch {epoch} are kept", stacklevel=2)
         else:
-            network.load_state_dict(found[0])
-            epoch = found[1] or trainer.progress.best_epoch or epoch
+            network.load_state_dict(best[0])
+            epoch = best[1] or trainer.progress.best_epoch or epoch
     predictions = _predicted(network, prepared.val, trainer.store, config)
     calibration = _calibrate(network, trainer, predictions)
     if inverted := below_chance(predictions.probabilities, trainer.val_labels):

@@ -72,10 +72,10 @@ class VoxelSet:
         affine: NDArray[np.float64],
     ) -> VoxelSet:
         """Of voxels that a search over the grid has found, in its order: so they are not checked once more."""
-        made = object.__new__(cls)
+        voxels = object.__new__(cls)
         for name, value in (("indices", indices), ("features", features), ("shape", shape), ("affine", affine)):
-            object.__setattr__(made, name, value)
-        return made
+            object.__setattr__(voxels, name, value)
+        return voxels
 
     @property
     def n_active(self) -> int:

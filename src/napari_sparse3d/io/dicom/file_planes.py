@@ -56,23 +56,23 @@ def planes_of(header: FileHeader, intern: Interner) -> FilePlanes:
         )
     truncated = native and header.bytes_after < expected
     if header.get("PerFrameFunctionalGroupsSequence"):
-        found = tuple(_enhanced(header, intern, n_frames))
-        if len(found) != n_frames:
-            return FilePlanes(found, f"says {n_frames} frames but describes {len(found)}")
+        planes = tuple(_enhanced(header, intern, n_frames))
+        if len(planes) != n_frames:
+            return FilePlanes(planes, f"says {n_frames} frames but describes {len(planes)}")
     elif header.text("Modality") == "RTDOSE":
-        found = tuple(_dose(header, intern, n_frames))
+        planes = tuple(_dose(header, intern, n_frames))
     elif header.text("Modality") == "NM" and _RECONSTRUCTED & set(header.texts("ImageType")):
-        found = tuple(_nuclear(header, intern, n_frames))
+        planes = tuple(_nuclear(header, intern, n_frames))
     else:
         try:
             layout = mosaic_layout(header) if n_frames == 1 else None
             if layout is not None:
-                found = tuple(_mosaic(header, intern, layout))
+                planes = tuple(_mosaic(header, intern, layout))
             else:
-                found = tuple(_classic(header, intern, n_frames))
+                planes = tuple(_classic(header, intern, n_frames))
         except ReadError as error:
             return FilePlanes((), str(error))
-    return FilePlanes(found, truncated=truncated)
+    return FilePlanes(planes, truncated=truncated)
 
 
 def _kind(header: FileHeader, intern: Interner, **changes: Any) -> Kind:

@@ -70,17 +70,17 @@ class Gatherer:
             described = _describe(header)
             self._segmentations.append(segmentation.scan_segmentation(header, described.description, described.patient))
             return True
-        found = planes_of(header, self._intern)
-        key: Origin | str = found.planes[0].kind.origin if found.planes else uid
-        group: dict[Any, _SeriesNotes] = self._series if found.planes else self._empty
+        file_planes = planes_of(header, self._intern)
+        key: Origin | str = file_planes.planes[0].kind.origin if file_planes.planes else uid
+        group: dict[Any, _SeriesNotes] = self._series if file_planes.planes else self._empty
         # described before it is entered: a damaged header must leave nothing half-entered behind
         first = group[key].first if key in group else _describe(header)
         notes = group[key]
         notes.first = first
-        notes.broken += found.truncated
-        if found.problem and found.problem not in notes.problems:
-            notes.problems.append(found.problem)
-        self._planes.extend(found.planes)
+        notes.broken += file_planes.truncated
+        if file_planes.problem and file_planes.problem not in notes.problems:
+            notes.problems.append(file_planes.problem)
+        self._planes.extend(file_planes.planes)
         return True
 
     def listed(self, source: Path, *, alone: bool) -> list[SeriesInfo]:

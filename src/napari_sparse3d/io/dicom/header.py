@@ -272,8 +272,8 @@ def items_within(dataset: Dataset) -> Iterator[Nested]:
             if _is_sequence(item):
                 implicit = item.is_implicit_VR or item.VR == "UN"  # PS3.5, 6.2.2
                 content, encoding = item.value or b"", _listed(dataset.original_character_set)
-                found = _items(int(tag), content[:_MOST_NESTED], implicit, item.is_little_endian, encoding)
-                yield from islice(found, 1 if tag == _PER_FRAME else None)
+                items = _items(int(tag), content[:_MOST_NESTED], implicit, item.is_little_endian, encoding)
+                yield from islice(items, 1 if tag == _PER_FRAME else None)
         elif item is not None and item.VR == "SQ":
             yield from ((int(tag), each) for each in item.value[: 1 if tag == _PER_FRAME else None])
 

@@ -121,12 +121,12 @@ def patient_at(path: Path) -> str:
     return _of_first(path, lambda header: patient_hash(header.text("PatientID"))) or ""
 
 
-def _of_first(path: Path, told: Callable[[FileHeader], T]) -> T | None:
+def _of_first(path: Path, answer: Callable[[FileHeader], T]) -> T | None:
     """What the first DICOM file at a path tells."""
     files = [path] if path.is_file() else (file for file in sorted(path.rglob("*")) if file.is_file())
     for file in files:
         with suppress(NotDicom, ReadError):
-            return told(read_header(file))
+            return answer(read_header(file))
     return None
 
 

@@ -125,9 +125,9 @@ def find_private(dataset: Dataset, tag: PrivateTag) -> int | None:
     tags = list(dataset.keys())  # not the data set itself, which would convert every element on the way
     for place in [int(tag) for tag in tags if first | 0x10 <= tag <= first | 0xFF]:
         item = dataset.get_item(Tag(place))
-        found = first | (place & 0xFF) << 8 | tag.element
-        if item is not None and creator_name(item.value) == tag.creator and found in dataset:
-            return found
+        place_of_tag = first | (place & 0xFF) << 8 | tag.element
+        if item is not None and creator_name(item.value) == tag.creator and place_of_tag in dataset:
+            return place_of_tag
     return None
 
 

@@ -47,12 +47,12 @@ def stacks_of(planes: Sequence[Plane], same: Same) -> list[Stack]:
     stacks: list[Stack] = []
     for series in series_of(planes):
         unique, copies = _by_identifier(series.planes)
-        differing = sum(not same(kept, other) for kept, other in copies)
+        differing = sum(not same(first, other) for first, other in copies)
         for part in parts_of(PlaneGroup(unique, series.faults)):
             rest, dropped = _without_copies(part.planes, same)
             if copies:
                 here = {id(plane) for plane in part.planes}
-                dropped += sum(id(kept) in here for kept, _ in copies)
+                dropped += sum(id(first) in here for first, _ in copies)
             stacks.append(_arranged(PlaneGroup(rest, part.faults), dropped, differing, same))
     return sorted(stacks, key=_listing_order)
 
@@ -83,7 +83,7 @@ def _by_identifier(planes: list[Plane]) -> tuple[list[Plane], list[tuple[Plane, 
     """
     named: dict[Hashable, Plane] = {}
     exact: dict[Hashable, Plane] = {}
-    kept, duplicates = [], []
+    distinct, duplicates = [], []
     for plane in planes:
         name = _identifier(plane)
         first = named.setdefault(name, plane)
@@ -91,10 +91,10 @@ def _by_identifier(planes: list[Plane]) -> tuple[list[Plane], list[tuple[Plane, 
             exact.setdefault((name, *_shown(first)), first)
             first = exact.setdefault((name, *_shown(plane)), plane)
         if first is plane:
-            kept.append(plane)
+            distinct.append(plane)
         else:
             duplicates.append((first, plane))
-    return kept, duplicates
+    return distinct, duplicates
 
 
 def _shown(plane: Plane) -> tuple[Hashable, ...]:
@@ -109,13 +109,13 @@ def _without_copies(planes: list[Plane], same: Same) -> tuple[list[Plane], int]:
     if len(set(places)) == len(planes):
         return planes, 0
     kinds = _as_if_one_codec(planes)
-    kept: dict[Hashable, list[Plane]] = defaultdict(list)
+    alike_at: dict[Hashable, list[Plane]] = defaultdict(list)
     for plane, place in zip(planes, places, strict=True):
         # two volumes in time may well hold equal (empty) slices: only their tags tell
-        alike = kept[(place, plane.instance, plane.marks, plane.order, kinds[id(plane.kind)])]
+        alike = alike_at[(place, plane.instance, plane.marks, plane.order, kinds[id(plane.kind)])]
         if not any(same(other, plane) for other in alike):
             alike.append(plane)
-    rest = [plane for members in kept.values() for plane in members]
+    rest = [plane for members in alike_at.values() for plane in members]
     return rest, len(planes) - len(rest)
 
 

@@ -150,10 +150,10 @@ def classic_values(header: FileHeader) -> FrameValues:
     """What beside slope and intercept the top level of a header says."""
     if header.says_none_of(_SAID) and header.pixels_tag not in (FLOAT_PIXELS, DOUBLE_PIXELS):
         return NO_VALUES  # as nearly every header of a scan of ten thousand
-    found = mappings_of(header.get("RealWorldValueMappingSequence"), header)
+    mappings = mappings_of(header.get("RealWorldValueMappingSequence"), header)
     mapped = header.number("RescaleSlope") is not None or bool(header.get("ModalityLUTSequence"))
     mapped |= header.text("Modality") == "RTDOSE" and header.number("DoseGridScaling") is not None
-    return _values(header, found, mapped=mapped)
+    return _values(header, mappings, mapped=mapped)
 
 
 def frame_values(header: FileHeader, frame: Dataset, shared: Dataset, *, rescaled: bool) -> FrameValues:
@@ -163,17 +163,17 @@ def frame_values(header: FileHeader, frame: Dataset, shared: Dataset, *, rescale
     return _values(header, mappings_of(sequence, header), mapped=rescaled)
 
 
-def _values(header: FileHeader, found: tuple[RealWorldMapping, ...], *, mapped: bool) -> FrameValues:
+def _values(header: FileHeader, mappings: tuple[RealWorldMapping, ...], *, mapped: bool) -> FrameValues:
     applied: list[RealWorldMapping] = []
     if not mapped or header.text("SOPClassUID") == PARAMETRIC_MAP:
-        for item in found:
+        for item in mappings:
             apart = all(item.last < other.first or item.first > other.last for other in applied)
             if not applied or (item.unit == applied[0].unit and apart):
                 applied.append(item)
     return FrameValues(
         padding=_padding(header),
         applied=tuple(applied),
-        beside=tuple(item for item in found if item not in applied),
+        beside=tuple(item for item in mappings if item not in applied),
         float_bits=_float_bits(header),
         lossy=header.text("LossyImageCompression") == "01" or header.transfer_syntax in _ALWAYS_LOSSY,
     )
@@ -182,8 +182,8 @@ def _values(header: FileHeader, found: tuple[RealWorldMapping, ...], *, mapped: 
 def mappings_of(sequence: Any, header: FileHeader) -> tuple[RealWorldMapping, ...]:
     """The usable items of a RealWorldValueMappingSequence; an item that maps nothing is passed over."""
     items = sequence if sequence is not None and not isinstance(sequence, (str, bytes)) else ()
-    found = (_mapping(item, header) for item in items if isinstance(item, Dataset))
-    return tuple(item for item in found if item is not None)
+    mappings = (_mapping(item, header) for item in items if isinstance(item, Dataset))
+    return tuple(item for item in mappings if item is not None)
 
 
 def _mapping(item: Dataset, header: FileHeader) -> RealWorldMapping | None:

@@ -104,8 +104,8 @@ def _as_before(said: Mapping[str, Any]) -> dict[str, Any]:
     usual = FlatLoss()
     if unusual := [key for key, value in idle.items() if value != getattr(usual, key)]:
         warnings.warn(f"loss settings without effect on {name or kind}: {', '.join(unusual)}", stacklevel=2)
-    kept = {key: value for key, value in said.items() if key not in idle and key != "name"}
-    return {"kind": kind, **({"name": name} if name else {}), **kept}
+    settings = {key: value for key, value in said.items() if key not in idle and key != "name"}
+    return {"kind": kind, **({"name": name} if name else {}), **settings}
 
 
 def _settings(kind: str) -> type[LossSettings]:
