@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from napari.viewer import Viewer
-from qtpy.QtCore import Qt
+from qtpy.QtCore import QEvent, Qt
 from qtpy.QtWidgets import (
     QApplication,
     QFileDialog,
@@ -66,6 +66,7 @@ class Panel(QWidget, metaclass=OneInViewer):
         self._look = colours(napari_viewer)
         self._working: Work | None = None
         self._said = ("", False)
+        self._links: list[QPushButton] = []
         self._waiting = False  # the message is about the work that runs
         self.setMinimumWidth(MINIMUM_WIDTH)
         self._build_shell()
@@ -117,9 +118,23 @@ class Panel(QWidget, metaclass=OneInViewer):
     def follow(self, work: Work) -> None:
         """While this work runs, show its progress and turn the primary button into Cancel."""
         work.started.connect(lambda title: self._began(work, title))
-        work.stepped.connect(self._stepped)
+
+        def stepped(step: object) -> None:
+            if work is self._working:
+                self._stepped(step)
+
+        def ended() -> None:
+            if work is self._working:  # else another began meanwhile, and its Cancel stays
+                self._ended()
+
+        work.stepped.connect(stepped)
         work.failed.connect(self.fail)
-        work.ended.connect(self._ended)
+        work.ended.connect(ended)
+
+    @property
+    def busy(self) -> bool:
+        """Whether the primary button is Cancel."""
+        return self._working is not None
 
     def add_link(self, text: str, tip: str, action: Callable[[], None]) -> QPushButton:
         """A quiet button at the foot."""
@@ -130,9 +145,17 @@ class Panel(QWidget, metaclass=OneInViewer):
         button.clicked.connect(lambda: action())
         button.setObjectName(LINK)
         button.setSizePolicy(QSizePolicy.Policy.Minimum, QSizePolicy.Policy.Fixed)
-        number = self.links.count()
-        self.links.addWidget(button, number // 2, number % 2)
+        self._links.append(button)
+        self._lay_links()
         return button
+
+    def _lay_links(self) -> None:
+        """Two beside each other, or one below the other where letters are large."""
+        room = MINIMUM_WIDTH - 2 * SPACE - self.links.horizontalSpacing()
+        widest = [max((link.sizeHint().width() for link in self._links[side::2]), default=0) for side in (0, 1)]
+        columns = 2 if sum(widest) <= room else 1
+        for number, link in enumerate(self._links):
+            self.links.addWidget(link, number // columns, number % columns)
 
     def add_copy_links(
         self, tip: str, command: Callable[[], str], python: Callable[[], str]
@@ -268,6 +291,12 @@ class Panel(QWidget, metaclass=OneInViewer):
         sign = "⚠ " if warning else ""
         self.message.setText(f'<span style="color:{colour}">{sign}{text}</span>' if text else "")
         self.message.setVisible(bool(text))
+
+    def changeEvent(self, event: QEvent | None) -> None:
+        """Letters of another size may need other rows."""
+        super().changeEvent(event)
+        if event is not None and event.type() in (QEvent.Type.FontChange, QEvent.Type.StyleChange) and self._links:
+            self._lay_links()
 
     def _show_details(self, _link: str) -> None:
         if self.failure is not None:
