@@ -251,3 +251,50 @@ def test_nothing_is_done_beside_a_cancel(panel: Any, qtbot: Any) -> None:
     assert not panel.progress.isVisible()
     assert "…" not in panel.message.text()
     assert all(link.isEnabled() for link in links)
+
+
+@pytest.mark.parametrize("theme", ["dark", "light"])
+def test_nothing_is_cut_with_letters_of_twice_the_size(panel: Any, qtbot: Any, theme: str) -> None:
+    """In a dock of napari's own width, by napari's own preference; with an attribution and its scale."""
+    from napari.settings import get_settings
+    from qtpy.QtWidgets import QComboBox, QFormLayout, QLabel, QPushButton
+
+    from napari_sparse3d.widgets.toolbox.viewers import dock_of
+
+    what_drove(qtbot, panel, "gradient × input", 0)
+    appearance = get_settings().appearance
+    before = appearance.font_size
+    dock = dock_of(panel)
+    dock.setFloating(True)
+    small = panel.message.font().pointSizeF(), panel.bars.height(), panel.results.colours.height()
+    panel.viewer.theme = theme
+    try:
+        appearance.font_size = 2 * before
+        qtbot.waitUntil(lambda: panel.primary.font().pointSizeF() > 1.8 * small[0], timeout=WAIT_MS)
+        dock.resize(270, 1800)
+        qtbot.waitUntil(lambda: dock.width() == 270, timeout=WAIT_MS)
+        qtbot.wait(100)
+        body = panel.area.widget()
+        assert body.minimumSizeHint().width() <= panel.area.viewport().width()
+        for part in (panel.bars, panel.table, panel.results.colours, panel.chart):
+            assert part.font().pointSizeF() == panel.message.font().pointSizeF() > 1.8 * small[0]
+        assert panel.bars.height() > 1.3 * small[1]
+        assert panel.results.colours.height() > 1.3 * small[2]
+        for button in panel.findChildren(QPushButton):
+            if button.isVisible():
+                assert button.width() >= button.minimumSizeHint().width(), button.text()
+                assert button.parentWidget().width() >= button.geometry().right(), button.text()
+        for label in panel.findChildren(QLabel):
+            if label.isVisible() and label.wordWrap():
+                assert label.height() >= label.heightForWidth(label.width()), label.text()
+        for layout in panel.findChildren(QFormLayout):
+            for row in range(layout.rowCount()):
+                label, field = (layout.itemAt(row, role) for role in (QFormLayout.LabelRole, QFormLayout.FieldRole))
+                if label is not None and field is not None and label.widget().isVisible():
+                    assert not label.geometry().intersects(field.geometry()), label.widget().text()
+                    assert label.widget().width() >= label.widget().minimumSizeHint().width()
+        for box in (panel.colour_by, panel.engine):
+            assert isinstance(box, QComboBox)
+            assert box.width() > box.fontMetrics().horizontalAdvance(box.currentText()) + 20
+    finally:
+        appearance.font_size = before

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from qtpy.QtCore import QRect, QRectF, Qt, Signal  # type: ignore[attr-defined]
-from qtpy.QtGui import QColor, QMouseEvent, QPainter, QPaintEvent, QResizeEvent, QShowEvent
+from qtpy.QtCore import QEvent, QRect, QRectF, Qt, Signal  # type: ignore[attr-defined]
+from qtpy.QtGui import QColor, QMouseEvent, QPainter, QPaintEvent, QResizeEvent
 from qtpy.QtWidgets import QSizePolicy
 
 from napari_sparse3d.widgets.toolbox.plain_text import plain_tip
@@ -78,19 +78,15 @@ class ProbabilityBars(Painted):
         if height != self.height():
             self.setFixedHeight(height)
 
-    def showEvent(self, event: QShowEvent | None) -> None:
-        """Letters have their size by now."""
-        super().showEvent(event)
-        self._fit()
+    def changeEvent(self, event: QEvent | None) -> None:
+        """Letters of another size need other lines."""
+        super().changeEvent(event)
+        if event is not None and event.type() == QEvent.Type.FontChange:
+            self._fit()
 
     def resizeEvent(self, event: QResizeEvent | None) -> None:
         """Another width may need other lines."""
         super().resizeEvent(event)
-        self._fit()
-
-    def restyle(self, look: Colours) -> None:
-        """Take the colours of a theme."""
-        super().restyle(look)
         self._fit()
 
     def mousePressEvent(self, event: QMouseEvent | None) -> None:

@@ -7,12 +7,11 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from qtpy.QtCore import QRectF, Qt
-from qtpy.QtGui import QColor, QLinearGradient, QPainter, QPaintEvent, QShowEvent
+from qtpy.QtCore import QEvent, QRectF, Qt
+from qtpy.QtGui import QColor, QLinearGradient, QPainter, QPaintEvent
 from qtpy.QtWidgets import QSizePolicy
 
 from napari_sparse3d.widgets.toolbox.styled import Painted
-from napari_sparse3d.widgets.toolbox.theme import Colours
 
 _STOPS = 17
 _STRIP = 10
@@ -47,15 +46,11 @@ class ColourBar(Painted):
     def _fit(self) -> None:
         self.setFixedHeight(_STRIP + 4 + self.fontMetrics().height() * (2 if self._signed else 1))
 
-    def showEvent(self, event: QShowEvent | None) -> None:
-        """Letters have their size by now."""
-        super().showEvent(event)
-        self._fit()
-
-    def restyle(self, look: Colours) -> None:
-        """Take the colours of a theme."""
-        super().restyle(look)
-        self._fit()
+    def changeEvent(self, event: QEvent | None) -> None:
+        """Letters of another size need other lines."""
+        super().changeEvent(event)
+        if event is not None and event.type() == QEvent.Type.FontChange:
+            self._fit()
 
     def clear(self) -> None:
         """Nothing is drawn any more."""

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from qtpy.QtCore import QPointF, QRectF, Qt
-from qtpy.QtGui import QColor, QPainter, QPaintEvent, QPolygonF, QShowEvent
+from qtpy.QtCore import QEvent, QPointF, QRectF, Qt
+from qtpy.QtGui import QColor, QPainter, QPaintEvent, QPolygonF
 
 from napari_sparse3d.widgets.child.records import LayerRow, NetworkResult
 from napari_sparse3d.widgets.network.export import published_percent
 from napari_sparse3d.widgets.toolbox.styled import Painted
-from napari_sparse3d.widgets.toolbox.theme import ORANGE, Colours
+from napari_sparse3d.widgets.toolbox.theme import ORANGE
 
 
 class LayerChart(Painted):
@@ -34,15 +34,11 @@ class LayerChart(Painted):
     def _fit(self) -> None:
         self.setMinimumHeight(120 + 2 * self.fontMetrics().height() + self._below)
 
-    def showEvent(self, event: QShowEvent | None) -> None:
-        """Letters have their size by now."""
-        super().showEvent(event)
-        self._fit()
-
-    def restyle(self, look: Colours) -> None:
-        """Take the colours of a theme."""
-        super().restyle(look)
-        self._fit()
+    def changeEvent(self, event: QEvent | None) -> None:
+        """Letters of another size need other lines."""
+        super().changeEvent(event)
+        if event is not None and event.type() == QEvent.Type.FontChange:
+            self._fit()
 
     def paintEvent(self, event: QPaintEvent | None) -> None:
         """Paint."""

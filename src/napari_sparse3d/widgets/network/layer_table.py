@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from qtpy.QtCore import QModelIndex, QRectF, Qt, Signal  # type: ignore[attr-defined]
-from qtpy.QtGui import QColor, QPainter, QShowEvent
+from qtpy.QtCore import QEvent, QModelIndex, QRectF, Qt, Signal  # type: ignore[attr-defined]
+from qtpy.QtGui import QColor, QPainter
 from qtpy.QtWidgets import (
     QAbstractItemView,
     QHeaderView,
@@ -108,10 +108,11 @@ class LayerTable(QTableWidget):
             header.resizeSection(0, min(self.sizeHintForColumn(0), _NAME_LETTERS * letters.averageCharWidth() + 12))
         fit_height(self, _ROWS_SHOWN)
 
-    def showEvent(self, event: QShowEvent | None) -> None:
-        """Letters have their size by now."""
-        super().showEvent(event)
-        self._fit()
+    def changeEvent(self, event: QEvent | None) -> None:
+        """Letters of another size need other rows."""
+        super().changeEvent(event)
+        if event is not None and event.type() == QEvent.Type.FontChange:
+            self._fit()
 
     @property
     def current_layer(self) -> str | None:

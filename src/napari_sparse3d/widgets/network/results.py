@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QGraphicsOpacityEffect, QHBoxLayout, QPushButton, QSpinBox, QTabWidget, QWidget
+from qtpy.QtWidgets import QGraphicsOpacityEffect, QPushButton, QSpinBox, QTabWidget, QWidget
 
 from napari_sparse3d.catalog import ATTRIBUTIONS
 from napari_sparse3d.widgets.child.records import NetworkResult
@@ -32,8 +32,7 @@ class Results(QWidget):
         self.in_3d = QPushButton("3D")
         self.in_3d.setCheckable(True)
         self.in_3d.setToolTip("See the layers in 3D, or by slices")
-        self.colour_by = combo("What a site's colour means", 3)
-        self.colour_by.setMinimumWidth(NARROW)
+        self.colour_by = combo("What a site's colour means")
         self.colour_by.addItem("norm", "norm")
         self.colour_by.addItem("channel", "channel")
         self.channel = _channel()
@@ -70,10 +69,9 @@ class Results(QWidget):
             bar.setDrawBase(False)
         tabs.setCornerWidget(self.in_3d)
         layout.addWidget(tabs)
-        look, colour, drove = QHBoxLayout(), form(), form()
-        look.addWidget(self.colour_by, 2)
-        look.addWidget(self.channel, 3)
-        colour.addRow("Colour", look)
+        colour, drove = form(), form()
+        colour.addRow("Colour", self.colour_by)
+        colour.addRow("Channel", self.channel)
         layout.addLayout(colour)
         layout.addWidget(self.sites_text)
         layout.addWidget(self.colours)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 from napari.layers import Layer
+from qtpy.QtCore import QEvent
 
 from napari_sparse3d.catalog import ENGINES
 from napari_sparse3d.widgets import repeat
@@ -25,6 +26,8 @@ from napari_sparse3d.widgets.toolbox.notes import read_words
 from napari_sparse3d.widgets.toolbox.panel import Panel
 from napari_sparse3d.widgets.toolbox.preferences import preference
 from napari_sparse3d.widgets.toolbox.sources import case_of, volume_of_layer
+from napari_sparse3d.widgets.toolbox.styled import same_letters
+from napari_sparse3d.widgets.toolbox.theme import Colours
 from napari_sparse3d.widgets.toolbox.viewers import camera_of
 from napari_sparse3d.widgets.toolbox.work import Work
 
@@ -52,6 +55,20 @@ class NetworkPanel(Panel):
         self._list_models()
         self._layers_changed()
         self._show_parts()
+
+    def changeEvent(self, event: QEvent | None) -> None:
+        """napari has letters of another size: everything has."""
+        super().changeEvent(event)
+        if event is not None and event.type() == QEvent.Type.StyleChange and hasattr(self, "results"):
+            self._take_letters()
+
+    def restyle(self, look: Colours) -> None:
+        """Take the letters along with the colours of a theme."""
+        self._take_letters()
+
+    def _take_letters(self) -> None:
+        self.message.ensurePolished()
+        same_letters(self.results, self.message.font())
 
     def _build_choices(self) -> None:
         self.empty = NothingOpen(self.viewer, self, self.say)

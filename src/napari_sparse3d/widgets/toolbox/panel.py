@@ -15,13 +15,11 @@ from qtpy.QtCore import QEvent, Qt
 from qtpy.QtWidgets import (
     QApplication,
     QFileDialog,
-    QGridLayout,
     QLabel,
     QMessageBox,
     QProgressBar,
     QPushButton,
     QScrollArea,
-    QSizePolicy,
     QVBoxLayout,
     QWidget,
 )
@@ -31,19 +29,18 @@ from napari_sparse3d.widgets.patient_view import show_sides
 from napari_sparse3d.widgets.show import show_panel
 from napari_sparse3d.widgets.toolbox.failures import Failure, failure_of
 from napari_sparse3d.widgets.toolbox.layout import SPACE
+from napari_sparse3d.widgets.toolbox.links import Links
 from napari_sparse3d.widgets.toolbox.more_panels import others_menu
 from napari_sparse3d.widgets.toolbox.one_instance import OneInViewer
 from napari_sparse3d.widgets.toolbox.plain_text import as_html
 from napari_sparse3d.widgets.toolbox.step import Step
 from napari_sparse3d.widgets.toolbox.styled import restyle_all
-from napari_sparse3d.widgets.toolbox.theme import Colours, colours, link_style, primary_style
+from napari_sparse3d.widgets.toolbox.theme import Colours, colours, primary_style
 from napari_sparse3d.widgets.toolbox.work import Work
 from napari_sparse3d.widgets.workbench import Workbench
 
 MINIMUM_WIDTH = 260
 """Pixels; a dock of napari's begins with 270, its frame among them."""
-LINK = "sparse3d-link"
-"""Object name of the quiet buttons."""
 
 
 class Panel(QWidget, metaclass=OneInViewer):
@@ -66,7 +63,6 @@ class Panel(QWidget, metaclass=OneInViewer):
         self._look = colours(napari_viewer)
         self._working: Work | None = None
         self._said = ("", False)
-        self._links: list[QPushButton] = []
         self._waiting = False  # the message is about the work that runs
         self.setMinimumWidth(MINIMUM_WIDTH)
         self._build_shell()
@@ -138,24 +134,7 @@ class Panel(QWidget, metaclass=OneInViewer):
 
     def add_link(self, text: str, tip: str, action: Callable[[], None]) -> QPushButton:
         """A quiet button at the foot."""
-        button = QPushButton(text)
-        button.setFlat(True)
-        button.setToolTip(tip)
-        button.setCursor(Qt.CursorShape.PointingHandCursor)
-        button.clicked.connect(lambda: action())
-        button.setObjectName(LINK)
-        button.setSizePolicy(QSizePolicy.Policy.Minimum, QSizePolicy.Policy.Fixed)
-        self._links.append(button)
-        self._lay_links()
-        return button
-
-    def _lay_links(self) -> None:
-        """Two beside each other, or one below the other where letters are large."""
-        room = MINIMUM_WIDTH - 2 * SPACE - self.links.horizontalSpacing()
-        widest = [max((link.sizeHint().width() for link in self._links[side::2]), default=0) for side in (0, 1)]
-        columns = 2 if sum(widest) <= room else 1
-        for number, link in enumerate(self._links):
-            self.links.addWidget(link, number // columns, number % columns)
+        return self.links.add(text, tip, action)
 
     def add_copy_links(
         self, tip: str, command: Callable[[], str], python: Callable[[], str]
@@ -236,9 +215,7 @@ class Panel(QWidget, metaclass=OneInViewer):
         foot.setSpacing(SPACE // 2)
         for widget in (self.message, self.progress, self.primary):
             foot.addWidget(widget)
-        self.links = QGridLayout()
-        self.links.setHorizontalSpacing(SPACE)
-        self.links.setVerticalSpacing(0)
+        self.links = Links(MINIMUM_WIDTH - 2 * SPACE)
         foot.addLayout(self.links)
 
         outer = QVBoxLayout(self)
@@ -295,8 +272,8 @@ class Panel(QWidget, metaclass=OneInViewer):
     def changeEvent(self, event: QEvent | None) -> None:
         """Letters of another size may need other rows."""
         super().changeEvent(event)
-        if event is not None and event.type() in (QEvent.Type.FontChange, QEvent.Type.StyleChange) and self._links:
-            self._lay_links()
+        if event is not None and event.type() == QEvent.Type.StyleChange and hasattr(self, "links"):
+            self.links.lay_out()
 
     def _show_details(self, _link: str) -> None:
         if self.failure is not None:
@@ -308,8 +285,7 @@ class Panel(QWidget, metaclass=OneInViewer):
     def _restyle(self, _event: object = None) -> None:
         self._look = colours(self.viewer)
         self.primary.setStyleSheet(primary_style(self._look))
-        for button in self.findChildren(QPushButton, LINK):
-            button.setStyleSheet(link_style(self._look))
+        self.links.restyle(self._look)
         waiting = self._waiting
         self._show_message(self._said[0], warning=self._said[1])
         self._waiting = waiting
