@@ -43,6 +43,7 @@ def arguments(command: str, scan: Path, folder: Path) -> list[str]:
         "voxelize": ("-r", "mri-110", "-o", folder / "a.npz"),
         "activations": ("-m", "deepc2"),
         "predict": ("-m", "adrenal", "-o", folder / "a.parquet"),
+        "explain": ("-m", "adrenal", "-o", folder / "a.nrrd"),
         "map": ("-o", folder / "a.parquet"),
         "similar": ("--table", scan, "-m", "adrenal"),
     }

@@ -75,7 +75,7 @@ def nothing_written(folder, name):
 
 
 def out_for(command):
-    return {"voxelize": "out.npz", "convert": "out.nrrd", "predict": "out.parquet"}.get(command)
+    return {"voxelize": "out.npz", "convert": "out.nrrd", "predict": "out.parquet", "explain": "out.nii"}.get(command)
 
 
 def call(command, scan, folder, *more):
@@ -86,12 +86,13 @@ def call(command, scan, folder, *more):
         "voxelize": ("--recipe", "mri-110", "-o", folder / "out.npz"),
         "activations": ("--model", "deepc2"),
         "predict": ("--model", "deepc2", "-o", folder / "out.parquet"),
+        "explain": ("--model", "deepc2", "-o", folder / "out.nii"),
     }[command]
     return run(command, scan, *options, *more)
 
 
-COMMANDS = ["info", "convert", "voxelize", "activations", "predict"]
-RUNS_VOXELS = ["voxelize", "activations", "predict"]
+COMMANDS = ["info", "convert", "voxelize", "activations", "predict", "explain"]
+RUNS_VOXELS = ["voxelize", "activations", "predict", "explain"]
 UNREADABLE = {
     "missing": "no such file or folder",
     "empty folder": "empty",
@@ -142,8 +143,8 @@ def test_threshold_that_leaves_nothing(command, good_scan, tmp_path):
     Recipe(name="high", threshold=RangeThreshold(low=5000)).save(high)
     result = call(command, good_scan, tmp_path, "--recipe", high)
     check(result, INPUT, "recipe 'high'", "leaves no voxel", "go from 0 to 100", "choose a threshold inside")
-    if command == "voxelize":
-        nothing_written(tmp_path, "out.npz")
+    if command != "predict":
+        nothing_written(tmp_path, out_for(command) or "nothing")
 
 
 RECIPES = {
@@ -169,7 +170,7 @@ def test_recipe_that_is_not_there(command, good_scan, tmp_path):
     nothing_written(tmp_path, out_for(command) or "nothing")
 
 
-@pytest.mark.parametrize("command", ["activations", "predict"])
+@pytest.mark.parametrize("command", ["activations", "predict", "explain"])
 @pytest.mark.parametrize("content", [b"weights, honestly", b"", b"\x08\x00\x00\x00\x00\x00\x00\x00{}      "])
 def test_model_file_that_is_none(command, content, good_scan, tmp_path):
     model = tmp_path / "m.safetensors"
@@ -178,7 +179,7 @@ def test_model_file_that_is_none(command, content, good_scan, tmp_path):
     nothing_written(tmp_path, out_for(command) or "nothing")
 
 
-@pytest.mark.parametrize("command", ["activations", "predict"])
+@pytest.mark.parametrize("command", ["activations", "predict", "explain"])
 def test_model_engine_or_device_that_is_not_there(command, good_scan, tmp_path):
     check(call(command, good_scan, tmp_path, "--model", "deepc3"), CALL, "there is no model 'deepc3'", "deepc2")
     check(call(command, good_scan, tmp_path, "--model", tmp_path / "no.safetensors"), CALL, "no.safetensors")
@@ -187,7 +188,9 @@ def test_model_engine_or_device_that_is_not_there(command, good_scan, tmp_path):
     nothing_written(tmp_path, out_for(command) or "nothing")
 
 
-@pytest.mark.parametrize(("command", "wrong"), [("voxelize", "out.zip"), ("predict", "out.csv")])
+@pytest.mark.parametrize(
+    ("command", "wrong"), [("voxelize", "out.zip"), ("predict", "out.csv"), ("explain", "out.csv")]
+)
 def test_output_that_cannot_be_written(command, wrong, good_scan, tmp_path):
     check(call(command, good_scan, tmp_path, "-o", tmp_path / wrong), CALL, "the output must end in")
     folder = tmp_path / out_for(command)
@@ -196,7 +199,7 @@ def test_output_that_cannot_be_written(command, wrong, good_scan, tmp_path):
     assert list(folder.iterdir()) == []
 
 
-@pytest.mark.parametrize("command", ["voxelize", "predict"])
+@pytest.mark.parametrize("command", ["voxelize", "predict", "explain"])
 def test_folder_that_cannot_be_made(command, good_scan, tmp_path):
     name = out_for(command)
     result = call(command, good_scan, tmp_path, "-o", good_scan / name)  # below a file
@@ -204,7 +207,7 @@ def test_folder_that_cannot_be_made(command, good_scan, tmp_path):
 
 
 @pytest.mark.parametrize("content", ["", "voxels, honestly"])
-@pytest.mark.parametrize("command", ["activations", "predict"])
+@pytest.mark.parametrize("command", ["activations", "predict", "explain"])
 def test_voxel_set_that_is_none(command, content, tmp_path):
     path = tmp_path / "a.npz"
     path.write_text(content)

@@ -236,6 +236,7 @@ def commands(place, elsewhere, scans, model, voxels, embedded, shapes):
         "convert to a folder": ("convert", scans[0].parent, "-o", place / "many"),
         "voxelize": ("voxelize", scans[0], "-r", voxels, "-o", place / "a.npz"),
         "predict": ("predict", scans[0], "-m", model, "-o", place / "a.parquet"),
+        "explain": ("explain", scans[0], "-m", model, "-o", place / "e.nii.gz"),
         "map": ("map", embedded, "-o", place / "b.parquet", "--method", "pca"),
         "export": ("export", model, "--format", "torch", "-o", place / "a.pt2"),
         "train": ("train", shapes, "--runs", place / "runs", "-e", "1", "-r", voxels, *TINY),
@@ -384,7 +385,7 @@ def test_a_real_sigterm_keeps_the_rows_and_the_next_start_goes_on(scans, model, 
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-@pytest.mark.parametrize("command", ["predict", "convert", "voxelize", "train", "evaluate", "search-params"])
+@pytest.mark.parametrize("command", ["predict", "explain", "convert", "voxelize", "train", "evaluate", "search-params"])
 def test_an_ending_that_a_library_swallows_is_not_lost(
     command, number, scans, model, recipe_file, tmp_path, monkeypatch
 ):
@@ -402,10 +403,16 @@ def test_an_ending_that_a_library_swallows_is_not_lost(
         return read(*args)
 
     monkeypatch.setattr(nifti_module, "open_image", swallowing)
-    output = tmp_path / {"predict": "a.parquet", "voxelize": "a.npz", "train": "a.safetensors"}.get(command, "out")
+    output = tmp_path / {
+        "predict": "a.parquet",
+        "voxelize": "a.npz",
+        "explain": "a.nrrd",
+        "train": "a.safetensors",
+    }.get(command, "out")
     runs = ("--runs", tmp_path / "runs")
     call = {
         "predict": (*scans, "-m", model, "-o", output),
+        "explain": (scans[0], "-m", model, "-o", output),
         "convert": (scans[0], "-o", output),
         "voxelize": (scans[0], "-r", recipe_file, "-o", output),
         "train": (labelled(scans), "-r", recipe_file, "-e", "1", *TINY, *runs, "-o", output),

@@ -24,6 +24,11 @@ class AttributionInfo(Part):
     by_step: str = ""
     per_layer: bool = False
 
+    @property
+    def spelled(self) -> str:
+        """Its name as one word without signs that no keyboard has, for the command line."""
+        return "-".join(self.name.replace("×", "x").split())
+
     def load_by_step(self) -> Any:
         """What ``by_step`` names, or None; for errors see :meth:`load`."""
         return self.load(self.by_step) if self.by_step else None

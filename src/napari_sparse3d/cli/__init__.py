@@ -17,7 +17,7 @@ from napari_sparse3d.cli.help_words import Command
 COMMANDS = (
     *("demo", "doctor"),
     *("info", "convert", "voxelize"),
-    *("activations", "predict", "models"),
+    *("activations", "predict", "explain", "models"),
     *("map", "similar"),
     *("train", "evaluate", "runs", "search-params"),
     *("export", "bench"),

@@ -19,6 +19,7 @@ from napari_sparse3d.cli.options import (
     RepairOption,
     ScanPath,
     SeriesOption,
+    check_not_the_input,
     check_output,
     check_output_folder,
     find_recipe,
@@ -83,8 +84,7 @@ def convert(
         check_output_folder(output)
     else:
         check_output(output, *endings)
-    if output.is_file() and path.is_file() and output.samefile(path):
-        raise CallError("the output is the scan itself, which would be lost; name another file")
+    check_not_the_input(path, output)
     with status("Reading headers"):
         series_here = [choose_series(path, series)] if series is not None or not into_folder else scan(path)
     results: list[dict[str, Any]] = []

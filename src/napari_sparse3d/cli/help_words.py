@@ -44,6 +44,12 @@ def _recipes() -> str:
     return ", ".join(RECIPES)
 
 
+def _attributions() -> str:
+    from napari_sparse3d.catalog import ATTRIBUTIONS
+
+    return _any_of([info.spelled for info in ATTRIBUTIONS.values()])
+
+
 def _called(name: str, title: str) -> str:
     """The name, which is what is typed; with what a title adds to it."""
     return title if title.startswith(name) else f"{name} ({title})"
@@ -60,6 +66,7 @@ WORDS: dict[str, Callable[[], str]] = {
     "{architectures}": _architectures,
     "{losses}": _losses,
     "{recipes}": _recipes,
+    "{attributions}": _attributions,
 }
 """What may stand in the help of a parameter, and what takes its place."""
 

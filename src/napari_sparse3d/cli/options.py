@@ -119,6 +119,12 @@ def check_output(path: Path, *endings: str) -> None:
         try_output(path)
 
 
+def check_not_the_input(path: Path, output: Path) -> None:
+    """Exit code 2, before any work is done, if the output would take the place of what is read."""
+    if output.is_file() and path.is_file() and output.samefile(path):
+        raise CallError("the output is the scan itself, which would be lost; name another file")
+
+
 def check_output_folder(folder: Path) -> None:
     """Exit code 2, before any work is done, if ``folder`` cannot become a folder with files."""
     if folder.exists() and not folder.is_dir():
@@ -136,6 +142,12 @@ def check_channels(model: Model, recipe: Recipe) -> None:
             f"{recipe.n_channels} ({', '.join(recipe.features)}); leave --recipe out, or use one with features "
             f"{', '.join(model.card.recipe.features)}"
         )
+
+
+def say_random_weights(model: Model) -> None:
+    """Say of a model that is not trained that its answer has no meaning."""
+    if not model.card.trained:
+        say(f"{model.card.name}: random weights, the classes mean nothing")
 
 
 def say_idle_on_voxels(path: Path, **options: object) -> None:
@@ -188,8 +200,13 @@ def read_voxels(
 
 def run_and_compare(
     model: Model, source: Source, recipe: Recipe, engine: str, device: str
-) -> tuple[Result, str | None]:
+) -> tuple[Result, str | None, VoxelSet]:
     """Run a model on what :func:`read_source` gave, and tell in what that is unlike its training.
+
+    Returns
+    -------
+    Result, str or None, VoxelSet
+        The last is what the model was shown.
 
     Raises
     ------
@@ -200,13 +217,13 @@ def run_and_compare(
     from napari_sparse3d.cases.read import some_voxels_of
     from napari_sparse3d.cases.seen import unlike_training, warning
 
-    voxels = some_voxels_of(source, recipe)
+    voxels = cast("VoxelSet", some_voxels_of(source, recipe))  # made on the CPU
     result = model.run(voxels, engine=engine, device=device)
     facts = facts_of(source, with_content=False)
     outside = unlike_training(model.card, facts, voxels, result.input.active_percent)
     if said := warning(model.card.name, outside):
         say(said)
-    return result, outside
+    return result, outside, voxels
 
 
 def read_source(case: Case, recipe: Recipe, *, frame: int | None = None, repair: str | None = None) -> Source:

@@ -24,6 +24,7 @@ from napari_sparse3d.cli.options import (
     find_model,
     find_recipe,
     say_idle_on_voxels,
+    say_random_weights,
 )
 
 if TYPE_CHECKING:
@@ -67,8 +68,7 @@ def predict(
         check_channels(network, how)
     for path in paths:
         say_idle_on_voxels(path, recipe=recipe, repair=repair)
-    if not network.card.trained:
-        say(f"{network.card.name}: random weights, the classes mean nothing")
+    say_random_weights(network)
 
     from napari_sparse3d.cases.parts import Parts
     from napari_sparse3d.cases.record import arrow_schema

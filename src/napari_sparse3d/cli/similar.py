@@ -79,7 +79,7 @@ def similar(
         case = find_case(path, series)
         source = read_source(case, how, frame=frame, repair=repair)
         content = facts_of(source).content
-    result, outside = run_and_compare(network, source, how, engine, device)
+    result, outside, _ = run_and_compare(network, source, how, engine, device)
     groups = same_case(cohort, case.path, case.series, patient or case.patient, content)
     indices, distances = nearest(
         result.embedding[None], cohort.embeddings, k, groups=groups, query_groups=[SAME], keys=cohort.keys()

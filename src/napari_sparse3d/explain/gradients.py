@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from napari_sparse3d.errors import InputError
 from napari_sparse3d.explain.attribution import Attribution, at_input, baseline, check_one_volume
+from napari_sparse3d.explain.steps import result_of
 from napari_sparse3d.sparse import SparseTensor
 
 
@@ -50,14 +51,7 @@ def integrated_gradients(network: nn.Module, x: SparseTensor, target: int, steps
     ----------
     Sundararajan, Taly, Yan. Axiomatic Attribution for Deep Networks. ICML 2017, equation 1.
     """
-    found: list[Attribution] = []
-
-    def finish() -> Generator[tuple[int, int], None, None]:
-        found.append((yield from integrated_gradients_by_step(network, x, target, steps)))
-
-    for _ in finish():
-        pass
-    return found[0]
+    return result_of(integrated_gradients_by_step(network, x, target, steps))
 
 
 def integrated_gradients_by_step(

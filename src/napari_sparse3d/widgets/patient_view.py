@@ -59,7 +59,7 @@ def sides_of(viewer: Viewer) -> Sides | None:
     if dims.ndisplay == 2:
         down, right = (str(getattr(each, "value", each)) for each in camera.orientation2d)
         return sides_of_plane(displayed, down=down == "down", right=right == "right")
-    if min(displayed) < 0:
+    if min(displayed) < 0 or len(displayed) < 3:  # the last layer goes while three axes are still asked for
         return None
     left_handed = str(getattr(camera.handedness, "value", camera.handedness)) == "left"
     return sides_in_space(displayed, camera.view_direction, camera.up_direction, left_handed=left_handed)

@@ -91,7 +91,7 @@ class NetworkResult:
 
 @dataclass(frozen=True, eq=False)
 class Sites:
-    """Values at the active sites of one layer (or attribution at them).
+    """Values at the active sites of one layer.
 
     Attributes
     ----------
@@ -116,6 +116,40 @@ class Sites:
     centre: Point
     background: NDArray[np.float32] | None
     layer: str
+
+
+@dataclass(frozen=True, eq=False)
+class Attributed:
+    """What drove a class: a value for each voxel of the set that was run.
+
+    Attributes
+    ----------
+    values : ndarray
+        (N,) float32, in the order of the set's voxels; above 0 for the class, below 0 against it.
+    record : dict
+        Of what, by what and how much: as ``explain --json`` has it.
+    remark : str
+        What has to be said of it.
+    """
+
+    values: NDArray[np.float32]
+    record: dict[str, Any]
+    remark: str = ""
+
+    @property
+    def target(self) -> int:
+        """The class, from 0."""
+        return int(self.record["class_number"])
+
+    @property
+    def class_name(self) -> str:
+        """Its name."""
+        return str(self.record["class"])
+
+    @property
+    def method(self) -> str:
+        """Its name in the catalogue."""
+        return str(self.record["method"])
 
 
 @dataclass(frozen=True)

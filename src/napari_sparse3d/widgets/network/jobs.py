@@ -11,7 +11,7 @@ from napari_sparse3d.cases.identity import CaseIdentity
 from napari_sparse3d.volume import Volume
 from napari_sparse3d.voxels import require_voxels, voxelize
 from napari_sparse3d.widgets import repeat
-from napari_sparse3d.widgets.child.records import ModelInfo, NetworkResult, Request, Sites
+from napari_sparse3d.widgets.child.records import Attributed, ModelInfo, NetworkResult, Request
 from napari_sparse3d.widgets.network.export import write_chart, write_table
 from napari_sparse3d.widgets.network.save import save_network_session
 from napari_sparse3d.widgets.network.state import NetworkRun
@@ -40,13 +40,11 @@ def voxelize_and_run(
     return (yield from run(child, made, volume_id, info.argument, engine))
 
 
-def attribute(
-    child: Caller, request: Request, target: int, method: str, words: tuple[str, str]
-) -> Generator[Any, bool | None, tuple[Sites, str, str]]:
-    """Which voxels drove a class; with what method and class are called (``words``)."""
+def attribute(child: Caller, request: Request, target: int, method: str) -> Generator[Any, bool | None, Attributed]:
+    """Which voxels drove a class."""
     call = child.call("network.attribution", request=request, target=target, method=method)
-    sites: Sites = yield from in_words(call)
-    return sites, *words
+    said: Attributed = yield from in_words(call)
+    return said
 
 
 def know_content(made: ScanVoxels) -> Generator[Any, bool | None, str]:
@@ -77,12 +75,12 @@ def export(result: NetworkResult, path: Path) -> Callable[[], str]:
 
 
 def save_session(
-    folder: Path, result: NetworkResult, made: ScanVoxels, source: repeat.Source | None
+    folder: Path, ran: NetworkRun, drove: Attributed | None, source: repeat.Source | None
 ) -> Callable[[], str]:
     """Write the session."""
 
     def write() -> str:
-        files = save_network_session(folder, result, made, source)
+        files = save_network_session(folder, ran, drove, source)
         return f"Saved {words.count(len(files), 'files')} in {folder.name}."
 
     return write

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from qtpy.QtCore import QModelIndex, QRectF, Qt, Signal  # type: ignore[attr-defined]
+from qtpy.QtCore import QEvent, QModelIndex, QRectF, Qt, Signal  # type: ignore[attr-defined]
 from qtpy.QtGui import QColor, QPainter
 from qtpy.QtWidgets import (
     QAbstractItemView,
@@ -23,7 +23,7 @@ from napari_sparse3d.widgets.toolbox.theme import Colours
 
 _PERCENT_COLUMN = 3
 _ROWS_SHOWN = 14
-_NAME_WIDTH = 92
+_NAME_LETTERS = 13
 COLUMNS = ("layer", "side", "sites", "% active", "published", "kind", "channels", "% non-zero", "MAC", "ms")
 _TIPS = (
     "Click a row to see that layer in the viewer",
@@ -64,7 +64,7 @@ class LayerTable(QTableWidget):
         rows, header = self.verticalHeader(), self.horizontalHeader()
         if rows is not None:
             rows.hide()
-            rows.setDefaultSectionSize(22)
+            rows.setMinimumSectionSize(22)
         if header is not None:
             header.setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
             header.setMinimumSectionSize(30)
@@ -74,6 +74,7 @@ class LayerTable(QTableWidget):
         """Take the colours of a theme."""
         self._bars.look = look
         self.setStyleSheet(table_style(look))
+        self._fit()
 
     def set_result(self, result: NetworkResult | None) -> None:
         """Show another result."""
@@ -95,10 +96,23 @@ class LayerTable(QTableWidget):
         header = self.horizontalHeader()
         if header is not None:  # a long name must not push the numbers out of sight
             header.setSectionResizeMode(0, QHeaderView.ResizeMode.Fixed)
-            header.resizeSection(0, min(self.sizeHintForColumn(0), _NAME_WIDTH))
         self.setColumnHidden(COLUMNS.index("published"), not published)
-        fit_height(self, _ROWS_SHOWN)
+        self._fit()
         self.blockSignals(False)
+
+    def _fit(self) -> None:
+        """Rows and names by the size of the letters."""
+        rows, header, letters = self.verticalHeader(), self.horizontalHeader(), self.fontMetrics()
+        if rows is not None and header is not None:
+            rows.setDefaultSectionSize(max(22, letters.height() + 4))
+            header.resizeSection(0, min(self.sizeHintForColumn(0), _NAME_LETTERS * letters.averageCharWidth() + 12))
+        fit_height(self, _ROWS_SHOWN)
+
+    def changeEvent(self, event: QEvent | None) -> None:
+        """Letters of another size need other rows."""
+        super().changeEvent(event)
+        if event is not None and event.type() == QEvent.Type.FontChange:
+            self._fit()
 
     @property
     def current_layer(self) -> str | None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QGraphicsOpacityEffect, QHBoxLayout, QPushButton, QSpinBox, QTabWidget, QWidget
+from qtpy.QtWidgets import QGraphicsOpacityEffect, QPushButton, QSpinBox, QTabWidget, QWidget
 
 from napari_sparse3d.catalog import ATTRIBUTIONS
 from napari_sparse3d.widgets.child.records import NetworkResult
 from napari_sparse3d.widgets.network.bars import ProbabilityBars
+from napari_sparse3d.widgets.network.colour_bar import ColourBar
 from napari_sparse3d.widgets.network.layer_chart import LayerChart
 from napari_sparse3d.widgets.network.layer_table import LayerTable
 from napari_sparse3d.widgets.network.model_words import honest_words
@@ -31,12 +32,12 @@ class Results(QWidget):
         self.in_3d = QPushButton("3D")
         self.in_3d.setCheckable(True)
         self.in_3d.setToolTip("See the layers in 3D, or by slices")
-        self.colour_by = combo("What a site's colour means", 3)
-        self.colour_by.setMinimumWidth(NARROW)
+        self.colour_by = combo("What a site's colour means")
         self.colour_by.addItem("norm", "norm")
         self.colour_by.addItem("channel", "channel")
         self.channel = _channel()
         self.sites_text = small_label(CLICK_A_ROW)
+        self.colours = ColourBar()
         self.target = combo("For which class")
         self.bars.chosen.connect(self.target.setCurrentIndex)
         self.method = combo("How it is reckoned")
@@ -68,12 +69,12 @@ class Results(QWidget):
             bar.setDrawBase(False)
         tabs.setCornerWidget(self.in_3d)
         layout.addWidget(tabs)
-        look, colour, drove = QHBoxLayout(), form(), form()
-        look.addWidget(self.colour_by, 2)
-        look.addWidget(self.channel, 3)
-        colour.addRow("Colour", look)
+        colour, drove = form(), form()
+        colour.addRow("Colour", self.colour_by)
+        colour.addRow("Channel", self.channel)
         layout.addLayout(colour)
         layout.addWidget(self.sites_text)
+        layout.addWidget(self.colours)
         drove.addRow("Class", self.target)
         drove.addRow("Method", self.method)
         drove.addRow(self.attribute_button)
@@ -90,7 +91,7 @@ class Results(QWidget):
         self.target.clear()
         self.target.addItems(list(model.classes))
         self.target.setCurrentIndex(int(result.probabilities.argmax()))
-        self.sites_text.setText(CLICK_A_ROW)
+        self.say_of_picture(CLICK_A_ROW)
 
     def show_owner(self, title: str, *, stale: bool) -> None:
         """Say whose result it is; one that is not of what is chosen is dim, and leads to nothing."""
@@ -103,7 +104,12 @@ class Results(QWidget):
     def forget_row(self) -> None:
         """The layer of the chosen row is not shown: a click on it asks for it again."""
         self.table.clearSelection()
-        self.sites_text.setText(CLICK_A_ROW)
+        self.say_of_picture(CLICK_A_ROW)
+
+    def say_of_picture(self, text: str) -> None:
+        """What is drawn over the scan; its colours are then said by :attr:`colours`."""
+        self.sites_text.setText(text)
+        self.colours.clear()
 
     def set_channels(self, count: int) -> None:
         """The channels of another layer; the chosen one stays where there is one of its number."""

@@ -5,16 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 
 from napari_sparse3d.widgets import repeat
-from napari_sparse3d.widgets.child.records import NetworkResult
+from napari_sparse3d.widgets.child.records import Attributed
 from napari_sparse3d.widgets.network.export import write_chart, write_table
+from napari_sparse3d.widgets.network.state import NetworkRun
 from napari_sparse3d.widgets.toolbox.notes import read_words
-from napari_sparse3d.widgets.toolbox.scan_voxels import ScanVoxels
 from napari_sparse3d.widgets.toolbox.session_folder import Lines, finish, input_record, make_folder
 from napari_sparse3d.widgets.toolbox.words import RESEARCH_ONLY
 
 
 def save_network_session(
-    folder: Path, result: NetworkResult, made: ScanVoxels, source: repeat.Source | None
+    folder: Path, ran: NetworkRun, drove: Attributed | None, source: repeat.Source | None
 ) -> list[Path]:
     """Write recipe, hashes, versions, the per-layer table, its chart, the embedding and the lines that repeat it.
 
@@ -22,10 +22,11 @@ def save_network_session(
     ----------
     folder : Path
         Made if it is not there; a session that is there is replaced.
-    result : NetworkResult
-        What the network said.
-    made : ScanVoxels
-        The voxels that it was shown, their recipe and their volume: what was repaired or guessed there is said.
+    ran : NetworkRun
+        What the network said, and the voxels that it was shown, with their recipe and their volume: what was repaired
+        or guessed there is said.
+    drove : Attributed or None
+        The attribution that is shown with it.
     source : Source or None
         Where the volume was read from; without one the session says that it cannot be repeated.
 
@@ -40,7 +41,7 @@ def save_network_session(
         If ``folder`` is a file.
     """
     make_folder(folder)
-    recipe, volume = made.recipe, made.volume
+    result, recipe, volume = ran.result, ran.made.recipe, ran.made.volume
     recipe.save(folder / "recipe.toml")
     write_table(result, folder / "layers.csv")
     write_chart(result, folder / "layers.svg")
@@ -49,10 +50,8 @@ def save_network_session(
     model = repeat.model_without_name(request.model)
     if source is not None:
         unnamed = repeat.without_name(source)
-        lines = Lines(
-            repeat.activations_command(unnamed, recipe, model, request.engine, recipe_file="recipe.toml"),
-            repeat.activations_python(unnamed, recipe, model, request.engine),
-        )
+        again = repeat.Ran(unnamed, recipe, model, request.engine, recipe_file="recipe.toml")
+        lines = Lines(repeat.network_command(again, drove), repeat.network_python(again, drove))
     record = {
         "input": None if source is None else input_record(source.path),
         "input_notes": read_words(volume.meta, volume.unit),
@@ -69,6 +68,7 @@ def save_network_session(
         "classes": list(result.model.classes),
         "probabilities": [float(value) for value in result.probabilities],
         "embedding": [float(value) for value in result.embedding],
+        "attribution": None if drove is None else drove.record,
         "n_voxels": request.voxels.n_active,
         "outside_training": result.outside_training,
         "note": RESEARCH_ONLY + ("" if result.model.trained else "; random weights: the classes mean nothing"),

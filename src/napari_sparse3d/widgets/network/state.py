@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_sparse3d.widgets.child.records import ModelInfo, NetworkResult, Sites
+from napari_sparse3d.widgets.child.records import Attributed, ModelInfo, NetworkResult, Sites
 from napari_sparse3d.widgets.toolbox import words
 from napari_sparse3d.widgets.toolbox.scan_voxels import ScanVoxels
 
@@ -64,17 +64,20 @@ class NetworkState:
         What is shown.
     sites : Sites or None
         The layer of it that was fetched last.
+    drove : Attributed or None
+        The attribution of it that was asked for last.
     models : dict
         What can be run, by what ``load_model`` takes.
     """
 
     ran: NetworkRun | None = None
     sites: Sites | None = None
+    drove: Attributed | None = None
     models: dict[str, ModelInfo] = field(default_factory=dict)
 
     def show(self, ran: NetworkRun | None) -> None:
         """Another run, or none: nothing of the last one's layers is left."""
-        self.ran, self.sites = ran, None
+        self.ran, self.sites, self.drove = ran, None, None
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,14 +113,16 @@ def colouring(sites: Sites, channel: int | None) -> Colouring:
     return Colouring(values, channel is not None and bool((values < 0).any()), text)
 
 
-def attributed(sites: Sites, method: str, class_name: str, *, trained: bool) -> Colouring:
+def attributed(drove: Attributed, *, trained: bool) -> Colouring:
     """What drove a class: red for it and blue against it, and how many of each."""
-    values = sites.values[:, 0]
+    record = drove.record
     text = (
-        f"{method} for “{class_name}” at {sites.layer}: "
-        f"{words.count(int((values > 0).sum()), 'sites')} for it, {words.count(int((values < 0).sum()))} against"
+        f"{drove.method} for “{drove.class_name}” at {record['layer']}: "
+        f"{words.count(record['n_for'], 'voxels')} for it, {words.count(record['n_against'])} against, in units of its "
+        "logit"
     )
-    return Colouring(values, True, text if trained else f"{text}. {words.RANDOM_WEIGHTS}")
+    said = [text, f"{drove.remark[:1].upper()}{drove.remark[1:]}", "" if trained else words.RANDOM_WEIGHTS]
+    return Colouring(drove.values, True, ". ".join(filter(None, said)))
 
 
 def engine_words(result: NetworkResult) -> str:

@@ -7,34 +7,27 @@ from pathlib import Path
 
 import numpy as np
 from napari.layers import Layer
-from qtpy.QtWidgets import QFileDialog
+from qtpy.QtCore import QEvent
 
 from napari_sparse3d.catalog import ENGINES
-from napari_sparse3d.errors import InputError
-from napari_sparse3d.voxels import Recipe
 from napari_sparse3d.widgets import repeat
-from napari_sparse3d.widgets.child.records import ModelInfo, Sites
+from napari_sparse3d.widgets.child.records import ModelInfo
 from napari_sparse3d.widgets.network import jobs
 from napari_sparse3d.widgets.network.model_choice import ModelChoice
+from napari_sparse3d.widgets.network.over_scan import OverScan
+from napari_sparse3d.widgets.network.repeating import Repeating
 from napari_sparse3d.widgets.network.results import Results
-from napari_sparse3d.widgets.network.sites_layer import hide_sites, put_sites, remove_sites
-from napari_sparse3d.widgets.network.state import (
-    Choice,
-    Colouring,
-    NetworkRun,
-    NetworkState,
-    attributed,
-    colouring,
-    engine_words,
-)
+from napari_sparse3d.widgets.network.sites_layer import remove_sites
+from napari_sparse3d.widgets.network.state import Choice, NetworkRun, NetworkState, engine_words
 from napari_sparse3d.widgets.opening.nothing_open import NothingOpen
-from napari_sparse3d.widgets.toolbox.failures import Failure
 from napari_sparse3d.widgets.toolbox.layers import frame_of, made_of, mark_of, ours, volume_layer, volumes
 from napari_sparse3d.widgets.toolbox.layout import combo, form, small_label
 from napari_sparse3d.widgets.toolbox.notes import read_words
-from napari_sparse3d.widgets.toolbox.panel import Panel, saving
+from napari_sparse3d.widgets.toolbox.panel import Panel
 from napari_sparse3d.widgets.toolbox.preferences import preference
-from napari_sparse3d.widgets.toolbox.sources import case_of, source_of, volume_of_layer
+from napari_sparse3d.widgets.toolbox.sources import case_of, volume_of_layer
+from napari_sparse3d.widgets.toolbox.styled import same_letters
+from napari_sparse3d.widgets.toolbox.theme import Colours
 from napari_sparse3d.widgets.toolbox.viewers import camera_of
 from napari_sparse3d.widgets.toolbox.work import Work
 
@@ -50,17 +43,32 @@ class NetworkPanel(Panel):
         """Lay out the controls, and connect them with the viewer and the other panels."""
         self.state = NetworkState()
         self._untouched = tuple(camera_of(self.viewer).angles)  # nobody has turned the camera yet
-        stop = self.workbench.network_child.stop
-        self.running, self.attributing = Work(self, interrupt=stop), Work(self, interrupt=stop)
-        self.viewing, self.listing, self.saving, self.hashing = Work(self), Work(self), Work(self), Work(self)
+        self.running = Work(self, interrupt=self.workbench.network_child.stop)
+        self.listing, self.hashing = Work(self), Work(self)
         self._build_choices()
         self._build_results()
         self.body.addStretch(1)
-        self._build_links()
+        self.repeating = Repeating(self, self.state)
+        self.copy_command, self.copy_python = self.repeating.copy_command, self.repeating.copy_python
+        self.export, self.session, self.saving = self.repeating.export, self.repeating.session, self.repeating.saving
         self._connect()
         self._list_models()
         self._layers_changed()
         self._show_parts()
+
+    def changeEvent(self, event: QEvent | None) -> None:
+        """napari has letters of another size: everything has."""
+        super().changeEvent(event)
+        if event is not None and event.type() == QEvent.Type.StyleChange and hasattr(self, "results"):
+            self._take_letters()
+
+    def restyle(self, look: Colours) -> None:
+        """Take the letters along with the colours of a theme."""
+        self._take_letters()
+
+    def _take_letters(self) -> None:
+        self.message.ensurePolished()
+        same_letters(self.results, self.message.font())
 
     def _build_choices(self) -> None:
         self.empty = NothingOpen(self.viewer, self, self.say)
@@ -89,37 +97,21 @@ class NetworkPanel(Panel):
         self.colour_by, self.channel, self.in_3d = shown.colour_by, shown.channel, shown.in_3d
         self.sites_text, self.target, self.method = shown.sites_text, shown.target, shown.method
         self.attribute_button, self.like_button = shown.attribute_button, shown.like_button
-        self.table.chosen.connect(self.see_layer)
-        self.colour_by.currentIndexChanged.connect(self._recolour)
-        self.channel.valueChanged.connect(self._channel_stepped)
+        self.over_scan = OverScan(self, self.state, shown)
+        self.attributing, self.viewing = self.over_scan.attributing, self.over_scan.viewing
         self.in_3d.clicked.connect(self._turn_3d)
-        self.attribute_button.clicked.connect(self.attribute)
         self.like_button.clicked.connect(lambda: self.show_panel("cohort").ask())
         self.body.addWidget(self.results)
 
-    def _build_links(self) -> None:
-        self.copy_command, self.copy_python = self.add_copy_links(
-            "The line that gives this table",
-            lambda: repeat.activations_command(*self._repeated()),
-            lambda: repeat.activations_python(*self._repeated()),
-        )
-        self.export = self.add_link(
-            "Export table…", "As CSV; or the chart as SVG or PNG, by the name's ending", self._export
-        )
-        tip = "Recipe, hashes, versions, table, chart and the line, in one folder"
-        self.session = self.add_session_link(tip, self.save_session_to)
-
     def _connect(self) -> None:
+        self.follow(self.running)
         for work in (self.running, self.attributing, self.saving):
-            self.follow(work)
+            work.started.connect(lambda _: self._show_parts())
+            work.ended.connect(self._show_parts)
         self.running.finished.connect(self._show)
         self.running.failed.connect(lambda _: self._run_failed())
-        self.attributing.finished.connect(lambda found: self._show_attribution(*found))
-        self.viewing.finished.connect(self._show_sites)
-        self.viewing.failed.connect(self._not_fetched)
         self.listing.finished.connect(self._listed)
         self.listing.failed.connect(self.fail)
-        self.saving.finished.connect(lambda text: self.say(text))
         events = self.viewer.layers.events
         for event in (events.inserted, events.removed):
             event.connect(self._layers_changed)
@@ -133,8 +125,10 @@ class NetworkPanel(Panel):
     def _show_parts(self) -> None:
         self.results.setVisible(self.ran is not None)
         self.ran_on.setVisible(self.ran is not None)
-        for link in (self.copy_command, self.copy_python, self.export, self.session):
-            link.setEnabled(self._is_current())
+        # while something is at work nothing else begins, so that no "done" stands beside its Cancel
+        free = self._is_current() and not self.busy
+        for button in (self.copy_command, self.copy_python, self.export, self.session, self.attribute_button):
+            button.setEnabled(free)
 
     def _is_current(self) -> bool:
         """Whether what is shown is the result of what is chosen; where nothing is open, of what was open last."""
@@ -157,8 +151,7 @@ class NetworkPanel(Panel):
         if ran is not None:
             self.results.show_owner(ran.title, stale=not current)
             if not current:
-                self._drop_looks()
-                hide_sites(self.viewer, ran.volume_id)
+                self.over_scan.drop()
         self._show_parts()
         shown = ran if current else None
         if self.workbench.result is not shown:
@@ -171,27 +164,9 @@ class NetworkPanel(Panel):
 
     def _run_failed(self) -> None:
         """What was shown is not what was asked for."""
-        if self.ran is not None:
-            self._drop_looks()
-            hide_sites(self.viewer, self.ran.volume_id)
+        self.over_scan.drop()
         self.state.show(None)
         self._check_owner()
-
-    def _drop_looks(self) -> None:
-        """Nothing of the result's layers is shown any more, nor what is still fetched of them."""
-        self._drop_fetches()
-        self.state.sites = None
-
-    def _drop_fetches(self) -> None:
-        """What is fetched of a result comes too late for the next."""
-        if self.viewing.running:
-            self.results.forget_row()
-        self.viewing.drop()
-        self.attributing.drop()
-
-    def _not_fetched(self, failure: Failure) -> None:
-        self.results.forget_row()
-        self.fail(failure)
 
     def _turn_3d(self, on: bool) -> None:
         self.viewer.dims.ndisplay = 3 if on else 2
@@ -227,7 +202,7 @@ class NetworkPanel(Panel):
         self.primary.setEnabled(something or self.running.running)
         self._check_owner()
         if self.ran is not None and volume_layer(self.viewer, self.ran.volume_id) is None:
-            self.sites_text.setText("The scan of this result was closed; its numbers stay.")
+            self.results.say_of_picture("The scan of this result was closed; its numbers stay.")
 
     def _voxels_made(self, layer: Layer) -> None:
         place = self.voxels.findData(str(layer.unique_id))
@@ -256,7 +231,7 @@ class NetworkPanel(Panel):
         if layer is None:
             self.say("The chosen voxels are not in the viewer any more; make them again.", warning=True)
             return
-        self._drop_fetches()  # what is shown stays what it is until the run has ended, which may be cancelled
+        self.over_scan.drop_fetches()  # what is shown stays what it is until the run has ended, which may be cancelled
         model, engine = self.workbench.model, self.engine.currentData()
         child, chosen = self.workbench.network_child, self._choice_of(layer)
         if chosen.made is not None:
@@ -279,7 +254,7 @@ class NetworkPanel(Panel):
         self.run()
 
     def _show(self, ran: NetworkRun) -> None:
-        self._drop_looks()
+        self.over_scan.drop()
         remove_sites(self.viewer, {each.volume_id for each in (self.ran, ran) if each is not None})
         self.state.show(ran)
         self.say("")
@@ -290,97 +265,18 @@ class NetworkPanel(Panel):
         self._check_owner()
         self.hashing.start(partial(jobs.know_content, ran.made), "hashing the case")
 
-    # -- a layer, an attribution ---------------------------------------------------------------------------------------
-
-    def see_layer(self, name: str) -> None:
-        """Fetch what a layer gave, and show it over the scan."""
-        if self.ran is None:
-            return
-        self.sites_text.setText(f"Fetching {name} …")
-        child, request = self.workbench.network_child, self.ran.result.request
-        self.viewing.start(partial(child.call, "network.layer", request=request, name=name), f"fetching {name}")
-
     def attribute(self) -> None:
         """Ask which voxels drove the chosen class."""
-        if self.ran is None:
-            return
-        request, target, method = self.ran.result.request, self.target.currentIndex(), self.method.currentData()
-        child = self.workbench.network_child
-        # both may be chosen anew before it is there
-        words = (self.method.currentText(), self.target.currentText())
-        job = partial(jobs.attribute, child, request, target, method, words)
-        self.attributing.start(job, f"reckoning the {method}")
-
-    def _show_sites(self, found: Sites) -> None:
-        self.state.sites = found
-        self.results.set_channels(found.values.shape[1])
-        self._recolour()
-
-    def _channel_stepped(self, _value: int) -> None:
-        if self.colour_by.currentData() != "channel":
-            self.colour_by.setCurrentIndex(self.colour_by.findData("channel"))  # recolours
-        else:
-            self._recolour()
-
-    def _recolour(self, _index: int = 0) -> None:
-        sites, ran = self.state.sites, self.ran
-        if sites is None or ran is None:
-            return
-        name = f"{sites.layer} ({sites.shape[0]}³)"
-        self._put(ran, "activation", name, sites, colouring(sites, self.results.chosen_channel))
-
-    def _show_attribution(self, sites: Sites, method: str, class_name: str) -> None:
-        if self.ran is None:
-            return
-        shown = attributed(sites, method, class_name, trained=self.ran.result.model.trained)
-        self._put(self.ran, "attribution", f"what drove {class_name}", sites, shown)
-
-    def _put(self, ran: NetworkRun, role: str, name: str, sites: Sites, shown: Colouring) -> None:
-        """Show values over the scan and say what they are; without it, say that."""
-        done = put_sites(self.viewer, ran, role, name, sites, shown.values, signed=shown.signed)
-        self.sites_text.setText(
-            shown.text if done else "The scan was closed; open it again and run, to see layers over it."
-        )
-
-    # -- links ---------------------------------------------------------------------------------------------------------
-
-    def source(self) -> repeat.Source:
-        """Where the scan of the result was read from."""
-        ran = self._shown()
-        layer = volume_layer(self.viewer, ran.volume_id)
-        if layer is None:
-            raise InputError("the scan was closed; open it again and run")
-        return source_of(layer, ran.made.frame)
-
-    def _shown(self) -> NetworkRun:
-        if self.ran is None:
-            raise InputError("run a model first")
-        return self.ran
-
-    def _repeated(self) -> tuple[repeat.Source, Recipe, str, str]:
-        source, ran = self.source(), self._shown()
-        return source, ran.made.recipe, ran.result.request.model, ran.result.request.engine
-
-    def _export(self) -> None:
-        path, _ = QFileDialog.getSaveFileName(
-            self, "Export", "layers.csv", "Table (*.csv);;Chart (*.svg *.png);;All files (*)"
-        )
-        if path:
-            self.export_to(Path(path))
+        self.over_scan.attribute()
 
     def export_to(self, path: Path) -> None:
         """Write the table (.csv) or the chart (.svg, .png)."""
-        if self.ran is not None:
-            write = jobs.export(self.ran.result, path)
-            self.saving.start(saving(f"Writing {path.name} …", write), f"writing {path.name}")
+        self.repeating.export_to(path)
 
     def save_session_to(self, folder: Path) -> None:
         """Write the session into a folder."""
-        if self.ran is None:
-            return
-        try:
-            source = self.source()
-        except InputError:
-            source = None  # the session says that it cannot be repeated
-        write = jobs.save_session(folder, self.ran.result, self.ran.made, source)
-        self.saving.start(saving("Hashing the input, drawing the chart …", write), "saving the session")
+        self.repeating.save_session_to(folder)
+
+    def source(self) -> repeat.Source:
+        """Where the scan of the result was read from."""
+        return self.repeating.source()

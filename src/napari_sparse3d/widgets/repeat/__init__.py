@@ -10,8 +10,12 @@ from napari_sparse3d.widgets.repeat.cohort import (
 )
 from napari_sparse3d.widgets.repeat.line import line, recipe_argument, recipe_folder
 from napari_sparse3d.widgets.repeat.network import (
+    Ran,
     activations_command,
     activations_python,
+    explain_command,
+    network_command,
+    network_python,
     voxelize_command,
     voxelize_python,
 )
@@ -32,15 +36,19 @@ __all__ = [
     "SCAN",
     "TABLE",
     "Query",
+    "Ran",
     "Source",
     "activations_command",
     "activations_python",
     "embed_python",
+    "explain_command",
     "explained",
     "line",
     "map_command",
     "map_python",
     "model_without_name",
+    "network_command",
+    "network_python",
     "recipe_argument",
     "recipe_folder",
     "require_source",

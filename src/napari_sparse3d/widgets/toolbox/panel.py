@@ -11,17 +11,15 @@ from pathlib import Path
 from typing import Any
 
 from napari.viewer import Viewer
-from qtpy.QtCore import Qt
+from qtpy.QtCore import QEvent, Qt
 from qtpy.QtWidgets import (
     QApplication,
     QFileDialog,
-    QGridLayout,
     QLabel,
     QMessageBox,
     QProgressBar,
     QPushButton,
     QScrollArea,
-    QSizePolicy,
     QVBoxLayout,
     QWidget,
 )
@@ -31,19 +29,18 @@ from napari_sparse3d.widgets.patient_view import show_sides
 from napari_sparse3d.widgets.show import show_panel
 from napari_sparse3d.widgets.toolbox.failures import Failure, failure_of
 from napari_sparse3d.widgets.toolbox.layout import SPACE
+from napari_sparse3d.widgets.toolbox.links import Links
 from napari_sparse3d.widgets.toolbox.more_panels import others_menu
 from napari_sparse3d.widgets.toolbox.one_instance import OneInViewer
 from napari_sparse3d.widgets.toolbox.plain_text import as_html
 from napari_sparse3d.widgets.toolbox.step import Step
 from napari_sparse3d.widgets.toolbox.styled import restyle_all
-from napari_sparse3d.widgets.toolbox.theme import Colours, colours, link_style, primary_style
+from napari_sparse3d.widgets.toolbox.theme import Colours, colours, primary_style
 from napari_sparse3d.widgets.toolbox.work import Work
 from napari_sparse3d.widgets.workbench import Workbench
 
 MINIMUM_WIDTH = 260
 """Pixels; a dock of napari's begins with 270, its frame among them."""
-LINK = "sparse3d-link"
-"""Object name of the quiet buttons."""
 
 
 class Panel(QWidget, metaclass=OneInViewer):
@@ -117,22 +114,27 @@ class Panel(QWidget, metaclass=OneInViewer):
     def follow(self, work: Work) -> None:
         """While this work runs, show its progress and turn the primary button into Cancel."""
         work.started.connect(lambda title: self._began(work, title))
-        work.stepped.connect(self._stepped)
+
+        def stepped(step: object) -> None:
+            if work is self._working:
+                self._stepped(step)
+
+        def ended() -> None:
+            if work is self._working:  # else another began meanwhile, and its Cancel stays
+                self._ended()
+
+        work.stepped.connect(stepped)
         work.failed.connect(self.fail)
-        work.ended.connect(self._ended)
+        work.ended.connect(ended)
+
+    @property
+    def busy(self) -> bool:
+        """Whether the primary button is Cancel."""
+        return self._working is not None
 
     def add_link(self, text: str, tip: str, action: Callable[[], None]) -> QPushButton:
         """A quiet button at the foot."""
-        button = QPushButton(text)
-        button.setFlat(True)
-        button.setToolTip(tip)
-        button.setCursor(Qt.CursorShape.PointingHandCursor)
-        button.clicked.connect(lambda: action())
-        button.setObjectName(LINK)
-        button.setSizePolicy(QSizePolicy.Policy.Minimum, QSizePolicy.Policy.Fixed)
-        number = self.links.count()
-        self.links.addWidget(button, number // 2, number % 2)
-        return button
+        return self.links.add(text, tip, action)
 
     def add_copy_links(
         self, tip: str, command: Callable[[], str], python: Callable[[], str]
@@ -213,9 +215,7 @@ class Panel(QWidget, metaclass=OneInViewer):
         foot.setSpacing(SPACE // 2)
         for widget in (self.message, self.progress, self.primary):
             foot.addWidget(widget)
-        self.links = QGridLayout()
-        self.links.setHorizontalSpacing(SPACE)
-        self.links.setVerticalSpacing(0)
+        self.links = Links(MINIMUM_WIDTH - 2 * SPACE)
         foot.addLayout(self.links)
 
         outer = QVBoxLayout(self)
@@ -269,6 +269,12 @@ class Panel(QWidget, metaclass=OneInViewer):
         self.message.setText(f'<span style="color:{colour}">{sign}{text}</span>' if text else "")
         self.message.setVisible(bool(text))
 
+    def changeEvent(self, event: QEvent | None) -> None:
+        """Letters of another size may need other rows."""
+        super().changeEvent(event)
+        if event is not None and event.type() == QEvent.Type.StyleChange and hasattr(self, "links"):
+            self.links.lay_out()
+
     def _show_details(self, _link: str) -> None:
         if self.failure is not None:
             box = QMessageBox(QMessageBox.Icon.Information, "Details", self.failure.sentence, parent=self)
@@ -279,8 +285,7 @@ class Panel(QWidget, metaclass=OneInViewer):
     def _restyle(self, _event: object = None) -> None:
         self._look = colours(self.viewer)
         self.primary.setStyleSheet(primary_style(self._look))
-        for button in self.findChildren(QPushButton, LINK):
-            button.setStyleSheet(link_style(self._look))
+        self.links.restyle(self._look)
         waiting = self._waiting
         self._show_message(self._said[0], warning=self._said[1])
         self._waiting = waiting

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Protocol, runtime_checkable
 
-from qtpy.QtWidgets import QWidget
+from qtpy.QtGui import QFont
+from qtpy.QtWidgets import QTableWidget, QWidget
 
 from napari_sparse3d.widgets.toolbox.theme import Colours
 
@@ -33,3 +34,13 @@ def restyle_all(root: QWidget, look: Colours) -> None:
     for widget in root.findChildren(QWidget):
         if isinstance(widget, Styled):
             widget.restyle(look)
+
+
+def same_letters(root: QWidget, letters: QFont) -> None:
+    """Give all that paints itself, and tables, the letters of napari's style sheet, which it gives to labels alone."""
+    for widget in root.findChildren(QWidget):
+        if isinstance(widget, (Painted, QTableWidget)) and widget.font() != letters:
+            widget.setFont(letters)
+            header = widget.horizontalHeader() if isinstance(widget, QTableWidget) else None
+            if header is not None:
+                header.setFont(letters)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 from napari.utils.colormaps import Colormap, DirectLabelColormap
+from napari.utils.colormaps.standardize_color import transform_color
 from napari.utils.theme import get_theme
 from napari.viewer import Viewer
 
@@ -49,8 +51,31 @@ def voxel_colormap(colour: str = ORANGE) -> DirectLabelColormap:
 
 
 def mask_colormap(colour: str = ORANGE) -> Colormap:
-    """The same for a mask that is drawn as an Image: clear below one half, the colour from there on."""
-    return Colormap([[0, 0, 0, 0], colour], controls=[0, 0.5, 1], interpolation="zero", name="sparse3d-mask")
+    """The same for a mask that is drawn as an Image: clear at 0, the colour at 1.
+
+    In between it goes from dark to bright: napari lights a surface by what it then looks up here, so that a single
+    colour would be a flat patch, with holes wherever the surface turns away.
+    """
+    full = transform_color(colour)[0]
+    dark = full * (0.3, 0.3, 0.3, 1)
+    clear = dark * (1, 1, 1, 0)
+    return Colormap([clear, clear, dark, full], controls=[0, 0.01, 0.02, 1], name="sparse3d-mask")
+
+
+AGAINST, FOR = (0.2, 0.5, 1.0), (1.0, 0.25, 0.15)
+"""Blue and orange-red, which colour-blind eyes tell apart, bright enough to be seen in a dark scan."""
+
+
+def signed_colormap() -> Colormap:
+    """Blue below, red above, and the clearer the nearer to the middle: what says nothing hides nothing.
+
+    In between are no greys, which would be fog in a volume.
+    """
+    at = np.linspace(-1, 1, 257)
+    colours = np.empty((len(at), 4))
+    colours[:, :3] = np.where(at[:, None] < 0, AGAINST, FOR)
+    colours[:, 3] = np.abs(at) ** 1.5
+    return Colormap(colours, name="sparse3d-signed", display_name="for and against")
 
 
 def primary_style(look: Colours) -> str:

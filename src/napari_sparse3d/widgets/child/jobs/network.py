@@ -12,12 +12,11 @@ from typing import Any
 import numpy as np
 
 from napari_sparse3d.cases.seen import takes, unlike_training
-from napari_sparse3d.catalog import ARCHITECTURES, ATTRIBUTIONS, TRAINED
+from napari_sparse3d.catalog import ARCHITECTURES, TRAINED
 from napari_sparse3d.errors import InputError
 from napari_sparse3d.explain.grids import Grid, recording_grids
 from napari_sparse3d.models import Model, Result, load_model
-from napari_sparse3d.sparse import use_engine
-from napari_sparse3d.widgets.child.records import Cost, LayerRow, ModelInfo, NetworkResult, Request, Sites
+from napari_sparse3d.widgets.child.records import Attributed, Cost, LayerRow, ModelInfo, NetworkResult, Request, Sites
 
 
 @dataclass(frozen=True)
@@ -124,28 +123,13 @@ def layer(request: Request, name: str) -> Generator[Any, bool, Sites]:
     )
 
 
-def attribution(request: Request, target: int, method: str) -> Generator[Any, bool, Sites]:
+def attribution(request: Request, target: int, method: str) -> Generator[Any, bool, Attributed]:
     """Which voxels drove a class."""
-    from napari_sparse3d.explain.methods import attribute
+    from napari_sparse3d.explain.explanation import explain_by_step
 
-    by_step = ATTRIBUTIONS[method].load_by_step()
     yield method
-    result = _result(request)
-    network, x = result.model.network, result.input
-    with use_engine(result.choice.engine):
-        if by_step is None:
-            made = attribute(network, x, target, method)
-        else:
-            made = yield from _counted(by_step(network, x, target), method)
-    return Sites(
-        np.ascontiguousarray(made.indices[:, 1:].numpy()),
-        made.values[:, None].numpy(),
-        made.spatial_shape,
-        made.grid.step,
-        made.grid.centre,
-        None,
-        made.layer,
-    )
+    said = yield from _counted(explain_by_step(_result(request), request.voxels, target, method), method)
+    return Attributed(said.values, said.record(), said.remark)
 
 
 def _counted(work: Generator[tuple[int, int], None, Any], title: str) -> Generator[Any, bool, Any]:
