@@ -87,6 +87,8 @@ def checking_layers(network: nn.Module) -> Iterator[None]:
 
 
 class _Checks(Observer):
+    content_with_bounds = True
+
     def __init__(self, network: nn.Module) -> None:
         self._names = {module: name for name, module in layers(network)}
 
