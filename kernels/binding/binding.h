@@ -23,12 +23,17 @@ T* at(Address address) {
     return reinterpret_cast<T*>(address);
 }
 
+struct Index {
+    Sites sites;
+};
+
 struct Chain {
     std::vector<LayerPlan> plans;
 };
 
 void bind_sites(nb::module_& m);      // geometries, site sets, plans
 void bind_operators(nb::module_& m);  // what runs through a plan
+void bind_networks(nb::module_& m);   // whole networks
 void bind_voxels(nb::module_& m);     // volumes to voxels
 
 }  // namespace sparse3d::binding

@@ -15,10 +15,6 @@ namespace {
 using Shape = std::array<int, 3>;
 using Triple = std::tuple<int, int, int>;
 
-struct Index {
-    Sites sites;
-};
-
 Triple kernel_of(const Plan& plan) {
     const auto [z, y, x] = plan.geometry.kernel;
     return {z, y, x};

@@ -41,7 +41,8 @@ Product<T> forward_product(const Plan& plan, const Convolution<T>& args) {
             args.c_in,
             args.activation == Activation::leaky_relu,
             args.slope,
-            std::is_same_v<T, float> && args.bfloat16};
+            std::is_same_v<T, float> && args.bfloat16,
+            args.kept};
 }
 
 namespace {
@@ -77,7 +78,7 @@ struct Room {
 
 // The weights packed, offset by offset, and for each what a missing input adds, where that is counted.
 template <class T>
-struct Packing {
+struct Packer {
     const Product<T>& product;
     const T* background;  // null where missing inputs are not counted
     int volume, width;
@@ -158,8 +159,13 @@ Prepared<T> prepare(const Plan& plan, const Product<T>& p, T* result, bool for_w
     room.pairs = rounds ? std::size_t(p.c_in + 1) / 2 : 0;
     room.inputs = std::size_t(plan.in->count());
     room.packed_size = room.volume * std::size_t(p.c_in) * room.width;
-    Scratchpad pad(room.bytes());
-    char* next = pad.as<char>();
+    const Packing packing = for_winograd ? Packing::for_winograd : Packing::direct;
+    const KeptWeights<T>* const keeper = rounds ? nullptr : p.kept;
+    const T* const counted = counts_missing ? p.background : nullptr;
+    std::shared_ptr<const Scratchpad> pad = keeper == nullptr ? nullptr : keeper->find(packing, counted, p.c_in);
+    const bool ready = pad != nullptr;
+    if (!ready) pad = std::make_shared<const Scratchpad>(room.bytes());
+    char* next = pad->template as<char>();
     T* packed = part<T>(next, room.packed_size);
     T* missing = part<T>(next, room.volume * room.width);
     T* start = part<T>(next, room.phases * room.width);
@@ -179,18 +185,18 @@ Prepared<T> prepare(const Plan& plan, const Product<T>& p, T* result, bool for_w
             if (background != nullptr) background = rounded_background;
         }
 
+    if (counts_missing) task.missing_stride = task.width;
+    if (ready) return {task, std::move(pad)};
     if (task.few_channels)
         chosen::pack_weight<T>(p.weight, p.weight_stride_out, 1, p.c_out, volume * p.c_in, 0,
                                task.width / chosen::lanes<T>(), packed);
     else
-        Packing<T>{p,       counts_missing ? background : nullptr, volume, task.width, packed,
-                   missing, rounds ? packed_halves : nullptr}
+        Packer<T>{p,       counts_missing ? background : nullptr, volume, task.width, packed,
+                  missing, rounds ? packed_halves : nullptr}
             .pack_all(threads);
-    if (counts_missing)
-        task.missing_stride = task.width;
-    else
-        std::fill_n(missing, room.width, T(0));
+    if (!counts_missing) std::fill_n(missing, room.width, T(0));
     start_rows(task, p, volume, counts_missing, start);
+    if (keeper != nullptr) keeper->put(packing, counted, p.c_in, pad);
     return {task, std::move(pad)};
 }
 
@@ -219,7 +225,7 @@ bool multiply(const Plan& plan, const Product<T>& p, T* result, T* start, int th
     if constexpr (std::is_same_v<T, float>)
         if (winograd_pays(plan, p.c_in, p.c_out, false, p.bfloat16, threads)) {
             const Prepared<T> prepared = prepare(plan, p, result, true, threads);
-            if (winograd_multiply(plan, prepared.task, threads)) return false;
+            if (winograd_multiply(plan, prepared.task, p.kept, threads)) return false;
         }
     Prepared<T> prepared = prepare(plan, p, result, false, threads);
     if (start != nullptr) std::copy_n(prepared.task.start, p.c_out, start);

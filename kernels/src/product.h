@@ -3,7 +3,9 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <memory>
 
+#include "kept_weights.h"
 #include "simd/convolution.h"
 #include "simd/pool.h"
 #include "site_index.h"
@@ -43,6 +45,7 @@ struct Product {
     bool leaky;
     T slope;
     bool bfloat16 = false;
+    const KeptWeights<T>* kept = nullptr;
 };
 template <class T>
 Product<T> forward_product(const Plan& plan, const Convolution<T>& args);
@@ -51,7 +54,7 @@ Product<T> forward_product(const Plan& plan, const Convolution<T>& args);
 template <class T>
 struct Prepared {
     ConvolutionTask<T> task;
-    Scratchpad pad;
+    std::shared_ptr<const Scratchpad> pad;
 };
 // `for_winograd`, which takes the missing inputs as they are.
 template <class T>

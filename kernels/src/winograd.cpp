@@ -127,7 +127,8 @@ bool winograd_pays(const Plan& plan, int c_in, int c_out, bool gradient, bool bf
            even * double(plan.out->blocks(out_x, threads).count());
 }
 
-bool winograd_multiply(const Plan& plan, const ConvolutionTask<float>& direct, int threads) {
+bool winograd_multiply(const Plan& plan, const ConvolutionTask<float>& direct, const KeptWeights<float>* kept,
+                       int threads) {
     WinogradTask task = block_task(plan, direct.c_in, direct.c_out, threads);
     task.features = direct.features;
     task.start = direct.start;
@@ -138,10 +139,14 @@ bool winograd_multiply(const Plan& plan, const ConvolutionTask<float>& direct, i
     const int points = (task.window + 1) * winograd_plane(task.window),
               volume = task.window * task.window * task.window;
     const std::int64_t each = std::int64_t(task.c_in) * task.width;
-    const Scratchpad pad(std::size_t(each) * std::size_t(points) * 4 + std::size_t(task.c_in) * 4 + 128);
-    float* transformed = pad.as<float>();
+    KeptWeights<float>::Block pad = kept == nullptr ? nullptr : kept->find(Packing::transformed, nullptr, task.c_in);
+    const bool ready = pad != nullptr;  // then the weights were in proportion
+    if (!ready)
+        pad = std::make_shared<const Scratchpad>(std::size_t(each) * std::size_t(points) * 4 +
+                                                 std::size_t(task.c_in) * 4 + 128);
+    float* transformed = pad->as<float>();
     float* zeros = transformed + each * points;
-    std::fill_n(zeros, task.c_in, 0.0f);
+    if (!ready) std::fill_n(zeros, task.c_in, 0.0f);
     task.transformed = transformed;
     task.background = direct.background != nullptr ? direct.background : zeros;
     const float* offset[27];
@@ -150,12 +155,13 @@ bool winograd_multiply(const Plan& plan, const ConvolutionTask<float>& direct, i
     const Proportion features(direct.features, task.in.n_sites, task.c_in);
     std::atomic<bool> in_proportion{features.holds(task.background, task.c_in)};
     constexpr std::int64_t kPart = 512;
-    parallel_for((each + kPart - 1) / kPart, threads, [&](std::int64_t part, int) {
+    parallel_for(ready ? 0 : (each + kPart - 1) / kPart, threads, [&](std::int64_t part, int) {
         const std::int64_t first = part * kPart, last = std::min(each, (part + 1) * kPart);
         for (int i = 0; i < volume; ++i)
             if (!weights.holds(offset[i] + first, last - first)) in_proportion.store(false, std::memory_order_relaxed);
         chosen::winograd_weights(task.window, offset, transformed, each, first, last);
     });
+    if (kept != nullptr && !ready && in_proportion) kept->put(Packing::transformed, nullptr, task.c_in, pad);
     const WorkerScratch scratch(chosen::winograd_scratch(task), threads);
     const std::int64_t tasks = task_count(task);
     parallel_for(tasks, threads, [&](std::int64_t index, int worker) {

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 
+#include "kept_weights.h"
 #include "simd/convolution.h"
 #include "sparse3d/sparse3d.h"
 #include "threads.h"
@@ -17,7 +18,9 @@ bool winograd_pays(const Plan& plan, int c_in, int c_out, bool gradient, bool bf
 // large as is usual among them, or not finite (see docs/kernels.md for the bound). What they made is of no use then.
 
 // task.result <- the convolution with the weights `packed` (volume, c_in * width), one matrix an offset.
-bool winograd_multiply(const Plan& plan, const ConvolutionTask<float>& direct, int threads);
+// `kept` as in Convolution.
+bool winograd_multiply(const Plan& plan, const ConvolutionTask<float>& direct, const KeptWeights<float>* kept,
+                       int threads);
 
 // weight (c_out, volume, c_in) <- gradient, with missing inputs as background; grad_background (c_out), if not null, is
 // that of the output's background.

@@ -21,6 +21,7 @@ int main(int argc, char** argv) {
     test_out_of_proportion();
     test_rounding_to_bfloat16();
     test_networks_layers();
+    test_network_refusals();
     test_voxels<std::uint8_t>();
     test_voxels<std::int16_t>();
     test_voxels<std::uint16_t>();

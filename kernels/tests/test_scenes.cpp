@@ -29,6 +29,8 @@ void test_scene(const Geometry& g, double density, bool shuffled, bool random_ou
         test_pooled_convolution<T>(s, c_in, c_out, false);
         test_chain<T>(s, c_in, c_out, true);
         test_chain<T>(s, c_in, c_out, false);
+        test_network<T>(s, c_in, c_out, true);
+        test_network<T>(s, c_in, c_out, false);
     }
 }
 

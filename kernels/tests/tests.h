@@ -19,6 +19,9 @@ void test_pooled_convolution(const Scene& s, int c_in, int c_out, bool with_back
 template <class T>
 void test_chain(const Scene& s, int c_in, int c_out, bool with_background);
 template <class T>
+void test_network(const Scene& s, int c_in, int c_out, bool with_background);
+void test_network_refusals();
+template <class T>
 void test_batch_norms();
 template <class T>
 void test_voxels();

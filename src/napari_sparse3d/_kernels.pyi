@@ -407,6 +407,62 @@ class Float64:
         *, plan: Plan, grad: int, channels: int, over_active: bool, g_features: int, g_background: int, threads: int
     ) -> None: ...
 
+class Step:
+    """
+    Makes the next value of a network from values before it; value 0 is the input.
+    """
+
+    def __init__(
+        self,
+        *,
+        kind: str,
+        input: int,
+        window: Geometry | None = None,
+        at: int = -1,
+        pool: Geometry | None = None,
+        other: int = -1,
+    ) -> None: ...
+
+class StepWeights:
+    """
+    weight (c_out, kz, ky, kx, c_in) or a scale (c_out), bias (c_out); 0 for none.
+    """
+
+    def __init__(self, *, weight: int, bias: int, c_in: int, c_out: int, slope: float) -> None: ...
+
+class NetworkPlan:
+    @property
+    def inputs(self) -> int: ...
+    @property
+    def outputs(self) -> int: ...
+    @property
+    def sites(self) -> SiteIndex: ...
+
+def plan_network(*, inputs: SiteIndex, steps: Sequence[Step], threads: int) -> NetworkPlan: ...
+
+class Network32:
+    """The weights of a network, copied."""
+
+    def __init__(self, *, steps: Sequence[Step], weights: Sequence[StepWeights]) -> None: ...
+    def run(
+        self, *, plan: NetworkPlan, features: int, background: int, result: int, result_background: int, threads: int
+    ) -> float:
+        """A bound of all magnitudes on the way; infinite where none is known."""
+
+class Network64:
+    """The weights of a network, copied."""
+
+    def __init__(self, *, steps: Sequence[Step], weights: Sequence[StepWeights]) -> None: ...
+    def run(
+        self, *, plan: NetworkPlan, features: int, background: int, result: int, result_background: int, threads: int
+    ) -> float:
+        """A bound of all magnitudes on the way; infinite where none is known."""
+
+def fingerprint_arrays(arrays: Sequence[tuple[int, int]]) -> int:
+    """
+    A number for what stands in arrays, each an address and its bytes: words of four.
+    """
+
 class VoxelsUInt8:
     """
     Voxels with low <= value <= high; shape and strides (bytes) are (z, y, x).

@@ -21,6 +21,7 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <utility>
 #include <vector>
 
 namespace sparse3d {
@@ -71,6 +72,9 @@ void write_neighbours(const Plan& plan, std::int32_t* rows, int threads);
 // In all that follows T is float or double; n and m are the numbers of input and output sites; `weight` is
 // (c_out, kz, ky, kx, c_in); `background` (c_in) may be null: missing inputs then add nothing.
 
+template <class T>
+class KeptWeights;
+
 enum class Activation { none, leaky_relu };  // leaky_relu: x > 0 ? x : slope * x; slope 0 is ReLU
 
 template <class T>
@@ -86,6 +90,8 @@ struct Convolution {
     // float, and not for the gradients. Layers of 1 to 4 input channels and those that Winograd makes faster stay
     // float32.
     bool bfloat16 = false;
+    // Where what is made of the weights is kept for the next call with the very same weights; null: nowhere.
+    const KeptWeights<T>* kept = nullptr;
 };
 
 // result (m, c_out): sum over the window, missing inputs as background, plus bias; then the activation.
@@ -195,6 +201,55 @@ void convolution_chain_backward(const std::vector<LayerPlan>& plans, const std::
                                 const T* features, const T* background, const std::vector<LayerValues<T>>& kept,
                                 const T* grad, const T* grad_background,
                                 const std::vector<ConvolutionGradients<T>>& results, int threads);
+
+// A network in one call, for inference. Value 0 is the input, and step i makes value i + 1 of values before it; the
+// last one is the result.
+struct Step {
+    enum class Kind { convolution, max_pool, avg_pool, scale, sum };
+    Kind kind;
+    int input;                       // the value that is read
+    std::optional<Geometry> window;  // of a convolution or pool
+    int at = -1;                     // the value at whose sites that writes; -1: every site that the window makes
+    std::optional<Geometry> pool;    // of the max pool after a convolution
+    int other = -1;                  // scale, sum: the value at the same sites that is added; -1: none
+};
+struct StepPlan {
+    Step step;
+    std::optional<Plan> window, pool;
+    Sites out;
+};
+struct NetworkPlan {
+    Sites in;
+    std::vector<StepPlan> steps;  // at least one
+    const Sites& out() const { return steps.back().out; }
+};
+// Sites that several steps make in the same way are made once. Throws if a step reads a value that is not there yet,
+// its window does not belong to that value's grid, or what is added stands at other sites.
+NetworkPlan plan_network(const Sites& in, const std::vector<Step>& steps, int threads);
+
+// What a step multiplies with and adds.
+template <class T>
+struct StepWeights {
+    const T* weight;  // convolution: (c_out, kz, ky, kx, c_in); scale: (c_out); else null
+    const T* bias;    // convolution: (c_out) or null; scale: (c_out); else null
+    int c_in, c_out;
+    T slope = 1;  // convolution, scale: of the leaky ReLU after it
+};
+// The weights of a network, copied: what is done with the originals later is not seen.
+template <class T>
+class FrozenNetwork;
+template <class T>
+std::shared_ptr<const FrozenNetwork<T>> freeze_network(const std::vector<Step>& steps,
+                                                       const std::vector<StepWeights<T>>& weights);
+// features (n, c_in of the first step); background (c_in) or null for none at all, which `scale` needs; result (m,
+// c_out of the last step), result_background (c_out). Returns a bound: no magnitude on the way, sums in the middle of a
+// step included, is above it; it is infinite where that is not known. Throws if plan and weights are not of the same
+// steps.
+template <class T>
+double run_network(const NetworkPlan& plan, const FrozenNetwork<T>& weights, const T* features, const T* background,
+                   T* result, T* result_background, int threads);
+// `fingerprint` of arrays one after the other: where they are and how many bytes, whole words of four.
+std::uint64_t fingerprint(const std::vector<std::pair<const void*, std::size_t>>& arrays);
 
 // grad (m, channels) -> features (n, channels), background (channels).
 template <class T>

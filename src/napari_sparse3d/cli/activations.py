@@ -53,7 +53,7 @@ def activations(
     with status("Reading the scan"):
         source = read_source(find_case(path, series), how, frame=frame, repair=repair)
     with status(f"Running {network.card.name}"):
-        result, outside, _ = run_and_compare(network, source, how, engine, device)
+        result, outside, _ = run_and_compare(network, source, how, engine, device, record=True)
     if as_json:
         emit(activity_record(result) | ({} if outside is None else {"outside_training": outside}))
         return

@@ -78,7 +78,7 @@ def _run(engine: str, device: str) -> Demo:
     with status(f"Keeping the voxels that matter ({RECIPE})"):
         voxels = voxelize(volume, Recipe.named(RECIPE))
     with status(f"Running {MODEL}"):
-        result = load_model(MODEL).run(voxels, engine=engine, device=device)
+        result = load_model(MODEL).run(voxels, engine=engine, device=device, record=True)
     return Demo(volume, voxels, result, compare(result))
 
 

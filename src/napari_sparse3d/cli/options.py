@@ -199,9 +199,11 @@ def read_voxels(
 
 
 def run_and_compare(
-    model: Model, source: Source, recipe: Recipe, engine: str, device: str
+    model: Model, source: Source, recipe: Recipe, engine: str, device: str, *, record: bool = False
 ) -> tuple[Result, str | None, VoxelSet]:
     """Run a model on what :func:`read_source` gave, and tell in what that is unlike its training.
+
+    ``record`` is :meth:`Model.run`'s.
 
     Returns
     -------
@@ -218,7 +220,7 @@ def run_and_compare(
     from napari_sparse3d.cases.seen import unlike_training, warning
 
     voxels = cast("VoxelSet", some_voxels_of(source, recipe))  # made on the CPU
-    result = model.run(voxels, engine=engine, device=device)
+    result = model.run(voxels, engine=engine, device=device, record=record)
     facts = facts_of(source, with_content=False)
     outside = unlike_training(model.card, facts, voxels, result.input.active_percent)
     if said := warning(model.card.name, outside):

@@ -1,19 +1,23 @@
 """Finite or failed: not a number is no diagnosis.
 
 A maximum over values passes over NaN, a normalisation turns infinity into 0: a result can be finite although what it
-was made from is not. So the features, the weights and what each recorded layer gives are looked at, not the result
-alone.
+was made from is not. So the features, the weights and what each layer gives are looked at, not the result alone.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from math import isfinite
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from napari_sparse3d.errors import InputError
+from napari_sparse3d.sparse import SparseTensor
+from napari_sparse3d.sparse.observers import Observer, observed_by
+from napari_sparse3d.sparse.recorder import layers
 
 
 def all_finite(*tensors: Tensor) -> bool:
@@ -66,6 +70,38 @@ def check_layer(name: str, module: nn.Module, features: Tensor, background: Tens
         f"layer {name!r} gives values that are not finite ({_counted(features)}) from finite features and weights: "
         f"they are too large for {features.dtype}; use a wider type, or other weights"
     )
+
+
+@contextmanager
+def checking_layers(network: nn.Module) -> Iterator[None]:
+    """Layers of a network that run inside the ``with`` block, called by this thread, must give what is finite.
+
+    Raises
+    ------
+    InputError
+        While the network runs: names the first layer that does not.
+    """
+    checks = _Checks(network)
+    with observed_by(checks):
+        yield
+
+
+class _Checks(Observer):
+    content_with_bounds = True
+
+    def __init__(self, network: nn.Module) -> None:
+        self._names = {module: name for name, module in layers(network)}
+
+    def sees(self, module: nn.Module) -> bool:
+        return module in self._names
+
+    def around(self, module: nn.Module, inputs: tuple[Any, ...], run: Callable[[], Any]) -> Any:
+        output = run()
+        if isinstance(output, SparseTensor):
+            check_layer(self._names[module], module, output.features, output.background)
+        elif isinstance(output, Tensor) and inputs and isinstance(inputs[0], Tensor):  # rows, at each site
+            check_layer(self._names[module], module, output)
+        return output
 
 
 def check_result(*results: Tensor) -> None:

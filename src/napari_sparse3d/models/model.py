@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Sequence
 from contextvars import copy_context
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, TypeAlias, TypeVar, cast
@@ -19,7 +20,7 @@ from napari_sparse3d.activity import LayerActivity
 from napari_sparse3d.engine.choice import Choice, choose
 from napari_sparse3d.errors import InputError
 from napari_sparse3d.files import replacing
-from napari_sparse3d.models.finite import check_features, check_result, check_weights
+from napari_sparse3d.models.finite import check_features, check_result, check_weights, checking_layers
 from napari_sparse3d.models.heads import meaning_of
 from napari_sparse3d.models.network import Network
 from napari_sparse3d.models.trace import recording
@@ -48,20 +49,26 @@ class Result:
     embedding : ndarray
         (D,) float32, unit length.
     layers : tuple of LayerActivity
-        The per-layer table, in the order in which the layers ran.
+        The per-layer table, in the order in which the layers ran. Where it was not recorded, the network runs again
+        when it is first asked for.
     choice : Choice
         Engine, device, and why.
     seconds : float
-        Wall time of the network, layers recorded.
+        Wall time of the network, layers recorded or not, as :meth:`Model.run` was asked.
     """
 
     model: Model = field(repr=False)
     input: SparseTensor = field(repr=False)
     probabilities: NDArray[np.float32]
     embedding: NDArray[np.float32] = field(repr=False)
-    layers: tuple[LayerActivity, ...] = field(repr=False)
     choice: Choice
     seconds: float
+    recorded: tuple[LayerActivity, ...] | None = field(default=None, repr=False)
+    """The per-layer table, if the run was to record it."""
+
+    @cached_property
+    def layers(self) -> tuple[LayerActivity, ...]:  # noqa: D102
+        return self._again()[0] if self.recorded is None else self.recorded
 
     @property
     def label(self) -> str:
@@ -77,15 +84,20 @@ class Result:
             If the network has no such layer.
         """
 
-        def recorded() -> list[SparseTensor]:
-            with use_engine(self.choice.engine), recording(self.model.network, keep=layer) as (_, outputs):
-                self.model.describer.describe(self.input)
-            return outputs
-
-        outputs = _apart(recorded)
+        _, outputs = self._again(layer)
         if not outputs:
             raise InputError(f"there is no layer {layer!r}; choose {', '.join(row.name for row in self.layers)}")
         return outputs[0]
+
+    def _again(self, keep: str | None = None) -> tuple[tuple[LayerActivity, ...], list[SparseTensor]]:
+        """The table, and the output of the layer to keep, of one more run."""
+
+        def run() -> tuple[tuple[LayerActivity, ...], list[SparseTensor]]:
+            with use_engine(self.choice.engine), recording(self.model.network, keep=keep) as (rows, outputs):
+                self.model.describer.describe(self.input)
+            return tuple(rows), outputs
+
+        return _apart(run)
 
 
 @dataclass(frozen=True, eq=False)
@@ -131,8 +143,8 @@ class Model:
             )
         return x
 
-    def run(self, voxels: Voxels, *, engine: str = "auto", device: str = "auto") -> Result:
-        """Classify and embed one voxel set, and record what each layer did.
+    def run(self, voxels: Voxels, *, engine: str = "auto", device: str = "auto", record: bool = False) -> Result:
+        """Classify and embed one voxel set.
 
         Parameters
         ----------
@@ -140,6 +152,9 @@ class Model:
             Made with the model's recipe, or one of the same size and features. May be empty.
         engine, device : str
             See :func:`napari_sparse3d.engine.choice.choose`.
+        record : bool
+            Whether each layer is recorded on the way, for who wants :attr:`Result.layers`. It then runs on its own and
+            not in one pass with others.
 
         Raises
         ------
@@ -154,24 +169,30 @@ class Model:
         Several threads may run one model at the same time, on one device; an interrupt leaves nothing behind.
         """
         choice = choose(engine, device)
-        return _apart(lambda: self._run(voxels, choice))
+        return _apart(lambda: self._run(voxels, choice, record))
 
-    def _run(self, voxels: Voxels, choice: Choice) -> Result:
+    def _run(self, voxels: Voxels, choice: Choice, record: bool) -> Result:
         with use_engine(choice.engine):
             self._prepare(choice.device)
             x = self.batch(voxels, device=choice.device)
             check_features(x.features)
             check_weights(self.network)
             started = perf_counter()
-            with recording(self.network) as (rows, _):
-                described = self.describer.describe(x)
+            rows: list[LayerActivity] | None = None
+            if record:
+                with recording(self.network) as (rows, _):
+                    described = self.describer.describe(x)
+            else:
+                with checking_layers(self.network):
+                    described = self.describer.describe(x)
             # numpy has no bfloat16, in which autocast may have left them
             logits = self.describer.logits(described).float()
             probabilities = meaning_of(self.network).probabilities(logits)[0]
             embedding = nn.functional.normalize(described.float())[0]
             check_result(probabilities, embedding, described)
             seen = probabilities.cpu().numpy(), embedding.cpu().numpy()
-        return Result(self, x, *seen, tuple(rows), choice, perf_counter() - started)
+        seconds = perf_counter() - started
+        return Result(self, x, *seen, choice, seconds, None if rows is None else tuple(rows))
 
     def _prepare(self, device: str) -> None:
         """To the device, for inference; not touched where it is so already: another thread may be running it."""

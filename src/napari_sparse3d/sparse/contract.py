@@ -15,7 +15,7 @@ things an engine may have or not: batch normalisation (:class:`Normalizes`), and
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Generic, NamedTuple, Protocol, TypeVar
 
@@ -253,6 +253,70 @@ class RunsChains(ABC, Generic[C]):
         From those of the last layer's values (M, C_out) and background. None where it is not ``needed``, or what it
         would be the gradient of is None.
         """
+
+
+# -- a whole network in one call --------------------------------------------------------------------
+
+
+class Step(NamedTuple):
+    """Makes the next value of a network, for inference, from values before it; value 0 is the network's input."""
+
+    kind: str
+    """``convolution``, ``max_pool``, ``avg_pool``, ``scale`` (batch normalisation by running statistics), ``sum``."""
+    input: int
+    channels: tuple[int, int]
+    """C_in and C_out."""
+    window: Geometry | None = None
+    at: int = -1
+    """The value at whose sites a convolution writes; -1: every site that its window makes."""
+    pool: Geometry | None = None
+    """Of a max pool after a convolution."""
+    other: int = -1
+    """The value at the same sites that a scale or sum adds; -1: none."""
+    slope: float = 1.0
+    """Of the leaky ReLU after a convolution or scale, at least 0; 0 is ReLU, 1 none."""
+    eps: float = 0.0
+    """Of a scale, added to the variance."""
+
+
+class Program(NamedTuple):
+    """What a network does: its steps, the last of which makes the result."""
+
+    steps: tuple[Step, ...]
+    dtype: torch.dtype
+    """Of features and weights."""
+    out_shape: Triple
+    same_sites: bool
+    """Whether the result stands at the sites of the input."""
+
+
+N = TypeVar("N")
+"""The engine's own object for the weights of a network."""
+
+
+class RunsNetworks(ABC, Generic[C, N]):
+    """An engine that runs a whole network in one call, for inference."""
+
+    name: ClassVar[str]
+
+    @abstractmethod
+    def plan_network(self, sites: Sites, program: Program) -> tuple[Sites | None, C]:
+        """The result's sites, None where they are ``sites`` themselves, and the plan of all steps."""
+
+    @abstractmethod
+    def freeze_network(self, program: Program, tensors: Sequence[Sequence[Tensor | None]]) -> N:
+        """The weights, copied: what is done with the tensors later is not seen.
+
+        ``tensors``: for each step those of a convolution (weight, bias), of a scale (mean, variance, weight, bias).
+        """
+
+    @abstractmethod
+    def run_network(self, inputs: Rows, program: Program, frozen: N, plan: C) -> tuple[Rows, float]:
+        """The result, and a bound of all magnitudes on the way: infinite where none is known."""
+
+    @abstractmethod
+    def content_of(self, tensors: Sequence[Tensor]) -> Hashable:
+        """Another value where a tensor was written to, by whatever way; tensors are contiguous, on the CPU."""
 
 
 # -- batch normalisation with what may follow it, in one pass ---------------------------------------

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 from weakref import ref
 
 import torch
@@ -20,7 +20,15 @@ from torch import nn
 
 
 class Observer(ABC):
-    """Is called around each layer that it sees."""
+    """Is called around each layer that it sees.
+
+    Attributes
+    ----------
+    content_with_bounds : bool
+        Whether it need not see layers of which it is known that nothing on the way is infinite or not a number.
+    """
+
+    content_with_bounds: ClassVar[bool] = False
 
     @abstractmethod
     def sees(self, module: nn.Module) -> bool:
@@ -38,6 +46,16 @@ _observers: ContextVar[tuple[ref[Observer], ...]] = ContextVar("napari_sparse3d_
 def observed_by(observer: Observer) -> Iterator[None]:
     """Layers that are called in the ``with`` block, by this thread, are seen by ``observer``."""
     token = _observers.set((*(each for each in _observers.get() if each() is not None), ref(observer)))
+    try:
+        yield
+    finally:
+        _observers.reset(token)
+
+
+@contextmanager
+def unobserved() -> Iterator[None]:
+    """Nobody sees what this thread calls in the ``with`` block."""
+    token = _observers.set(())
     try:
         yield
     finally:

@@ -19,7 +19,7 @@ from napari_sparse3d.sparse.memo import memo_of, version
 from napari_sparse3d.sparse.window import Geometry, Triple
 
 if TYPE_CHECKING:
-    from napari_sparse3d.sparse.contract import C, Engine, P, Place, RunsChains
+    from napari_sparse3d.sparse.contract import C, Engine, N, P, Place, Program, RunsChains, RunsNetworks
 
 _T = TypeVar("_T")
 _S = TypeVar("_S", bound="Sites | None")
@@ -173,6 +173,11 @@ class Sites:
         """The sites that the last of some layers writes to, and the engine's plan of them all."""
         key = (engine.name, tuple(places))
         sites, plan, _ = self._still_as_made(key, lambda: engine.plan_chain(self, places))
+        return self if sites is None else sites, plan
+
+    def network(self, engine: RunsNetworks[C, N], program: Program) -> tuple[Sites, C]:
+        """The sites that a whole network writes to, and the engine's plan of it."""
+        sites, plan, _ = self._still_as_made((engine.name, program), lambda: engine.plan_network(self, program))
         return self if sites is None else sites, plan
 
     def _still_as_made(self, key: Any, make: Callable[[], tuple[_S, _T]]) -> tuple[_S, _T, object]:

@@ -11,6 +11,7 @@ from napari_sparse3d import _kernels
 from napari_sparse3d.engine.native.arrays import asked
 from napari_sparse3d.engine.native.chain import Chains
 from napari_sparse3d.engine.native.convolution import Convolutions
+from napari_sparse3d.engine.native.network import Networks
 from napari_sparse3d.engine.native.norm import Norms
 from napari_sparse3d.engine.native.pool import Pools
 from napari_sparse3d.engine.native.sites import bound, index_of, sites_of
@@ -19,7 +20,7 @@ from napari_sparse3d.sparse.window import Geometry
 from napari_sparse3d.voxels.instruction_set import instruction_set
 
 
-class NativeEngine(Convolutions, Pools, Chains, Norms):
+class NativeEngine(Convolutions, Pools, Chains, Networks, Norms):
     """C++ kernels on CPU tensors of float32 (fast) or float64 (for checking gradients).
 
     Raises

@@ -16,6 +16,7 @@ from napari_sparse3d.sparse.contract import Filters, Layer, Place
 from napari_sparse3d.sparse.modules.module import SparseModule
 from napari_sparse3d.sparse.sites import Sites
 from napari_sparse3d.sparse.tensor import SparseTensor
+from napari_sparse3d.sparse.traced import Traced
 from napari_sparse3d.sparse.window import Geometry, Triple, Window, triple
 
 Size = int | Sequence[int]
@@ -84,6 +85,8 @@ _known_place = lru_cache(maxsize=1024)(_place)  # asked for by every layer at ev
 
 def chained(x: SparseTensor, layers: Sequence[Layer]) -> SparseTensor:
     """Layers one after the other; see :func:`operators.chain`."""
+    if isinstance(x, Traced):
+        return x.chained(layers)
     return SparseTensor._at(*operators.chain(x.rows, x.sites, layers))
 
 
@@ -145,6 +148,8 @@ class _Transposed(Convolution):
     def convolve(self, x: SparseTensor, out: Sites, geometry: Geometry) -> SparseTensor:
         """To these M sites, with (M, C_out) features."""
         self.check_channels(x.features.shape[1])
+        if isinstance(x, Traced):
+            x.trace.refuse(f"{type(self).__name__} makes sites of its own")
         rows = operators.convolution(x.rows, Filters(self.weight, self.bias), x.sites, out, geometry)
         return SparseTensor._at(rows, out)
 
@@ -187,8 +192,11 @@ class SparseInverseConv3d(_Transposed):
                 f"{self.window.output_shape(paired.spatial_shape)}, not to this input's {x.spatial_shape}; "
                 "give the input of the layer that is undone, and that layer's window"
             )
-        self._check_background(x.background)
         geometry = Geometry(self.window, x.batch_size, x.spatial_shape, paired.spatial_shape, transposed=True)
+        if isinstance(x, Traced) and isinstance(paired, Traced):
+            self.check_channels(x.features.shape[1])
+            return x.convolved(Filters(self.weight, self.bias), paired, geometry)
+        self._check_background(x.background)
         return self.convolve(x, paired.sites, geometry)
 
 

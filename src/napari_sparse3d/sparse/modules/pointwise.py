@@ -13,6 +13,7 @@ from napari_sparse3d.sparse.contract import scale_and_shift
 from napari_sparse3d.sparse.modules.module import SparseModule
 from napari_sparse3d.sparse.observers import observed
 from napari_sparse3d.sparse.tensor import SparseTensor
+from napari_sparse3d.sparse.traced import Traced
 
 _ELEMENTWISE = (
     nn.CELU, nn.ELU, nn.GELU, nn.Hardshrink, nn.Hardsigmoid, nn.Hardswish, nn.Hardtanh, nn.Identity, nn.LeakyReLU,
@@ -51,6 +52,8 @@ def pointwise(module: nn.Module, x: SparseTensor) -> SparseTensor:
     """
     for each in module.modules():
         _refuse_known(each)
+    if isinstance(x, Traced):
+        return x.at_each_site(module)
     background = None if x.background is None else module(x.background[None])[0]
     features = x.features
     if features.ndim == 2 or _takes_any_axes(module):
@@ -156,6 +159,8 @@ class SparseBatchNorm(SparseModule, nn.BatchNorm1d):
                 "give it the channels of the layer before"
             )
         self._check_weights()
+        if isinstance(x, Traced):
+            return x.normalized(self, slope, other)
         features = self._in_one_pass(x, slope, other)
         if features is not None:
             return x.with_features(features, None)
@@ -240,4 +245,6 @@ class SparseDropout(SparseModule, nn.Dropout):
 
     def forward(self, x: SparseTensor) -> SparseTensor:  # type: ignore[override]
         """(N, C) -> (N, C)."""
+        if isinstance(x, Traced) and not self.training:
+            return x
         return x.with_features(functional.dropout(x.features, self.p, self.training), x.background)

@@ -13,6 +13,7 @@ from napari_sparse3d.sparse.modules.convolution import Size, _window
 from napari_sparse3d.sparse.modules.module import SparseModule
 from napari_sparse3d.sparse.sites import Sites
 from napari_sparse3d.sparse.tensor import SparseTensor
+from napari_sparse3d.sparse.traced import Traced
 from napari_sparse3d.sparse.window import Geometry, Window
 
 
@@ -47,6 +48,8 @@ class SparseMaxPool3d(_Pool):
 
     def forward(self, x: SparseTensor) -> SparseTensor:
         """(N, C) -> (M, C)."""
+        if isinstance(x, Traced):
+            return x.pooled("max_pool", self.window)
         out, geometry = self.output_sites(x)
         return SparseTensor._at(Rows(operators.max_pool(x.rows, x.sites, out, geometry), x.background), out)
 
@@ -58,6 +61,8 @@ class SparseAvgPool3d(_Pool):
 
     def forward(self, x: SparseTensor) -> SparseTensor:
         """(N, C) -> (M, C)."""
+        if isinstance(x, Traced):
+            return x.pooled("avg_pool", self.window)
         out, geometry = self.output_sites(x)
         return SparseTensor._at(Rows(operators.avg_pool(x.rows, x.sites, out, geometry), x.background), out)
 

@@ -10,6 +10,7 @@ from napari_sparse3d.errors import LayerError
 from napari_sparse3d.sparse.contract import Layer
 from napari_sparse3d.sparse.modules.convolution import SparseConv3d, SubMConv3d, chained
 from napari_sparse3d.sparse.modules.module import SparseModule
+from napari_sparse3d.sparse.modules.planned import run_planned
 from napari_sparse3d.sparse.modules.pointwise import (
     AT_EACH_SITE,
     SparseBatchNorm,
@@ -38,6 +39,9 @@ class SparseSequential(SparseModule, nn.Sequential):
 
     def forward(self, x: SparseTensor) -> SparseTensor:
         """Run all layers."""
+        planned = run_planned(self, x)
+        if planned is not None:
+            return planned
         modules = list(self)
         unwatched = _unwatched(modules)
         at = 0

@@ -68,7 +68,7 @@ def run(request: Request) -> Generator[Any, bool, NetworkResult]:
     model = loaded.model
     yield f"running {model.card.name}"
     with recording_grids(model.network) as grids:
-        result = _result(request, again=True)
+        result = _result(request, again=True, record=True)
     sparse = result.input
     first = LayerRow(
         "input", "", sparse.features.shape[1], max(sparse.spatial_shape), len(sparse.indices), sparse.active_percent,
@@ -184,9 +184,10 @@ def _loaded(argument: str) -> _Loaded:
     return _models[argument]
 
 
-def _result(request: Request, *, again: bool = False) -> Result:
+def _result(request: Request, *, again: bool = False, record: bool = False) -> Result:
     if again or request.key not in _last:
-        result = _model(request.model).run(request.voxels, engine=request.engine, device=request.device)
+        model = _model(request.model)
+        result = model.run(request.voxels, engine=request.engine, device=request.device, record=record)
         _last.clear()
         _last[request.key] = replace(result)
     return _last[request.key]

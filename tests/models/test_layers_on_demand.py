@@ -1,0 +1,68 @@
+"""The per-layer table is made for who asks for it; whether layers give what is finite is seen without it."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from napari_sparse3d.errors import InputError
+from napari_sparse3d.models import load_model
+from napari_sparse3d.models import model as model_module
+from napari_sparse3d.models.finite import checking_layers
+from napari_sparse3d.sparse import SparseConv3d, SparseMaxPool3d, SparseSequential, SparseTensor
+from napari_sparse3d.voxels import VoxelSet
+
+
+def ball(radius=5):
+    grid = np.indices((2 * radius + 1,) * 3) - radius
+    indices = np.argwhere((grid**2).sum(0) <= radius**2).astype(np.int32)
+    return VoxelSet(indices, np.ones((len(indices), 1), np.float32), (2 * radius + 1,) * 3, np.eye(4))
+
+
+@pytest.mark.parametrize("name", ["deepc2", "residual"])
+def test_a_run_records_nothing_until_the_table_is_asked_for(name, monkeypatch):
+    model, times = load_model(name, seed=2), []
+    recording = model_module.recording
+
+    def counted(*given, **named):
+        times.append(1)
+        return recording(*given, **named)
+
+    monkeypatch.setattr(model_module, "recording", counted)
+    result = model.run(ball())
+    assert not times
+    assert result.recorded is None
+    rows = result.layers
+    assert len(times) == 1
+    assert result.layers is rows  # once
+    assert len(times) == 1
+    recorded = model.run(ball(), record=True)
+    assert len(times) == 2
+    assert [row.name for row in recorded.layers] == [row.name for row in rows]
+    assert [row.nonzero_percent for row in recorded.layers] == [row.nonzero_percent for row in rows]
+    assert len(times) == 2
+    np.testing.assert_array_equal(recorded.embedding, result.embedding)
+
+
+class OneSite(nn.Module):
+    """A large weight whose products pass float32, and a max pool that passes over what is not a number."""
+
+    def __init__(self):
+        super().__init__()
+        self.layers = SparseSequential(SparseConv3d(2, 16, 1), SparseMaxPool3d(2), SparseConv3d(16, 16, 1))
+        with torch.no_grad():
+            self.layers[0].weight[0, ..., 0] = 3e38
+            self.layers[0].weight[0, ..., 1] = -3e38
+
+
+@pytest.mark.parametrize("background", [None, torch.zeros(2)])
+def test_what_a_pool_would_hide_is_still_an_error(background):
+    torch.manual_seed(0)
+    network = OneSite().eval()
+    indices = torch.tensor([[0, 0, 0, 0], [0, 0, 0, 1], [0, 3, 3, 3]], dtype=torch.int32)
+    x = SparseTensor(torch.tensor([[1.0, 0], [-3, 3], [0, 1]]), indices, 4, 1, background)
+    with torch.no_grad():
+        hidden = network.layers(x)
+        assert torch.isfinite(hidden.features).all()
+        with checking_layers(network), pytest.raises(InputError, match="layer '0' gives values that are not finite"):
+            network.layers(x)
