@@ -5,11 +5,14 @@ from __future__ import annotations
 import re
 import struct
 import zlib
+from contextlib import suppress
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 
+from napari_sparse3d.io.deflate import GZIP_MAGIC, Inflated
+
 _HEAD_BYTES = 1024
-_GZIP = b"\x1f\x8b"
 _METAIMAGE = re.compile(
     rb"\s*(ObjectType|ObjectSubType|Comment|NDims|DimSize|Name|ID|TransformType|BinaryData|CompressedData)\s*=",
     re.IGNORECASE,
@@ -41,13 +44,14 @@ def first_bytes(path: Path, n_bytes: int = _HEAD_BYTES) -> tuple[bytes, bool]:
     """
     with path.open("rb") as file:
         head = file.read(n_bytes)
-        if not head.startswith(_GZIP):
+        if not head.startswith(GZIP_MAGIC):
             return head, False
         head += file.read(8 * n_bytes)
-    try:
-        return zlib.decompressobj(wbits=31).decompress(head, n_bytes), True
-    except zlib.error:
-        return b"", True
+    inflated, unpacked = Inflated(BytesIO(head)), b""
+    with suppress(zlib.error, EOFError):
+        while block := inflated.read(n_bytes - len(unpacked)):
+            unpacked += block
+    return unpacked, True
 
 
 def other_half(path: Path, ending: str) -> Path | None:

@@ -12,7 +12,8 @@ import hashlib
 import os
 import re
 import zlib
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
@@ -22,6 +23,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_sparse3d.errors import ReadError
+from napari_sparse3d.io.deflate import Inflated
+from napari_sparse3d.io.filling import ByteSource
 from napari_sparse3d.io.limits import MAX_DEFLATE_RATIO, check_claim
 from napari_sparse3d.io.naming import safe_file_name
 
@@ -29,6 +32,7 @@ _BLOCK = 1 << 20
 _MAX_FILES = 1_000_000
 _OUTSIDE = "the header names a data file in another folder; keep header and data in one folder"
 _MISSING = "the data file that the header names is not beside it; keep header and data in one folder"
+_ENDS_EARLY = "the compressed voxels end too early: the file is truncated; copy it again from its source"
 _ENDINGS = re.compile(r"((\.nii|\.hdr|\.img|\.raw)?\.gz|\.raw\.bz2|\.[A-Za-z0-9]{1,8})$")
 
 
@@ -114,6 +118,21 @@ class VoxelFiles:
                 if is_gzip and each + self.byte_skip < ends <= size * MAX_DEFLATE_RATIO:
                     raise _too_long()
 
+    @property
+    def in_order(self) -> bool:
+        """Whether the voxels can be had one after the other, by :meth:`source`, without all of them in memory."""
+        return self.encoding in _DECODERS and self.byte_skip >= 0
+
+    @contextmanager
+    def source(self, n_items: int, dtype: np.dtype[Any]) -> Iterator[ByteSource]:
+        """The bytes of all values, one after the other.
+
+        Its methods raise ``ReadError`` where the files hold fewer or more values, or are damaged; ``verify`` reads to
+        their ends.
+        """
+        with closing(self._blocks(n_items * dtype.itemsize // len(self.files))) as blocks:
+            yield _Joined(blocks)
+
     def read(self, n_items: int, dtype: np.dtype[Any]) -> NDArray[Any]:
         """All values, (n_items,), in ``dtype``; a view of the file itself where that is raw and alone.
 
@@ -128,15 +147,21 @@ class VoxelFiles:
                 start = self._raw_start(file, each * dtype.itemsize)
             return np.memmap(self.files[0], dtype, "r", start, (n_items,))
         values = np.empty(n_items, dtype)
-        for number, path in enumerate(self.files):
-            share = values[number * each : (number + 1) * each]
-            with path.open("rb") as file:
-                if self.encoding is Encoding.ASCII:
+        if self.encoding is Encoding.ASCII:
+            for number, path in enumerate(self.files):
+                with path.open("rb") as file:
                     file.seek(self._start(file) + max(self.byte_skip, 0))
-                    share[:] = _from_text(file.read(), each, dtype)
-                else:
-                    self._fill(file, memoryview(share.view(np.uint8).data))
+                    values[number * each : (number + 1) * each] = _from_text(file.read(), each, dtype)
+            return values
+        with self.source(n_items, dtype) as source:
+            source.read_into(values.view(np.uint8).data)
+            source.verify()
         return values
+
+    def _blocks(self, n_bytes: int) -> Generator[memoryview]:
+        for path in self.files:
+            with path.open("rb") as file:
+                yield from self._decoded(file, n_bytes)
 
     def _start(self, file: BinaryIO) -> int:
         file.seek(self.offset)
@@ -150,19 +175,45 @@ class VoxelFiles:
             return file.seek(0, os.SEEK_END) - n_bytes
         return self._start(file) + self.byte_skip
 
-    def _fill(self, file: BinaryIO, out: memoryview) -> None:
+    def _decoded(self, file: BinaryIO, n_bytes: int) -> Iterator[memoryview]:
+        """The bytes of one file's voxels."""
         if self.encoding is Encoding.RAW:
-            file.seek(self._raw_start(file, len(out)))
-            _copy(_blocks(file), out, 0)
-            return
+            file.seek(self._raw_start(file, n_bytes))
+            return _exactly(_blocks(file), 0, n_bytes)
         file.seek(self._start(file))
-        skip = self.byte_skip
-        if self.encoding is Encoding.HEX:
-            _copy(_unhexed(file), out, skip)
-        elif self.encoding is Encoding.GZIP:
-            _copy(_inflated(file), out, skip)
-        else:
-            _copy(_bunzipped(file), out, skip)
+        blocks = _DECODERS[self.encoding](file)
+        if self.byte_skip == -1:
+            return iter([_last(blocks, n_bytes)])
+        return _exactly(blocks, self.byte_skip, n_bytes)
+
+
+class _Joined:
+    """A :class:`~napari_sparse3d.io.filling.ByteSource` of blocks that end where they should, or raise."""
+
+    def __init__(self, blocks: Iterator[memoryview]) -> None:
+        self._blocks = blocks
+        self._rest = memoryview(b"")
+
+    def skip(self, n_bytes: int) -> None:
+        while n_bytes:
+            n_bytes -= len(self._next(n_bytes))
+
+    def read_into(self, out: memoryview) -> None:
+        at = 0
+        while at < len(out):
+            piece = self._next(len(out) - at)
+            out[at : at + len(piece)] = piece
+            at += len(piece)
+
+    def verify(self) -> None:
+        for _ in self._blocks:
+            pass
+
+    def _next(self, most: int) -> memoryview:
+        while not self._rest:
+            self._rest = next(self._blocks)
+        piece, self._rest = self._rest[:most], self._rest[most:]
+        return piece
 
 
 _MAX_BZIP2_RATIO = 60_000_000
@@ -258,27 +309,29 @@ def _too_long() -> ReadError:
     )
 
 
-def _copy(blocks: Iterator[bytes], out: memoryview, skip: int) -> None:
-    """Fill ``out`` exactly; ``skip`` bytes before it are dropped, or all but the last ones with -1."""
-    if skip == -1:
-        last = bytearray()
-        for block in blocks:
-            last += block
-            if len(last) > 4 * max(len(out), _BLOCK):
-                del last[: len(last) - len(out)]
-        if len(last) < len(out):
-            raise _too_short(len(out), len(last))
-        out[:] = memoryview(last)[len(last) - len(out) :]
-        return
+def _exactly(blocks: Iterator[bytes], skip: int, n_bytes: int) -> Iterator[memoryview]:
+    """So many bytes behind those to skip, and no more of them in ``blocks``."""
     at = -skip
     for block in blocks:
         piece = memoryview(block)[min(len(block), max(0, -at)) :]
-        at = min(at + len(block), 0) + len(piece) if at < 0 else at + len(piece)
-        if at > len(out):
+        at += len(block)
+        if at > n_bytes:
             raise _too_long()
-        out[at - len(piece) : at] = piece
-    if at < len(out):
-        raise _too_short(len(out), at)
+        yield piece
+    if at < n_bytes:
+        raise _too_short(n_bytes, at)
+
+
+def _last(blocks: Iterator[bytes], n_bytes: int) -> memoryview:
+    """The last bytes of ``blocks``."""
+    last = bytearray()
+    for block in blocks:
+        last += block
+        if len(last) > 4 * max(n_bytes, _BLOCK):
+            del last[: len(last) - n_bytes]
+    if len(last) < n_bytes:
+        raise _too_short(n_bytes, len(last))
+    return memoryview(last)[len(last) - n_bytes :]
 
 
 def _blocks(file: BinaryIO) -> Iterator[bytes]:
@@ -288,25 +341,16 @@ def _blocks(file: BinaryIO) -> Iterator[bytes]:
 
 def _inflated(file: BinaryIO) -> Iterator[bytes]:
     """Members of gzip one after the other, or one zlib stream; never more than a block at a time."""
-    inflater, rest, begun = zlib.decompressobj(wbits=47), b"", False
+    inflated = Inflated(file)
     try:
-        while True:
-            if not (packed := rest or file.read(_BLOCK)):
-                break
-            block = inflater.decompress(packed, _BLOCK)
-            rest = inflater.unconsumed_tail
-            begun = True
-            if block:
-                yield block
-            if inflater.eof:
-                rest = inflater.unused_data.lstrip(b"\0") or file.read(_BLOCK).lstrip(b"\0")
-                if not rest.startswith(b"\x1f\x8b"):
-                    return
-                inflater, begun = zlib.decompressobj(wbits=47), False
+        while block := inflated.read():
+            yield block
     except zlib.error as error:
         raise ReadError("the compressed voxels are damaged (not deflated data); copy the file again") from error
-    if begun:
-        raise ReadError("the compressed voxels end too early: the file is truncated; copy it again from its source")
+    except EOFError as error:
+        raise ReadError(
+            "the compressed voxels end too early: the file is truncated; copy it again from its source"
+        ) from error
 
 
 def _bunzipped(file: BinaryIO) -> Iterator[bytes]:
@@ -327,7 +371,7 @@ def _bunzipped(file: BinaryIO) -> Iterator[bytes]:
                 yield block
     except (OSError, EOFError) as error:
         raise ReadError("the compressed voxels are damaged (not bzip2 data); copy the file again") from error
-    raise ReadError("the compressed voxels end too early: the file is truncated; copy it again from its source")
+    raise ReadError(_ENDS_EARLY)
 
 
 def _unhexed(file: BinaryIO) -> Iterator[bytes]:
@@ -342,6 +386,9 @@ def _unhexed(file: BinaryIO) -> Iterator[bytes]:
             raise ReadError("the hexadecimal voxels hold other characters than 0-9 and a-f; check the file") from error
     if left:
         raise ReadError("the hexadecimal voxels have an odd number of digits: the file is truncated or damaged")
+
+
+_DECODERS = {Encoding.GZIP: _inflated, Encoding.BZIP2: _bunzipped, Encoding.HEX: _unhexed}
 
 
 def _from_text(text: bytes, n_items: int, dtype: np.dtype[Any]) -> NDArray[Any]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -34,43 +35,63 @@ def scaled_dtype(low: float, high: float, slope: float, intercept: float) -> np.
     return np.dtype(np.float64 if max(abs(low), abs(high)) > _EXACT_FLOAT32 else np.float32)
 
 
-def rescaled(stored: NDArray[Any], slope: float, intercept: float) -> NDArray[Any]:
+@dataclass(frozen=True)
+class Scaling:
+    """How stored values become intensities, block by block.
+
+    Parameters
+    ----------
+    dtype : numpy.dtype
+        Of the result.
+    convert : callable or None
+        A block as stored to one of ``dtype``, value by value; ``None`` where they are the same numbers.
+    """
+
+    dtype: np.dtype[Any]
+    convert: Callable[[NDArray[Any]], NDArray[Any]] | None
+
+
+def scaling_of(
+    dtype: np.dtype[Any], slope: float, intercept: float, extremes: Callable[[], tuple[int, int]]
+) -> Scaling:
     """``stored * slope + intercept``: integers where exact, else computed in float64 and rounded once.
 
     Float32 where it holds every stored number, else float64.
+
+    Parameters
+    ----------
+    dtype : numpy.dtype
+        As stored.
+    slope, intercept : float
+    extremes : callable
+        The least and the greatest number that is stored. Asked only of integers of more than 16 bits; of small types
+        their limits count, so that equal files get equal types.
     """
-    native = stored.dtype.newbyteorder("=")
     if slope == 1 and intercept == 0:
-        return stored.astype(native, copy=False)
-    if stored.dtype.kind in "iu":
-        low, high = _range(stored)
+        return Scaling(dtype.newbyteorder("="), None)
+    if dtype.kind in "iu":
+        limits = np.iinfo(dtype)
+        low, high = (int(limits.min), int(limits.max)) if dtype.itemsize <= 2 else extremes()
         target = scaled_dtype(low, high, slope, intercept)
         if target.kind in "iu":
             # modulo 2^64, as numpy multiplies: right wherever the result fits, which was just asked
             wide = np.dtype(np.uint64 if target == np.uint64 else np.int64)
-            with np.errstate(over="ignore"):
-                factor, shift = (np.array(int(number) % 2**64, np.uint64).astype(wide) for number in (slope, intercept))
-                return (stored.astype(wide) * factor + shift).astype(target, copy=False)
+            factor, shift = (np.array(int(number) % 2**64, np.uint64).astype(wide) for number in (slope, intercept))
+
+            def exact(stored: NDArray[Any]) -> NDArray[Any]:
+                with np.errstate(over="ignore"):
+                    return (stored.astype(wide) * factor + shift).astype(target, copy=False)
+
+            return Scaling(target, exact)
     else:
-        target = np.dtype(np.float64 if stored.dtype.itemsize == 8 else np.float32)
-    scaled: NDArray[Any] = np.empty_like(stored, dtype=target)
-    # one slab at a time, so that the float64 intermediate never has the size of the volume
-    for index in range(stored.shape[-1]):
-        scaled[..., index] = stored[..., index].astype(np.float64) * slope + intercept
-    return scaled
-
-
-def _range(stored: NDArray[Any]) -> tuple[int, int]:
-    """What the stored integers can be: the limits of a small type, so that equal files get equal types; else they."""
-    if stored.dtype.itemsize <= 2 or not stored.size:
-        limits = np.iinfo(stored.dtype)
-        return int(limits.min), int(limits.max)
-    return int(stored.min()), int(stored.max())
+        target = np.dtype(np.float64 if dtype.itemsize == 8 else np.float32)
+    return Scaling(target, lambda stored: (stored.astype(np.float64) * slope + intercept).astype(target, copy=False))
 
 
 def refuse_all_nan(data: NDArray[Any]) -> None:
     """Refuse a volume without one finite voxel."""
-    if data.dtype.kind == "f" and not np.isfinite(data).any():
+    # by planes: nearly always the first one tells
+    if data.dtype.kind == "f" and not any(np.isfinite(data[place]).any() for place in np.ndindex(data.shape[:-2])):
         raise ReadError("every voxel is NaN or infinite: there is nothing to see; check how the file was written")
 
 

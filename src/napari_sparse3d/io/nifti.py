@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,17 +11,18 @@ from typing import Any
 
 import nibabel
 import numpy as np
-from nibabel.arrayproxy import ArrayProxy
 from nibabel.spatialimages import HeaderDataError
 from numpy.typing import NDArray
 
 from napari_sparse3d.errors import InputError, ReadError
+from napari_sparse3d.io.content import first_bytes
 from napari_sparse3d.io.faults import Fault, FaultKind
-from napari_sparse3d.io.intensity import refuse_all_nan, rescaled, unit_and_modality, unit_of_header
+from napari_sparse3d.io.filling import read_volumes, source_of
+from napari_sparse3d.io.intensity import Scaling, refuse_all_nan, scaling_of, unit_and_modality, unit_of_header
 from napari_sparse3d.io.limits import check_memory
 from napari_sparse3d.io.naming import named_as_labels, safe_file_name
 from napari_sparse3d.io.nifti_files import is_nifti2, library_errors_as_read_errors, open_image
-from napari_sparse3d.io.orientation import axis_codes, canonical
+from napari_sparse3d.io.orientation import Canonical, axis_codes, canonical
 from napari_sparse3d.io.patient_world import shear_degrees
 from napari_sparse3d.io.provenance import is_stamped_as_labels
 from napari_sparse3d.io.series import SeriesInfo, VolumeSequence
@@ -59,14 +60,8 @@ class NiftiFile:
             warnings.simplefilter("ignore")
             image = open_image(self.path, files)
             info = _describe(self.path, image)
-            stored = _voxels(image, frames)
-            repairs = []
-            if np.iscomplexobj(stored):
-                stored = np.abs(stored)
-                repairs.append("magnitude of complex voxels")
             order = canonical(_spatial_shape(image), _affine_mm(image)[0])
-            # (x, y, z, t) as stored to (t, z, y, x)
-            data = np.ascontiguousarray(np.stack([order.apply(stored[..., t]) for t in range(stored.shape[3])]))
+            data, repairs = _read(image, order, range(info.n_frames) if frames is None else frames)
         refuse_all_nan(data)
         unit, modality, source = unit_and_modality(_free_text(image), data)
         meta: dict[str, Any] = {
@@ -281,35 +276,28 @@ def _disagreement(image: Any, affine: NDArray[np.float64], to_mm: float) -> list
     return []
 
 
-def _voxels(image: Any, frames: Sequence[int] | None) -> NDArray[Any]:
-    """(x, y, z, t), scaled; integers stay integers where the scaling leaves them so. Only ``frames`` are read."""
-    proxy = image.dataobj
-    raw = _stored(proxy, _spatial_shape(image), frames)
-    slope, intercept = _scaling(image)
-    if not (np.isfinite(slope) and np.isfinite(intercept)):
-        raise ReadError(f"the header's scaling is not finite (slope {slope}, intercept {intercept}); repair the header")
-    if raw.dtype.kind == "c":
-        return np.asarray(raw * slope + intercept)
-    return rescaled(raw, 1.0 if slope == 0 else slope, intercept)
-
-
 def _scaling(image: Any) -> tuple[float, float]:
     """Slope and intercept; a header that leaves them out means 1 and 0."""
     proxy = image.dataobj
     return float(np.nan_to_num(proxy.slope, nan=1.0)), float(np.nan_to_num(proxy.inter, nan=0.0))
 
 
-def _stored(proxy: Any, shape: tuple[int, int, int], frames: Sequence[int] | None) -> NDArray[Any]:
-    """(x, y, z, t) as stored."""
-    n_frames = int(np.prod(proxy.shape[3:], dtype=int))
-    chosen = range(n_frames) if frames is None else frames
-    check_memory(int(np.prod(shape)) * len(chosen) * proxy.dtype.itemsize, what="the header")
-    if len(chosen) == n_frames:
-        whole: NDArray[Any] = np.asanyarray(proxy.get_unscaled()).reshape(*shape, -1, order="F")
-        return whole if frames is None else whole[..., list(frames)]
-    # a proxy of the same file without its scaling: a slice of it reads that slice alone
-    unscaled: Any = ArrayProxy(  # type: ignore[no-untyped-call]
-        proxy.file_like, (proxy.shape, proxy.dtype, proxy.offset, 1.0, 0.0), order=proxy.order
-    )
-    only = (0,) * (len(proxy.shape) - 4)  # a fifth axis and beyond has one place
-    return np.stack([np.asanyarray(unscaled[(..., t, *only)]) for t in chosen], axis=-1)
+def _read(image: Any, order: Canonical, frames: Sequence[int]) -> tuple[NDArray[Any], list[str]]:
+    """(t, s, a, r) of these frames, scaled; integers stay integers where the scaling leaves them so. And repairs."""
+    proxy = image.dataobj
+    dtype: np.dtype[Any] = proxy.dtype
+    check_memory(int(np.prod(order.shape)) * len(frames) * dtype.itemsize, what="the header")
+    slope, intercept = _scaling(image)
+    if not (np.isfinite(slope) and np.isfinite(intercept)):
+        raise ReadError(f"the header's scaling is not finite (slope {slope}, intercept {intercept}); repair the header")
+    path = Path(image.file_map["image"].filename)
+    _, packed = first_bytes(path, 4)
+
+    def scaling(extremes: Callable[[], tuple[int, int]]) -> Scaling:
+        if dtype.kind == "c":
+            real = np.zeros(0, dtype).real.dtype.newbyteorder("=")
+            return Scaling(real, lambda stored: np.abs(stored * slope + intercept))
+        return scaling_of(dtype, 1.0 if slope == 0 else slope, intercept, extremes)
+
+    data = read_volumes(lambda: source_of(path, proxy.offset, packed=packed), order, dtype, frames, scaling)
+    return data, ["magnitude of complex voxels"] if dtype.kind == "c" else []

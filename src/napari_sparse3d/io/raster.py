@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from napari_sparse3d.io.detached import VoxelFiles
 from napari_sparse3d.io.faults import Fault, FaultKind
-from napari_sparse3d.io.intensity import refuse_all_nan, rescaled, unit_and_modality, unit_of_header
+from napari_sparse3d.io.filling import read_volumes
+from napari_sparse3d.io.intensity import refuse_all_nan, scaling_of, unit_and_modality, unit_of_header
 from napari_sparse3d.io.limits import check_memory
 from napari_sparse3d.io.naming import named_as_labels, safe_file_name
 from napari_sparse3d.io.orientation import Canonical, axis_codes, canonical
@@ -170,9 +171,15 @@ class RasterFile:
 
 def _volumes(raster: Raster, order: Canonical, frames: Sequence[int]) -> tuple[NDArray[Any], list[str]]:
     """(t, s, a, r), scaled, in this machine's byte order; and what was done to complex voxels."""
+    kinds = list(raster.axes)
+    if raster.voxels.in_order and kinds in ([Axis.SPACE] * 3, [*[Axis.SPACE] * 3, Axis.FRAME]):
+        n_items = int(np.prod(raster.sizes))
+        return read_volumes(
+            lambda: raster.voxels.source(n_items, raster.dtype), order, raster.dtype, frames,
+            lambda extremes: scaling_of(raster.dtype, raster.slope, raster.intercept, extremes),
+        ), []  # fmt: skip
     flat = raster.voxels.read(int(np.prod(raster.sizes)), raster.dtype)
     stored = flat.reshape(raster.sizes[::-1]).transpose()  # axes as in the header: the fastest first
-    kinds = list(raster.axes)
     front = [kinds.index(kind) for kind in (Axis.COMPLEX, Axis.FRAME) if kind in kinds]
     stored = stored.transpose(*front, *(axis for axis, kind in enumerate(kinds) if kind is Axis.SPACE))
     parts = stored if Axis.COMPLEX in kinds else stored[None]
@@ -181,11 +188,18 @@ def _volumes(raster: Raster, order: Canonical, frames: Sequence[int]) -> tuple[N
     if Axis.COMPLEX in kinds:
         volumes = [np.hypot(order.apply(parts[0, t]), order.apply(parts[1, t])) for t in frames]
         return np.ascontiguousarray(np.stack(volumes)), ["magnitude of complex voxels"]
+    chosen = [order.apply(parts[0, t]) for t in frames]
+
+    def extremes() -> tuple[int, int]:
+        return min(int(volume.min()) for volume in chosen), max(int(volume.max()) for volume in chosen)
+
+    scaling = scaling_of(raster.dtype, raster.slope, raster.intercept, extremes)
     # one pass from the file's pages into the result, in the result's order
-    data = np.empty((len(frames), *order.shape), raster.dtype.newbyteorder("="))
-    for place, t in enumerate(frames):
-        data[place] = order.apply(parts[0, t])
-    return rescaled(data, raster.slope, raster.intercept), []
+    data = np.empty((len(frames), *order.shape), scaling.dtype)
+    for place, volume in enumerate(chosen):
+        for out, plane in zip(data[place], volume, strict=True):
+            out[...] = plane if scaling.convert is None else scaling.convert(plane)
+    return data, []
 
 
 def _not_a_volume(raster: Raster) -> list[Fault]:

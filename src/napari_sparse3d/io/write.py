@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import gzip
 import os
+from contextlib import nullcontext
+from io import IOBase
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import nibabel
 import numpy as np
 from nibabel.fileholders import FileHolder
-from nibabel.openers import Opener
 from numpy.typing import NDArray
 
 from napari_sparse3d.catalog.formats import FORMATS
 from napari_sparse3d.errors import InputError
 from napari_sparse3d.files import replacing, replacing_folder
+from napari_sparse3d.io.deflate import gzip_writer
 from napari_sparse3d.io.orientation import ras_from_sar
 from napari_sparse3d.io.provenance import stamp
 from napari_sparse3d.io.series import VolumeSequence
@@ -90,9 +91,9 @@ def write_nifti(data: NDArray[Any], scan: Volume | VolumeSequence, path: Path) -
         image.set_qform(None, code=0)
     image.header["descrip"] = _stamped(scan, data).encode()
     # nibabel.save leaves the file open where it fails, and a full disk is full until somebody closes it
-    with Opener(str(path), "wb") as file:
-        opened: Any = file
-        image.to_file_map({"image": FileHolder(filename=str(path), fileobj=opened)})
+    packed = path.name.lower().endswith(".gz")
+    with path.open("wb") as file, gzip_writer(file) if packed else nullcontext(file) as opened:
+        image.to_file_map({"image": FileHolder(filename=str(path), fileobj=cast(IOBase, opened))})
 
 
 def _holds_labels(scan: Volume | VolumeSequence, data: NDArray[Any]) -> bool:
@@ -133,8 +134,9 @@ def write_nrrd(data: NDArray[Any], scan: Volume | VolumeSequence, path: Path) ->
     little = stored.astype(stored.dtype.newbyteorder("<"), copy=False)
     with path.open("wb") as file:
         file.write(header.encode() + b"\n\n")
-        with gzip.GzipFile(fileobj=file, mode="wb", compresslevel=6, mtime=0, filename="") as packed:
-            packed.write(little.data)
+        with gzip_writer(file) as packed:
+            for plane in little.reshape(-1, *little.shape[-2:]):
+                packed.write(plane.data)
 
 
 def _nrrd_times(scan: VolumeSequence) -> list[str]:
