@@ -41,8 +41,8 @@ _BESIDE = 0.1
 """An arm's middle lies further than this share of the trunk's height from its underside and upper side."""
 _BELOW = 0.25
 """A couch's middle lies less far in it than this share, or beyond."""
-_ALONG = 0.5
-"""A couch runs along at least this share of the scan."""
+_ALONG = 0.75
+"""A couch that touches the body runs along at least this share of the scan."""
 _COUCH_MM = 100.0
 """So much of a couch's face must be seen."""
 _ROUNDS = 20
@@ -111,14 +111,14 @@ def in_body(indices: NDArray[np.int32], affine: NDArray[np.float64], body: Mask,
         (Z, Y, X) bool, on the volume's own grid.
     volume : Volume
     """
-    if np.array_equal(affine, volume.affine):
-        return body[tuple(indices.T)]
-    to_scan = np.linalg.inv(volume.affine) @ affine
-    places = []
-    for axis, size in enumerate(body.shape):
-        centres = to_scan[axis, 3] + to_scan[axis, axis] * np.arange(int(indices[:, axis].max(initial=0)) + 1)
-        places.append(np.clip(np.rint(centres), 0, size - 1).astype(np.intp)[indices[:, axis]])
-    return body[tuple(places)]
+    places: list[NDArray[Any]] = list(indices.T)
+    if not np.array_equal(affine, volume.affine):
+        to_scan = np.linalg.inv(volume.affine) @ affine
+        for axis, size in enumerate(body.shape):
+            centres = to_scan[axis, 3] + to_scan[axis, axis] * np.arange(int(places[axis].max(initial=0)) + 1)
+            places[axis] = np.clip(np.rint(centres), 0, size - 1).astype(np.intp)[places[axis]]
+    inside: Mask = body[tuple(places)]
+    return inside
 
 
 def _body(dense: Mask, values: NDArray[Any], spacing_mm: NDArray[np.float64], radius_mm: float) -> Mask:
@@ -154,7 +154,8 @@ def _numbered(parts: NDArray[Any], numbers: Sequence[int]) -> Mask:
     """Where parts with these numbers are."""
     chosen = np.zeros(int(parts.max()) + 1, dtype=bool)
     chosen[list(numbers)] = True
-    return chosen[parts]
+    where: Mask = chosen[parts]
+    return where
 
 
 def _beside(
@@ -224,8 +225,8 @@ def _cut_beyond(solid: Mask, couch: Mask, most: int, least_columns: int) -> None
 
 def _further_than(mm: float, what: Mask, spacing_mm: NDArray[np.float64]) -> Mask:
     """Voxels of which the centre is further from that of every voxel of ``what`` than ``mm``."""
-    if not what.any():
-        return np.ones(what.shape, dtype=bool)
+    if not what.any() or what.all():  # nothing to measure from
+        return np.full(what.shape, not what.any())
     import SimpleITK as sitk
 
     image = sitk.GetImageFromArray(what.view(np.uint8))

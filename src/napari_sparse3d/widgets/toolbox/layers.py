@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -82,6 +82,23 @@ def from_file(
     layer._set_source(layer.source.model_copy(update={"path": str(path), "reader_plugin": "napari-sparse3d"}))
     given = {"series": series, "repair": repair, CASE: case}
     layer.metadata = {**layer.metadata, **{name: value for name, value in given.items() if value is not None}}
+
+
+def on_edit(layer: Layer, action: Callable[[], None]) -> Callable[[], None]:
+    """Call ``action`` when the voxels of a layer are others: painted, or put anew. Gives what ends that."""
+    events = [getattr(layer.events, name) for name in ("data", "paint", "labels_update") if hasattr(layer.events, name)]
+
+    def edited(_event: object = None) -> None:
+        action()
+
+    for event in events:
+        event.connect(edited)
+
+    def leave() -> None:
+        for event in events:
+            event.disconnect(edited)
+
+    return leave
 
 
 def set_visible(layer: Layer, visible: bool) -> None:

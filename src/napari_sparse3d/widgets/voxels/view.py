@@ -2,39 +2,54 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from napari.layers import Layer
 from numpy.typing import NDArray
-from qtpy.QtWidgets import QFileDialog
 
 from napari_sparse3d.errors import InputError
-from napari_sparse3d.measure.histogram import Histogram
+from napari_sparse3d.catalog.recipes import TRAINING_RECIPE
 from napari_sparse3d.volume import Volume
+from napari_sparse3d.voxels import Recipe
+from napari_sparse3d.voxels.plane import Planes, RangePlanes, SetPlanes
 from napari_sparse3d.widgets import repeat
 from napari_sparse3d.widgets.child.records import Cost
 from napari_sparse3d.widgets.opening.nothing_open import NothingOpen
 from napari_sparse3d.widgets.toolbox import words
 from napari_sparse3d.widgets.toolbox.cursor_line import cursor_line
 from napari_sparse3d.widgets.toolbox.failures import Failure
-from napari_sparse3d.widgets.toolbox.layers import Mark, frame_of, ours, set_visible, volume_layer, volumes
+from napari_sparse3d.widgets.toolbox.layers import (
+    Mark,
+    frame_of,
+    made_of,
+    on_edit,
+    ours,
+    set_visible,
+    volume_layer,
+    volumes,
+)
 from napari_sparse3d.widgets.toolbox.layout import later
 from napari_sparse3d.widgets.toolbox.notes import notes_of
-from napari_sparse3d.widgets.toolbox.panel import Panel, saving
+from napari_sparse3d.widgets.toolbox.panel import Panel
 from napari_sparse3d.widgets.toolbox.preferences import preference
 from napari_sparse3d.widgets.toolbox.scan_voxels import ScanVoxels
-from napari_sparse3d.widgets.toolbox.sources import case_of, in_patient, placement, source_of, volume_of_layer
+from napari_sparse3d.widgets.toolbox.sources import case_of, is_labels, placement, source_of, volume_of_layer
 from napari_sparse3d.widgets.toolbox.voxel_layer import put_voxels
 from napari_sparse3d.widgets.toolbox.voxel_picture import MAX_POINTS
 from napari_sparse3d.widgets.toolbox.warm import import_behind_labels
 from napari_sparse3d.widgets.toolbox.work import Work
 from napari_sparse3d.widgets.voxels.controls import Controls
-from napari_sparse3d.widgets.voxels.jobs import count_values, make_ready, reckon_cost, save_set, straighten
+from napari_sparse3d.widgets.voxels.jobs import look_at, make_ready, reckon_cost, straighten
 from napari_sparse3d.widgets.voxels.preview import SlicePreview
 from napari_sparse3d.widgets.voxels.recipes import default_recipe
+from napari_sparse3d.widgets.voxels.saver import Saver
 from napari_sparse3d.widgets.voxels.state import (
+    Key,
+    Looked,
     ReadySet,
     VoxelsState,
     cost_words,
@@ -46,13 +61,6 @@ from napari_sparse3d.widgets.voxels.state import (
 if TYPE_CHECKING:
     from napari_sparse3d.io.layers import LayerData
 
-_SAVED_AS = {
-    "Voxel set (*.npz)": ".npz",
-    "NIfTI (*.nii.gz *.nii)": ".nii.gz",
-    "NRRD (*.nrrd)": ".nrrd",
-    "DICOM segmentation (*.dcm)": ".dcm",
-}
-"""What is offered, and the ending of a name that has none."""
 _SETTLE_MS = 120
 """After the last change, before the whole set is made: a slider that is still moving makes nothing."""
 
@@ -73,6 +81,9 @@ class VoxelsPanel(Panel):
         self._tidy = later(0, self, self.slice_preview.remove_orphans)
         self.counting, self.making, self.costing, self.warming = Work(self), Work(self), Work(self), Work(self)
         self.straightening, self.saving = Work(self), Work(self)
+        self._edited = later(_SETTLE_MS, self, self._volume_edited)
+        self._followed: Callable[[], None] | None = None
+        self._saver = Saver(self, self.saving)
         self._build_controls()
         self.copy_command, self.copy_python = self.add_copy_links(
             "The line that makes this voxel set",
@@ -82,9 +93,11 @@ class VoxelsPanel(Panel):
         self.save_set = self.add_link(
             "Save voxel set…",
             "With its features as .npz; its mask as NIfTI, NRRD or DICOM segmentation",
-            self._save_set,
+            self._saver.ask_for_set,
         )
-        self.save_recipe = self.add_link("Save recipe…", "A .toml file for --recipe", self._save_recipe)
+        self.save_recipe = self.add_link("Save recipe…", "A .toml file for --recipe", self._saver.ask_for_recipe)
+        self.undo = self.add_link("Undo", "Bring back the voxel set that this one replaced", self._undo)
+        self.undo.hide()
         self._connect()
         self._layers_changed()
         # what takes seconds to import is imported while the user is still looking around: torch in the process that
@@ -103,6 +116,7 @@ class VoxelsPanel(Panel):
             controls.show_as,
         )
         self.at_cursor, self.straighten = controls.at_cursor, controls.straighten
+        self.label = controls.label
         self.preview, self.numbers, self.cost, self.next_button = (
             controls.preview,
             controls.numbers,
@@ -113,6 +127,7 @@ class VoxelsPanel(Panel):
         self.body.addWidget(self.filled)
         self.body.addStretch(1)
         self.volume.currentIndexChanged.connect(self._volume_chosen)
+        self.label.activated.connect(self._label_chosen)
         self.straighten.clicked.connect(self._straighten)
         self.form.moved.connect(self._range_moved)
         self.form.changed.connect(self._recipe_changed)
@@ -128,6 +143,7 @@ class VoxelsPanel(Panel):
         self.saving.finished.connect(lambda text: self.say(text))
         self.straightening.finished.connect(self._show_straightened)
         self.making.finished.connect(self._show)
+        self.making.ended.connect(self._no_undo)
         self.counting.finished.connect(self._counted)
         self.counting.failed.connect(self.fail)
         self.costing.finished.connect(self._show_cost)
@@ -161,6 +177,8 @@ class VoxelsPanel(Panel):
         self.filled.setVisible(bool(found))
         for button in (self.primary, self.copy_command, self.copy_python, self.save_set, self.save_recipe):
             button.setVisible(bool(found))
+        self.state.history.forget({str(layer.unique_id) for layer in found})
+        self._offer_undo()
         if self.slice_preview.hide_orphans():
             self._tidy.start()
         self.empty.say_why()
@@ -174,6 +192,8 @@ class VoxelsPanel(Panel):
         self.state.another_volume()
         self.filled.forget()
         self.say("")
+        self._follow_edits()
+        self._offer_undo()
         layer = self.layer
         for each in volumes(self.viewer):
             if each is not layer:
@@ -181,27 +201,91 @@ class VoxelsPanel(Panel):
         if layer is None:
             self.counting.cancel()
             return
+        self.filled.offer_labels((), None)
         with self.telling():
             volume = self._volume(layer)
-            frame = self._frame(layer) if layer.ndim == 4 else None
-            self.about.setText(volume_words(volume, frame, layer.data.shape[0], notes=notes_of(layer)))
-            self.straighten.setVisible("drawn" in layer.metadata)
-            self.form.set_volume(volume.unit, default_recipe(volume))
-            self.counting.start(partial(count_values, volume), f"counting the values of {volume.name}")
+            self._say_about(layer, volume)
+            self.straighten.setVisible("drawn" in layer.metadata and not is_labels(layer))
+            self.form.set_volume(
+                volume.unit, Recipe.named(TRAINING_RECIPE) if is_labels(layer) else default_recipe(volume)
+            )
+            self._look_at(layer, volume)
+
+    def _say_about(self, layer: Layer, volume: Volume, *more: str) -> None:
+        frame = self._frame(layer) if layer.ndim == 4 else None
+        text = volume_words(volume, frame, layer.data.shape[0], notes=notes_of(layer))
+        self.about.setText("\n".join([text, *more]))
+
+    def _look_at(self, layer: Layer, volume: Volume) -> None:
+        labels = (layer.data[self._frame(layer)] if layer.ndim == 4 else layer.data) if is_labels(layer) else None
+        job = partial(look_at, volume, None if labels is None else np.asarray(labels))
+        self.counting.start(job, f"counting the values of {volume.name}")
+
+    def _follow_edits(self) -> None:
+        """Labels are painted, and other data can be put into a layer: what was made of it before is not of it now."""
+        if self._followed is not None:
+            self._followed()
+        layer = self.layer
+        self._followed = None if layer is None else on_edit(layer, self._edited.start)
+
+    def _volume_edited(self) -> None:
+        layer = self.layer
+        if layer is None:
+            return
+        if self.making.running:
+            self.making.cancel()
+        self.state.edited()
+        with self.telling():
+            self._look_at(layer, self._volume(layer))
+
+    def _label_chosen(self, _index: int) -> None:
+        self._volume_edited()
+
+    @property
+    def chosen_label(self) -> int | None:
+        """Which label of a label map is the shape; None: all of them."""
+        label = self.label.currentData()
+        return int(label) if label is not None else None
+
+    def key_of(self, layer: Layer) -> Key:
+        """Which set the controls stand for.
+
+        Raises
+        ------
+        InputError
+            If they are no recipe.
+        """
+        of_label = f" of label {self.chosen_label}" if is_labels(layer) else ""
+        return str(layer.unique_id), self._frame(layer), self.form.recipe().to_json() + of_label
 
     def _frame(self, layer: Layer) -> int:
         return frame_of(self.viewer, layer)
 
     def _volume(self, layer: Layer) -> Volume:
-        return volume_of_layer(layer, self._frame(layer))
+        if not is_labels(layer):
+            return volume_of_layer(layer, self._frame(layer))
+        key = (str(layer.unique_id), self._frame(layer), self.chosen_label)
+        if self.state.volume is None or self.state.volume[0] != key:  # of labels it is made anew each time
+            self.state.volume = key, volume_of_layer(layer, key[1], key[2])
+        return self.state.volume[1]
 
     def _shows_voxels(self, layer: Layer, *, visible: bool = False) -> bool:
         """Whether there is a layer of voxels of this scan."""
         return any(each.visible or not visible for each in ours(self.viewer, "voxels", str(layer.unique_id)))
 
-    def _counted(self, histogram: Histogram) -> None:
-        if self.layer is None:
+    def _counted(self, looked: Looked) -> None:
+        layer, histogram = self.layer, looked.histogram
+        if layer is None:
             return
+        first, self.state.looked = self.state.looked is None, looked
+        volume = self._volume(layer)
+        if is_labels(layer):
+            self.filled.offer_labels(looked.labels, self.chosen_label)
+        elif looked.mask is not None:
+            recipe, why = looked.mask
+            if first and self.form.recipe() == default_recipe(volume):  # nobody has chosen another one meanwhile
+                self.form.take(recipe)
+                self._say_about(layer, volume, f"{why}: the recipe for shapes was chosen")
         self.form.set_histogram(histogram)
         self.next_button.show()
         if histogram.not_finite:
@@ -242,9 +326,24 @@ class VoxelsPanel(Panel):
         layer = self.layer
         if layer is None or not self.preview.isChecked() or self.form.histogram.histogram is None:
             return
-        if self.slice_preview.draw(layer, self._volume(layer), self._frame(layer), *self.form.histogram.range):
-            for result in ours(self.viewer, "voxels", str(layer.unique_id)):
-                set_visible(result, False)
+        with self.telling():
+            if self.slice_preview.draw_of(layer, self._volume(layer), self._planes(layer)):
+                for result in ours(self.viewer, "voxels", str(layer.unique_id)):
+                    set_visible(result, False)
+
+    def _planes(self, layer: Layer) -> Planes:
+        """Of the set, where it is there; until then of what is in the range, before the largest parts are chosen."""
+        volume, recipe, looked = self._volume(layer), self.form.recipe(), self.state.looked
+        made = self.state.made(self.key_of(layer))
+        if made is not None:
+            return SetPlanes(made.voxels)
+        known = self.state.body
+        body = known[1] if known is not None and known[0] == self._body_key(layer, recipe) else None
+        all_inside = looked is None or looked.all_inside
+        return RangePlanes(volume, recipe.resample, *self.form.histogram.range, body=body, all_inside=all_inside)
+
+    def _body_key(self, layer: Layer, recipe: Recipe) -> tuple[str, int, str]:
+        return str(layer.unique_id), self._frame(layer), recipe.region.model_dump_json()
 
     def _preview_toggled(self, on: bool) -> None:
         if on:
@@ -298,12 +397,23 @@ class VoxelsPanel(Panel):
             recipe, volume, frame = self.form.recipe(), self._volume(layer), self._frame(layer)
             wanted = wanted or (self.making.running and self.state.asked_for)  # the recipe changed before it was there
             kind = str(self.show_as.currentData()) if wanted or self._shows_voxels(layer) else None
-            key = (str(layer.unique_id), frame, recipe.to_json())
+            key, body = self.key_of(layer), self.state.body
             known = self.state.made(key)
             if known is not None and kind is None:
                 return
             self.state.asked_for = wanted
-            job = partial(make_ready, key, volume, recipe, frame, kind, known, case_of(layer))
+            of_this = body is not None and body[0] == self._body_key(layer, recipe)
+            job = partial(
+                make_ready,
+                key,
+                volume,
+                recipe,
+                frame,
+                kind,
+                known,
+                case_of(layer),
+                body[1] if body and of_this else None,
+            )
             self.making.start(job, f"making voxels of {layer.name}")
 
     def _show(self, ready: ReadySet) -> None:
@@ -312,6 +422,8 @@ class VoxelsPanel(Panel):
         layer = volume_layer(self.viewer, ready.key[0])
         if layer is None:  # removed in the meantime
             return
+        if ready.body is not None:
+            self.state.body = self._body_key(layer, ready.made.recipe), ready.body
         self.numbers.setText(ready.numbers)
         if ready.empty is not None:
             self.state.run_next = False
@@ -322,9 +434,12 @@ class VoxelsPanel(Panel):
             self._reckon_cost(ready)
         if ready.picture is not None:
             self._show_layer(layer, ready, ready.picture)
+        elif self.slice_preview.shown(layer):
+            self.show_preview()  # the exact set
 
     def _show_layer(self, layer: Layer, ready: ReadySet, picture: NDArray[Any]) -> None:
         volume_id, made = ready.key[0], ready.made
+        self._remember(volume_id, made)
         mark = Mark("voxels", volume_id, {"made": made, "key": "|".join(map(str, ready.key))})
         place = placement(layer, made.volume, made.voxels.affine)
         name = f"{layer.name} · {short_name(made.recipe)}"
@@ -342,6 +457,52 @@ class VoxelsPanel(Panel):
         if self.state.run_next:
             self.state.run_next = False
             self.show_panel("network").run_on(shown)
+
+    # -- undo ----------------------------------------------------------------------------------------------------------
+
+    def _remember(self, volume_id: str, made: ScanVoxels) -> None:
+        """Another set is about to replace the one that stands over the scan."""
+        history = self.state.history
+        shown = next(ours(self.viewer, "voxels", volume_id), None)
+        earlier = None if shown is None else made_of(shown)
+        if self.state.undoing:
+            history.take(volume_id)
+            self.say(
+                f"The set before is back: {short_name(made.recipe)}, {words.count(made.voxels.n_active, 'voxels')}."
+            )
+        elif earlier is not None and not earlier.same_as(made):
+            history.replaced(volume_id, earlier)
+        self._offer_undo()
+
+    def _offer_undo(self) -> None:
+        layer = self.layer
+        earlier = None if layer is None else self.state.history.last(str(layer.unique_id))
+        self.undo.setVisible(earlier is not None)
+        if earlier is not None:
+            said = f"{short_name(earlier.recipe)}, {words.count(earlier.voxels.n_active, 'voxels')}"
+            self.undo.setToolTip(f"Bring back the voxel set before this one: {said}")
+
+    def _undo(self) -> None:
+        """Bring back the set that was shown before, with its recipe."""
+        layer = self.layer
+        earlier = None if layer is None else self.state.history.last(str(layer.unique_id))
+        if layer is None or earlier is None:
+            return
+        if earlier.frame != self._frame(layer):
+            self.say(f"The set before is of time {earlier.frame}: go there, then undo.", warning=True)
+            return
+        self._settle.stop()
+        self.state.run_next = False
+        self.form.take(earlier.recipe)
+        self.state.asked_for = self.state.undoing = True
+        kind, volume, key = str(self.show_as.currentData()), earlier.volume, self.key_of(layer)
+        if is_labels(layer) and volume is not self._volume(layer):  # of another label, or painted since
+            key = (*key[:2], f"{key[2]} as it was")
+        job = partial(make_ready, key, volume, earlier.recipe, earlier.frame, kind, earlier, earlier.case)
+        self.making.start(job, "bringing back the set before")
+
+    def _no_undo(self) -> None:
+        self.state.undoing = False
 
     def _next(self) -> None:
         """Run a network on what the controls say: the set is made first where it is not there yet."""
@@ -375,49 +536,18 @@ class VoxelsPanel(Panel):
         layer = self.layer
         if layer is None:
             raise InputError("no volume is open")
-        return source_of(layer, self._frame(layer))
+        return self.source_of(layer, self._frame(layer))
 
-    def _save_set(self) -> None:
-        """Ask for a file and save the set that the numbers are of."""
-        layer = self.layer
-        if layer is None:
-            return
-        with self.telling():
-            made = self._made_as_shown(layer)
-            path, chosen = QFileDialog.getSaveFileName(self, "Save voxel set", "voxels.npz", ";;".join(_SAVED_AS))
-            if path:
-                ending = "" if Path(path).suffix else _SAVED_AS[chosen or next(iter(_SAVED_AS))]
-                self.save_set_to(Path(path + ending), layer, made)
-
-    def save_set_to(self, path: Path, layer: Layer, made: ScanVoxels) -> None:
-        """Write the voxel set of a scan, as its ending says."""
-        try:
-            source = source_of(layer, made.frame)
-        except InputError:
-            source = None
-        write = partial(save_set, made, path, source, in_patient=in_patient(layer))
-        self.saving.start(saving(f"Writing {path.name} …", write), f"writing {path.name}")
-
-    def _made_as_shown(self, layer: Layer) -> ScanVoxels:
-        """The set of what the controls say.
+    def source_of(self, layer: Layer, frame: int) -> repeat.Source:
+        """Where a volume was read from, and which label of it is the shape.
 
         Raises
         ------
         InputError
-            If it is not there yet, or nothing is in it.
+            If it was not read from a file.
         """
-        key = (str(layer.unique_id), self._frame(layer), self.form.recipe().to_json())
-        made = self.state.made(key)
-        if made is None:
-            raise InputError("the set of these settings is not made yet; press Make voxel set, then save it")
-        if made.voxels.n_active == 0:
-            raise InputError("no voxel is active by these settings; there is nothing to save")
-        return made
+        return source_of(layer, frame, self.chosen_label)
 
-    def _save_recipe(self) -> None:
-        with self.telling():
-            recipe = self.form.recipe()
-            path, _ = QFileDialog.getSaveFileName(self, "Save recipe", f"{recipe.name}.toml", "Recipes (*.toml *.json)")
-            if path:
-                recipe.save(path if Path(path).suffix else f"{path}.toml")
-                self.say(f"Saved {Path(path).name}.")
+    def save_set_to(self, path: Path, layer: Layer, made: ScanVoxels) -> None:
+        """Write the voxel set of a scan, as its ending says."""
+        self._saver.save(path, layer, made)
