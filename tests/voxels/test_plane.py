@@ -22,7 +22,7 @@ def volumes(draw):
     if np.dtype(dtype).kind == "f":
         values = values * draw(st.sampled_from([1, 0.1, 1 / 3])) - draw(st.sampled_from([0, 0.7, 1024]))
         if draw(st.booleans()):
-            values[random.random(shape) < 0.2] = np.nan
+            values[random.random(shape) < 0.2] = draw(st.sampled_from([np.nan, np.inf, -np.inf]))
     meta = {"padding": 0} if draw(st.booleans()) else {}
     spacing = draw(st.tuples(*[st.sampled_from([0.5, 1.0, 1.7, 3.0])] * 3))
     return Volume(np.asarray(values).astype(dtype), np.diag([*spacing, 1.0]), meta=meta)
@@ -41,13 +41,13 @@ def test_every_plane_is_that_of_the_set(volume, resample, data):
     a_value = st.sampled_from(sorted({float(value) for value in finite}) or [0.0])
     low, high = sorted([data.draw(a_value), data.draw(a_value)])
     low += data.draw(st.sampled_from([0, 0, 1e-9, -1e-9]))
+    high = data.draw(st.sampled_from([high, high, np.inf]))
+    rule = RangeThreshold(low=min(low, high), high=None if high == np.inf else high)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
             all_inside = image_data(volume, volume.data) is None
-            voxels = voxelize(
-                volume, Recipe(resample=resample, threshold=RangeThreshold(low=min(low, high), high=high))
-            )
+            voxels = voxelize(volume, Recipe(resample=resample, threshold=rule))
         except ValueError:
             return  # no image data at all
     planes = RangePlanes(volume, resample, min(low, high), high, all_inside=all_inside)

@@ -437,7 +437,7 @@ def choose_recipe(panel: Any, beginning: str) -> None:
 def shown_plane(panel: Any, voxels: VoxelSet) -> Any:
     """The plane of a set that lies in the slice that the viewer shows."""
     scan = panel.layer
-    to_set = np.linalg.inv(voxels.affine) @ panel._volume(scan).affine
+    to_set = np.linalg.inv(voxels.affine) @ panel.volume_of(scan).affine
     at = (to_set @ [*scan.world_to_data(panel.viewer.dims.point), 1])[0]
     return voxels.mask()[round(at)]
 
@@ -458,11 +458,11 @@ def test_the_preview_is_the_set_and_a_preset_keeps_the_scans_own_grid(
         panel.form.resample.setCurrentIndex(panel.form.resample.findData(kind))
         settled(qtbot, panel)
         (preview,) = ours(panel, "preview")
-        expected = voxelize(panel._volume(panel.layer), panel.form.recipe())
+        expected = voxelize(panel.volume_of(panel.layer), panel.form.recipe())
         np.testing.assert_array_equal(preview.data[0] > 0, shown_plane(panel, expected))
-    side = panel._volume(panel.layer).spacing_mm[2] * 52 / 110
+    side = panel.volume_of(panel.layer).spacing_mm[2] * 52 / 110
     assert f"voxels of {side:.3g} mm" in panel.numbers.text()
-    everything = voxelize(panel._volume(panel.layer), Recipe(**{**dict(panel.form.recipe()), "components": {}}))
+    everything = voxelize(panel.volume_of(panel.layer), Recipe(**{**dict(panel.form.recipe()), "components": {}}))
     assert everything.n_active > expected.n_active  # so the largest part was chosen, on the preview too
 
 

@@ -112,6 +112,8 @@ class RangePlanes:
         if self._grid is None and padding is not None:
             low = max(low, math.floor(padding) + 1)
         mask = slice_mask(values, low, self.high)
+        if values.dtype.kind == "f":
+            mask &= np.isfinite(values)
         if self.body is not None:
             indices = np.argwhere(mask).astype(np.int32)
             indices[:, axis] = index

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -84,21 +84,9 @@ def from_file(
     layer.metadata = {**layer.metadata, **{name: value for name, value in given.items() if value is not None}}
 
 
-def on_edit(layer: Layer, action: Callable[[], None]) -> Callable[[], None]:
-    """Call ``action`` when the voxels of a layer are others: painted, or put anew. Gives what ends that."""
-    events = [getattr(layer.events, name) for name in ("data", "paint", "labels_update") if hasattr(layer.events, name)]
-
-    def edited(_event: object = None) -> None:
-        action()
-
-    for event in events:
-        event.connect(edited)
-
-    def leave() -> None:
-        for event in events:
-            event.disconnect(edited)
-
-    return leave
+def edit_events(layer: Layer) -> list[Any]:
+    """What a layer emits when its voxels are others: painted, or put anew."""
+    return [getattr(layer.events, name) for name in ("data", "paint", "labels_update") if hasattr(layer.events, name)]
 
 
 def set_visible(layer: Layer, visible: bool) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from numpy.typing import NDArray
@@ -16,7 +16,6 @@ from napari_sparse3d.widgets.child.records import Cost
 from napari_sparse3d.widgets.toolbox import words
 from napari_sparse3d.widgets.toolbox.failures import Failure
 from napari_sparse3d.widgets.toolbox.scan_voxels import ScanVoxels
-from napari_sparse3d.widgets.voxels.history import History
 
 Key: TypeAlias = tuple[str, int, str]
 """Which set: the volume's layer, the time point, the recipe as JSON."""
@@ -84,30 +83,24 @@ class VoxelsState:
         The set that is being made was asked for, and is not there for its numbers alone.
     run_next : bool
         A network is to be run as soon as the set is there.
-    undoing : bool
-        The set that is being shown is an earlier one.
     looked : Looked or None
         What the values of the chosen volume are.
     volume : (layer's id, time point, label) and Volume, or None
         The shape that is made of the chosen labels.
     body : (layer's id, time point, region) and ndarray, or None
         The body of the chosen volume, found once.
-    history : History
-        The sets that were shown before.
     """
 
     ready: ReadySet | None = None
-    undoing: bool = False
     looked: Looked | None = None
     volume: tuple[tuple[str, int, int | None], Volume] | None = None
     body: tuple[tuple[str, int, str], Mask] | None = None
-    history: History = field(default_factory=History)
     asked_for: bool = False
     run_next: bool = False
 
     def another_volume(self) -> None:
-        """Nothing of the last volume is left, but what it was before."""
-        self.ready, self.run_next, self.undoing = None, False, False
+        """Nothing of the last volume is left."""
+        self.ready, self.run_next = None, False
         self.looked = self.volume = self.body = None
 
     def edited(self) -> None:
