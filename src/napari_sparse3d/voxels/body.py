@@ -234,7 +234,8 @@ def _further_than(mm: float, what: Mask, spacing_mm: NDArray[np.float64]) -> Mas
     transform: Any = sitk.SignedMaurerDistanceMapImageFilter()  # type: ignore[no-untyped-call]
     transform.SetSquaredDistance(False)
     transform.SetUseImageSpacing(True)
-    further: Mask = sitk.GetArrayViewFromImage(transform.Execute(image)) > mm
+    distance = transform.Execute(image)  # has to outlive the view
+    further: Mask = sitk.GetArrayViewFromImage(distance) > mm
     return further
 
 
