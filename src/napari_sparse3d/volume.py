@@ -75,6 +75,18 @@ class Volume:
         return z, y, x
 
 
+def two_values(data: NDArray[Any]) -> tuple[float, float] | None:
+    """The lowest and the highest value of an array that holds no others, as a mask does; equal where all are one."""
+    flat = data.reshape(-1)
+    if len(np.unique(flat[:: max(1, flat.size // _SAMPLED)])) > 2:
+        return None
+    low, high = flat.min(), flat.max()
+    return (float(low), float(high)) if bool(((flat == low) | (flat == high)).all()) else None
+
+
+_SAMPLED = 100_000
+"""So many values tell most scans from a mask."""
+
 LABEL_TOLERANCE = 1e-3
 """A label that is so near to a whole number is one, after a resampling or a scaling in floating point."""
 
@@ -121,3 +133,48 @@ def whole_labels(data: NDArray[Any]) -> NDArray[Any]:
         raise InputError(f"labels must be integers of at most 32 bits, got {low:g} to {high:g}; is this a label map?")
     smallest: np.dtype[Any] = np.result_type(np.min_scalar_type(low), np.min_scalar_type(high))
     return rounded.astype(smallest)
+
+
+def mask_of(labels: Volume, label: int | None = None) -> Volume:
+    """The shape that a label map draws: where it has a label, or any at all.
+
+    Parameters
+    ----------
+    labels : Volume
+        Of whole numbers.
+    label : int, optional
+        Which one; all that are above zero, unless given.
+
+    Returns
+    -------
+    Volume
+        uint8, 0 and 1, in ``"a.u."``, on the same grid.
+
+    Raises
+    ------
+    InputError
+        If these are no labels, or this one is not among them.
+    """
+    values = whole_labels(labels.data)
+    inside = values > 0 if label is None else values == label
+    if label is not None and not inside.any():
+        there = [str(number) for number in labels_in(values)[:_LISTED]]
+        raise InputError(
+            f"the label map has no label {label}; it has {', '.join(there) or 'none'}"
+            f"{', ...' if len(there) == _LISTED else ''}"
+        )
+    return Volume(inside.view(np.uint8), labels.affine, name=labels.name)
+
+
+_LISTED = 20
+
+
+def labels_in(values: NDArray[Any]) -> list[int]:
+    """The labels of a map of whole numbers: what is in it and above zero, in their order."""
+    highest = int(values.max(initial=0))
+    if highest >= 2**16:
+        return [int(each) for each in np.unique(values) if each > 0]
+    counts = np.zeros(highest + 1, dtype=np.intp)
+    for plane in values:  # not all at once: numpy counts in 64 bits
+        counts += np.bincount(plane[plane > 0].ravel(), minlength=highest + 1)
+    return [int(each) for each in np.flatnonzero(counts)]

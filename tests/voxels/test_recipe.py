@@ -10,6 +10,7 @@ from napari_sparse3d.volume import Volume
 from napari_sparse3d.voxels import (
     BUILT_IN,
     PRESETS,
+    Body,
     Components,
     FractionOfMax,
     NoResampling,
@@ -20,6 +21,7 @@ from napari_sparse3d.voxels import (
     Recipe,
     ToLongestSide,
     ToSpacing,
+    WholeScan,
     voxelize,
 )
 
@@ -45,6 +47,7 @@ recipes = st.builds(
     name=st.text(st.characters(exclude_categories=["Cs", "Cc"]), max_size=20),
     resample=resamplings,
     threshold=thresholds,
+    region=st.one_of(st.just(WholeScan()), st.floats(1, 100).map(lambda mm: Body(thinner_than_mm=mm))),
     components=st.builds(
         Components, keep=st.one_of(st.just("all"), st.integers(1, 99)), connectivity=st.sampled_from([6, 18, 26])
     ),

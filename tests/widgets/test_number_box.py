@@ -135,3 +135,18 @@ def test_the_end_of_a_scan_stays_its_end(qtbot: Any, dtype: Any) -> None:
     assert ends.range == (0.25, 0.5)
     typed(qtbot, ends.high, shown)
     assert ends.range == (0.25, top)
+
+
+@pytest.mark.parametrize("span", [1e-6, 3e-8, 1e-13])
+def test_the_slider_stays_where_it_is_put_however_small_the_values(qtbot: Any, span: float) -> None:
+    from napari_sparse3d.measure.histogram import histogram
+    from napari_sparse3d.widgets.voxels.range_histogram import RangeHistogram
+
+    values = np.linspace(0, span, 60).reshape(3, 4, 5)
+    ends = RangeHistogram()
+    qtbot.addWidget(ends)
+    ends.set_histogram(histogram(values), "a.u.")
+    ends.slider.setValue((0.25 * span, 0.75 * span))
+    assert ends.range == pytest.approx((0.25 * span, 0.75 * span), rel=0.01)
+    ends.slider.setValue((0.25 * span, span))
+    assert ends.range[1] == span

@@ -105,10 +105,12 @@ def test_the_preview_follows_the_slider(panel: Any, qtbot: Any, oblique: Volume,
     for low in (0.0, 800.0):
         panel.form.histogram.slider.setValue((low, panel.form.histogram.histogram.high))
         (preview,) = ours(panel, "preview")
-        plane = round(float(panel.layer.world_to_data(panel.viewer.dims.point)[0]))
-        low_now, high_now = panel.form.histogram.range
-        expected = (oblique.data[plane] >= low_now) & (oblique.data[plane] <= high_now)
-        np.testing.assert_array_equal(preview.data[0] > 0, expected)
+        expected = voxelize(oblique, panel.form.recipe())
+        plane = round(float(preview.world_to_data(panel.viewer.dims.point)[0]))
+        assert plane == 0  # the one that is drawn
+        to_set = np.linalg.inv(expected.affine) @ oblique.affine
+        at = (to_set @ [*panel.layer.world_to_data(panel.viewer.dims.point), 1])[0]
+        np.testing.assert_array_equal(preview.data[0] > 0, expected.mask()[round(at)])
     panel.form.histogram.slider.setSliderDown(False)
 
 
@@ -415,7 +417,7 @@ def test_the_kind_of_threshold_shows_its_number(panel: Any, qtbot: Any, oblique:
     box = choose("preset")["name"].parts["value"]
     box.setCurrentIndex(box.findData("fat"))
     assert (form.recipe().threshold, form.recipe().name) == (Preset(name="fat"), "fat")
-    assert form.recipe_box.currentText() == "Fat (CT)"
+    assert form.recipe_box.currentText() == "Custom"  # on another grid than that of the preset, which is the scan's own
     choose("range")
     assert form.recipe().threshold == RangeThreshold(high=-30, unit="HU")  # fat, open where the scan ends
     form.histogram.low.setValue(-40)
@@ -423,3 +425,150 @@ def test_the_kind_of_threshold_shows_its_number(panel: Any, qtbot: Any, oblique:
     form.take(Recipe.named("mri-110"))
     assert form.threshold.currentData() == "fraction_of_max"
     assert form.recipe() == Recipe.named("mri-110")
+
+
+def choose_recipe(panel: Any, beginning: str) -> None:
+    box = panel.form.recipe_box
+    place = next(i for i in range(box.count()) if box.itemText(i).startswith(beginning))
+    box.setCurrentIndex(place)
+    box.activated.emit(place)
+
+
+def shown_plane(panel: Any, voxels: VoxelSet) -> Any:
+    """The plane of a set that lies in the slice that the viewer shows."""
+    scan = panel.layer
+    to_set = np.linalg.inv(voxels.affine) @ panel.volume_of(scan).affine
+    at = (to_set @ [*scan.world_to_data(panel.viewer.dims.point), 1])[0]
+    return voxels.mask()[round(at)]
+
+
+def test_the_preview_is_the_set_and_a_preset_keeps_the_scans_own_grid(
+    panel: Any, qtbot: Any, oblique: Volume, add_volume: Any
+) -> None:
+    data = oblique.data.copy()
+    data[15:20, 2:5, 2:5] = 700  # a part of its own
+    add_volume(panel.viewer, replace(oblique, data=data))
+    settled(qtbot, panel)
+    assert panel.form.recipe_box.currentText() == "Bone CT (ct-bone-110), for deepC2"
+    choose_recipe(panel, "Bone (CT)")
+    recipe = panel.form.recipe()
+    assert (recipe.resample.kind, recipe.field, recipe.components.keep) == ("none", None, "all")
+    panel.form.keep.setCurrentIndex(1)  # the largest part
+    for kind in ("none", "longest_side"):
+        panel.form.resample.setCurrentIndex(panel.form.resample.findData(kind))
+        settled(qtbot, panel)
+        (preview,) = ours(panel, "preview")
+        expected = voxelize(panel.volume_of(panel.layer), panel.form.recipe())
+        np.testing.assert_array_equal(preview.data[0] > 0, shown_plane(panel, expected))
+    side = panel.volume_of(panel.layer).spacing_mm[2] * 52 / 110
+    assert f"voxels of {side:.3g} mm" in panel.numbers.text()
+    everything = voxelize(panel.volume_of(panel.layer), Recipe(**{**dict(panel.form.recipe()), "components": {}}))
+    assert everything.n_active > expected.n_active  # so the largest part was chosen, on the preview too
+
+
+def test_a_mask_gets_the_recipe_for_shapes_by_itself(panel: Any, qtbot: Any) -> None:
+    """So that a bundled model sees it as in its training: `voxelize` of the very array by the model's recipe."""
+    from napari_sparse3d.models import load_model
+
+    mask = np.zeros((24, 26, 28), dtype=np.uint8)
+    mask[4:20, 5:12, 6:22] = 255
+    panel.viewer.add_image(mask, name="a vessel")
+    settled(qtbot, panel)
+    assert panel.form.recipe() == load_model("vessel").card.recipe
+    assert "a mask of 0 and 255" in panel.about.text()
+    (preview,) = ours(panel, "preview")
+    np.testing.assert_array_equal(preview.data[0] > 0, mask[12] > 0)
+    click(qtbot, panel.primary)
+    qtbot.waitUntil(lambda: len(ours(panel, "voxels")) == 1, timeout=WAIT_MS)
+    made = ours(panel, "voxels")[0].metadata["napari_sparse3d"].content["made"]
+    by_training = voxelize(Volume(mask, np.eye(4)), load_model("vessel").card.recipe)
+    np.testing.assert_array_equal(made.voxels.indices, by_training.indices)
+    np.testing.assert_array_equal(made.voxels.features, by_training.features)
+
+
+def test_labels_are_an_input_and_the_last_set_is_undone(panel: Any, qtbot: Any) -> None:
+    labels = np.zeros((12, 14, 16), dtype=np.uint16)
+    labels[2:9, 3:8, 4:12] = 1
+    labels[4:7, 9:12, 2:9] = 7
+    layer = panel.viewer.add_labels(labels, name="organs")
+    settled(qtbot, panel)
+    assert [panel.label.itemText(i) for i in range(panel.label.count())] == ["all labels", "1", "7"]
+    assert panel.label.isVisible()
+    emitted: list[Any] = []
+    panel.workbench.voxels_changed.connect(
+        lambda each: emitted.append(each.metadata["napari_sparse3d"].content["made"])
+    )
+
+    def make(expected: Any) -> None:
+        before = len(emitted)
+        click(qtbot, panel.primary)
+        qtbot.waitUntil(lambda: len(emitted) > before and not panel.making.running, timeout=WAIT_MS)
+        np.testing.assert_array_equal(ours(panel, "voxels")[0].data > 0, expected)
+
+    make(labels > 0)
+    assert not panel.undo.isVisible()
+    panel.label.setCurrentIndex(2)
+    panel.label.activated.emit(2)
+    qtbot.waitUntil(lambda: emitted[-1].voxels.n_active == (labels == 7).sum(), timeout=WAIT_MS)  # follows by itself
+    settled(qtbot, panel)
+    np.testing.assert_array_equal(ours(panel, "voxels")[0].data > 0, labels == 7)
+    layer.selected_label = 7
+    layer.paint((10, 2, 2), 7)
+    qtbot.waitUntil(lambda: emitted[-1].voxels.n_active == (layer.data == 7).sum() > 63, timeout=WAIT_MS)
+    settled(qtbot, panel)
+    assert panel.undo.isVisible()
+    count = emitted[-1].voxels.n_active
+    click(qtbot, panel.undo)
+    qtbot.waitUntil(lambda: emitted[-1].voxels.n_active != count, timeout=WAIT_MS)
+    assert emitted[-1].voxels.n_active == 63
+    assert "The set before is back" in panel.message.text()
+    click(qtbot, panel.undo)
+    qtbot.waitUntil(lambda: emitted[-1].voxels.n_active == 343, timeout=WAIT_MS)
+    assert f"{343:,} voxels" in panel.numbers.text()
+    assert not panel.undo.isVisible()
+
+
+def test_the_couch_goes_from_the_preview_and_the_body_is_looked_for_once(
+    panel: Any, qtbot: Any, add_volume: Any, monkeypatch: Any
+) -> None:
+    from napari_sparse3d.voxels import body
+    from napari_sparse3d.widgets.voxels import jobs
+
+    looked: list[int] = []
+
+    def counted(*what: Any) -> Any:
+        looked.append(1)
+        return body.body_of(*what)
+
+    monkeypatch.setattr(jobs, "body_of", counted)
+    data = np.full((8, 60, 60), -1000, dtype=np.int16)
+    data[:, 24:52, 10:50] = 40
+    data[:, 34:40, 26:34] = 600  # a spine
+    data[:, 8:11, 2:58] = 500  # the couch
+    add_volume(panel.viewer, Volume(data, np.diag([3.0, 3, 3, 1]), "HU", "CT", "on a couch"))
+    settled(qtbot, panel)
+    choose_recipe(panel, "Bone (CT)")
+    settled(qtbot, panel)
+    (preview,) = ours(panel, "preview")
+    np.testing.assert_array_equal(preview.data[0] > 0, data[4] > 226)
+    panel.form.region.setCurrentIndex(panel.form.region.findData("body"))
+    settled(qtbot, panel)
+    bone = np.zeros((60, 60), dtype=bool)
+    bone[34:40, 26:34] = True
+    np.testing.assert_array_equal(preview.data[0] > 0, bone)
+    panel.form.histogram.slider.setSliderDown(True)
+    panel.form.histogram.slider.setValue((550.0, panel.form.histogram.histogram.high))
+    np.testing.assert_array_equal(preview.data[0] > 0, bone)  # while the end moves
+    panel.form.histogram.slider.setValue((300.0, panel.form.histogram.histogram.high))
+    np.testing.assert_array_equal(preview.data[0] > 0, bone)
+    panel.form.histogram.slider.setSliderDown(False)
+    panel.form.histogram.slider.sliderReleased.emit()
+    settled(qtbot, panel)
+    assert f"{8 * bone.sum():,} voxels" in panel.numbers.text()
+    assert len(looked) == 1
+    mr = Volume(data, np.diag([3.0, 3, 3, 1]), name="an MR")
+    scan = add_volume(panel.viewer, mr)
+    panel.volume.setCurrentIndex(panel.volume.findData(str(scan.unique_id)))
+    item = panel.form.region.model().item(1)
+    assert not item.isEnabled()
+    assert "needs a volume in HU" in item.toolTip()

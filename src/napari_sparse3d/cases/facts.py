@@ -7,16 +7,14 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 
 from napari_sparse3d.cases.identity import content_of_volume, content_of_voxels
 from napari_sparse3d.cases.read import Source
+from napari_sparse3d.volume import two_values
 from napari_sparse3d.voxels.voxel_set import VoxelSet
 
 Values: TypeAlias = Literal["mask", "scan", "voxels"]
 """Two values alone; more; not known, of a voxel set that was saved."""
-
-_SAMPLED = 100_000
 
 
 @dataclass(frozen=True)
@@ -70,16 +68,8 @@ def facts_of(source: Source, *, with_content: bool = True) -> Facts:
     return Facts(
         content_of_volume(source) if with_content else "",
         source.spacing_mm,
-        "mask" if _has_two_values(source.data) else "scan",
+        "mask" if two_values(source.data) is not None else "scan",
         source.unit,
         source.modality,
         str(meta.get("Manufacturer") or ""),
     )
-
-
-def _has_two_values(data: NDArray[Any]) -> bool:
-    flat = data.reshape(-1)
-    if len(np.unique(flat[:: max(1, flat.size // _SAMPLED)])) > 2:
-        return False
-    low, high = flat.min(), flat.max()
-    return bool(((flat == low) | (flat == high)).all())

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from napari_sparse3d.cases.case import Case
 from napari_sparse3d.errors import InputError, ReadError, line_of
 from napari_sparse3d.io.intensity import guess_words
-from napari_sparse3d.volume import Volume, whole_labels
+from napari_sparse3d.volume import Volume, mask_of, whole_labels
 from napari_sparse3d.voxels import Recipe, ToLongestSide, VoxelSet, require_voxels, voxelize
 from napari_sparse3d.voxels.mesh import mesh_volume
 
@@ -49,6 +49,8 @@ def read_source(case: Case, recipe: Recipe, *, frame: int | None = None, repair:
         return VoxelSet.load(case.path)
     if case.kind == "scan":
         return _scan(case, frame, repair)
+    if case.kind == "mask" and case.mask is None:  # a series of which one label is meant
+        return _of_label(_scan(replace(case, kind="scan"), frame, repair), case)
     return READERS[case.kind](case, recipe)
 
 
@@ -132,10 +134,11 @@ def _packed(case: Case, recipe: Recipe) -> Volume:
 def _mask(case: Case, recipe: Recipe) -> Volume:
     from napari_sparse3d.io import read_volume
 
-    labels = read_volume(case.mask or case.path)
-    values = whole_labels(labels.data)
-    inside = values == _label_value(case.item) if case.item else values > 0
-    return Volume(inside.astype(np.uint8), labels.affine, name=case.name)
+    return _of_label(read_volume(case.mask or case.path), case)
+
+
+def _of_label(labels: Volume, case: Case) -> Volume:
+    return replace(mask_of(labels, _label_value(case.item) if case.item else None), name=case.name)
 
 
 def _label_value(text: str) -> int:

@@ -18,9 +18,12 @@ class RecipeInfo(Part):
     ----------
     values : mapping
         As in a recipe file, without ``name``.
+    network : str
+        Which networks it was made for, in words; ``""``: none in particular.
     """
 
     values: Mapping[str, Any] = field(default_factory=dict)
+    network: str = ""
     home: str = "napari_sparse3d.voxels.recipe:Recipe"
 
     def __post_init__(self) -> None:
@@ -46,6 +49,7 @@ RECIPES: Registry[RecipeInfo] = Registry(
             name="mri-110",
             title="Head MR (mri-110)",
             description="a head MRI, its longest side 110 voxels",
+            network="deepC2",
             values={
                 "resample": {"kind": "longest_side", "voxels": 110},
                 "threshold": {"kind": "fraction_of_max", "fraction": 0.3},
@@ -56,6 +60,7 @@ RECIPES: Registry[RecipeInfo] = Registry(
             name="ct-bone-110",
             title="Bone CT (ct-bone-110)",
             description="bone in CT, its longest side 110 voxels",
+            network="deepC2",
             values={
                 "resample": {"kind": "longest_side", "voxels": 110},
                 "threshold": {"kind": "preset", "name": "bone"},
@@ -66,6 +71,7 @@ RECIPES: Registry[RecipeInfo] = Registry(
             name="shape-40",
             title="Shape, 40 voxels (shape-40)",
             description="a binary shape (0 and one other value), its longest side 40 voxels",
+            network="deepC2",
             values={
                 "resample": {"kind": "longest_side", "voxels": 40},
                 # half of that value is where the resampled surface lies
@@ -77,6 +83,7 @@ RECIPES: Registry[RecipeInfo] = Registry(
             name="shape-64",
             title="Shape as it is (shape-64)",
             description="a label map or binary shape on its own grid, with how thick it is at each voxel",
+            network="vessel, nodule, adrenal",
             values={
                 "threshold": {"kind": "range", "low": 0.5},
                 "features": ("occupancy", "depth"),

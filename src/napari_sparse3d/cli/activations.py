@@ -10,6 +10,7 @@ from napari_sparse3d.cli.options import (
     DeviceOption,
     EngineOption,
     FrameOption,
+    LabelValueOption,
     ModelOption,
     RecipeOption,
     RepairOption,
@@ -38,6 +39,7 @@ def activations(
     series: SeriesOption = None,
     frame: FrameOption = None,
     repair: RepairOption = None,
+    label_value: LabelValueOption = None,
     as_json: JsonFlag = False,
 ) -> None:
     """Show what every layer of a network does with a scan: active sites, work, time.
@@ -45,13 +47,13 @@ def activations(
     PATH may also be a voxel set that `voxelize` wrote. Example: napari-sparse3d activations head.nii.gz --model deepc2
     """
     check_engine(engine, device)
-    say_idle_on_voxels(path, recipe=recipe, series=series, frame=frame, repair=repair)
+    say_idle_on_voxels(path, recipe=recipe, series=series, frame=frame, repair=repair, label_value=label_value)
     network = find_model(model)
     how = network.card.recipe if recipe is None else find_recipe(recipe)
     if path.suffix != ".npz":
         check_channels(network, how)
     with status("Reading the scan"):
-        source = read_source(find_case(path, series), how, frame=frame, repair=repair)
+        source = read_source(find_case(path, series, label_value), how, frame=frame, repair=repair)
     with status(f"Running {network.card.name}"):
         result, outside, _ = run_and_compare(network, source, how, engine, device, record=True)
     if as_json:

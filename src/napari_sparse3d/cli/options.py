@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import warnings
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
 
@@ -47,6 +48,24 @@ RepairOption = Annotated[
         metavar="HOW",
         help="[bold]resample[/] brings a tilted or unevenly spaced series onto a true grid; "
         "[bold]magnitude[/] reads the magnitude of complex voxels.",
+    ),
+]
+
+
+def _known_label(text: str | None) -> str | None:
+    """The same, if it is a label's number or ``all``."""
+    if text is not None and text != "all" and not (text.isascii() and text.isdigit()):
+        raise typer.BadParameter(f"choose the number of a label, or all, got {text!r}")
+    return text
+
+
+LabelValueOption = Annotated[
+    str | None,
+    typer.Option(
+        "--label-value",
+        callback=_known_label,
+        metavar="N",
+        help="PATH is a label map: the shape is where it has this label, or any ([bold]all[/]).",
     ),
 ]
 RecipeOption = Annotated[
@@ -152,12 +171,19 @@ def say_random_weights(model: Model) -> None:
 
 def say_idle_on_voxels(path: Path, **options: object) -> None:
     """Say which options do nothing to a voxel set that was saved, which is taken as it is."""
-    idle = [f"--{name}" for name, value in options.items() if value is not None]
+    idle = [f"--{name.replace('_', '-')}" for name, value in options.items() if value is not None]
     if path.suffix == ".npz" and idle:
         say(f"without effect on a voxel set, which is taken as it is: {', '.join(idle)}")
 
 
-def find_case(path: Path, series: int | None = None) -> Case:
+def of_label(case: Case, label_value: str | None) -> Case:
+    """The same, where it is a label map and one of its labels (or ``all``) is meant."""
+    if label_value is None or case.kind != "scan":
+        return case
+    return replace(case, kind="mask", item="" if label_value == "all" else label_value)
+
+
+def find_case(path: Path, series: int | None = None, label_value: str | None = None) -> Case:
     """The case at a path, at its own place (see :mod:`napari_sparse3d.cases.identity`).
 
     Raises
@@ -167,7 +193,7 @@ def find_case(path: Path, series: int | None = None) -> Case:
     """
     from napari_sparse3d.cases.sources import one_case
 
-    return one_case(path, series)
+    return of_label(one_case(path, series), label_value)
 
 
 def read_voxels(
@@ -177,6 +203,7 @@ def read_voxels(
     series: int | None = None,
     frame: int | None = None,
     repair: str | None = None,
+    label_value: str | None = None,
 ) -> VoxelSet:
     """The voxel set of one scan, or of a ``.npz`` that ``voxelize`` wrote; never an empty one.
 
@@ -191,7 +218,7 @@ def read_voxels(
     from napari_sparse3d.voxels.from_volume import separates_nothing
 
     case = Case.at(scan, series) if isinstance(scan, Path) else Case(scan.source.name, scan.source, info=scan)
-    source = read_source(case, recipe, frame=frame, repair=repair)
+    source = read_source(of_label(case, label_value), recipe, frame=frame, repair=repair)
     voxels = cast("VoxelSet", some_voxels_of(source, recipe))  # made on the CPU
     if isinstance(source, Volume) and (said := separates_nothing(voxels, source, recipe)):
         warnings.warn(said, stacklevel=2)

@@ -15,6 +15,7 @@ from napari_sparse3d.cli.common import JsonFlag, emit, finish, say, status, the_
 from napari_sparse3d.cli.options import (
     DeviceOption,
     EngineOption,
+    LabelValueOption,
     ModelOption,
     RecipeOption,
     RepairOption,
@@ -23,6 +24,7 @@ from napari_sparse3d.cli.options import (
     check_output,
     find_model,
     find_recipe,
+    of_label,
     say_idle_on_voxels,
     say_random_weights,
 )
@@ -48,6 +50,7 @@ def predict(
     engine: EngineOption = "auto",
     device: DeviceOption = "auto",
     repair: RepairOption = None,
+    label_value: LabelValueOption = None,
     as_json: JsonFlag = False,
 ) -> None:
     """Classify and embed every series of the given scans; one row each. For research use only.
@@ -67,7 +70,7 @@ def predict(
     if how is not None and any(path.suffix != ".npz" for path in paths):
         check_channels(network, how)
     for path in paths:
-        say_idle_on_voxels(path, recipe=recipe, repair=repair)
+        say_idle_on_voxels(path, recipe=recipe, repair=repair, label_value=label_value)
     say_random_weights(network)
 
     from napari_sparse3d.cases.parts import Parts
@@ -77,10 +80,10 @@ def predict(
 
     runner = Runner(network, how, engine, device, repair, say=say)
     with status(f"Trying {output.name}"), the_call():
-        parts = Parts(output, arrow_schema(), _call(runner, paths), say)
+        parts = Parts(output, arrow_schema(), _call(runner, paths, label_value), say)
     table = _Table()
     with parts:
-        for case, row in _rows(runner, paths, parts, table):
+        for case, row in _rows(runner, paths, parts, table, label_value):
             table.cases.append(case)
             table.rows.append(row)
         parts.join(table.rows)
@@ -109,7 +112,9 @@ class _Table:
     left_out: int = 0
 
 
-def _rows(runner: Runner, paths: Sequence[Path], parts: Parts, table: _Table) -> Iterator[tuple[Case, dict[str, Any]]]:
+def _rows(
+    runner: Runner, paths: Sequence[Path], parts: Parts, table: _Table, label_value: str | None
+) -> Iterator[tuple[Case, dict[str, Any]]]:
     """A row for each case, kept as it is made; what an earlier start has kept is taken from there."""
     from napari_sparse3d.cases import run
     from napari_sparse3d.cases.case import Case
@@ -125,7 +130,7 @@ def _rows(runner: Runner, paths: Sequence[Path], parts: Parts, table: _Table) ->
                 yield nothing, parts.keep(run.failed_row(nothing, runner, error), "")
                 continue
         table.left_out += left_out
-        for case in track(cases, which):
+        for case in track([of_label(case, label_value) for case in cases], which):
             state = state_of(case)
             yield (
                 case,
@@ -153,7 +158,7 @@ def _which(case: Case) -> str:
     return f" ({', '.join(said)})" if said else ""
 
 
-def _call(runner: Runner, paths: Sequence[Path]) -> dict[str, str]:
+def _call(runner: Runner, paths: Sequence[Path], label_value: str | None) -> dict[str, str]:
     """What the rows of a call follow from, besides the scans; in words where it is said why they do not fit."""
     from napari_sparse3d.cases.record import SCHEMA
 
@@ -162,6 +167,7 @@ def _call(runner: Runner, paths: Sequence[Path]) -> dict[str, str]:
         "recipe": hashlib.sha256(runner.how.to_json().encode()).hexdigest(),
         "engine": f"{runner.engine} {runner.device}",
         "repair": str(runner.repair),
+        **({} if label_value is None else {"label value": label_value}),
         "version": f"{version('napari-sparse3d')} {SCHEMA}",
         "scans": hashlib.sha256("\n".join(str(path.absolute()) for path in paths).encode()).hexdigest(),
     }

@@ -13,6 +13,7 @@ from napari_sparse3d.cli.options import (
     DeviceOption,
     EngineOption,
     FrameOption,
+    LabelValueOption,
     ModelOption,
     RecipeOption,
     RepairOption,
@@ -44,6 +45,7 @@ def similar(
     series: SeriesOption = None,
     frame: FrameOption = None,
     repair: RepairOption = None,
+    label_value: LabelValueOption = None,
     as_json: JsonFlag = False,
 ) -> None:
     """Find the cases of a cohort that are most like a scan, by the distance of their embeddings.
@@ -55,7 +57,7 @@ def similar(
     Example: napari-sparse3d similar head.nii.gz --table predictions.parquet --model deepc2 -k 5
     """
     check_engine(engine, device)
-    say_idle_on_voxels(path, recipe=recipe, series=series, frame=frame, repair=repair)
+    say_idle_on_voxels(path, recipe=recipe, series=series, frame=frame, repair=repair, label_value=label_value)
     network = find_model(model)
     how = network.card.recipe if recipe is None else find_recipe(recipe)
     if path.suffix != ".npz":
@@ -76,7 +78,7 @@ def similar(
     if warning := check_comparable(cohort, Origin(network.card.name, network.digest(), recipe_hash(how))):
         say(warning)
     with status("Reading the scan"):
-        case = find_case(path, series)
+        case = find_case(path, series, label_value)
         source = read_source(case, how, frame=frame, repair=repair)
         content = facts_of(source).content
     result, outside, _ = run_and_compare(network, source, how, engine, device)

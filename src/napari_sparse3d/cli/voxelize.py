@@ -10,6 +10,7 @@ import typer
 from napari_sparse3d.cli.common import JsonFlag, emit, say, status
 from napari_sparse3d.cli.options import (
     FrameOption,
+    LabelValueOption,
     RepairOption,
     ScanPath,
     SeriesOption,
@@ -35,6 +36,7 @@ def voxelize(
     series: SeriesOption = None,
     frame: FrameOption = None,
     repair: RepairOption = None,
+    label_value: LabelValueOption = None,
     as_json: JsonFlag = False,
 ) -> None:
     """Keep only the voxels of a scan that matter: a sparse voxel set.
@@ -42,10 +44,10 @@ def voxelize(
     Example: napari-sparse3d voxelize ct-folder --recipe ct-bone-110 -o bone.npz
     """
     check_output(output, ".npz")
-    say_idle_on_voxels(path, recipe=recipe, series=series, frame=frame, repair=repair)
+    say_idle_on_voxels(path, recipe=recipe, series=series, frame=frame, repair=repair, label_value=label_value)
     how = find_recipe(recipe)
     with status("Reading the scan"):
-        voxels = read_voxels(path, how, series=series, frame=frame, repair=repair)
+        voxels = read_voxels(path, how, series=series, frame=frame, repair=repair, label_value=label_value)
     voxels.save(output)
     if as_json:
         emit(

@@ -37,6 +37,8 @@ _MAX_VOXELS = 2**31 - 1
 
 def needs_cpu(recipe: Recipe) -> str:
     """Which part of a recipe has no counterpart in torch, or nothing."""
+    if recipe.region.kind == "body":
+        return "the body is found on the CPU"
     if recipe.components.keep != "all":
         return "connected parts are found on the CPU"
     if "depth" in recipe.features:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from napari_sparse3d.voxels.recipe import (
         BUILT_IN,
         PRESETS,
+        Body,
         Components,
         FractionOfMax,
         NoResampling,
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
         Recipe,
         ToLongestSide,
         ToSpacing,
+        WholeScan,
     )
     from napari_sparse3d.voxels.voxel_set import VoxelSet
 
@@ -32,6 +34,7 @@ __all__ = [
     "BUILT_IN",
     "PRESETS",
     "VOXELS_VERSION",
+    "Body",
     "Components",
     "FractionOfMax",
     "NoResampling",
@@ -43,6 +46,7 @@ __all__ = [
     "ToLongestSide",
     "ToSpacing",
     "VoxelSet",
+    "WholeScan",
     "centre_offset",
     "require_voxels",
     "voxelize",
@@ -50,6 +54,7 @@ __all__ = [
 
 _HOME = {
     "BUILT_IN": "recipe",
+    "Body": "recipe",
     "Components": "recipe",
     "FractionOfMax": "recipe",
     "NoResampling": "recipe",
@@ -63,6 +68,7 @@ _HOME = {
     "ToSpacing": "recipe",
     "VOXELS_VERSION": "from_volume",
     "VoxelSet": "voxel_set",
+    "WholeScan": "recipe",
     "centre_offset": "field",
     "require_voxels": "from_volume",
     "voxelize": "from_volume",

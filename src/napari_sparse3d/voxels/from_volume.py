@@ -13,10 +13,11 @@ from napari_sparse3d.environment import check_environment
 from napari_sparse3d.errors import InputError
 from napari_sparse3d.volume import Volume
 from napari_sparse3d.voxels.arrays import NUMPY, Array, Arrays
+from napari_sparse3d.voxels.body import Mask, body_of, in_body, require_hu
 from napari_sparse3d.voxels.components import keep_largest
 from napari_sparse3d.voxels.features import features_at
 from napari_sparse3d.voxels.image_data import image_data, padding_of, values_inside
-from napari_sparse3d.voxels.recipe import Recipe, sees_values
+from napari_sparse3d.voxels.recipe import Body, Recipe, sees_values
 from napari_sparse3d.voxels.resample import resample
 from napari_sparse3d.voxels.threshold import bounds, doubt_about, indices_of
 from napari_sparse3d.voxels.voxel_set import VoxelSet
@@ -25,7 +26,7 @@ VOXELS_VERSION = 3
 """Raise it when the same file or volume comes to give other voxels by the same recipe: kept sets are then made anew."""
 
 
-def voxelize(volume: Volume, recipe: Recipe) -> VoxelSet:
+def voxelize(volume: Volume, recipe: Recipe, *, body: Mask | None = None) -> VoxelSet:
     """Resample, threshold, clean up and take features, as ``recipe`` says.
 
     The voxel set lies in the grid after resampling. It may be empty: a threshold that leaves nothing gives N = 0, which
@@ -39,6 +40,9 @@ def voxelize(volume: Volume, recipe: Recipe) -> VoxelSet:
         :mod:`napari_sparse3d.voxels.image_data`.
     recipe : Recipe
         One that is for MR and is used on a CT is warned of.
+    body : ndarray, optional
+        What :func:`~napari_sparse3d.voxels.body.body_of` gave of this volume and the recipe's ``region``, where it is
+        at hand: it is looked for only where the recipe asks for it.
 
     Returns
     -------
@@ -48,28 +52,32 @@ def voxelize(volume: Volume, recipe: Recipe) -> VoxelSet:
     Raises
     ------
     InputError
-        If no value of the volume is image data, the threshold is in another unit than the volume, or its rule means
-        nothing for these values (Otsu of a constant, a fraction of a maximum that is not positive); or if one of our
-        environment variables cannot be used.
+        If no value of the volume is image data, the threshold or the region is for another unit than the volume's, or
+        the threshold's rule means nothing for these values (Otsu of a constant, a fraction of a maximum that is not
+        positive); or if one of our environment variables cannot be used.
     """
     check_environment()
-    return VoxelSet.of_found(*follow(recipe, volume, volume.data, NUMPY))
+    return VoxelSet.of_found(*follow(recipe, volume, volume.data, NUMPY, body))
 
 
 def follow(
-    recipe: Recipe, volume: Volume, data: Array, arrays: Arrays
+    recipe: Recipe, volume: Volume, data: Array, arrays: Arrays, body: Mask | None = None
 ) -> tuple[Array, Array, tuple[int, int, int], NDArray[np.float64]]:
     """The steps of :func:`voxelize`, on any kind of array: indices, features, shape and affine of the voxel set.
 
     Parameters
     ----------
     recipe : Recipe
-        Connected parts, percentiles and depth are numpy's alone.
+        The body, connected parts, percentiles and depth are numpy's alone.
     volume : Volume
     data : array
         (Z, Y, X) its values, of the kind of ``arrays``.
     arrays : Arrays
+    body : ndarray, optional
+        As :func:`voxelize` takes it.
     """
+    if isinstance(recipe.region, Body):
+        require_hu(volume.unit)
     if doubt := doubt_about(recipe, volume.unit):
         warnings.warn(doubt, stacklevel=3)
     inside = image_data(volume, data, arrays)
@@ -80,6 +88,10 @@ def follow(
     if inside is not None and arrays.dtype(data).kind != "f" and padding is not None:
         low = max(low, math.floor(padding) + 1)  # all else that is no image data is NaN, which lies in no range
     indices, values = arrays.find(data, low, high)
+    if isinstance(recipe.region, Body):
+        body = body_of(volume, recipe.region) if body is None else body
+        inside_body = in_body(indices, affine, body, volume)
+        indices, values = indices[inside_body], None if values is None else values[inside_body]
     if recipe.components.keep != "all":
         mask = np.zeros(data.shape, dtype=bool)
         mask[tuple(indices.T)] = True
@@ -111,9 +123,10 @@ def require_voxels(voxels: _Voxels, volume: Volume, recipe: Recipe) -> _Voxels:
         inside = volume.data[np.isfinite(volume.data)] if volume.data.dtype.kind == "f" else volume.data
         padding = padding_of(volume)
         inside = inside if padding is None else inside[inside > padding]
+        where = "the body in the scan" if isinstance(recipe.region, Body) else "the scan"
         raise InputError(
             f"the threshold of recipe {recipe.name!r} ({threshold.removeprefix('kind ')}) leaves no voxel of "
-            f"the scan, whose values go from {inside.min():g} to {inside.max():g} "
+            f"{where}, whose values go from {inside.min():g} to {inside.max():g} "
             f"{volume.unit}; choose a threshold inside that range"
         )
     return voxels

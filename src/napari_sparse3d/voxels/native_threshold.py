@@ -78,13 +78,14 @@ def count_voxels(data: NDArray[Any], low: float, high: float, *, threads: int | 
     """How many voxels lie in ``[low, high]``; see :func:`find_voxels`."""
     view = _view(data)
     if view is None:
-        return int(np.count_nonzero((data >= low) & (data <= high)))
+        return int(np.count_nonzero(slice_mask(data, low, high)))
     kernels, place = view
     return kernels.count(**place, low=low, high=high, threads=threads or _processors())
 
 
 def slice_mask(plane: NDArray[Any], low: float, high: float) -> NDArray[np.bool_]:
-    """(Y, X) bool: which pixels of one slice lie in ``[low, high]``."""
+    """(Y, X) bool: which pixels of one slice lie in ``[low, high]``, by :func:`find_voxels`' rule."""
+    low, high = np.float64(low), np.float64(high)  # numpy would round a plain number to the array's own type
     mask: NDArray[np.bool_] = (plane >= low) & (plane <= high)
     return mask
 

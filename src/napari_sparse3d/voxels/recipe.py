@@ -13,6 +13,9 @@ One frozen pydantic model, the same object behind the widget, the command line, 
     kind = "range"
     low = 226
 
+    [region]
+    kind = "body"
+
     [components]
     keep = 1
 """
@@ -24,8 +27,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias, cast
 
 import tomli_w
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
-from pydantic_core import ErrorDetails
+from pydantic import Field, SerializerFunctionWrapHandler, field_validator, model_serializer, model_validator
 
 from napari_sparse3d.catalog import RECIPES, THRESHOLDS, RecipeInfo, ThresholdInfo
 from napari_sparse3d.errors import CatalogError, InputError
@@ -33,6 +35,7 @@ from napari_sparse3d.files import replacing
 from napari_sparse3d.parse import parse_json, parse_toml
 from napari_sparse3d.text import did_you_mean
 from napari_sparse3d.voxels.name_in import NameIn
+from napari_sparse3d.voxels.recipe_part import RecipePart, short
 
 _LARGEST_FILE = 100_000
 
@@ -40,25 +43,13 @@ PositiveMm: TypeAlias = Annotated[float, Field(ge=1e-4, lt=1e4, allow_inf_nan=Fa
 Finite: TypeAlias = Annotated[float, Field(allow_inf_nan=False)]
 
 
-class _Part(BaseModel):
-    """Frozen; unknown keys are refused; what is wrong is said in one line, as an :class:`InputError`."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    def __init__(self, /, **values: Any) -> None:
-        try:
-            super().__init__(**values)
-        except ValidationError as error:
-            raise InputError(_one_line(error)) from error
-
-
-class NoResampling(_Part):
+class NoResampling(RecipePart):
     """Keep the volume's own grid."""
 
     kind: Literal["none"] = "none"
 
 
-class ToSpacing(_Part):
+class ToSpacing(RecipePart):
     """Resample to voxels of ``spacing_mm``: one number for isotropic voxels, or (z, y, x)."""
 
     kind: Literal["spacing_mm"] = "spacing_mm"
@@ -70,7 +61,7 @@ class ToSpacing(_Part):
         return (value, value, value) if isinstance(value, (int, float)) else value
 
 
-class ToLongestSide(_Part):
+class ToLongestSide(RecipePart):
     """Resample to isotropic voxels of which the longest side in mm takes ``voxels``."""
 
     kind: Literal["longest_side"] = "longest_side"
@@ -80,7 +71,7 @@ class ToLongestSide(_Part):
 Resample: TypeAlias = Annotated[NoResampling | ToSpacing | ToLongestSide, Field(discriminator="kind")]
 
 
-class RangeThreshold(_Part):
+class RangeThreshold(RecipePart):
     """Active where ``low <= value <= high``, in the volume's unit; without one of the two, open on that side.
 
     ``unit`` (``"HU"`` or ``"a.u."``), where given, is what the volume's unit must be.
@@ -100,20 +91,20 @@ class RangeThreshold(_Part):
         return self
 
 
-class OtsuThreshold(_Part):
+class OtsuThreshold(RecipePart):
     """Active above Otsu's threshold of the volume's own histogram."""
 
     kind: Literal["otsu"] = "otsu"
 
 
-class PercentileThreshold(_Part):
+class PercentileThreshold(RecipePart):
     """Active where the value exceeds this percentile of the volume's values."""
 
     kind: Literal["percentile"] = "percentile"
     percentile: float = Field(ge=0, le=100)
 
 
-class FractionOfMax(_Part):
+class FractionOfMax(RecipePart):
     """Active where the value exceeds ``fraction`` of the largest value after resampling."""
 
     kind: Literal["fraction_of_max"] = "fraction_of_max"
@@ -123,7 +114,7 @@ class FractionOfMax(_Part):
 PresetName: TypeAlias = Annotated[str, NameIn(THRESHOLDS)]
 
 
-class Preset(_Part):
+class Preset(RecipePart):
     """A named threshold, see :data:`napari_sparse3d.catalog.THRESHOLDS`."""
 
     kind: Literal["preset"] = "preset"
@@ -144,7 +135,7 @@ def plain_threshold(**values: Any) -> PlainThreshold:
     return threshold
 
 
-class _Threshold(_Part):
+class _Threshold(RecipePart):
     threshold: Threshold
 
 
@@ -171,7 +162,27 @@ PRESETS: dict[str, PlainThreshold] = {info.name: _threshold_of(info) for info in
 """What the names of :class:`Preset` stand for: those of this package."""
 
 
-class Components(_Part):
+class WholeScan(RecipePart):
+    """Voxels may lie anywhere in the scan."""
+
+    kind: Literal["all"] = "all"
+
+
+class Body(RecipePart):
+    """Keep what lies in the patient's body alone: no couch, no head holder. For CT, see ``voxels.body``.
+
+    ``above_hu``: what is at most that dense is air. ``thinner_than_mm``: what is thinner can be a part of the couch.
+    """
+
+    kind: Literal["body"] = "body"
+    above_hu: float = Field(default=-300.0, ge=-1000, le=0)
+    thinner_than_mm: float = Field(default=12.0, ge=1, le=100)
+
+
+Region: TypeAlias = Annotated[WholeScan | Body, Field(discriminator="kind")]
+
+
+class Components(RecipePart):
     """Keep the ``keep`` largest connected parts, or all. Of equal parts the first in raster order goes first.
 
     ``connectivity``: 6 (faces), 18 (and edges) or 26 (and corners).
@@ -184,7 +195,7 @@ class Components(_Part):
     @classmethod
     def _count(cls, value: object) -> object:
         if value != "all" and (isinstance(value, bool) or not isinstance(value, int) or not 1 <= value < 2**31):
-            raise ValueError(f"must be 'all' or a number of parts from 1, not {_short(value)}")
+            raise ValueError(f"must be 'all' or a number of parts from 1, not {short(value)}")
         return value
 
 
@@ -192,7 +203,7 @@ FeatureName: TypeAlias = Literal["occupancy", "intensity", "depth", "gradient"]
 FEATURE_CHANNELS: dict[FeatureName, int] = {"occupancy": 1, "intensity": 1, "depth": 1, "gradient": 3}
 
 
-class Recipe(_Part):
+class Recipe(RecipePart):
     """How a volume becomes a voxel set. It is saved inside every model.
 
     Parameters
@@ -201,6 +212,9 @@ class Recipe(_Part):
         For tables and layer names.
     resample : NoResampling, ToSpacing or ToLongestSide
     threshold : RangeThreshold, OtsuThreshold, PercentileThreshold, FractionOfMax or Preset
+    region : WholeScan or Body
+        Where voxels may lie. A recipe for the whole scan is written without it, as it was before there was a choice:
+        its files, models and hashes stay what they are.
     components : Components
     features : tuple of str
         Any of ``occupancy``, ``intensity``, ``depth``, ``gradient`` (see ``voxels.features``), in the order of the
@@ -217,6 +231,7 @@ class Recipe(_Part):
     name: str = Field(default="custom", max_length=200)
     resample: Resample = NoResampling()
     threshold: Threshold
+    region: Region = WholeScan()
     components: Components = Components()
     features: tuple[FeatureName, ...] = Field(default=("occupancy",), min_length=1)
     field: int | None = Field(default=None, ge=1, le=4096)
@@ -235,6 +250,13 @@ class Recipe(_Part):
         if isinstance(threshold, Preset) and threshold.name not in PRESETS:
             return named_threshold(threshold.name)
         return threshold
+
+    @model_serializer(mode="wrap")
+    def _without_the_usual_region(self, written: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        values: dict[str, Any] = written(self)
+        if isinstance(self.region, WholeScan):
+            values.pop("region", None)
+        return values
 
     @property
     def n_channels(self) -> int:
@@ -358,44 +380,3 @@ def without_effect(recipe: Recipe) -> list[str]:
     if isinstance(recipe.threshold, PercentileThreshold) and recipe.threshold.percentile == 100:
         said.append("threshold.percentile=100 leaves no voxel: nothing exceeds the maximum; make it smaller")
     return said
-
-
-def _all_names() -> set[str]:
-    parts = (Recipe, Components, NoResampling, ToSpacing, ToLongestSide, RangeThreshold, FractionOfMax)
-    return {name for part in (*parts, PercentileThreshold) for name in part.model_fields} - {"kind", "name"}
-
-
-def _one_line(error: ValidationError) -> str:
-    """Every fault as ``where: what``, in one line; the first ten of many."""
-    faults = error.errors(include_url=False)
-    said = "; ".join(_describe(fault) for fault in faults[:10])
-    return f"{said}; and {len(faults) - 10} more" if len(faults) > 10 else said
-
-
-def _short(value: object) -> str:
-    """Some of a value from outside: it may be of any size."""
-    try:
-        text = str(value) if isinstance(value, Exception) else repr(value)
-    except (ValueError, RecursionError):  # an integer of thousands of digits
-        text = f"a {type(value).__name__}"
-    return text if len(text) <= 200 else f"{text[:200]}..."
-
-
-def _describe(fault: ErrorDetails) -> str:
-    place, kind = fault["loc"], fault["type"]
-    if place[:1] in {("threshold",), ("resample",)}:
-        place = place[:1] + place[2:]  # the second is the union's member, which the user never wrote there
-    where = ".".join(map(str, place))[:80]
-    if kind == "missing":
-        return f"{where} is missing"
-    if kind == "extra_forbidden":
-        return f"{where} is no part of a recipe; remove it{did_you_mean(str(place[-1]), _all_names())}"
-    if kind == "union_tag_not_found":
-        return f"{where} needs a kind"
-    if kind == "union_tag_invalid":
-        context = fault["ctx"]
-        return f"{where}: there is no kind {_short(context['tag'])}, choose {context['expected_tags']}"
-    if kind == "value_error":  # raised by the validators above, or by a part: already a sentence
-        what = _short(fault["ctx"]["error"])
-        return f"{where}: {what}" if where else what
-    return f"{where}: {fault['msg'][:1].lower()}{fault['msg'][1:]} (got {_short(fault['input'])})"

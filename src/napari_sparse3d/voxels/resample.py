@@ -84,9 +84,9 @@ def resample(
         return (arrays.where(inside, data, np.nan) if is_float else data), volume.affine, inside
     grid = new_grid(volume, how)
     if inside is None:
-        return arrays.compact(_interpolated(data, grid, arrays)), grid.affine, None
-    data = _interpolated(arrays.where(inside, data, 0), grid, arrays)
-    share = _interpolated(inside, grid, arrays)
+        return arrays.compact(interpolated(data, grid, arrays)), grid.affine, None
+    data = interpolated(arrays.where(inside, data, 0), grid, arrays)
+    share = interpolated(inside, grid, arrays)
     inside = share >= LEAST_SHARE
     if not bool(inside.any()):
         raise InputError(
@@ -131,7 +131,7 @@ def neighbours(
     return below, np.minimum(below + 1, size - 1), (positions - below).astype(np.float32)
 
 
-def _interpolated(data: Array, grid: NewGrid, arrays: Arrays) -> Array:
+def interpolated(data: Array, grid: NewGrid, arrays: Arrays) -> Array:
     """(Z', Y', X') float32: sampled along one axis after the other, which is the same as trilinear.
 
     Not by SimpleITK: where a centre lies on the border of the box it leaves the linear rule on all three axes, and it

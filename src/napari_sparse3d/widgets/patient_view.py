@@ -79,8 +79,9 @@ def notes_on(viewer: Viewer) -> list[str]:
 
 def _is_scan(layer: Layer) -> bool:
     """Whether a layer is a volume, or labels that were read with their place; what the user draws is none."""
-    labels = isinstance(layer, Labels) and in_patient(layer) and OWN not in layer.metadata
-    return labels or is_volume(layer)
+    if isinstance(layer, Labels):
+        return in_patient(layer) and OWN not in layer.metadata
+    return is_volume(layer)
 
 
 class _PatientView:

@@ -76,6 +76,7 @@ def voxelize_python(source: Source, recipe: Recipe | None) -> str:
     return "\n".join(
         [
             "from napari_sparse3d.io import read_volume",
+            *([] if source.label is None else ["from napari_sparse3d.volume import mask_of"]),
             "from napari_sparse3d.voxels import Recipe, voxelize",
             "",
             f"volume = {source.python()}",

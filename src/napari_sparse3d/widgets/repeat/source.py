@@ -18,17 +18,27 @@ class Source:
     series: int | None = None
     frame: int | None = None
     repair: str | None = None
+    label: str | None = None
+    """Of a label map: which label is the shape, or ``"all"``."""
 
     def options(self) -> list[str]:
         """As options of the command line."""
-        given = {"--series": self.series, "--frame": self.frame, "--repair": self.repair}
+        given = {
+            "--series": self.series,
+            "--frame": self.frame,
+            "--repair": self.repair,
+            "--label-value": self.label,
+        }
         return [part for name, value in given.items() if value is not None for part in (name, str(value))]
 
     def python(self) -> str:
         """As a call of ``read_volume``."""
         given = {"series": self.series, "frame": self.frame, "repair": self.repair}
         words = "".join(f", {name}={value!r}" for name, value in given.items() if value is not None)
-        return f"read_volume({str(self.path)!r}{words})"
+        read = f"read_volume({str(self.path)!r}{words})"
+        if self.label is None:
+            return read
+        return f"mask_of({read})" if self.label == "all" else f"mask_of({read}, {self.label})"
 
 
 SCAN, MODEL, DATA, TABLE = "SCAN", "MODEL", "DATA", "cohort.parquet"

@@ -84,6 +84,11 @@ def from_file(
     layer.metadata = {**layer.metadata, **{name: value for name, value in given.items() if value is not None}}
 
 
+def edit_events(layer: Layer) -> list[Any]:
+    """What a layer emits when its voxels are others: painted, or put anew."""
+    return [getattr(layer.events, name) for name in ("data", "paint", "labels_update") if hasattr(layer.events, name)]
+
+
 def set_visible(layer: Layer, visible: bool) -> None:
     """Show or hide; napari refreshes a layer whenever this is set, even to what it is."""
     if layer.visible != visible:

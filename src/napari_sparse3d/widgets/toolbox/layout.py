@@ -73,11 +73,10 @@ def shrink(box: QComboBox, minimum: int = 8) -> None:
 def grey_out(box: QComboBox, reason: str) -> None:
     """Let the last item of a combo box not be chosen, with the reason on hover; ``""``: it can be."""
     model = box.model()
-    if reason and isinstance(model, QStandardItemModel):
-        item = model.item(box.count() - 1)
-        if item is not None:
-            item.setEnabled(False)
-            item.setToolTip(reason)
+    item = model.item(box.count() - 1) if isinstance(model, QStandardItemModel) else None
+    if item is not None:
+        item.setEnabled(not reason)
+        item.setToolTip(reason)
 
 
 def small_label(text: str = "") -> QLabel:

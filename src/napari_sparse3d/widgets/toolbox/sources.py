@@ -15,8 +15,7 @@ from napari_sparse3d.cases.identity import CASE, CaseIdentity
 from napari_sparse3d.errors import InputError
 from napari_sparse3d.io.layers import geometry_metadata
 from napari_sparse3d.io.patient_world import STORED_AXES, display_geometry
-from napari_sparse3d.volume import Volume
-from napari_sparse3d.voxels.native_threshold import slice_mask
+from napari_sparse3d.volume import Volume, mask_of
 from napari_sparse3d.widgets import repeat
 from napari_sparse3d.widgets.toolbox.length import mm_in
 
@@ -107,9 +106,9 @@ def world_of(layer: Any) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
 
 
 def is_volume(layer: Any) -> bool:
-    """Whether a layer can be a scan: an image with three axes, or four of which the first is time, not made by us."""
+    """Whether a layer can be a scan: an image or labels with three axes, or time and three, not made by us."""
     return (
-        type(layer).__name__ == "Image"
+        type(layer).__name__ in ("Image", "Labels")
         and not getattr(layer, "rgb", False)
         and getattr(layer, "ndim", 0) in (3, 4)
         and OWN not in layer.metadata
@@ -120,9 +119,7 @@ def why_no_volume(layer: Any) -> str:
     """Why a layer is not offered as a volume; ``""`` where there is nothing to say."""
     if OWN in layer.metadata:
         return ""
-    if type(layer).__name__ == "Labels":
-        return f"“{layer.name}” holds labels; right-click it and choose Convert to Image to use it as a shape."
-    if type(layer).__name__ != "Image":
+    if type(layer).__name__ not in ("Image", "Labels"):
         return ""
     if getattr(layer, "rgb", False):
         return f"“{layer.name}” is a colour picture; a volume has one value a voxel."
@@ -133,8 +130,13 @@ def why_no_volume(layer: Any) -> str:
     return ""
 
 
-def volume_of_layer(layer: Any, frame: int = 0) -> Volume:
-    """The volume that a layer shows, without a copy.
+def is_labels(layer: Any) -> bool:
+    """Whether a layer holds labels, of which a shape is made: of one of them, or of all."""
+    return type(layer).__name__ == "Labels"
+
+
+def volume_of_layer(layer: Any, frame: int = 0, label: int | None = None) -> Volume:
+    """The volume that a layer shows, without a copy; of labels their shape, which is one.
 
     Parameters
     ----------
@@ -143,16 +145,21 @@ def volume_of_layer(layer: Any, frame: int = 0) -> Volume:
         layer's own units, and stands nowhere in a patient.
     frame : int
         Which time point, where the layer has four axes.
+    label : int, optional
+        Which label, of a layer of labels; all of them, unless given.
 
     Raises
     ------
     InputError
-        If the layer is no volume.
+        If the layer is no volume, or has no such label.
     """
     reason = why_no_volume(layer)
     if reason or layer.ndim not in (3, 4):
         raise InputError(reason or f"“{layer.name}” is no volume")
     data = np.asarray(layer.data[frame] if layer.ndim == 4 else layer.data)
+    if is_labels(layer):
+        affine = layer.metadata["affine"] if in_patient(layer) else _affine_by_layer(layer)
+        return mask_of(Volume(data, affine, name=layer.name), label)
     if in_patient(layer):
         about = layer.metadata
         return Volume(
@@ -163,9 +170,14 @@ def volume_of_layer(layer: Any, frame: int = 0) -> Volume:
             layer.name,
             about.get("meta", {}),
         )
+    return Volume(data, _affine_by_layer(layer), "a.u.", "", layer.name)
+
+
+def _affine_by_layer(layer: Any) -> NDArray[np.float64]:
+    """The spacing of a layer, in mm where its units are lengths: where it lies in a patient is not known."""
     linear, _ = world_of(layer)
     spacing = np.linalg.norm(linear * np.array([mm_in(unit) or 1.0 for unit in layer.units[-3:]])[:, None], axis=0)
-    return Volume(data, np.diag([*spacing, 1.0]), "a.u.", "", layer.name)
+    return np.diag([*spacing, 1.0])
 
 
 def source_path(layer: Any) -> Path | None:
@@ -190,7 +202,7 @@ def case_of(layer: Any) -> CaseIdentity:
     return CaseIdentity(source_path(layer), layer.metadata.get("series"))
 
 
-def source_of(layer: Any, frame: int) -> repeat.Source:
+def source_of(layer: Any, frame: int, label: int | None = None) -> repeat.Source:
     """What reads the layer's volume again.
 
     Raises
@@ -200,7 +212,9 @@ def source_of(layer: Any, frame: int) -> repeat.Source:
     """
     path = source_path(layer)
     series, repair = layer.metadata.get("series"), layer.metadata.get("repair")
-    found = None if path is None else repeat.Source(path, series, frame if layer.ndim == 4 else None, repair)
+    of_labels = ("all" if label is None else str(label)) if is_labels(layer) else None
+    time = frame if layer.ndim == 4 else None
+    found = None if path is None else repeat.Source(path, series, time, repair, of_labels)
     return repeat.require_source(found)
 
 
@@ -272,35 +286,23 @@ def field_affine(
     return np.asarray(voxels_affine @ to_voxels)
 
 
-def slice_preview(
-    layer: Any, frame: int, point: NDArray[np.float64], displayed: tuple[int, ...], low: float, high: float
-) -> tuple[NDArray[np.uint8], int, int] | None:
-    """The active voxels of the slice that the viewer shows.
+def slice_shown(layer: Any, point: NDArray[np.float64], displayed: tuple[int, ...]) -> tuple[int, float] | None:
+    """Which slice of a scan the viewer shows.
 
     Parameters
     ----------
     layer : napari.layers.Image
         The scan.
-    frame : int
-        Which time point, where there are several.
     point : ndarray
         Where the viewer's sliders stand, in the world and in the layer's units; the last axes are the layer's.
     displayed : tuple of int
         The two axes on the screen, counted among the last three.
-    low, high : float
-        Inclusive, in the unit of the values.
 
     Returns
     -------
-    mask, axis, index
-        (Z, Y, X) uint8 with a single plane along ``axis``, which is plane ``index`` of the scan; None where the viewer
-        stands outside the scan.
+    axis, position
+        The third axis, and where the slice lies on it, in voxels; None where the viewer stands outside the scan.
     """
     (axis,) = set(range(3)) - set(displayed)
-    data = layer.data[frame] if layer.ndim == 4 else layer.data
-    position = layer.world_to_data(np.asarray(point)[-layer.ndim :])
-    index = round(float(position[layer.ndim - 3 + axis]))
-    if not 0 <= index < data.shape[axis]:
-        return None
-    plane = np.asarray(data[tuple(index if each == axis else slice(None) for each in range(3))])
-    return np.expand_dims(slice_mask(plane, low, high).view(np.uint8), axis), axis, index
+    at = float(layer.world_to_data(np.asarray(point)[-layer.ndim :])[layer.ndim - 3 + axis])
+    return (axis, at) if 0 <= round(at) < layer.data.shape[layer.ndim - 3 + axis] else None

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import prod
 
+import numpy as np
+
 from napari_sparse3d.cases.seen import warning
 from napari_sparse3d.voxels import Recipe, VoxelSet
 
@@ -64,6 +66,11 @@ def spacing(mm: Sequence[float]) -> str:
     return " × ".join(f"{value:.3g}" for value in mm) + " mm"
 
 
+def voxel_size(mm: Sequence[float]) -> str:
+    """As :func:`spacing` of (z, y, x); ``4.5 mm`` where all sides are equal."""
+    return spacing(mm[:1]) if np.allclose(mm, mm[0], rtol=1e-4) else f"{spacing(mm)} (z, y, x)"
+
+
 def value(number: float, unit: str) -> str:
     """A value of a volume: whole numbers in HU, three digits otherwise."""
     text = f"{number:,.0f}" if unit == "HU" or abs(number) >= 1000 else f"{number:.3g}"
@@ -85,7 +92,8 @@ def voxel_numbers(voxels: VoxelSet, recipe: Recipe) -> str:
         first += f" · {percent(100 * voxels.n_active / recipe.field**3)} of the field"
     sparse_bytes = voxels.indices.nbytes + voxels.features.nbytes
     dense_bytes = prod(voxels.shape) * voxels.features.shape[1] * voxels.features.itemsize
-    second = f"{size(sparse_bytes)} sparse · {size(dense_bytes)} dense"
+    spacing_mm = np.linalg.norm(voxels.affine[:3, :3], axis=0).tolist()
+    second = f"voxels of {voxel_size(spacing_mm)} · {size(sparse_bytes)} sparse · {size(dense_bytes)} dense"
     ends = voxels.box()
     if ends is None:
         return f"{first}\n{second}"

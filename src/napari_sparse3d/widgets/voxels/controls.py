@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from qtpy.QtWidgets import QCheckBox, QLabel, QPushButton, QWidget
 
 from napari_sparse3d.widgets.toolbox.layout import combo, form, small_label, stacked
@@ -16,6 +18,7 @@ class Controls(QWidget):
     def __init__(self, at_cursor: QLabel) -> None:
         super().__init__()
         self.volume = combo("The scan to take voxels from")
+        self.label = combo("Which label is the shape")
         self.about = small_label()
         self.about.setAccessibleName("About the scan")
         self.at_cursor = at_cursor
@@ -29,7 +32,9 @@ class Controls(QWidget):
         for kind, title in KINDS.items():
             self.show_as.addItem(title, kind)
         self.preview = QCheckBox("Preview on the slice")
-        self.preview.setToolTip("Before resampling and clean-up: the exact numbers come when you let go")
+        self.preview.setToolTip(
+            "The voxels of the set in the slice shown; while an end is moved, before the largest parts are chosen"
+        )
         self.preview.setChecked(bool(preference("voxels.preview")))
         self.numbers = small_label()
         self.numbers.setAccessibleName("Numbers of the voxel set")
@@ -41,7 +46,9 @@ class Controls(QWidget):
 
     def _lay_out(self) -> None:
         layout, top, below = stacked(self), form(), form()
+        self._top = top
         top.addRow("Volume", self.volume)
+        top.addRow("Label", self.label)
         top.addRow(self.about)
         top.addRow(self.straighten)
         top.addRow(self.at_cursor)
@@ -51,6 +58,15 @@ class Controls(QWidget):
         layout.addLayout(below)
         for widget in (self.preview, self.numbers, self.cost, self.next_button):
             layout.addWidget(widget)
+
+    def offer_labels(self, labels: Sequence[int], chosen: int | None) -> None:
+        """Offer the labels of a label map; of anything else, none."""
+        self.label.clear()
+        self.label.addItem("all labels", None)
+        for label in labels:
+            self.label.addItem(str(label), label)
+        self.label.setCurrentIndex(max(self.label.findData(chosen), 0) if chosen is not None else 0)
+        self._top.setRowVisible(self.label, bool(labels))
 
     def forget(self) -> None:
         """Another volume: nothing is said of the last one."""

@@ -6,11 +6,15 @@ from collections.abc import Generator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from napari_sparse3d.cases.identity import CASE, CaseIdentity
 from napari_sparse3d.errors import InputError
 from napari_sparse3d.measure.histogram import Histogram, histogram_by_slab
-from napari_sparse3d.volume import Volume
-from napari_sparse3d.voxels import Recipe, require_voxels, voxelize
+from napari_sparse3d.volume import Volume, labels_in
+from napari_sparse3d.voxels import Body, Recipe, require_voxels, voxelize
+from napari_sparse3d.voxels.body import Mask, body_of
 from napari_sparse3d.voxels.image_data import padding_of
 from napari_sparse3d.widgets import repeat
 from napari_sparse3d.widgets.child.records import Cost, Request
@@ -20,7 +24,8 @@ from napari_sparse3d.widgets.toolbox.failures import failure_of
 from napari_sparse3d.widgets.toolbox.scan_voxels import ScanVoxels
 from napari_sparse3d.widgets.toolbox.step import Step
 from napari_sparse3d.widgets.toolbox.voxel_picture import kind_for, picture_of
-from napari_sparse3d.widgets.voxels.state import Key, ReadySet, short_name
+from napari_sparse3d.widgets.voxels.recipes import mask_recipe
+from napari_sparse3d.widgets.voxels.state import Key, Looked, ReadySet, short_name
 
 if TYPE_CHECKING:
     from napari_sparse3d.io.layers import LayerData
@@ -34,10 +39,20 @@ def make_ready(
     kind: str | None,
     known: ScanVoxels | None,
     case: CaseIdentity,
+    body: Mask | None = None,
 ) -> Generator[Step, None, ReadySet]:
-    """Make a voxel set, unless it is known, with its numbers; its picture where a ``kind`` is wanted."""
+    """Make a voxel set, unless it is known, with its numbers; its picture where a ``kind`` is wanted.
+
+    ``body``: where it is known already; the recipe says whether it counts.
+    """
     yield Step(0, 0, "")
-    made = known or ScanVoxels(voxelize(volume, recipe), recipe, volume, frame, case)
+    made = known
+    if made is None and isinstance(recipe.region, Body):
+        yield Step(0, 0, "Looking for the body …")
+        body = body_of(volume, recipe.region) if body is None else body
+        yield Step(0, 0, "Making voxels of the body …")
+        made = ScanVoxels(voxelize(volume, recipe, body=body), recipe, volume, frame, case)
+    made = made or ScanVoxels(voxelize(volume, recipe), recipe, volume, frame, case)
     yield Step(0, 0, "")
     numbers, empty = words.voxel_numbers(made.voxels, recipe), None
     try:
@@ -45,9 +60,9 @@ def make_ready(
     except InputError as error:
         empty = failure_of(error)
     if kind is None or empty is not None:
-        return ReadySet(key, made, numbers, empty, "", None)
+        return ReadySet(key, made, numbers, empty, "", None, body)
     kind = kind_for(made.voxels, kind)
-    return ReadySet(key, made, numbers, empty, kind, picture_of(made.voxels, kind))
+    return ReadySet(key, made, numbers, empty, kind, picture_of(made.voxels, kind), body)
 
 
 def reckon_cost(child: Caller, ready: ReadySet, model: str) -> Generator[Any, bool | None, Cost]:
@@ -67,6 +82,19 @@ def count_values(volume: Volume) -> Generator[Step, None, Histogram]:
     except StopIteration as end:
         histogram: Histogram = end.value
         return histogram
+
+
+def look_at(volume: Volume, labels: NDArray[Any] | None) -> Generator[Step, None, Looked]:
+    """What the values of a volume are; ``labels``: the label map of which it is a shape."""
+    histogram = yield from count_values(volume)
+    data, padding = volume.data, padding_of(volume)
+    if data.dtype.kind == "f":
+        all_inside = bool(np.isfinite(data).all())
+    else:
+        all_inside = padding is None or not bool((data <= padding).any())
+    if labels is not None:
+        return Looked(histogram, all_inside, tuple(labels_in(labels)))
+    return Looked(histogram, all_inside, mask=mask_recipe(volume))
 
 
 def save_set(made: ScanVoxels, path: Path, source: repeat.Source | None, *, in_patient: bool) -> str:

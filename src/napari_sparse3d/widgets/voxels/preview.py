@@ -7,12 +7,16 @@ from napari.layers import Image, Layer
 from napari.viewer import Viewer
 
 from napari_sparse3d.volume import Volume
+from napari_sparse3d.voxels import NoResampling
+from napari_sparse3d.voxels.plane import Planes, RangePlanes
 from napari_sparse3d.widgets.toolbox.layers import Mark, mark_of, ours, put_image, set_visible, volume_layer
 from napari_sparse3d.widgets.toolbox.length import in_units_of
-from napari_sparse3d.widgets.toolbox.sources import placement, slice_preview
+from napari_sparse3d.widgets.toolbox.sources import placement, slice_shown
 from napari_sparse3d.widgets.toolbox.theme import mask_colormap
 
 ROLE = "preview"
+_WITHIN = 0.499
+"""Of a voxel: so near to the middle of the plane the slice must lie."""
 
 
 class SlicePreview:
@@ -26,18 +30,29 @@ class SlicePreview:
 
     def draw(self, layer: Layer, volume: Volume, frame: int, low: float, high: float) -> bool:
         """Show the voxels of the shown slice with ``low <= value <= high``; False where the viewer shows no slice."""
+        return self.draw_of(layer, volume, RangePlanes(volume, NoResampling(), low, high))
+
+    def draw_of(self, layer: Layer, volume: Volume, planes: Planes) -> bool:
+        """Show the plane of a voxel set that lies in the shown slice; False where the viewer shows no slice of it."""
         dims = self.viewer.dims
         if dims.ndisplay != 2:
             return False
         displayed = tuple(axis - (dims.ndim - 3) for axis in dims.displayed)
-        made = slice_preview(
-            layer, frame, in_units_of(self.viewer, layer, np.asarray(dims.point)), displayed, low, high
-        )
-        if made is None:
+        shown = slice_shown(layer, in_units_of(self.viewer, layer, np.asarray(dims.point)), displayed)
+        if shown is None:
+            self.hide(str(layer.unique_id))
             return False
-        mask, axis, index = made
-        here = volume.affine.copy()
-        here[:3, 3] += index * volume.affine[:3, axis]
+        axis, position = shown
+        to_set = np.linalg.inv(planes.affine) @ volume.affine
+        at = to_set[axis, axis] * position + to_set[axis, 3]  # the set's grid lies along the same axes
+        index = round(at)
+        if not 0 <= index < planes.shape[axis]:
+            self.hide(str(layer.unique_id))
+            return False
+        mask = np.expand_dims(planes.plane(axis, index).view(np.uint8), axis)
+        # where the slice passes between two planes, napari might round to the other one, and show nothing
+        here = planes.affine.copy()
+        here[:3, 3] += (at - np.clip(at - index, -_WITHIN, _WITHIN)) * planes.affine[:3, axis]
         place = placement(layer, volume, here)
         mark = Mark(ROLE, str(layer.unique_id))
         existing = next(ours(self.viewer, ROLE, mark.volume_id), None)

@@ -74,10 +74,11 @@ class RangeHistogram(QWidget):
         self.unit.setText(unit)
         if histogram is None:
             return
-        low, high = histogram.low, max(histogram.high, histogram.low + 1e-9)
-        self._digits = digits = (
-            0 if histogram.integer else int(np.clip(3 - np.floor(np.log10(max(high - low, 1e-9))), 0, 6))
-        )
+        low, high = histogram.low, histogram.high
+        if low == high:
+            high += 1e-9  # a slider needs a length
+        # a thousand steps at least, however small the values are
+        self._digits = digits = 0 if histogram.integer else max(0, int(3 - np.floor(np.log10(high - low))))
         with _Quiet(self.slider, self.low, self.high):
             self.slider.setRange(low, high)
             self.slider.setSingleStep(max((high - low) / 1000, 10.0**-digits))
@@ -169,7 +170,7 @@ class _Plot(Painted):
         columns = max(1, width // 2)
         heights = _column_heights(self._histogram, columns)
         low, high = self._range
-        span = max(self._histogram.high - self._histogram.low, 1e-12)
+        span = (self._histogram.high - self._histogram.low) or 1.0
         width_each = width / columns
         for column, share in enumerate(heights):
             value = self._histogram.low + (column + 0.5) / columns * span
@@ -187,7 +188,7 @@ class _Plot(Painted):
 def _column_heights(histogram: Histogram, columns: int) -> NDArray[np.float64]:
     """Counts per column of the picture, on a logarithmic scale from 0 to 1."""
     centres = (histogram.edges[:-1] + histogram.edges[1:]) / 2
-    span = max(histogram.high - histogram.low, 1e-12)
+    span = (histogram.high - histogram.low) or 1.0
     place = np.clip(((centres - histogram.low) / span * columns).astype(int), 0, columns - 1)
     sums = np.bincount(place, weights=histogram.counts, minlength=columns)
     logarithm = np.log1p(sums)

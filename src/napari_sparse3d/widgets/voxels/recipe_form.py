@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from qtpy.QtCore import Signal  # type: ignore[attr-defined]
+from qtpy.QtCore import Qt, Signal  # type: ignore[attr-defined]
 from qtpy.QtWidgets import QCheckBox, QComboBox, QDoubleSpinBox, QFileDialog, QWidget
 
 from napari_sparse3d.errors import InputError
 from napari_sparse3d.measure.histogram import Histogram
 from napari_sparse3d.voxels import Preset, Recipe
-from napari_sparse3d.voxels.recipe import Components, PresetName, Resample, Threshold
+from napari_sparse3d.voxels.recipe import Components, PresetName, Region, Resample, Threshold
 from napari_sparse3d.widgets.toolbox.controls import Control
 from napari_sparse3d.widgets.toolbox.failures import failure_of
 from napari_sparse3d.widgets.toolbox.fields import Field, fields_of, kinds_of
@@ -21,12 +21,14 @@ from napari_sparse3d.widgets.voxels.recipes import (
     FEATURE_TIPS,
     KEEP_TITLES,
     PRESET_TITLES,
+    REGION_TITLES,
     RESAMPLE_BEGIN,
     RESAMPLE_TITLES,
     THRESHOLD_BEGIN,
     THRESHOLD_TITLES,
     choices,
     custom_range,
+    recipe_of,
     threshold_range,
 )
 
@@ -70,6 +72,13 @@ class RecipeForm(QWidget):
             "Another grid over the same box, by linear interpolation",
         )
         self._resample.changed.connect(self._resample_edited)
+        self._region = KindForm(
+            kinds_of(Region, without=("above_hu", "thinner_than_mm")),
+            REGION_TITLES,
+            {},
+            "Where voxels may lie: the body of a CT is told from couch and head holder; arms are the body's",
+        )
+        self._region.changed.connect(self._region_edited)
         (keep,) = fields_of(Components, without=("connectivity",))
         self._keep = Control(replace(keep, low=1), KEEP_TITLES)
         self._keep.changed.connect(self._keep_edited)
@@ -82,6 +91,7 @@ class RecipeForm(QWidget):
         above.addRow("Recipe", self.recipe_box)
         below.addRow("Threshold", self._threshold)
         below.addRow("Resample", self._resample)
+        below.addRow("Within", self._region)
         below.addRow("Keep", self._keep.widget)
         below.addRow(small_label("Features"))  # above them: beside a label they would be cut
         below.addRow(self._features.widget)
@@ -110,6 +120,11 @@ class RecipeForm(QWidget):
         return box
 
     @property
+    def region(self) -> QComboBox:
+        """The whole scan, or the body."""
+        return self._region.choice
+
+    @property
     def keep(self) -> QWidget:
         """Everything, or the largest parts."""
         return self._keep.parts["words"]
@@ -131,6 +146,7 @@ class RecipeForm(QWidget):
         self._unit = unit
         self.histogram.set_histogram(None, "")
         self._fill_recipes()
+        grey_out(self.region, "" if unit == "HU" else f"needs a volume in HU; this one is in {unit}")
         self.take(recipe)
 
     def set_histogram(self, histogram: Histogram) -> None:
@@ -142,7 +158,9 @@ class RecipeForm(QWidget):
         self.recipe_box.clear()
         for choice in choices(self._unit):
             self.recipe_box.addItem(choice.title, (choice.kind, choice.name))
-            grey_out(self.recipe_box, choice.reason)
+            self.recipe_box.setItemData(self.recipe_box.count() - 1, choice.title, Qt.ItemDataRole.ToolTipRole)
+            if choice.reason:
+                grey_out(self.recipe_box, choice.reason)
         self.recipe_box.addItem("From a file…", ("file", ""))
         self.recipe_box.addItem("Custom", ("custom", ""))
 
@@ -165,39 +183,41 @@ class RecipeForm(QWidget):
         self._recipe = recipe
         self._resample.show_values(dict(recipe.resample))
         self._threshold.show_values(dict(recipe.threshold))
+        self._region.show_values(dict(recipe.region))
         self._keep.show(recipe.components.keep)
         self._features.show(recipe.features)
-        self._select(("recipe", recipe.name))
+        self._select()
         self._show_bounds()
 
-    def _select(self, data: tuple[str, str]) -> None:
-        place = next((i for i in range(self.recipe_box.count()) if self.recipe_box.itemData(i) == data), -1)
-        self.recipe_box.setCurrentIndex(place if place >= 0 else self.recipe_box.count() - 1)
+    def _select(self) -> None:
+        """Show which entry of the list the recipe is; the last one, Custom, where it is none."""
+        entries = [self.recipe_box.itemData(i) for i in range(self.recipe_box.count())]
+        name = self._recipe.name
+        named = [entry for entry in (("recipe", name), ("preset", name)) if entry in entries]
+        place = next((entries.index(each) for each in named if recipe_of(*each) == self._recipe), len(entries) - 1)
+        self.recipe_box.setCurrentIndex(place)
 
     def _chosen(self, _index: int) -> None:
         kind, name = self.recipe_box.currentData()
         try:
-            if kind == "recipe":
-                self.take(Recipe.named(name))
-            elif kind == "preset":
-                self._take_preset(name)
+            if kind in ("recipe", "preset"):
+                self.take(recipe_of(kind, name))
             elif kind == "file":
                 path, _ = QFileDialog.getOpenFileName(self, "Recipe", "", "Recipes (*.toml *.json)")
                 if path:
                     self.take(Recipe.load(path))
                 else:
-                    self._select(("custom", ""))
+                    self._select()
         except (InputError, OSError) as error:
             self.failed.emit(failure_of(error))
             return
         self.changed.emit()
 
     def _take_preset(self, name: PresetName) -> None:
-        """A preset sets the threshold alone, and gives its name."""
-        preset = Preset(name=name)
-        self._recipe = Recipe(**{**dict(self._recipe), "threshold": preset, "name": name})
-        self._threshold.show_values(dict(preset))
-        self._select(("preset", name))
+        """A preset as the kind of threshold sets that alone, and gives its name."""
+        self._recipe = Recipe(**{**dict(self._recipe), "threshold": Preset(name=name), "name": name})
+        self._threshold.show_values({"kind": "preset", "name": name})
+        self._select()
         self._show_bounds()
 
     def _edit(self, part: str, value: object) -> bool:
@@ -207,11 +227,15 @@ class RecipeForm(QWidget):
         except InputError as error:
             self.failed.emit(failure_of(error))
             return False
-        self._select(("custom", ""))
+        self._select()
         return True
 
     def _resample_edited(self) -> None:
         if self._edit("resample", self._resample.values()):
+            self.changed.emit()
+
+    def _region_edited(self) -> None:
+        if self._edit("region", self._region.values()):
             self.changed.emit()
 
     def _keep_edited(self) -> None:

@@ -10,9 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_sparse3d.catalog import RECIPES, THRESHOLDS, RecipeInfo, ThresholdInfo
+from napari_sparse3d.catalog.recipes import TRAINING_RECIPE
 from napari_sparse3d.measure.histogram import Histogram
-from napari_sparse3d.volume import Volume
-from napari_sparse3d.voxels import RangeThreshold, Recipe
+from napari_sparse3d.volume import Volume, two_values
+from napari_sparse3d.voxels import Preset, RangeThreshold, Recipe
 from napari_sparse3d.voxels.recipe import Threshold
 from napari_sparse3d.voxels.threshold import bounds
 
@@ -34,6 +35,7 @@ RESAMPLE_BEGIN: Mapping[str, Mapping[str, Any]] = {
     "longest_side": {"voxels": 110},
     "spacing_mm": {"spacing_mm": (1.0, 1.0, 1.0)},
 }
+REGION_TITLES = {"all": "the whole scan", "body": "the body, no couch"}
 KEEP_TITLES: Mapping[Any, str] = {"all": "everything", "number": "largest parts"}
 FEATURE_TIPS: Mapping[Any, str] = {
     "occupancy": "1 at every active voxel: the shape alone",
@@ -47,8 +49,8 @@ FEATURE_TIPS: Mapping[Any, str] = {
 class Choice:
     """An entry of the list of recipes.
 
-    ``kind`` is ``"recipe"`` (sets everything) or ``"preset"`` (sets the threshold alone); ``reason`` says why it cannot
-    be chosen for the volume at hand.
+    ``kind`` is ``"recipe"`` (made for a network) or ``"preset"`` (to look with, on the scan's own grid); both set
+    everything. ``reason`` says why it cannot be chosen for the volume at hand.
     """
 
     kind: str
@@ -65,12 +67,47 @@ def choices(unit: str) -> list[Choice]:
     ]
     # what fits and is meant for this unit, what fits any, what does not fit
     listed.sort(key=lambda each: (bool(_reason(each[1].unit, unit)), each[1].unit != unit))
-    return [Choice(kind, info.name, info.title, _reason(info.unit, unit)) for kind, info in listed]
+    return [Choice(kind, info.name, _title(info), _reason(info.unit, unit)) for kind, info in listed]
+
+
+def _title(info: RecipeInfo | ThresholdInfo) -> str:
+    network = getattr(info, "network", "")
+    return f"{info.title}, for {network}" if network else info.title
+
+
+def recipe_of(kind: str, name: str) -> Recipe:
+    """The recipe of an entry of the list: a preset is to look with, and keeps the scan's own grid.
+
+    Raises
+    ------
+    InputError
+        If another package's is no recipe.
+    """
+    return Recipe.named(name) if kind == "recipe" else Recipe(name=name, threshold=Preset(name=name))
 
 
 def default_recipe(volume: Volume) -> Recipe:
-    """What to begin with: bone in CT, the head recipe in everything else."""
+    """What to begin with: bone in CT, the shape of a label map, the head recipe in everything else."""
+    if volume.meta.get("labels"):
+        return Recipe.named(TRAINING_RECIPE)
     return Recipe.named("ct-bone-110" if volume.unit == "HU" else "mri-110")
+
+
+def mask_recipe(volume: Volume) -> tuple[Recipe, str] | None:
+    """The recipe of the shape, where a volume is a mask, and why; every value is looked at.
+
+    A mask holds two whole numbers. In HU one of them must be 0: two densities are a phantom.
+    """
+    values = two_values(volume.data)
+    if values is None or values[0] == values[1] or any(value != round(value) for value in values):
+        return None
+    low, high = values
+    if low != 0 and volume.unit == "HU":
+        return None
+    shape = Recipe.named(TRAINING_RECIPE)
+    if not low < 0.5 <= high:
+        shape = shape.model_copy(update={"name": "custom", "threshold": RangeThreshold(low=high)})
+    return shape, f"a mask of {low:g} and {high:g}"
 
 
 def custom_range(low: float, high: float, lowest: float, highest: float, unit: str) -> RangeThreshold:

@@ -6,53 +6,56 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from napari.layers import Layer
 from numpy.typing import NDArray
-from qtpy.QtWidgets import QFileDialog
 
+from napari_sparse3d.catalog.recipes import TRAINING_RECIPE
 from napari_sparse3d.errors import InputError
-from napari_sparse3d.measure.histogram import Histogram
 from napari_sparse3d.volume import Volume
+from napari_sparse3d.voxels import Recipe
 from napari_sparse3d.widgets import repeat
-from napari_sparse3d.widgets.child.records import Cost
 from napari_sparse3d.widgets.opening.nothing_open import NothingOpen
 from napari_sparse3d.widgets.toolbox import words
 from napari_sparse3d.widgets.toolbox.cursor_line import cursor_line
-from napari_sparse3d.widgets.toolbox.failures import Failure
-from napari_sparse3d.widgets.toolbox.layers import Mark, frame_of, ours, set_visible, volume_layer, volumes
+from napari_sparse3d.widgets.toolbox.layers import (
+    Mark,
+    ours,
+    set_visible,
+    volume_layer,
+    volumes,
+)
 from napari_sparse3d.widgets.toolbox.layout import later
 from napari_sparse3d.widgets.toolbox.notes import notes_of
-from napari_sparse3d.widgets.toolbox.panel import Panel, saving
+from napari_sparse3d.widgets.toolbox.panel import Panel
 from napari_sparse3d.widgets.toolbox.preferences import preference
 from napari_sparse3d.widgets.toolbox.scan_voxels import ScanVoxels
-from napari_sparse3d.widgets.toolbox.sources import case_of, in_patient, placement, source_of, volume_of_layer
+from napari_sparse3d.widgets.toolbox.sources import case_of, is_labels, placement, source_of
 from napari_sparse3d.widgets.toolbox.voxel_layer import put_voxels
 from napari_sparse3d.widgets.toolbox.voxel_picture import MAX_POINTS
 from napari_sparse3d.widgets.toolbox.warm import import_behind_labels
 from napari_sparse3d.widgets.toolbox.work import Work
 from napari_sparse3d.widgets.voxels.controls import Controls
-from napari_sparse3d.widgets.voxels.jobs import count_values, make_ready, reckon_cost, save_set, straighten
+from napari_sparse3d.widgets.voxels.cost_line import CostLine
+from napari_sparse3d.widgets.voxels.input import Input
+from napari_sparse3d.widgets.voxels.jobs import look_at, make_ready, straighten
 from napari_sparse3d.widgets.voxels.preview import SlicePreview
 from napari_sparse3d.widgets.voxels.recipes import default_recipe
+from napari_sparse3d.widgets.voxels.saver import Saver
 from napari_sparse3d.widgets.voxels.state import (
+    Key,
+    Looked,
     ReadySet,
     VoxelsState,
-    cost_words,
     range_words,
     short_name,
     volume_words,
 )
+from napari_sparse3d.widgets.voxels.undo import Undo
 
 if TYPE_CHECKING:
     from napari_sparse3d.io.layers import LayerData
 
-_SAVED_AS = {
-    "Voxel set (*.npz)": ".npz",
-    "NIfTI (*.nii.gz *.nii)": ".nii.gz",
-    "NRRD (*.nrrd)": ".nrrd",
-    "DICOM segmentation (*.dcm)": ".dcm",
-}
-"""What is offered, and the ending of a name that has none."""
 _SETTLE_MS = 120
 """After the last change, before the whole set is made: a slider that is still moving makes nothing."""
 
@@ -73,7 +76,11 @@ class VoxelsPanel(Panel):
         self._tidy = later(0, self, self.slice_preview.remove_orphans)
         self.counting, self.making, self.costing, self.warming = Work(self), Work(self), Work(self), Work(self)
         self.straightening, self.saving = Work(self), Work(self)
+        self._edited = later(_SETTLE_MS, self, self._volume_edited)
+        self._saver = Saver(self, self.saving)
         self._build_controls()
+        self._input = Input(self.viewer, self.state, self.label, self._edit_seen)
+        self._cost_line = CostLine(self.cost, self.state, self.workbench, self.costing)
         self.copy_command, self.copy_python = self.add_copy_links(
             "The line that makes this voxel set",
             lambda: repeat.voxelize_command(self.source(), self.form.recipe()),
@@ -82,9 +89,11 @@ class VoxelsPanel(Panel):
         self.save_set = self.add_link(
             "Save voxel set…",
             "With its features as .npz; its mask as NIfTI, NRRD or DICOM segmentation",
-            self._save_set,
+            self._saver.ask_for_set,
         )
-        self.save_recipe = self.add_link("Save recipe…", "A .toml file for --recipe", self._save_recipe)
+        self.save_recipe = self.add_link("Save recipe…", "A .toml file for --recipe", self._saver.ask_for_recipe)
+        self._undo = Undo(self)
+        self.undo = self._undo.link
         self._connect()
         self._layers_changed()
         # what takes seconds to import is imported while the user is still looking around: torch in the process that
@@ -103,6 +112,7 @@ class VoxelsPanel(Panel):
             controls.show_as,
         )
         self.at_cursor, self.straighten = controls.at_cursor, controls.straighten
+        self.label = controls.label
         self.preview, self.numbers, self.cost, self.next_button = (
             controls.preview,
             controls.numbers,
@@ -113,6 +123,7 @@ class VoxelsPanel(Panel):
         self.body.addWidget(self.filled)
         self.body.addStretch(1)
         self.volume.currentIndexChanged.connect(self._volume_chosen)
+        self.label.activated.connect(self._label_chosen)
         self.straighten.clicked.connect(self._straighten)
         self.form.moved.connect(self._range_moved)
         self.form.changed.connect(self._recipe_changed)
@@ -128,10 +139,9 @@ class VoxelsPanel(Panel):
         self.saving.finished.connect(lambda text: self.say(text))
         self.straightening.finished.connect(self._show_straightened)
         self.making.finished.connect(self._show)
+        self.making.ended.connect(self._undo.ended)
         self.counting.finished.connect(self._counted)
         self.counting.failed.connect(self.fail)
-        self.costing.finished.connect(self._show_cost)
-        self.costing.failed.connect(self._no_cost)
         layers, dims = self.viewer.layers.events, self.viewer.dims.events
         for event in (layers.inserted, layers.removed):
             event.connect(self._layers_changed)
@@ -161,6 +171,7 @@ class VoxelsPanel(Panel):
         self.filled.setVisible(bool(found))
         for button in (self.primary, self.copy_command, self.copy_python, self.save_set, self.save_recipe):
             button.setVisible(bool(found))
+        self._undo.forget_all_but({str(layer.unique_id) for layer in found})
         if self.slice_preview.hide_orphans():
             self._tidy.start()
         self.empty.say_why()
@@ -175,33 +186,89 @@ class VoxelsPanel(Panel):
         self.filled.forget()
         self.say("")
         layer = self.layer
+        self._input.follow(layer)
+        self._undo.offer()
         for each in volumes(self.viewer):
             if each is not layer:
                 self.slice_preview.hide(str(each.unique_id))
         if layer is None:
             self.counting.cancel()
             return
+        self.filled.offer_labels((), None)
         with self.telling():
-            volume = self._volume(layer)
-            frame = self._frame(layer) if layer.ndim == 4 else None
-            self.about.setText(volume_words(volume, frame, layer.data.shape[0], notes=notes_of(layer)))
-            self.straighten.setVisible("drawn" in layer.metadata)
-            self.form.set_volume(volume.unit, default_recipe(volume))
-            self.counting.start(partial(count_values, volume), f"counting the values of {volume.name}")
+            volume = self.volume_of(layer)
+            self._say_about(layer, volume)
+            self.straighten.setVisible("drawn" in layer.metadata and not is_labels(layer))
+            self.form.set_volume(
+                volume.unit, Recipe.named(TRAINING_RECIPE) if is_labels(layer) else default_recipe(volume)
+            )
+            self._look_at(layer, volume)
 
-    def _frame(self, layer: Layer) -> int:
-        return frame_of(self.viewer, layer)
+    def _say_about(self, layer: Layer, volume: Volume, *more: str) -> None:
+        frame = self.frame_of(layer) if layer.ndim == 4 else None
+        text = volume_words(volume, frame, layer.data.shape[0], notes=notes_of(layer))
+        self.about.setText("\n".join([text, *more]))
 
-    def _volume(self, layer: Layer) -> Volume:
-        return volume_of_layer(layer, self._frame(layer))
+    def _look_at(self, layer: Layer, volume: Volume) -> None:
+        labels = self._input.labels(layer)
+        job = partial(look_at, volume, None if labels is None else np.asarray(labels))
+        self.counting.start(job, f"counting the values of {volume.name}")
+
+    def _edit_seen(self, _event: object = None) -> None:
+        self._edited.start()
+
+    def _volume_edited(self) -> None:
+        layer = self.layer
+        if layer is None:
+            return
+        if self.making.running:
+            self.making.cancel()
+        self.state.edited()
+        with self.telling():
+            self._look_at(layer, self.volume_of(layer))
+
+    def _label_chosen(self, _index: int) -> None:
+        self._volume_edited()
+
+    def key_of(self, layer: Layer) -> Key:
+        """Which set the controls stand for.
+
+        Raises
+        ------
+        InputError
+            If they are no recipe.
+        """
+        return self._input.key(layer, self.form.recipe())
+
+    def frame_of(self, layer: Layer) -> int:
+        """The time point that the viewer shows."""
+        return self._input.frame(layer)
+
+    def volume_of(self, layer: Layer) -> Volume:
+        """What the set is made of: a scan, or the shape of the chosen labels."""
+        return self._input.volume(layer)
+
+    def stop_settling(self) -> None:
+        """What was changed last makes no set."""
+        self._settle.stop()
 
     def _shows_voxels(self, layer: Layer, *, visible: bool = False) -> bool:
         """Whether there is a layer of voxels of this scan."""
         return any(each.visible or not visible for each in ours(self.viewer, "voxels", str(layer.unique_id)))
 
-    def _counted(self, histogram: Histogram) -> None:
-        if self.layer is None:
+    def _counted(self, looked: Looked) -> None:
+        layer, histogram = self.layer, looked.histogram
+        if layer is None:
             return
+        first, self.state.looked = self.state.looked is None, looked
+        volume = self.volume_of(layer)
+        if is_labels(layer):
+            self.filled.offer_labels(looked.labels, self._input.label)
+        elif looked.mask is not None:
+            recipe, why = looked.mask
+            if first and self.form.recipe() == default_recipe(volume):  # nobody has chosen another one meanwhile
+                self.form.take(recipe)
+                self._say_about(layer, volume, f"{why}: the recipe for shapes was chosen")
         self.form.set_histogram(histogram)
         self.next_button.show()
         if histogram.not_finite:
@@ -216,8 +283,8 @@ class VoxelsPanel(Panel):
         if layer is None:
             return
         with self.telling():
-            volume, limits = self._volume(layer), tuple(layer.contrast_limits)
-            time = f" · time {self._frame(layer)}" if layer.ndim == 4 else ""
+            volume, limits = self.volume_of(layer), tuple(layer.contrast_limits)
+            time = f" · time {self.frame_of(layer)}" if layer.ndim == 4 else ""
             name = f"{layer.name}{time} · straightened"
             job = partial(straighten, volume, name, limits, case_of(layer))
             self.straightening.start(job, f"straightening {layer.name}")
@@ -242,9 +309,11 @@ class VoxelsPanel(Panel):
         layer = self.layer
         if layer is None or not self.preview.isChecked() or self.form.histogram.histogram is None:
             return
-        if self.slice_preview.draw(layer, self._volume(layer), self._frame(layer), *self.form.histogram.range):
-            for result in ours(self.viewer, "voxels", str(layer.unique_id)):
-                set_visible(result, False)
+        with self.telling():
+            planes = self._input.planes(layer, self.form.recipe(), self.form.histogram.range[0])
+            if self.slice_preview.draw_of(layer, self.volume_of(layer), planes):
+                for result in ours(self.viewer, "voxels", str(layer.unique_id)):
+                    set_visible(result, False)
 
     def _preview_toggled(self, on: bool) -> None:
         if on:
@@ -295,15 +364,17 @@ class VoxelsPanel(Panel):
         if layer is None or (self.form.histogram.histogram is None and not wanted):
             return
         with self.telling():
-            recipe, volume, frame = self.form.recipe(), self._volume(layer), self._frame(layer)
+            recipe, volume, frame = self.form.recipe(), self.volume_of(layer), self.frame_of(layer)
             wanted = wanted or (self.making.running and self.state.asked_for)  # the recipe changed before it was there
             kind = str(self.show_as.currentData()) if wanted or self._shows_voxels(layer) else None
-            key = (str(layer.unique_id), frame, recipe.to_json())
+            key = self.key_of(layer)
             known = self.state.made(key)
             if known is not None and kind is None:
                 return
             self.state.asked_for = wanted
-            job = partial(make_ready, key, volume, recipe, frame, kind, known, case_of(layer))
+            self._undo.ended()
+            body = self._input.body(layer, recipe)
+            job = partial(make_ready, key, volume, recipe, frame, kind, known, case_of(layer), body)
             self.making.start(job, f"making voxels of {layer.name}")
 
     def _show(self, ready: ReadySet) -> None:
@@ -312,6 +383,8 @@ class VoxelsPanel(Panel):
         layer = volume_layer(self.viewer, ready.key[0])
         if layer is None:  # removed in the meantime
             return
+        if ready.body is not None:
+            self._input.keep_body(layer, ready.made.recipe, ready.body)
         self.numbers.setText(ready.numbers)
         if ready.empty is not None:
             self.state.run_next = False
@@ -319,12 +392,15 @@ class VoxelsPanel(Panel):
             self.cost.setText("")
             return
         if not again:
-            self._reckon_cost(ready)
+            self._cost_line.reckon(ready)
         if ready.picture is not None:
             self._show_layer(layer, ready, ready.picture)
+        elif self.slice_preview.shown(layer):
+            self.show_preview()  # the exact set
 
     def _show_layer(self, layer: Layer, ready: ReadySet, picture: NDArray[Any]) -> None:
         volume_id, made = ready.key[0], ready.made
+        self._undo.replacing(volume_id, made)
         mark = Mark("voxels", volume_id, {"made": made, "key": "|".join(map(str, ready.key))})
         place = placement(layer, made.volume, made.voxels.affine)
         name = f"{layer.name} · {short_name(made.recipe)}"
@@ -348,25 +424,8 @@ class VoxelsPanel(Panel):
         self.state.run_next = True
         self.run()
 
-    # -- what a model would take ---------------------------------------------------------------------------------------
-
-    def _reckon_cost(self, ready: ReadySet) -> None:
-        model = self.workbench.model
-        self.cost.setText(f"{Path(model).stem}: reckoning the work…")
-        job = partial(reckon_cost, self.workbench.network_child, ready, model)
-        self.costing.start(job, f"work of {model}")
-
-    def _show_cost(self, cost: object) -> None:
-        if isinstance(cost, Cost):  # else the process has started
-            self.cost.setText(cost_words(cost))
-
-    def _no_cost(self, failure: Failure) -> None:
-        if self.state.ready is not None:
-            self.cost.setText(f"{Path(self.workbench.model).stem} cannot take this set: {failure.sentence}")
-
     def _model_changed(self, _name: str) -> None:
-        if self.state.ready is not None and self.state.has_voxels():
-            self._reckon_cost(self.state.ready)
+        self._cost_line.another_model()
 
     # -- links ---------------------------------------------------------------------------------------------------------
 
@@ -375,49 +434,18 @@ class VoxelsPanel(Panel):
         layer = self.layer
         if layer is None:
             raise InputError("no volume is open")
-        return source_of(layer, self._frame(layer))
+        return self.source_of(layer, self.frame_of(layer))
 
-    def _save_set(self) -> None:
-        """Ask for a file and save the set that the numbers are of."""
-        layer = self.layer
-        if layer is None:
-            return
-        with self.telling():
-            made = self._made_as_shown(layer)
-            path, chosen = QFileDialog.getSaveFileName(self, "Save voxel set", "voxels.npz", ";;".join(_SAVED_AS))
-            if path:
-                ending = "" if Path(path).suffix else _SAVED_AS[chosen or next(iter(_SAVED_AS))]
-                self.save_set_to(Path(path + ending), layer, made)
-
-    def save_set_to(self, path: Path, layer: Layer, made: ScanVoxels) -> None:
-        """Write the voxel set of a scan, as its ending says."""
-        try:
-            source = source_of(layer, made.frame)
-        except InputError:
-            source = None
-        write = partial(save_set, made, path, source, in_patient=in_patient(layer))
-        self.saving.start(saving(f"Writing {path.name} …", write), f"writing {path.name}")
-
-    def _made_as_shown(self, layer: Layer) -> ScanVoxels:
-        """The set of what the controls say.
+    def source_of(self, layer: Layer, frame: int) -> repeat.Source:
+        """Where a volume was read from, and which label of it is the shape.
 
         Raises
         ------
         InputError
-            If it is not there yet, or nothing is in it.
+            If it was not read from a file.
         """
-        key = (str(layer.unique_id), self._frame(layer), self.form.recipe().to_json())
-        made = self.state.made(key)
-        if made is None:
-            raise InputError("the set of these settings is not made yet; press Make voxel set, then save it")
-        if made.voxels.n_active == 0:
-            raise InputError("no voxel is active by these settings; there is nothing to save")
-        return made
+        return source_of(layer, frame, self._input.label)
 
-    def _save_recipe(self) -> None:
-        with self.telling():
-            recipe = self.form.recipe()
-            path, _ = QFileDialog.getSaveFileName(self, "Save recipe", f"{recipe.name}.toml", "Recipes (*.toml *.json)")
-            if path:
-                recipe.save(path if Path(path).suffix else f"{path}.toml")
-                self.say(f"Saved {Path(path).name}.")
+    def save_set_to(self, path: Path, layer: Layer, made: ScanVoxels) -> None:
+        """Write the voxel set of a scan, as its ending says."""
+        self._saver.save(path, layer, made)
