@@ -80,9 +80,11 @@ def test_a_table_that_is_embedded_is_a_map_at_once(panel: Any, table: Path) -> N
     assert panel.colour.currentText() == "label"
     for label in "abc":
         assert label in panel.legend.text()
+    assert not panel.drawn.bar.isVisible()
     panel.colour.setCurrentText("n_active")
-    assert "10" in panel.legend.text()
-    assert "69" in panel.legend.text()
+    assert panel.drawn.bar.isVisible()
+    assert panel.drawn.bar.texts == ("10", "39.5", "69")
+    assert not panel.legend.isVisible()
 
 
 def test_tsne_is_drawn_live_held_and_stopped(panel: Any, qtbot: Any, table: Path) -> None:
@@ -137,12 +139,14 @@ def test_a_lasso_selects_labels_and_exports(panel: Any, qtbot: Any, table: Path,
     qtbot.mouseRelease(viewport, Qt.MouseButton.LeftButton, none, pixel(panel, *corners[-1]))
     assert set(range(0, 60, 3)) <= set(panel.state.selected.tolist())
     expected = len(panel.state.selected)
-    assert f"{expected} cases selected" in panel.message.text()
+    assert f"{expected} cases selected" in panel.selection.text.text()
     panel.export_to(tmp_path / "some.parquet")
     assert len(read_cohort(tmp_path / "some.parquet")) == expected
-    panel.label_selected("checked")
-    assert list(panel.cohort.column("label")).count("checked") == expected
-    assert panel.colour.currentText() == "label"
+    labels = list(panel.cohort.column("label"))
+    panel.tag_selected("checked")
+    assert list(panel.cohort.column("tag")).count("checked") == expected
+    assert list(panel.cohort.column("label")) == labels
+    assert panel.colour.currentText() == "tag"
     assert "checked" in panel.legend.text()
 
 
@@ -172,25 +176,25 @@ def test_a_map_of_one_point_is_no_result(panel: Any, table: Path, tmp_path: Path
     panel.set_source(tmp_path / "equal.parquet")
     assert "⚠" in panel.message.text()
     assert "equal" in panel.message.text()
-    assert "trustworthiness" not in panel.message.text()
+    assert "trustworthiness" not in panel.drawn.text.text()
 
 
 def test_the_saved_table_is_that_of_the_cases_shown(
     panel: Any, qtbot: Any, table: Path, tmp_path: Path, monkeypatch: Any
 ) -> None:
-    """Neither cases that were embedded before it was opened, nor without the labels that were given."""
+    """Neither cases that were embedded before it was opened, nor without the tags that were given."""
     from qtpy.QtWidgets import QFileDialog
 
     panel.state.rows = [{"path": "of the last cohort", "status": "done", "embedding": [1.0], "label": None}]
     panel.set_source(table)
     panel.state.selected = np.array([3])
-    panel.label_selected("checked")
+    panel.tag_selected("checked")
     assert "checked" in panel.map._words(3)
     monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *_: (str(tmp_path / "saved.parquet"), ""))
     click(qtbot, panel.save_table)
     saved = read_cohort(tmp_path / "saved.parquet")
     assert len(saved) == 60
-    assert saved.column("label")[3] == "checked"
+    assert saved.column("tag")[3] == "checked"
 
 
 @pytest.fixture
@@ -231,7 +235,7 @@ def test_the_cases_shown_are_their_own_while_others_are_embedded(
     qtbot.waitUntil(lambda: panel.progress.value() == 3, timeout=WAIT_MS)
     for index in (1, 10):
         panel.state.selected = np.array([index])
-        panel.label_selected("checked")
+        panel.tag_selected("checked")
     assert "embed_cases" not in panel.lines().python
     click(qtbot, panel.primary)
     assert "nothing was changed" in panel.message.text()
@@ -240,7 +244,7 @@ def test_the_cases_shown_are_their_own_while_others_are_embedded(
     click(qtbot, panel.save_table)
     saved = read_cohort(tmp_path / "saved.parquet")
     assert len(saved) == 60
-    assert [n for n, label in enumerate(saved.column("label")) if label == "checked"] == [1, 10]
+    assert [n for n, label in enumerate(saved.column("tag")) if label == "checked"] == [1, 10]
 
     # once the map shows what was embedded, that is what there is: no table, and no lines that embed the rest
     click(qtbot, panel.primary)
@@ -273,7 +277,7 @@ def test_what_is_being_embedded_is_not_lost(
     few_at_a_time["n"] = 6
     qtbot.waitUntil(lambda: panel.cohort is not None and len(panel.cohort) == 5, timeout=WAIT_MS)
     panel.state.selected = np.array([4])
-    panel.label_selected("checked")
+    panel.tag_selected("checked")
     with monkeypatch.context() as patch:
         patch.setattr("napari_sparse3d.widgets.cohort.embedder.write_rows", full)
         few_at_a_time["n"] = 9
@@ -282,7 +286,7 @@ def test_what_is_being_embedded_is_not_lost(
     assert panel.table is None
     assert panel.add_folder.isEnabled()
     assert list(panel.cohort.column("path")) == [f"new{number}.npz" for number in (0, 1, 3, 4, 5, 6, 7)]
-    assert panel.cohort.column("label")[4] == "checked"
+    assert panel.cohort.column("tag")[4] == "checked"
 
     click(qtbot, panel.primary)
     qtbot.waitUntil(lambda: not panel.embedding.running, timeout=WAIT_MS)

@@ -8,6 +8,7 @@ Tables written before the column ``schema`` was there hold the prediction under 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -54,6 +55,8 @@ _MORE: dict[str, str] = {"name": "string", "split": "string", "thumbnail": "bina
 
 LISTS = ("embedding", "probabilities", "thumbnail", "spacing_mm")
 """The columns that are no scalars."""
+_CLASSES = b"napari_sparse3d.classes"
+"""Key of a Parquet table's metadata: for columns of classes, their classes in the order of their colours, as JSON."""
 
 
 def arrow_schema() -> Any:
@@ -68,15 +71,42 @@ def is_record(columns: Iterable[object]) -> bool:
     return {"path", "status", "probabilities", "recipe", "model"} <= {*columns}
 
 
-def write_rows(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
-    """Write records, with whatever columns they have, as Parquet; the file appears whole or not at all."""
+def write_rows(
+    rows: Sequence[Mapping[str, Any]], path: Path, *, classes: Mapping[str, Sequence[str]] | None = None
+) -> None:
+    """Write records, with whatever columns they have, as Parquet; the file appears whole or not at all.
+
+    Parameters
+    ----------
+    rows : sequence of mapping
+    path : Path
+    classes : mapping, optional
+        For columns of classes, their classes in the order of their colours: the table keeps it beside its columns.
+    """
     import pyarrow as pa
     from pyarrow import parquet
 
     names = list(dict.fromkeys(name for row in rows for name in row))
     arrays = [_array(name, [row.get(name) for row in rows]) for name in names]
+    table = pa.table(dict(zip(names, arrays, strict=True)))
+    if classes:
+        orders = json.dumps({column: list(order) for column, order in classes.items()})
+        table = table.replace_schema_metadata({_CLASSES: orders.encode()})
     with replacing(path) as temporary:
-        parquet.write_table(pa.table(dict(zip(names, arrays, strict=True))), temporary)
+        parquet.write_table(table, temporary)
+
+
+def stored_classes(path: Path) -> object:
+    """What a Parquet table says of the order of its classes, as JSON gives it; None where it says nothing."""
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    try:
+        with parquet.ParquetFile(path) as file:
+            text = (file.schema_arrow.metadata or {}).get(_CLASSES)
+        return None if text is None else json.loads(text)
+    except (pa.ArrowException, ValueError, OSError, RecursionError):
+        return None
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:

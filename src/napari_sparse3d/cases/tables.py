@@ -8,6 +8,7 @@ from typing import Any
 
 from napari_sparse3d.errors import InputError, line_of
 from napari_sparse3d.parse import read_csv
+from napari_sparse3d.text import unguarded
 
 TABLE_ENDINGS = (".csv", ".parquet")
 PATIENT_COLUMNS = ("patient", "patient_id", "subject", "participant_id")
@@ -31,7 +32,7 @@ def rows_of_table(table: Path) -> list[dict[str, Any]]:
         raise InputError("a folder is no table; name the table in it")
     try:
         if table.suffix.lower() == ".csv":
-            return [dict(row) for row in read_csv(table)]
+            return [{name: unguarded(value) for name, value in row.items()} for row in read_csv(table)]
         from pyarrow import parquet
 
         with parquet.ParquetFile(table) as stored:

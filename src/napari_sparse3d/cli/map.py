@@ -59,7 +59,7 @@ def map(
     trust = maps.trustworthiness(cohort.embeddings, positions)
     known = None if math.isnan(trust) else round(trust, 4)
     rows = [{**row, "x": float(x), "y": float(y)} for row, (x, y) in zip(rows_of(cohort), positions, strict=True)]
-    write_rows(rows, output)
+    write_rows(rows, output, classes=cohort.classes)
     if as_json:
         emit(
             {

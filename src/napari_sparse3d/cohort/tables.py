@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_sparse3d.cases.record import LISTS, read_rows
+from napari_sparse3d.cases.record import LISTS, read_rows, stored_classes
+from napari_sparse3d.cohort.classes import checked_orders
 from napari_sparse3d.cohort.comparable import check_one_origin
 from napari_sparse3d.errors import InputError
 
@@ -29,12 +30,15 @@ class Cohort:
         (N, S, S) uint8: the voxel set seen along x (from the side), 255 at most.
     n_failed : int
         Cases that could not be embedded, and are not among the N.
+    classes : mapping
+        For columns of classes, the order of their colours as the table has kept it.
     """
 
     columns: Mapping[str, Sequence[Any]]
     embeddings: NDArray[np.float32]
     thumbnails: NDArray[np.uint8] | None = None
     n_failed: int = 0
+    classes: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.embeddings)
@@ -51,6 +55,10 @@ class Cohort:
             return "\0".join([str(path or ""), "" if series is None else str(series).rjust(9), str(content or "")])
 
         return list(map(key, self.column("path"), self.column("series"), self.column("content")))
+
+    def with_column(self, name: str, values: Sequence[Any]) -> Cohort:
+        """The same cases with another column."""
+        return replace(self, columns={**self.columns, name: list(values)})
 
     def row(self, index: int) -> dict[str, Any]:
         """One case as a record."""
@@ -115,7 +123,9 @@ def read_cohort(path: Path | Sequence[Path]) -> Cohort:
         If it is a folder, no table, or holds no embeddings.
     """
     paths = [path] if isinstance(path, Path) else list(path)
-    return cohort_of([row for each in paths for row in read_rows(each)])
+    cohort = cohort_of([row for each in paths for row in read_rows(each)])
+    orders = [checked_orders(stored_classes(each)) for each in paths]
+    return replace(cohort, classes={column: order for each in reversed(orders) for column, order in each.items()})
 
 
 def rows_of(cohort: Cohort) -> list[dict[str, Any]]:

@@ -13,6 +13,7 @@ from qtpy.QtGui import QImage
 
 from napari_sparse3d.cases.seen import warning_of_many
 from napari_sparse3d.cohort.tables import Cohort
+from napari_sparse3d.widgets.cohort.colours import TAG
 from napari_sparse3d.widgets.toolbox import words
 from napari_sparse3d.widgets.toolbox.plain_text import as_html
 
@@ -32,9 +33,11 @@ def cohort_words(cohort: Cohort) -> str:
 
 
 def hover_words(cohort: Cohort, index: int) -> str:
-    """Name, label, prediction, split, what is unlike the training and the thumbnail, as rich text."""
+    """Name, label, tag, prediction, split, what is unlike the training and the thumbnail, as rich text."""
     row = cohort.row(index)
-    shown = (f"{name}: {row[name]}" for name in ("label", "prediction", "split") if row.get(name) not in (None, ""))
+    shown = (
+        f"{name}: {row[name]}" for name in ("label", TAG, "prediction", "split") if row.get(name) not in (None, "")
+    )
     unlike = words.unlike_training(str(row.get("model") or "the model"), row.get("outside_training"))
     picture = ""
     if cohort.thumbnails is not None:

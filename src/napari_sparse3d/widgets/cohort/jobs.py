@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +17,7 @@ from napari_sparse3d.measure.maps import trustworthiness
 from napari_sparse3d.volume import Volume
 from napari_sparse3d.voxels import NoResampling, RangeThreshold, Recipe, VoxelSet
 from napari_sparse3d.voxels.mesh import mesh_volume
+from napari_sparse3d.widgets.cohort.colours import Colouring
 from napari_sparse3d.widgets.cohort.save import save_cohort_session
 from napari_sparse3d.widgets.cohort.state import LoadedCase
 from napari_sparse3d.widgets.toolbox import words
@@ -95,6 +96,8 @@ def save_session(
     lines: Lines,
     *,
     colour: str,
+    coloured: Colouring | None,
+    classes: Mapping[str, Sequence[str]],
     table: Path | None,
     recipe: Recipe | None,
 ) -> Callable[[], str]:
@@ -104,6 +107,10 @@ def save_session(
     ----------
     colour : str
         The column that gives the colour.
+    coloured : Colouring or None
+        The colours that it gives.
+    classes : mapping
+        As for :func:`save_cohort_session`.
     table : Path or None
         Where the embeddings are; it is hashed.
     recipe : Recipe or None
@@ -119,12 +126,14 @@ def save_session(
         faithful = f", trustworthiness {trust:.2f}" if math.isfinite(trust) else ""
         title = f"{len(cohort)} cases by {about['map']}{faithful}"
         place = about["open_case_xy"]
-        figure = map_figure(positions, cohort.column(colour), title=title, name=colour, here=place)
+        values, numbers = ((), {}) if coloured is None else (coloured.values, coloured.numbers)
+        figure = map_figure(positions, values, title=title, name=colour, here=place, numbers_of=numbers)
         kept = None if table is None else {"sha256": content_hash(table)}
         if recipe is not None:
             folder.mkdir(parents=True, exist_ok=True)
             recipe.save(folder / "recipe.toml")
-        files = save_cohort_session(folder, cohort, positions, {**about, "table": kept}, similar, figure, lines)
+        record = {**about, "table": kept}
+        files = save_cohort_session(folder, cohort, positions, record, similar, figure, lines, classes)
         return f"Saved {words.count(len(files), 'files')} in {folder.name}."
 
     return write

@@ -14,6 +14,7 @@ from qtpy.QtWidgets import QHBoxLayout, QPushButton, QWidget
 from napari_sparse3d.cohort.tables import Cohort
 from napari_sparse3d.measure.maps import check_drawn, pca, trustworthiness
 from napari_sparse3d.widgets.cohort.case_words import hover_words
+from napari_sparse3d.widgets.cohort.colour_bar import ColourBar
 from napari_sparse3d.widgets.cohort.colours import Colouring
 from napari_sparse3d.widgets.cohort.map_maker import MapMaker
 from napari_sparse3d.widgets.cohort.state import CohortState
@@ -33,12 +34,14 @@ _TRUST_ROWS = 200
 
 
 class MapSection(QWidget):
-    """Draws the cases that ``state`` holds; what has to be said of the map stands in ``panel``."""
+    """Draws the cases that ``state`` holds. What is said of the map stands below it, what went wrong in ``panel``."""
 
     opened = Signal(int)
     """A case was double-clicked: its number."""
-    selected = Signal(object)
-    """The cases inside a lasso: (K,) numbers."""
+    clicked = Signal(int)
+    """A case was clicked."""
+    selected = Signal(object, bool)
+    """The cases inside a lasso: (K,) numbers; and whether they come to those that are selected."""
     moving = Signal()
     """The map is made anew: places in it are those of another map."""
     settled = Signal()
@@ -49,6 +52,9 @@ class MapSection(QWidget):
         self._panel, self._state = panel, state
         self._view: MapView | None = None
         self.maker = MapMaker(self, panel.workbench.map_child)
+        self.title = small_label()
+        self.text = small_label()
+        self.bar = ColourBar()
         self.legend = small_label()
         self.legend.setTextFormat(Qt.TextFormat.RichText)  # its dots are coloured
         self.by = combo("How the map is made", 4)
@@ -64,15 +70,16 @@ class MapSection(QWidget):
         self._connect()
 
     def _lay_out(self) -> None:
-        made_by, coloured_by = QHBoxLayout(), form()
-        made_by.addWidget(self.by, 1)
-        made_by.addWidget(self.pause)
-        made_by.addWidget(self.stop)
-        coloured_by.addRow("Colour", self.colour)
+        converging, chosen = QHBoxLayout(), form()
+        for button in (self.pause, self.stop):
+            converging.addWidget(button)
+        chosen.addRow("Map by", self.by)
+        chosen.addRow(converging)
+        chosen.addRow("Colour", self.colour)
         self._column = stacked(self)
-        self._column.addWidget(self.legend)
-        self._column.addLayout(made_by)
-        self._column.addLayout(coloured_by)
+        for widget in (self.title, self.text, self.bar, self.legend):
+            self._column.addWidget(widget)
+        self._column.addLayout(chosen)
 
     def _connect(self) -> None:
         self.by.activated.connect(lambda _: self.draw())
@@ -93,9 +100,10 @@ class MapSection(QWidget):
 
             self._view = MapView()
             self._view.opened.connect(self.opened)
+            self._view.clicked.connect(self.clicked)
             self._view.selected.connect(self.selected)
             self._view.restyle(colours(self._panel.viewer))
-            self._column.insertWidget(0, self._view)
+            self._column.insertWidget(1, self._view)
         return self._view
 
     @property
@@ -109,6 +117,14 @@ class MapSection(QWidget):
         self.view.set_words(partial(hover_words, cohort))
         self.view.mark([])
         self.draw(only_pca=only_pca)
+        self.view.pictures.set_thumbnails(cohort.thumbnails)
+
+    def show_model(self, embedded_by: str, *, chosen: bool) -> None:
+        """Whose embeddings these are; dim where that is not the model that is chosen."""
+        self.title.setText(embedded_by if chosen else f"⚠ {embedded_by}: not the chosen model")
+        self.title.setVisible(bool(embedded_by))
+        if self._view is not None:
+            self._view.set_dim(not chosen)
 
     def forget_open_case(self) -> None:
         """Take away the cross of the open case and the rings around its like; the selected cases keep theirs."""
@@ -126,11 +142,12 @@ class MapSection(QWidget):
         self.colour.blockSignals(False)
 
     def colour_by(self, column: str) -> None:
-        """Let a column, whose values may be new, give the colour."""
+        """Let a column, whose values may be new, give the colour, where it tells anything."""
         if self._state.cohort is not None:
             self.view.set_words(partial(hover_words, self._state.cohort))
         self.show_columns()
-        self.colour.setCurrentText(column)
+        if self.colour.findText(column) >= 0:
+            self.colour.setCurrentText(column)
         self._recolour()
 
     def draw(self, *, only_pca: bool = False) -> None:
@@ -141,9 +158,12 @@ class MapSection(QWidget):
         self.maker.stop()
         self.moving.emit()
         self.view.set_positions(pca(cohort.embeddings))
+        self.view.show_only(self._state.shown)
         self.view.show_here(None)
         self._recolour()
+        self._say("")
         if only_pca:
+            self._say("PCA of the cases so far")
             return
         if self.method == "pca":
             with self._panel.telling():
@@ -151,7 +171,7 @@ class MapSection(QWidget):
                 trust = trustworthiness(cohort.embeddings, self.view.positions, rows=_TRUST_ROWS)
                 self._say_trust("PCA", trust, sampled=len(cohort) > _TRUST_ROWS)
         elif len(cohort) < _FEWEST:
-            self._panel.say(f"t-SNE needs at least {_FEWEST} cases; this is PCA.", warning=True)
+            self._say(f"⚠ t-SNE needs at least {_FEWEST} cases; this is PCA.")
         else:
             self._converge(cohort)
             return
@@ -159,7 +179,7 @@ class MapSection(QWidget):
 
     def _converge(self, cohort: Cohort) -> None:
         self._show_converging(True)
-        self._panel.say(
+        self._say(
             "t-SNE: its process is still being started, a few seconds once in a session …"
             if self.maker.preparing
             else "t-SNE: looking for neighbours …"
@@ -169,9 +189,7 @@ class MapSection(QWidget):
     def _moved(self, iteration: int, positions: NDArray[np.float32]) -> None:
         self.view.set_positions(positions)
         if iteration >= 0:
-            self._panel.say_meanwhile(
-                f"t-SNE, iteration {iteration} …" if iteration else "t-SNE: looking for neighbours …"
-            )
+            self._say(f"t-SNE, iteration {iteration} …" if iteration else "t-SNE: looking for neighbours …")
 
     def _hold(self, on: bool) -> None:
         self.maker.hold(on)
@@ -179,32 +197,42 @@ class MapSection(QWidget):
 
     def _converging_ended(self) -> None:
         self._show_converging(False)
-        self._panel.hush()
+        if self.text.text().endswith("…"):  # stopped, or failed
+            self._say("t-SNE, stopped before it had converged")
         self.settled.emit()
 
     def _show_converging(self, on: bool) -> None:
         """Whether t-SNE is at work, and can be held and stopped."""
         for button in (self.pause, self.stop):
             button.setEnabled(on)
+            button.setVisible(on)
         if not on:
             self.pause.setChecked(False)
+
+    def _say(self, text: str) -> None:
+        """Of the map, below it: what the panel says of other work stays there."""
+        self.text.setText(text)
+        self.text.setVisible(bool(text))
 
     def _say_trust(self, method: str, trust: float, *, sampled: bool = False) -> None:
         if math.isfinite(trust):
             of = f" of {_TRUST_ROWS} cases" if sampled else ""
-            faithful = (
+            self._say(
                 f"{method}: trustworthiness{of} {trust:.2f} (1: neighbours on the map are neighbours; 0.5: chance)."
             )
-            self._panel.say(faithful)
+        else:
+            self._say(method)
 
     def _recolour(self, _index: int = 0) -> None:
         colouring = self._state.colouring(self.colour.currentText())
         if colouring is not None:
             self.view.set_colours(colouring.codes, continuous=colouring.continuous)
+            self.bar.show_scale(colouring.scale)
             self.legend.setText(_legend(colouring))
+            self.legend.setVisible(bool(colouring.legend))
 
 
 def _legend(colouring: Colouring) -> str:
     """What the colours mean, as rich text."""
-    dots = (f'<span style="color:{colour}">●</span>&nbsp;' if colour else "" for colour, _ in colouring.legend)
-    return " &nbsp; ".join(dot + as_html(text) for dot, (_, text) in zip(dots, colouring.legend, strict=True))
+    dots = (f'<span style="color:{colour}">{sign}</span>&nbsp;' if sign else "" for colour, sign, _ in colouring.legend)
+    return " &nbsp; ".join(dot + as_html(text) for dot, (_, _, text) in zip(dots, colouring.legend, strict=True))

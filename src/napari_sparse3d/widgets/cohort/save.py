@@ -34,6 +34,7 @@ def save_cohort_session(
     similar: Sequence[Mapping[str, Any]],
     figure: Figure,
     lines: Lines,
+    classes: Mapping[str, Sequence[str]] | None = None,
 ) -> list[Path]:
     """Write the table with its map, the picture of it, the similar cases that were asked for, and the lines.
 
@@ -51,13 +52,15 @@ def save_cohort_session(
     figure : Figure
         Of the map.
     lines : Lines
+    classes : mapping, optional
+        As for :func:`~napari_sparse3d.cases.record.write_rows`.
     """
     make_folder(folder)
     rows = [
         {"case": number, **without_names(row), "x": float(x), "y": float(y)}
         for number, (row, (x, y)) in enumerate(zip(rows_of(cohort), positions, strict=True))
     ]
-    write_rows(rows, folder / repeat.TABLE)
+    write_rows(rows, folder / repeat.TABLE, classes=classes)
     save_figure(figure, folder / "map")
     if similar:
         save_csv([without_names(row) for row in similar], folder / "similar.csv")

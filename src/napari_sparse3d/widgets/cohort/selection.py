@@ -1,4 +1,4 @@
-"""The selected cases of the Cohort panel: drawn around with the mouse, labelled, written as a table."""
+"""The selected cases of the Cohort panel: drawn around with the mouse, tagged, written as a table."""
 
 from __future__ import annotations
 
@@ -6,13 +6,15 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from qtpy.QtCore import Signal  # type: ignore[attr-defined]
-from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QInputDialog, QPushButton, QWidget
+from qtpy.QtCore import Qt, Signal  # type: ignore[attr-defined]
+from qtpy.QtGui import QKeySequence, QShortcut  # type: ignore[attr-defined]
+from qtpy.QtWidgets import QFileDialog, QGridLayout, QInputDialog, QPushButton, QWidget
 
-from napari_sparse3d.cases.record import write_rows
 from napari_sparse3d.widgets.cohort.state import CohortState
+from napari_sparse3d.widgets.cohort.table_files import KINDS, write_table
+from napari_sparse3d.widgets.cohort.tags import known_tags
 from napari_sparse3d.widgets.toolbox import words
-from napari_sparse3d.widgets.toolbox.layout import SPACE
+from napari_sparse3d.widgets.toolbox.layout import SPACE, small_label
 from napari_sparse3d.widgets.toolbox.panel import Panel
 
 
@@ -21,44 +23,69 @@ class Selection(QWidget):
 
     lassoing = Signal(bool)
     """Whether a drag over the map selects."""
-    labelled = Signal()
-    """Cases have another label."""
+    changed = Signal()
+    """Other cases are selected."""
+    tagged = Signal()
+    """Cases have another tag."""
 
     def __init__(self, panel: Panel, state: CohortState) -> None:
         super().__init__()
         self._panel, self._state = panel, state
         self.lasso = QPushButton("Lasso")
-        self.lasso.setToolTip("Draw around cases to select them")
+        self.lasso.setToolTip("Draw around cases to select them; with Shift they come to those selected")
         self.lasso.setCheckable(True)
         self.lasso.toggled.connect(self.lassoing)
-        self.label_button = QPushButton("Label…")
-        self.label_button.setToolTip("Give the selected cases a label")
-        self.label_button.clicked.connect(self._ask_label)
+        self.tag_button = QPushButton("Tag…")
+        self.tag_button.clicked.connect(self._ask_tag)
+        self.undo_button = QPushButton("Undo tag")
+        self.undo_button.setToolTip("Take back the last tag (Ctrl+Z)")
+        self.undo_button.clicked.connect(self.undo)
+        # no key event: a combo box takes each key for the beginning of a name; a box with text undoes its typing
+        undo = QShortcut(QKeySequence(QKeySequence.StandardKey.Undo), panel)
+        undo.setContext(Qt.ShortcutContext.WidgetWithChildrenShortcut)
+        undo.activated.connect(self.undo)
         self.export_button = QPushButton("Export…")
-        self.export_button.setToolTip("Write the selected cases (or all) as a Parquet table")
+        self.export_button.setToolTip("Write the selected cases (or all) as a table")
         self.export_button.clicked.connect(self._ask_file)
-        row = QHBoxLayout(self)
+        self.text = small_label()
+        row = QGridLayout(self)
         row.setContentsMargins(0, 0, 0, 0)
         row.setSpacing(SPACE)
-        for button in (self.lasso, self.label_button, self.export_button):
-            row.addWidget(button)
+        for number, button in enumerate((self.lasso, self.export_button, self.tag_button, self.undo_button)):
+            row.addWidget(button, number // 2, number % 2)
+        row.addWidget(self.text, 2, 0, 1, 2)
         self.show_state()
 
     def show_state(self) -> None:
-        """A label is for selected cases."""
-        self.label_button.setEnabled(len(self._state.selected) > 0)
+        """A tag is for selected cases."""
+        n_selected = len(self._state.selected)
+        self.tag_button.setEnabled(n_selected > 0)
+        self.tag_button.setToolTip(
+            "A word of your own for the selected cases, in the column tag; their labels stay"
+            if n_selected
+            else "Select cases first, with the lasso or in the table"
+        )
+        self.undo_button.setEnabled(self._state.tags.can_undo)
+        # always a line: the map must not move under the mouse when something is selected
+        self.text.setText(f"{words.count(n_selected, 'cases') if n_selected else 'Nothing'} selected")
 
     def select(self, indices: NDArray[np.int64]) -> None:
         """Select these cases: (K,) numbers."""
-        self._state.selected = indices
-        self._panel.say(f"{words.count(len(indices), 'cases')} selected.")
+        self._state.selected = np.asarray(indices, dtype=np.int64)
+        self.show_state()
+        self.changed.emit()
+
+    def tag(self, tag: str) -> None:
+        """Give the selected cases a tag, or take it away (""); the table on disk changes when it is saved."""
+        self._state.tag_selected(tag)
+        self.tagged.emit()
         self.show_state()
 
-    def label(self, label: str) -> None:
-        """Give the selected cases a label (in this cohort; the table on disk changes when it is saved)."""
-        if self._state.cohort is not None:
-            self._state.label_selected(label)
-            self.labelled.emit()
+    def undo(self) -> None:
+        """Take back the last tag."""
+        if self._state.undo_tag():
+            self.tagged.emit()
+            self.show_state()
 
     def export_to(self, path: Path) -> None:
         """Write the selected cases, or all if none is selected."""
@@ -66,16 +93,20 @@ class Selection(QWidget):
             return
         with self._panel.telling():
             rows = self._state.chosen_rows()
-            write_rows(rows, path)
+            write_table(rows, path, self._state.class_orders())
             self._panel.say(f"Wrote {words.count(len(rows), 'cases')} to {path.name}.")
 
-    def _ask_label(self) -> None:
-        count = len(self._state.selected)
-        text, accepted = QInputDialog.getText(self._panel, "Label", f"Label of the {count} selected cases:")
-        if accepted and text:
-            self.label(text)
+    def _ask_tag(self) -> None:
+        if self._state.cohort is None:
+            return
+        count = words.count(len(self._state.selected), "selected cases")
+        text, accepted = QInputDialog.getItem(
+            self._panel, "Tag", f"Tag for {count} (empty takes it away):", known_tags(self._state.cohort), -1, True
+        )
+        if accepted:
+            self.tag(text)
 
     def _ask_file(self) -> None:
-        path, _ = QFileDialog.getSaveFileName(self._panel, "Export cases", "cases.parquet", "Tables (*.parquet)")
+        path, _ = QFileDialog.getSaveFileName(self._panel, "Export cases", "cases.parquet", KINDS)
         if path:
             self.export_to(Path(path))

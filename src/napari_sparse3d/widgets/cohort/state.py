@@ -12,12 +12,14 @@ from numpy.typing import NDArray
 
 from napari_sparse3d.cases.identity import CaseIdentity
 from napari_sparse3d.cases.record import model_hashes
+from napari_sparse3d.cohort.classes import ClassNumbers
 from napari_sparse3d.cohort.comparable import Origin, check_comparable
 from napari_sparse3d.cohort.same import SAME, same_case
 from napari_sparse3d.cohort.tables import Cohort, rows_of
 from napari_sparse3d.measure.neighbours import similar
 from napari_sparse3d.widgets import repeat
-from napari_sparse3d.widgets.cohort.colours import Colouring, colouring, telling_columns
+from napari_sparse3d.widgets.cohort.colours import TAG, Colouring, class_orders, colouring, telling_columns
+from napari_sparse3d.widgets.cohort.tags import Tags
 from napari_sparse3d.widgets.network.state import NetworkRun
 from napari_sparse3d.widgets.toolbox import words
 from napari_sparse3d.widgets.toolbox.scan_voxels import ScanVoxels
@@ -77,12 +79,18 @@ class CohortState:
         more are still to come.
     selected : ndarray
         (K,) int64, numbers of cases.
+    shown : ndarray
+        (N,) bool: the cases that the filter leaves.
     distances : list of float
         Of the similar cases that are listed.
     asked : bool
         Who is like the open case, before there were cases.
     colour_chosen : str
         A column, by the user; until then the most telling one.
+    tags : Tags
+        What the user has called cases.
+    class_numbers : ClassNumbers
+        Which colour each class has: for as long as the window is there, whatever cases are shown.
     """
 
     source: Path | None = None
@@ -91,9 +99,12 @@ class CohortState:
     rows: list[dict[str, Any]] = field(default_factory=list)
     embedded: tuple[Path, str] | None = None
     selected: NDArray[np.int64] = field(default_factory=nothing)
+    shown: NDArray[np.bool_] = field(default_factory=lambda: np.ones(0, dtype=bool))
     distances: list[float] = field(default_factory=list)
     asked: bool = False
     colour_chosen: str = ""
+    tags: Tags = field(default_factory=Tags)
+    class_numbers: ClassNumbers = field(default_factory=ClassNumbers)
 
     def show(
         self,
@@ -106,6 +117,8 @@ class CohortState:
         """Other cases, with all that is known of where they are from: none of them is selected."""
         self.cohort, self.table, self.rows, self.embedded = cohort, table, list(rows), embedded
         self.selected = nothing()
+        self.shown = np.ones(len(cohort), dtype=bool)
+        self.tags.forget()
 
     def saved(self, table: Path) -> None:
         """The cases are in a table of the user's, which the lines read: to embed into it would undo the labels."""
@@ -124,20 +137,29 @@ class CohortState:
 
     def colouring(self, name: str) -> Colouring | None:
         """A colour for each case, by a column; "": all alike."""
-        return None if self.cohort is None else colouring(self.cohort, name)
+        return None if self.cohort is None else colouring(self.cohort, name, self.class_numbers)
 
-    def label_selected(self, label: str) -> None:
-        """Give the selected cases a label (in this cohort; the table on disk changes when it is saved)."""
-        if self.cohort is None:
-            return
-        labels = list(self.cohort.column("label"))
-        embedded = [row for row in self.rows if row.get("embedding") is not None]  # in the order of the cohort
-        for index in self.selected.tolist():
-            labels[index] = label
-            if embedded:
-                embedded[index]["label"] = label
-        columns = {**self.cohort.columns, "label": labels}
-        self.cohort = Cohort(columns, self.cohort.embeddings, self.cohort.thumbnails, self.cohort.n_failed)
+    def class_orders(self) -> dict[str, list[str]]:
+        """For columns of classes, the order of their colours, for a table to keep."""
+        return {} if self.cohort is None else class_orders(self.cohort, self.class_numbers)
+
+    def tag_selected(self, tag: str) -> None:
+        """Give the selected cases a tag, or take it away (""); the table on disk changes when it is saved."""
+        if self.cohort is not None:
+            self._set_tags(self.tags.put(self.cohort, self.selected.tolist(), tag))
+
+    def undo_tag(self) -> bool:
+        """Take back what :meth:`tag_selected` did last; gives back whether there was anything."""
+        if self.cohort is None or not self.tags.can_undo:
+            return False
+        self._set_tags(self.tags.undo(self.cohort))
+        return True
+
+    def _set_tags(self, cohort: Cohort) -> None:
+        self.cohort = cohort
+        embedded = (row for row in self.rows if row.get("embedding") is not None)  # in the order of the cohort
+        for row, tag in zip(embedded, cohort.column(TAG), strict=False):
+            row[TAG] = tag
 
     def chosen_rows(self) -> list[dict[str, Any]]:
         """The selected cases, or all if none is selected."""

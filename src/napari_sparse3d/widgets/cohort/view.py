@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QPushButton, QWidget
 
-from napari_sparse3d.cases.record import write_rows
 from napari_sparse3d.catalog import ARCHITECTURES
 from napari_sparse3d.cohort.tables import Cohort, read_cohort, rows_of
 from napari_sparse3d.errors import InputError
@@ -17,11 +16,13 @@ from napari_sparse3d.widgets import repeat
 from napari_sparse3d.widgets.cohort import jobs
 from napari_sparse3d.widgets.cohort.case_opener import CaseOpener
 from napari_sparse3d.widgets.cohort.case_words import cohort_words
+from napari_sparse3d.widgets.cohort.colours import TAG
 from napari_sparse3d.widgets.cohort.embedder import Embedder
 from napari_sparse3d.widgets.cohort.likeness import Likeness
 from napari_sparse3d.widgets.cohort.map_section import MapSection
 from napari_sparse3d.widgets.cohort.selection import Selection
 from napari_sparse3d.widgets.cohort.state import CohortState, last_kept
+from napari_sparse3d.widgets.cohort.table_files import KINDS, holds_embeddings, write_table
 from napari_sparse3d.widgets.toolbox import words
 from napari_sparse3d.widgets.toolbox.failures import failure_of
 from napari_sparse3d.widgets.toolbox.layout import small_label, stacked
@@ -77,11 +78,8 @@ class CohortPanel(Panel):
         self.legend, self.by, self.pause, self.stop = drawn.legend, drawn.by, drawn.pause, drawn.stop
         self.colour, self.maker, self.mapping = drawn.colour, drawn.maker, drawn.maker.work
         self.selection = selection = Selection(self, self.state)
-        self.lasso, self.label_button, self.export_button = (
-            selection.lasso,
-            selection.label_button,
-            selection.export_button,
-        )
+        self.lasso, self.export_button = selection.lasso, selection.export_button
+        self.tag_button, self.undo_button = selection.tag_button, selection.undo_button
         self.likeness = Likeness(self, self.state, drawn)
         self.similar, self.placing = self.likeness.similar, self.likeness.placing
         self.results = QWidget()
@@ -96,7 +94,8 @@ class CohortPanel(Panel):
             lambda: self.lines().command,
             lambda: self.lines().python,
         )
-        self.save_table = self.add_link("Save table…", "The embeddings as Parquet, for `map` and `similar`", self._save)
+        tip = "Embeddings and tags as Parquet, for `map` and `similar`; or as CSV, without embeddings"
+        self.save_table = self.add_link("Save table…", tip, self._save)
         tip = "Table, map, similar cases, hashes, versions and the lines, in one folder"
         self.session = self.add_session_link(tip, self.save_session_to)
 
@@ -107,7 +106,8 @@ class CohortPanel(Panel):
         self.saving.finished.connect(lambda text: self.say(text))
         self.drawn.selected.connect(self._lassoed)
         self.selection.lassoing.connect(lambda on: setattr(self.map, "lassoing", on))
-        self.selection.labelled.connect(lambda: self.drawn.colour_by("label"))
+        self.selection.changed.connect(lambda: self.map.mark(self.state.selected.tolist()))
+        self.selection.tagged.connect(lambda: self.drawn.colour_by(TAG))
         for part in (self.drawn, self.similar):
             part.opened.connect(self.open_case)
         self.workbench.result_changed.connect(lambda _: self.likeness.forget())
@@ -216,13 +216,12 @@ class CohortPanel(Panel):
         """PCA at once; t-SNE after it, where that is chosen."""
         self.drawn.draw()
 
-    def _lassoed(self, indices: NDArray[np.int64]) -> None:
-        self.map.mark(indices.tolist())
-        self.selection.select(indices)
+    def _lassoed(self, indices: NDArray[np.int64], adding: bool) -> None:
+        self.selection.select(np.union1d(self.state.selected, indices) if adding else indices)
 
-    def label_selected(self, label: str) -> None:
-        """Give the selected cases a label (in this cohort; the table on disk changes when it is saved)."""
-        self.selection.label(label)
+    def tag_selected(self, tag: str) -> None:
+        """Give the selected cases a tag (in this cohort; the table on disk changes when it is saved)."""
+        self.selection.tag(tag)
 
     def export_to(self, path: Path) -> None:
         """Write the selected cases, or all if none is selected."""
@@ -285,13 +284,22 @@ class CohortPanel(Panel):
         return Lines(command, python)
 
     def _save(self) -> None:
-        path, _ = QFileDialog.getSaveFileName(self, "Save table", "cohort.parquet", "Tables (*.parquet)")
-        if not path or self.cohort is None:
+        path, _ = QFileDialog.getSaveFileName(self, "Save table", "cohort.parquet", KINDS)
+        if path and self.cohort is not None:
+            self.save_to(Path(path))
+
+    def save_to(self, path: Path) -> None:
+        """Write the table of the cases that are shown, tags and those that failed among them."""
+        if self.cohort is None:
             return
         with self.telling():
-            write_rows(self.state.rows or rows_of(self.cohort), Path(path))
-            self.state.saved(Path(path))
-            self.say(f"Saved {Path(path).name}.")
+            write_table(self.state.rows or rows_of(self.cohort), path, self.state.class_orders())
+            without = ""
+            if holds_embeddings(path):
+                self.state.saved(path)
+            else:
+                without = " It has no embeddings: opened again, its cases are embedded anew."
+            self.say(f"Saved {path.name}.{without}")
             self._show_parts()
 
     def save_session_to(self, folder: Path) -> None:
@@ -317,6 +325,8 @@ class CohortPanel(Panel):
             self.state.similar_rows(self.similar.indices),
             lines,
             colour=self.colour.currentText(),
+            coloured=self.state.colouring(self.colour.currentText()),
+            classes=self.state.class_orders(),
             table=self.table,
             recipe=None if ran is None else ran.made.recipe,
         )
