@@ -12,6 +12,7 @@ from napari_sparse3d.cli.options import (
     DeviceOption,
     EngineOption,
     FrameOption,
+    LabelValueOption,
     ModelOption,
     RecipeOption,
     RepairOption,
@@ -56,6 +57,7 @@ def explain(
     series: SeriesOption = None,
     frame: FrameOption = None,
     repair: RepairOption = None,
+    label_value: LabelValueOption = None,
     as_json: JsonFlag = False,
 ) -> None:
     """Show which voxels of a scan drove a class: those that speak for it above 0, those against it below.
@@ -78,7 +80,7 @@ def explain(
     check_engine(engine, device)
     with the_call():
         by = method_of(method)
-    say_idle_on_voxels(path, recipe=recipe, series=series, frame=frame, repair=repair)
+    say_idle_on_voxels(path, recipe=recipe, series=series, frame=frame, repair=repair, label_value=label_value)
     network = find_model(model)
     with the_call():
         target = None if of_class is None else class_number(network.card.classes, of_class)
@@ -87,7 +89,7 @@ def explain(
         check_channels(network, how)
     say_random_weights(network)
     with status("Reading the scan"):
-        source = read_source(find_case(path, series), how, frame=frame, repair=repair)
+        source = read_source(find_case(path, series, label_value), how, frame=frame, repair=repair)
     with status(f"Running {network.card.name}"):
         result, outside, voxels = run_and_compare(network, source, how, engine, device)
     with status(f"{by.title[:1].upper()}{by.title[1:]}"):
