@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -251,6 +252,16 @@ def test_nothing_is_done_beside_a_cancel(panel: Any, qtbot: Any) -> None:
     assert not panel.progress.isVisible()
     assert "…" not in panel.message.text()
     assert all(link.isEnabled() for link in links)
+    if find_spec("captum") is None:  # a refusal is a sentence, with nothing behind it; what is shown stays
+        drove, place = panel.state.drove, panel.method.findText("regions left out")
+        panel.method.setCurrentIndex(place)
+        panel.attribute_button.click()
+        qtbot.waitUntil(lambda: "⚠" in panel.message.text(), timeout=WAIT_MS)
+        assert "captum is not installed; pip install captum" in panel.message.text()
+        assert "Details" not in panel.message.text()
+        assert panel.primary.text() == "Run"
+        assert panel.state.drove is drove
+        assert drawn(panel, "attribution").visible
 
 
 @pytest.mark.parametrize("theme", ["dark", "light"])

@@ -129,8 +129,8 @@ def explain_by_step(
     with use_engine(result.choice.engine):
         said = yield from attribute_by_step(network, x, number, info.name)
     places = voxels.indices + np.array(centre_offset(voxels.shape, result.model.describer.field), dtype=np.int32)
-    sites = said.indices[:, 1:].numpy()
-    values = values_at(places, sites, said.values.numpy(), said.grid, said.spatial_shape)
+    sites, at_sites = said.indices[:, 1:].cpu().numpy(), said.values.detach().float().cpu().numpy()
+    values = values_at(places, sites, at_sites, said.grid, said.spatial_shape)
     if not np.isfinite(values).all():
         raise InputError(f"the {info.title} of class {classes[number]!r} is not finite; choose another method")
     return Explanation(values, voxels, number, classes[number], info.name, said.layer)

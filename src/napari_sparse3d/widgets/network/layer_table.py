@@ -23,7 +23,7 @@ from napari_sparse3d.widgets.toolbox.theme import Colours
 
 _PERCENT_COLUMN = 3
 _ROWS_SHOWN = 14
-_NAME_LETTERS = 13
+_NAME_LETTERS = 15
 COLUMNS = ("layer", "side", "sites", "% active", "published", "kind", "channels", "% non-zero", "MAC", "ms")
 _TIPS = (
     "Click a row to see that layer in the viewer",

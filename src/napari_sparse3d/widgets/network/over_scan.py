@@ -79,7 +79,7 @@ class OverScan(QObject):
         request, target = self.state.ran.result.request, self.results.target.currentIndex()
         method = self.results.method.currentData()
         job = partial(jobs.attribute, self.child, request, target, method)
-        self.attributing.start(job, f"reckoning the {self.results.method.currentText()}")
+        self.attributing.start(job, f"computing the {self.results.method.currentText()}")
 
     def _show_attribution(self, drove: Attributed) -> None:
         ran = self.state.ran

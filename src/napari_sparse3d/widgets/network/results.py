@@ -40,7 +40,7 @@ class Results(QWidget):
         self.colours = ColourBar()
         self.target = combo("For which class")
         self.bars.chosen.connect(self.target.setCurrentIndex)
-        self.method = combo("How it is reckoned")
+        self.method = combo("How it is computed")
         for each in ATTRIBUTIONS.values():
             self.method.addItem(each.title, each.name)
             grey_out(self.method, each.missing)
