@@ -71,6 +71,7 @@ def test_an_empty_panel_says_what_to_do(panel: Any) -> None:
     assert "Random weights" in panel.model_text.text()
     panel.workbench.set_model("nodule")
     assert "Random weights" not in panel.model_text.text()
+    assert panel.model.currentText() == "nodule"
 
 
 def test_a_table_that_is_embedded_is_a_map_at_once(panel: Any, table: Path) -> None:
@@ -365,10 +366,22 @@ def test_who_is_like_it(panel: Any, qtbot: Any, table: Path, oblique: Volume, ad
     assert panel.map.marked.data.size == 0
     panel.workbench.set_result(ran)
     panel.open_case(1)
-    qtbot.waitUntil(lambda: len(panel.viewer.layers) == 3, timeout=WAIT_MS)
-    opened = panel.viewer.layers[1]
+    qtbot.waitUntil(lambda: len(panel.viewer.layers) == 4, timeout=WAIT_MS)
+    opened, titles = panel.viewer.layers["case01"], panel.viewer.layers["titles"]
     # beside the scan and not over it
     assert opened.extent.world[0][-1] >= scan.extent.world[1][-1]
+    # a title over each, in every slice and however the axes are rolled; the layer that is chosen is the case's
+    assert list(titles.text.values) == [scan.name, "case 1 · b"]
+    for order in ((0, 1, 2), (1, 0, 2), (2, 0, 1)):
+        panel.viewer.dims.order = order
+        down, across = order[1:]
+        for place, layer in zip(titles.data, (scan, opened), strict=True):
+            low, high = layer.extent.world
+            assert place[down] < low[down]
+            assert low[across] < place[across] < high[across]
+    panel.viewer.dims.set_current_step(2, 0)
+    assert len(titles._view_indices if hasattr(titles, "_view_indices") else titles._indices_view) == 2
+    assert panel.viewer.layers.selection.active is opened
 
 
 def test_a_folder_is_embedded_and_can_be_cancelled(make_napari_viewer: Any, qtbot: Any, tmp_path: Path) -> None:

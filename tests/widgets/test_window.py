@@ -44,7 +44,7 @@ def test_panels_of_one_window_share_a_workbench(window: Any, make_napari_viewer:
     assert all(panel.viewer is panels[0].viewer for panel in panels)
     voxels, network, cohort, _ = panels
     network.workbench.set_model("residual")
-    assert "residual" in cohort.model_text.text()
+    assert cohort.model.currentData() == "residual"
     other = make_napari_viewer(show=True)
     _, elsewhere = other.window.add_plugin_dock_widget("napari-sparse3d", "Cohort")
     assert elsewhere.workbench is not voxels.workbench

@@ -163,6 +163,25 @@ class Cost:
 
 
 @dataclass(frozen=True)
+class Shown:
+    """The cases of a cohort that others come to.
+
+    Attributes
+    ----------
+    places : list of (str, int or None)
+        Path and series of each.
+    by : (str, str)
+        The hashes of the model and of the recipe that embedded them.
+    added : list of str
+        The folders of the others.
+    """
+
+    places: list[tuple[str, int | None]]
+    by: tuple[str, str]
+    added: list[str]
+
+
+@dataclass(frozen=True)
 class TrainingFields:
     """What can be set in a training; each begins with its default.
 

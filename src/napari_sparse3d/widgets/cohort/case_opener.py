@@ -10,7 +10,8 @@ from qtpy.QtCore import QObject
 
 from napari_sparse3d.widgets.cohort import jobs
 from napari_sparse3d.widgets.cohort.beside import layer_from, put_saved_voxels, show_beside
-from napari_sparse3d.widgets.cohort.case_words import case_name
+from napari_sparse3d.widgets.cohort.case_titles import put_titles
+from napari_sparse3d.widgets.cohort.case_words import case_name, title_of
 from napari_sparse3d.widgets.cohort.state import LoadedCase
 from napari_sparse3d.widgets.toolbox.layers import volume_layer
 from napari_sparse3d.widgets.toolbox.panel import Panel
@@ -23,14 +24,21 @@ class CaseOpener(QObject):
     def __init__(self, panel: Panel) -> None:
         super().__init__(panel)
         self._panel = panel
+        self._which: tuple[Any, Any, Path | None] | None = None
+        self._title = ""
         self.work = Work(self)
         self.work.finished.connect(self._show)
         self.work.failed.connect(panel.fail)
 
     def open(self, row: dict[str, Any], table: Path | None) -> None:
         """Read the case of this row of a table and show it."""
+        which = (row.get("path"), row.get("series"), table)
+        if self.work.running and which == self._which:
+            return  # a double click is two clicks
+        self._which = which
         name = case_name(row)
         self._panel.say(f"Reading {name} …")
+        self._title = title_of(row)
         self.work.start(partial(jobs.read_case, row, table), f"reading {name}")
 
     def _show(self, case: LoadedCase) -> None:
@@ -42,6 +50,8 @@ class CaseOpener(QObject):
             shown = put_saved_voxels(viewer, layer, case.made)
             if scan is None:
                 workbench.voxels_changed.emit(shown)
+        if scan is not None:
+            put_titles(viewer, {scan: scan.name, layer: self._title})
         beside = "" if scan is None else " beside the open case; camera and contrast are one"
         changed = " It is not what was embedded: its file has changed since." if case.changed else ""
         self._panel.say(f"Opened {layer.name}{beside}.{changed}", warning=case.changed)

@@ -23,6 +23,12 @@ def case_name(row: dict[str, Any]) -> str:
     return str(row.get("name") or Path(str(row.get("path", ""))).stem)
 
 
+def title_of(row: dict[str, Any]) -> str:
+    """The name of a case with its label, or what was answered where that is not known."""
+    label = row.get("label") or (f"predicted {row['prediction']}" if row.get("prediction") else "")
+    return " · ".join(filter(None, (case_name(row), str(label))))
+
+
 def cohort_words(cohort: Cohort) -> str:
     """How many cases there are, and how many of them are unlike what their model was trained on."""
     models = sorted({str(value) for value in cohort.column("model") if value})

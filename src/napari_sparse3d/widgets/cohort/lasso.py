@@ -26,12 +26,13 @@ def encircled(line: Sequence[tuple[float, float]], points: NDArray[np.float64]) 
         (N,) bool.
     """
     places = np.asarray(points, dtype=np.float64).reshape(-1, 2)
-    known = np.isfinite(places).all(axis=1)
+    known = np.flatnonzero(np.isfinite(places).all(axis=1))
     x, y = places[known].T
     inside = np.zeros(len(x), dtype=bool)
     for (x0, y0), (x1, y1) in zip(line, [*line[1:], *line[:1]], strict=True):
         if y0 != y1:
             crosses = (y0 > y) != (y1 > y)
             inside ^= crosses & (x < (x1 - x0) * (y - y0) / (y1 - y0) + x0)
-    known[known] = inside
-    return known
+    encloses = np.zeros(len(places), dtype=bool)
+    encloses[known] = inside
+    return encloses

@@ -126,6 +126,11 @@ class MapSection(QWidget):
         if self._view is not None:
             self._view.set_dim(not chosen)
 
+    def mark_open(self, index: int | None) -> None:
+        """Ring the case whose layer is chosen in napari."""
+        if self._view is not None:
+            self._view.mark_open(index)
+
     def forget_open_case(self) -> None:
         """Take away the cross of the open case and the rings around its like; the selected cases keep theirs."""
         if self._view is not None:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from napari_sparse3d.cases.identity import CaseIdentity
 from napari_sparse3d.cases.record import model_hashes
+from napari_sparse3d.catalog import ARCHITECTURES, TRAINED
 from napari_sparse3d.cohort.classes import ClassNumbers
 from napari_sparse3d.cohort.comparable import Origin, check_comparable
 from napari_sparse3d.cohort.same import SAME, same_case
@@ -66,17 +67,21 @@ class CohortState:
 
     Attributes
     ----------
-    source : Path or None
-        Folder or table that *Embed* embeds.
+    sources : list of Path
+        Folders and tables that all cases are from.
+    added : list of Path
+        Those of them that have not been embedded yet.
+    replaces : bool
+        Whether they are of other cases than those shown, whose place they take.
     cohort : Cohort or None
         The cases that are shown; the next three are of them, and change with them alone.
     table : Path or None
         Where their embeddings are on disk.
     rows : list of dict
         As they were embedded, those that failed among them; empty where they are from a table.
-    embedded : (Path, str) or None
-        The folder or table, and the model, that all of them were embedded from and by; None: they are from a table, or
-        more are still to come.
+    embedded : (tuple of Path, str) or None
+        The folders and tables, and the model, that all of them were embedded from and by; None: they are from a table,
+        or more are still to come.
     selected : ndarray
         (K,) int64, numbers of cases.
     shown : ndarray
@@ -91,13 +96,17 @@ class CohortState:
         What the user has called cases.
     class_numbers : ClassNumbers
         Which colour each class has: for as long as the window is there, whatever cases are shown.
+    hashes : dict
+        Of the models that have run: what the workbench calls them, and their hash.
     """
 
-    source: Path | None = None
+    sources: list[Path] = field(default_factory=list)
+    added: list[Path] = field(default_factory=list)
+    replaces: bool = False
     cohort: Cohort | None = None
     table: Path | None = None
     rows: list[dict[str, Any]] = field(default_factory=list)
-    embedded: tuple[Path, str] | None = None
+    embedded: tuple[tuple[Path, ...], str] | None = None
     selected: NDArray[np.int64] = field(default_factory=nothing)
     shown: NDArray[np.bool_] = field(default_factory=lambda: np.ones(0, dtype=bool))
     distances: list[float] = field(default_factory=list)
@@ -105,6 +114,21 @@ class CohortState:
     colour_chosen: str = ""
     tags: Tags = field(default_factory=Tags)
     class_numbers: ClassNumbers = field(default_factory=ClassNumbers)
+    hashes: dict[str, str] = field(default_factory=dict)
+
+    def take(self, source: Path, *, embedded: bool = False) -> None:
+        """The cases of a folder or table, in place of those shown; ``embedded``: they are shown already."""
+        self.sources, self.added, self.replaces = [source], [] if embedded else [source], not embedded
+
+    def add(self, source: Path) -> None:
+        """The cases of a folder or table, beside the others."""
+        for sources in (self.sources, self.added):
+            if source.resolve() not in {each.resolve() for each in sources}:
+                sources.append(source)
+
+    def taken(self) -> None:
+        """All sources are embedded."""
+        self.added, self.replaces = [], False
 
     def show(
         self,
@@ -112,13 +136,48 @@ class CohortState:
         *,
         table: Path | None = None,
         rows: Sequence[dict[str, Any]] = (),
-        embedded: tuple[Path, str] | None = None,
+        embedded: tuple[tuple[Path, ...], str] | None = None,
+        grown: bool = False,
     ) -> None:
-        """Other cases, with all that is known of where they are from: none of them is selected."""
+        """Other cases, with all that is known of where they are from: none of them is selected.
+
+        ``grown``: those shown before are the first of them, and stay selected; what was done to them can be undone.
+        """
         self.cohort, self.table, self.rows, self.embedded = cohort, table, list(rows), embedded
-        self.selected = nothing()
+        self.replaces = False
         self.shown = np.ones(len(cohort), dtype=bool)
-        self.tags.forget()
+        if not grown:
+            self.selected = nothing()
+            self.tags.forget()
+        hashes = {str(row["model_hash"]) for row in rows if row.get("model_hash")}
+        if embedded is not None and len(hashes) == 1:
+            self.hashes[embedded[1]] = hashes.pop()
+
+    def show_only(self, shown: NDArray[np.bool_]) -> None:
+        """Hide the other cases: nothing that is not seen is selected."""
+        self.shown = shown
+        self.selected = self.selected[shown[self.selected]]
+
+    def origin(self) -> tuple[str, str] | None:
+        """The hashes of the model and of the recipe that embedded the cases shown; None where they do not say."""
+        if self.cohort is None:
+            return None
+        known = {*zip(self.cohort.column("model_hash"), self.cohort.column("recipe_hash"), strict=True)}
+        return next(
+            ((str(model), str(recipe)) for model, recipe in known if len(known) == 1 and model and recipe), None
+        )
+
+    def is_by(self, model: str) -> bool | None:
+        """Whether the cases shown were embedded by the model that the workbench calls so; None: that is not known."""
+        if self.cohort is None or not self.models():
+            return None
+        origin = self.origin()
+        if origin is not None and model in self.hashes:
+            return origin[0] == self.hashes[model]
+        if self.embedded is not None and self.embedded[1] == model:
+            return True
+        names = {*TRAINED, *ARCHITECTURES}  # a file may have any name, what is bundled has its own
+        return None if model not in names else model in self.models()
 
     def saved(self, table: Path) -> None:
         """The cases are in a table of the user's, which the lines read: to embed into it would undo the labels."""

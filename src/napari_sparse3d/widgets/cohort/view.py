@@ -5,35 +5,32 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-from numpy.typing import NDArray
-from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QPushButton, QWidget
+from qtpy.QtWidgets import QWidget
 
-from napari_sparse3d.catalog import ARCHITECTURES
-from napari_sparse3d.cohort.tables import Cohort, read_cohort, rows_of
+from napari_sparse3d.cohort.tables import Cohort, read_cohort
 from napari_sparse3d.errors import InputError
-from napari_sparse3d.widgets import repeat
-from napari_sparse3d.widgets.cohort import jobs
 from napari_sparse3d.widgets.cohort.case_opener import CaseOpener
+from napari_sparse3d.widgets.cohort.case_table import CaseTable
 from napari_sparse3d.widgets.cohort.case_words import cohort_words
-from napari_sparse3d.widgets.cohort.colours import TAG
-from napari_sparse3d.widgets.cohort.embedder import Embedder
+from napari_sparse3d.widgets.cohort.embedder import Embedder, named
+from napari_sparse3d.widgets.cohort.files import CohortFiles
+from napari_sparse3d.widgets.cohort.filter_row import FilterRow
 from napari_sparse3d.widgets.cohort.likeness import Likeness
 from napari_sparse3d.widgets.cohort.map_section import MapSection
+from napari_sparse3d.widgets.cohort.open_cases import OpenCases
 from napari_sparse3d.widgets.cohort.selection import Selection
+from napari_sparse3d.widgets.cohort.source_section import AT_WORK, SourceSection
 from napari_sparse3d.widgets.cohort.state import CohortState, last_kept
-from napari_sparse3d.widgets.cohort.table_files import KINDS, holds_embeddings, write_table
+from napari_sparse3d.widgets.cohort.together import Together
 from napari_sparse3d.widgets.toolbox import words
 from napari_sparse3d.widgets.toolbox.failures import failure_of
-from napari_sparse3d.widgets.toolbox.layout import small_label, stacked
-from napari_sparse3d.widgets.toolbox.panel import Panel, saving
+from napari_sparse3d.widgets.toolbox.layout import stacked
+from napari_sparse3d.widgets.toolbox.panel import Panel
 from napari_sparse3d.widgets.toolbox.session_folder import Lines
-from napari_sparse3d.widgets.toolbox.work import Work
 
 if TYPE_CHECKING:
     from napari_sparse3d.widgets.cohort.map_view import MapView
-
-_AT_WORK = "Cases are being embedded; wait for them, or cancel, then choose others."
+    from napari_sparse3d.widgets.network.state import NetworkRun
 
 
 class CohortPanel(Panel):
@@ -47,7 +44,7 @@ class CohortPanel(Panel):
         """Lay out the controls, and connect them with the other panels."""
         self.state = CohortState()
         self.embedder, self.opener = Embedder(self, self.state, self._take), CaseOpener(self)
-        self.embedding, self.opening, self.saving = self.embedder.work, self.opener.work, Work(self)
+        self.embedding, self.opening = self.embedder.work, self.opener.work
         self._build_sources()
         self._build_results()
         self.body.addStretch(1)
@@ -56,22 +53,12 @@ class CohortPanel(Panel):
         self._show_parts()
 
     def _build_sources(self) -> None:
-        self.add_folder = QPushButton("Add folder…")
-        self.add_folder.clicked.connect(self._choose_folder)
-        self.open_table = QPushButton("Open table…")
-        self.open_table.clicked.connect(self._choose_table)
-        self._source_tips = {
-            self.add_folder: "Every scan and voxel set below it; with one sub-folder a class, labels are taken",
-            self.open_table: "A CSV or Parquet table with a column 'path'; or one that is embedded already",
-        }
-        row = QHBoxLayout()
-        row.addWidget(self.add_folder)
-        row.addWidget(self.open_table)
-        self.body.addLayout(row)
-        self.about = small_label("No cases yet: add a folder of scans, or open a table of them.")
-        self.model_text = small_label()
-        self.body.addWidget(self.about)
-        self.body.addWidget(self.model_text)
+        self.source = source = SourceSection(self.state, self.workbench)
+        self.add_folder, self.open_table, self.about = source.add_folder, source.open_table, source.about
+        self.model, self.model_text = source.menu.box, source.model_text
+        source.folder_chosen.connect(self.add_source)
+        source.table_chosen.connect(self.set_source)
+        self.body.addWidget(source)
 
     def _build_results(self) -> None:
         self.drawn = drawn = MapSection(self, self.state)
@@ -82,9 +69,14 @@ class CohortPanel(Panel):
         self.tag_button, self.undo_button = selection.tag_button, selection.undo_button
         self.likeness = Likeness(self, self.state, drawn)
         self.similar, self.placing = self.likeness.similar, self.likeness.placing
+        self.files = CohortFiles(self, self.state, drawn, self.likeness)
+        self.saving = self.files.saving
+        self.filter, self.cases = FilterRow(self.state), CaseTable(self.state)
+        self.open_cases = OpenCases(self, self.state)
+        self.together = Together(self.state, drawn, self.filter, selection, self.cases)
         self.results = QWidget()
         column = stacked(self.results)
-        for part in (drawn, selection, self.similar):
+        for part in (drawn, self.filter, selection, self.cases, self.similar):
             column.addWidget(part)
         self.body.addWidget(self.results)
 
@@ -95,22 +87,21 @@ class CohortPanel(Panel):
             lambda: self.lines().python,
         )
         tip = "Embeddings and tags as Parquet, for `map` and `similar`; or as CSV, without embeddings"
-        self.save_table = self.add_link("Save table…", tip, self._save)
+        self.save_table = self.add_link("Save table…", tip, self.files.ask)
         tip = "Table, map, similar cases, hashes, versions and the lines, in one folder"
         self.session = self.add_session_link(tip, self.save_session_to)
 
     def _connect(self) -> None:
         self.follow(self.saving)
+        self.files.saved.connect(self._show_parts)
         for changed in (self.embedding.started, self.embedding.ended):
             changed.connect(lambda *_: self._show_parts())
         self.saving.finished.connect(lambda text: self.say(text))
-        self.drawn.selected.connect(self._lassoed)
-        self.selection.lassoing.connect(lambda on: setattr(self.map, "lassoing", on))
-        self.selection.changed.connect(lambda: self.map.mark(self.state.selected.tolist()))
-        self.selection.tagged.connect(lambda: self.drawn.colour_by(TAG))
-        for part in (self.drawn, self.similar):
+        self.drawn.clicked.connect(self.open_case)
+        self.open_cases.chosen.connect(self.drawn.mark_open)
+        for part in (self.drawn, self.similar, self.cases):
             part.opened.connect(self.open_case)
-        self.workbench.result_changed.connect(lambda _: self.likeness.forget())
+        self.workbench.result_changed.connect(self._result_changed)
         for changed in (self.workbench.result_changed, self.workbench.model_changed):
             changed.connect(lambda _: self._show_parts())
 
@@ -119,21 +110,32 @@ class CohortPanel(Panel):
         has = state.cohort is not None
         self.results.setVisible(has)
         at_work = self.embedding.running
-        self.primary.setEnabled(state.source is not None or at_work)
-        self.primary.setToolTip("" if state.source is not None else "Add a folder or open a table first")
-        for button, tip in self._source_tips.items():
-            button.setEnabled(not at_work)
-            button.setToolTip(_AT_WORK if at_work else tip)
+        self.primary.setEnabled(bool(state.sources) or at_work)
+        self.primary.setToolTip(self._primary_tip())
+        self.source.show_state(at_work=at_work)
         for link in (self.copy_command, self.copy_python):
             link.setEnabled(state.table is not None)
         for link in (self.save_table, self.session):
-            link.setEnabled(has)
+            link.setEnabled(has and not at_work)  # that it is saved is not said beside work that goes on
         self.similar.set_askable(has and self.workbench.result is not None)
-        untrained = self.workbench.model in ARCHITECTURES
-        random = "\n⚠ Random weights: nothing was learned; choose a trained model" if untrained else ""
-        shown = f"\nThe cases shown were embedded by {', '.join(state.models())}" if state.models() else ""
-        self.model_text.setText(f"Model: {Path(self.workbench.model).stem} (chosen in Network){random}{shown}")
+        models = ", ".join(state.models())
+        self.drawn.show_model(
+            f"Embedded by {models}" if models else "", chosen=state.is_by(self.workbench.model) is not False
+        )
         self.selection.show_state()
+
+    def _primary_tip(self) -> str:
+        state = self.state
+        if not state.sources:
+            return "Add a folder or open a table first"
+        if state.added and state.cohort is not None and not state.replaces:
+            return "Embed the cases that were added; by another model, all cases anew"
+        return "Embed all cases" if state.added else "Embed all cases anew"
+
+    def _result_changed(self, ran: NetworkRun | None) -> None:
+        self.likeness.forget()
+        if ran is not None:
+            self.state.hashes[ran.result.request.model] = ran.result.model_hash
 
     # -- which cases ---------------------------------------------------------------------------------------------------
 
@@ -147,23 +149,12 @@ class CohortPanel(Panel):
         """Where their embeddings are on disk."""
         return self.state.table
 
-    def _choose_folder(self) -> None:
-        folder = QFileDialog.getExistingDirectory(self, "Folder of cases")
-        if folder:
-            self.set_source(Path(folder))
-
-    def _choose_table(self) -> None:
-        path, _ = QFileDialog.getOpenFileName(self, "Table of cases", "", "Tables (*.csv *.parquet)")
-        if path:
-            self.set_source(Path(path))
-
     def set_source(self, source: Path) -> None:
-        """Take the cases of a folder or table; one that is embedded already is shown at once.
+        """Take the cases of a folder or table in place of those shown; one that is embedded already is shown at once.
 
         Not while others are being embedded: their map would take the place of these.
         """
-        if self.embedding.running:
-            self.say(_AT_WORK, warning=True)
+        if not self._may_choose():
             return
         if source.suffix == ".parquet":
             try:
@@ -173,33 +164,59 @@ class CohortPanel(Panel):
                     self.fail(failure_of(error))
                     return
             else:
-                self.state.source = None
+                self.state.take(source, embedded=True)
                 self.state.show(cohort, table=source)
                 self._take(cohort, final=True)
                 return
-        self.state.source = source
-        self.about.setText(f"{source.name}: press Embed. Cases are looked for and embedded in the background.")
+        self.state.take(source)
+        self._say_added()
+
+    def add_source(self, source: Path) -> None:
+        """Let the cases of a folder or table come to those that are here; each of them once."""
+        if self._may_choose():
+            self.state.add(source)
+            self._say_added()
+
+    def _may_choose(self) -> bool:
+        if self.embedding.running:
+            self.say(AT_WORK, warning=True)
+        return not self.embedding.running
+
+    def _say_added(self) -> None:
+        state, added = self.state, named(self.state.added)
+        self.say("")
+        if self.cohort is None:
+            text = f"{added}: press Embed. Cases are looked for and embedded in the background."
+        elif state.replaces:
+            text = f"{added}: press Embed. Its cases take the place of those shown."
+        else:
+            text = f"{cohort_words(self.cohort)}\n{added}: press Embed, and its cases come to these."
+        self.about.setText(text)
         self._show_parts()
 
     def run(self) -> None:
-        """The primary button: embed all cases."""
-        if self.state.source is None:
-            self.say("Add a folder or open a table first.", warning=True)
+        """The primary button: embed the cases that were added, or all of them anew."""
+        if self.state.sources:
+            self.embedder.start()
         else:
-            self.embedder.start(self.state.source)
+            self.say("Add a folder or open a table first.", warning=True)
 
     def _primary_clicked(self) -> None:
         partly = self.embedding.running and self.embedder.shown
         super()._primary_clicked()
         if partly and not self.embedding.running:
             n_cases = words.count(len(self.cohort or ()), "cases")
-            self.say(f"Cancelled; the map shows the {n_cases} embedded until then. Save table… keeps them.")
+            self._say_added()
+            self.say(
+                f"Cancelled; the map shows the {n_cases} embedded until then. Save table… keeps them, Embed goes on."
+            )
 
     def _take(self, cohort: Cohort, *, final: bool) -> None:
         """Draw what the state has come to show."""
         self.likeness.forget()
         self.about.setText(cohort_words(cohort))
-        self.drawn.show_cases(cohort, only_pca=not final)
+        self.together.show_cases(cohort, only_pca=not final)
+        self.open_cases.refresh()
         self._show_parts()
         if final and self.state.asked:
             self.state.asked = False
@@ -216,9 +233,6 @@ class CohortPanel(Panel):
         """PCA at once; t-SNE after it, where that is chosen."""
         self.drawn.draw()
 
-    def _lassoed(self, indices: NDArray[np.int64], adding: bool) -> None:
-        self.selection.select(np.union1d(self.state.selected, indices) if adding else indices)
-
     def tag_selected(self, tag: str) -> None:
         """Give the selected cases a tag (in this cohort; the table on disk changes when it is saved)."""
         self.selection.tag(tag)
@@ -228,8 +242,8 @@ class CohortPanel(Panel):
         self.selection.export_to(path)
 
     def open_case(self, index: int) -> None:
-        """Read a case in the background and show it."""
-        if self.cohort is not None:
+        """Choose the layer of a case; where it is not open, read it in the background and show it."""
+        if self.cohort is not None and not self.open_cases.choose(index):
             self.opener.open(self.cohort.row(index), self.table)
 
     def ask(self) -> None:
@@ -258,76 +272,13 @@ class CohortPanel(Panel):
     # -- links ---------------------------------------------------------------------------------------------------------
 
     def lines(self, *, named: bool = True) -> Lines:
-        """What repeats the map, or the question for similar cases if one was asked.
-
-        Parameters
-        ----------
-        named : bool
-            Whether files are called by their names, as for the clipboard; a session has words in their place.
-
-        Raises
-        ------
-        InputError
-            If the open case cannot be read again.
-        """
-        if self.table is None:
-            raise InputError("save the table first, or embed the cases")
-        table = self.table if named else Path(repeat.TABLE)
-        if self.likeness.asked:
-            query = self.likeness.query(table, named=named)
-            command, python = repeat.similar_command(query), repeat.similar_python(query)
-        else:
-            command, python = repeat.map_command(table, self.drawn.method), repeat.map_python(table, self.drawn.method)
-        if self.state.embedded is not None and named:
-            source, model = self.state.embedded
-            python = repeat.embed_python(source, model, table) + "\n" + python
-        return Lines(command, python)
-
-    def _save(self) -> None:
-        path, _ = QFileDialog.getSaveFileName(self, "Save table", "cohort.parquet", KINDS)
-        if path and self.cohort is not None:
-            self.save_to(Path(path))
+        """What repeats the map, or the question for similar cases: see :meth:`CohortFiles.lines`."""
+        return self.files.lines(named=named)
 
     def save_to(self, path: Path) -> None:
-        """Write the table of the cases that are shown, tags and those that failed among them."""
-        if self.cohort is None:
-            return
-        with self.telling():
-            write_table(self.state.rows or rows_of(self.cohort), path, self.state.class_orders())
-            without = ""
-            if holds_embeddings(path):
-                self.state.saved(path)
-            else:
-                without = " It has no embeddings: opened again, its cases are embedded anew."
-            self.say(f"Saved {path.name}.{without}")
-            self._show_parts()
+        """Write the table of the cases that are shown."""
+        self.files.save_to(path)
 
     def save_session_to(self, folder: Path) -> None:
         """Write the session into a folder."""
-        cohort = self.cohort
-        if cohort is None:
-            return
-        try:
-            lines = self.lines(named=False)
-        except (InputError, OSError):
-            lines = Lines()  # the session says that it cannot be repeated
-        place, ran = self.map.here_position, self.workbench.result
-        about = {
-            "models": self.state.models(),
-            "map": self.drawn.method,
-            "open_case_xy": None if place is None else [float(value) for value in place],
-        }
-        write = jobs.save_session(
-            folder,
-            cohort,
-            self.map.positions.copy(),
-            about,
-            self.state.similar_rows(self.similar.indices),
-            lines,
-            colour=self.colour.currentText(),
-            coloured=self.state.colouring(self.colour.currentText()),
-            classes=self.state.class_orders(),
-            table=self.table,
-            recipe=None if ran is None else ran.made.recipe,
-        )
-        self.saving.start(saving("Drawing the map, writing the table …", write), "saving the session")
+        self.files.save_session_to(folder)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -49,17 +50,20 @@ def similar_command(query: Query) -> str:
     )
 
 
-def embed_python(source: Path, model: str, table: Path) -> str:
-    """Embed the cases of a folder or table in Python."""
+def embed_python(sources: Sequence[Path], model: str, table: Path) -> str:
+    """Embed the cases of folders and tables in Python."""
+    one = len(sources) == 1
+    paths = ", ".join(f"Path({str(source)!r})" for source in sources)
+    cases = f"find_cases({paths})" if one else f"gather([{paths}]).cases"
     return "\n".join(
         [
             "from pathlib import Path",
             "",
-            "from napari_sparse3d.cohort import find_cases, write_rows",
+            f"from napari_sparse3d.cohort import {'find_cases' if one else 'gather'}, write_rows",
             "from napari_sparse3d.cohort.embed import embed_cases",
             "from napari_sparse3d.models import load_model",
             "",
-            f"rows = list(embed_cases(find_cases(Path({str(source)!r})), load_model({model!r})))",
+            f"rows = list(embed_cases({cases}, load_model({model!r})))",
             f"write_rows(rows, Path({str(table)!r}))",
             "",
         ]

@@ -16,7 +16,16 @@ from napari_sparse3d.catalog import ARCHITECTURES, TRAINED
 from napari_sparse3d.errors import InputError
 from napari_sparse3d.explain.grids import Grid, recording_grids
 from napari_sparse3d.models import Model, Result, load_model
-from napari_sparse3d.widgets.child.records import Attributed, Cost, LayerRow, ModelInfo, NetworkResult, Request, Sites
+from napari_sparse3d.widgets.child.records import (
+    Attributed,
+    Cost,
+    LayerRow,
+    ModelInfo,
+    NetworkResult,
+    Request,
+    Shown,
+    Sites,
+)
 
 
 @dataclass(frozen=True)
@@ -193,19 +202,39 @@ def _result(request: Request, *, again: bool = False, record: bool = False) -> R
     return _last[request.key]
 
 
-def embed(source: str, model: str, engine: str = "auto") -> Generator[Any, bool, list[dict[str, Any]]]:
-    """Embed every case of a folder or table; yields ``(done, total, row or None)``."""
-    from napari_sparse3d.cases.sources import find_cases
+def embed(
+    sources: list[str], model: str, engine: str = "auto", shown: Shown | None = None
+) -> Generator[Any, bool, int]:
+    """Embed every case of folders and tables; yields ``(done, total, row or None)``.
+
+    Parameters
+    ----------
+    sources : list of str
+        Of all cases.
+    model : str
+    engine : str
+    shown : Shown, optional
+        Cases that others come to: where this model has embedded them, only the others are embedded.
+
+    Returns
+    -------
+    int
+        How many cases were there already.
+    """
+    from napari_sparse3d.cases.identity import recipe_hash
     from napari_sparse3d.cohort.embed import embed_cases
+    from napari_sparse3d.cohort.gather import gather
 
     yield (0, 0, None)
-    cases = find_cases(Path(source))
-    loaded = _model(model)
-    rows: list[dict[str, Any]] = []
+    loaded = _loaded(model)
+    if shown is not None and shown.by == (loaded.digest, recipe_hash(loaded.model.card.recipe)):
+        gathered = gather(map(Path, shown.added), shown.places)
+    else:
+        gathered = gather(map(Path, sources))
+    cases = gathered.cases
     go_on = yield (0, len(cases), None)
-    for row in embed_cases(cases, loaded, engine=engine):
-        rows.append(row)
+    for done, row in enumerate(embed_cases(cases, loaded.model, engine=engine), start=1):
         if not go_on:
             break
-        go_on = yield (len(rows), len(cases), row)
-    return rows
+        go_on = yield (done, len(cases), row)
+    return gathered.n_known
