@@ -13,6 +13,7 @@ import typer
 
 from napari_sparse3d.cli.common import guarded
 from napari_sparse3d.cli.help_words import Command
+from napari_sparse3d.cli.optional_imports import leave_out_what_is_optional
 
 COMMANDS = (
     *("demo", "doctor"),
@@ -61,4 +62,5 @@ for _name in COMMANDS:
 
 def main() -> None:
     """Entry point of the ``napari-sparse3d`` program."""
+    leave_out_what_is_optional()
     app(prog_name="napari-sparse3d")

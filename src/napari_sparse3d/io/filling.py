@@ -10,15 +10,17 @@ import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO, Protocol
+from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from napari_sparse3d.io.deflate import BLOCK, Inflated
-from napari_sparse3d.io.intensity import Scaling
 from napari_sparse3d.io.limits import MAX_HEADER_BYTES
-from napari_sparse3d.io.orientation import Canonical
+
+if TYPE_CHECKING:
+    from napari_sparse3d.io.intensity import Scaling
+    from napari_sparse3d.io.orientation import Canonical
 
 _PLANES_OF_LINES = 32
 """Planes at a time where the result's lines run across them: whole cache lines are written then."""
