@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from napari.viewer import Viewer
-from qtpy.QtCore import Qt
+from qtpy.QtCore import QEvent, Qt
+from qtpy.QtGui import QResizeEvent
 from qtpy.QtWidgets import (
     QApplication,
     QFileDialog,
@@ -57,6 +58,7 @@ class Panel(QWidget, metaclass=OneInViewer):
 
     def __init__(self, napari_viewer: Viewer) -> None:
         super().__init__()
+        self._links: list[QPushButton] = []
         self.viewer = napari_viewer
         self.workbench = Workbench.of(napari_viewer)
         self.workbench.enter(self)
@@ -67,8 +69,8 @@ class Panel(QWidget, metaclass=OneInViewer):
         self._working: Work | None = None
         self._said = ("", False)
         self._waiting = False  # the message is about the work that runs
-        self.setMinimumWidth(MINIMUM_WIDTH)
         self._build_shell()
+        self.setMinimumWidth(MINIMUM_WIDTH)
         self.build()
         self._add_others()
         self.viewer.events.theme.connect(self._restyle)
@@ -130,9 +132,28 @@ class Panel(QWidget, metaclass=OneInViewer):
         button.clicked.connect(lambda: action())
         button.setObjectName(LINK)
         button.setSizePolicy(QSizePolicy.Policy.Minimum, QSizePolicy.Policy.Fixed)
-        number = self.links.count()
-        self.links.addWidget(button, number // 2, number % 2)
+        self._links.append(button)
+        self._lay_out_links()
         return button
+
+    def _lay_out_links(self) -> None:
+        """Two in a row, or one below the other where the font is too large for that."""
+        widths = [button.sizeHint().width() for button in self._links]
+        beside = max(widths[::2], default=0) + max(widths[1::2], default=0)
+        columns = 2 if beside + 3 * SPACE <= max(self.width(), MINIMUM_WIDTH) else 1
+        for number, button in enumerate(self._links):
+            self.links.addWidget(button, number // columns, number % columns)
+
+    def resizeEvent(self, event: QResizeEvent | None) -> None:
+        """As Qt's."""
+        super().resizeEvent(event)
+        self._lay_out_links()
+
+    def changeEvent(self, event: QEvent | None) -> None:
+        """As Qt's; napari's font comes with its style."""
+        super().changeEvent(event)
+        if event is not None and event.type() in (QEvent.Type.FontChange, QEvent.Type.StyleChange):
+            self._lay_out_links()
 
     def add_copy_links(
         self, tip: str, command: Callable[[], str], python: Callable[[], str]
