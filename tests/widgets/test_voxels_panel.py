@@ -460,8 +460,7 @@ def test_the_preview_is_the_set_and_a_preset_keeps_the_scans_own_grid(
         (preview,) = ours(panel, "preview")
         expected = voxelize(panel.volume_of(panel.layer), panel.form.recipe())
         np.testing.assert_array_equal(preview.data[0] > 0, shown_plane(panel, expected))
-    side = panel.volume_of(panel.layer).spacing_mm[2] * 52 / 110
-    assert f"voxels of {side:.3g} mm" in panel.numbers.text()
+    assert f"voxels of {90 / 110:.3g} mm" in panel.numbers.text()
     everything = voxelize(panel.volume_of(panel.layer), Recipe(**{**dict(panel.form.recipe()), "components": {}}))
     assert everything.n_active > expected.n_active  # so the largest part was chosen, on the preview too
 

@@ -13,15 +13,14 @@ from qtpy.QtCore import QObject, Signal  # type: ignore[attr-defined]
 from qtpy.QtWidgets import (
     QCheckBox,
     QComboBox,
-    QGridLayout,
-    QHBoxLayout,
     QLineEdit,
     QWidget,
 )
 
 from napari_sparse3d.errors import InputError
 from napari_sparse3d.widgets.toolbox.fields import Field
-from napari_sparse3d.widgets.toolbox.layout import NARROW, SPACE, shrink
+from napari_sparse3d.widgets.toolbox.in_columns import InColumns
+from napari_sparse3d.widgets.toolbox.layout import NARROW, shrink, stacked
 from napari_sparse3d.widgets.toolbox.number_box import NumberBox
 from napari_sparse3d.widgets.toolbox.plain_text import plain_tip
 
@@ -136,7 +135,7 @@ class Control(QObject):
         choices = [(self._title(word), _word(word, self._titles)) for word in self.field.words]
         choices.append((self._titles.get(_NUMBER, "value"), _NUMBER))
         words = self._box("words", {"widget_type": "ComboBox", "options": {"choices": choices}})
-        return side_by_side(words, self._number_box())
+        return below_each_other(words, self._number_box())
 
     def _number_box(self) -> QWidget:
         field = self.field
@@ -157,16 +156,12 @@ class Control(QObject):
         return native
 
     def _subset(self) -> QWidget:
-        inside = QWidget()
-        grid = QGridLayout(inside)
-        grid.setContentsMargins(0, 0, 0, 0)
-        grid.setVerticalSpacing(2)
-        grid.setHorizontalSpacing(0)
-        for number, name in enumerate(self.field.choices):
+        inside = InColumns()
+        for name in self.field.choices:
             box = self._box(name, {"annotation": bool})
             box.setToolTip(self._titles.get(name, self.field.tip))
             box.setAccessibleName(name)
-            grid.addWidget(box, number // 2, number % 2)
+            inside.add(box)
         return inside
 
     def _title(self, value: Any) -> str:
@@ -180,15 +175,13 @@ class Control(QObject):
         self.changed.emit()
 
 
-def side_by_side(*widgets: QWidget) -> QWidget:
-    """A choice and its number in one line: the choice takes more of it."""
+def below_each_other(*widgets: QWidget) -> QWidget:
+    """A choice and its number: beside each other both would be cut in a narrow panel."""
     inside = QWidget()
-    row = QHBoxLayout(inside)
-    row.setContentsMargins(0, 0, 0, 0)
-    row.setSpacing(SPACE)
-    for number, widget in enumerate(widgets):
+    column = stacked(inside)
+    for widget in widgets:
         widget.setMinimumWidth(NARROW)
-        row.addWidget(widget, 3 if number else 5)
+        column.addWidget(widget)
     return inside
 
 

@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from qtpy.QtCore import Signal  # type: ignore[attr-defined]
-from qtpy.QtWidgets import QComboBox, QHBoxLayout, QWidget
+from qtpy.QtWidgets import QComboBox, QWidget
 
 from napari_sparse3d.widgets.toolbox.controls import Control
 from napari_sparse3d.widgets.toolbox.fields import Field
-from napari_sparse3d.widgets.toolbox.layout import NARROW, SPACE, Form, combo, form
+from napari_sparse3d.widgets.toolbox.layout import NARROW, Form, combo, form, stacked
 from napari_sparse3d.widgets.toolbox.plain_text import plain_tip
 
 Titles = Mapping[str, Mapping[Any, str]]
@@ -59,7 +59,7 @@ class FieldsForm(QWidget):
 
 
 class KindForm(QWidget):
-    """A choice in one line: choosing the kind shows its arguments beside it.
+    """A choice: choosing the kind shows its arguments below it, where both have room in a narrow panel.
 
     Parameters
     ----------
@@ -90,10 +90,8 @@ class KindForm(QWidget):
         self.choice: QComboBox = combo(tip)
         self.choice.setMinimumWidth(NARROW)
         self.controls: dict[str, dict[str, Control]] = {}
-        row = QHBoxLayout(self)
-        row.setContentsMargins(0, 0, 0, 0)
-        row.setSpacing(SPACE)
-        row.addWidget(self.choice, 5)
+        column = stacked(self)
+        column.addWidget(self.choice)
         for kind, fields in sorted(kinds.items(), key=lambda each: _place(each[0], titles)):
             self.choice.addItem(titles.get(kind, kind), kind)
             self.controls[kind] = {}
@@ -101,7 +99,7 @@ class KindForm(QWidget):
                 control = Control(each, (argument_titles or {}).get(each.name))
                 control.widget.setMinimumWidth(NARROW)
                 control.changed.connect(lambda kind=kind, name=each.name: self._edited(kind, name))
-                row.addWidget(control.widget, 3)
+                column.addWidget(control.widget)
                 self.controls[kind][each.name] = control
         self.choice.currentIndexChanged.connect(self._chosen)
         self._show_arguments()

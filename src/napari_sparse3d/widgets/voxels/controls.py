@@ -31,7 +31,7 @@ class Controls(QWidget):
         self.show_as = combo(f"How the set is drawn. Points: up to {MAX_POINTS:,} voxels; above that it is labels.")
         for kind, title in KINDS.items():
             self.show_as.addItem(title, kind)
-        self.preview = QCheckBox("Preview on the slice")
+        self.preview = QCheckBox("Preview")
         self.preview.setToolTip(
             "The voxels of the set in the slice shown; while an end is moved, before the largest parts are chosen"
         )
