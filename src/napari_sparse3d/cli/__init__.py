@@ -18,7 +18,7 @@ COMMANDS = (
     *("demo", "doctor"),
     *("info", "convert", "voxelize"),
     *("activations", "predict", "models"),
-    *("map", "similar"),
+    *("map", "similar", "pick"),
     *("train", "evaluate", "runs", "search-params"),
     *("export", "bench"),
 )
