@@ -201,10 +201,10 @@ class MapSection(QWidget):
         colouring = self._state.colouring(self.colour.currentText())
         if colouring is not None:
             self.view.set_colours(colouring.codes, continuous=colouring.continuous)
-            self.legend.setText(_legend(colouring))
+            self.legend.setText(legend_words(colouring))
 
 
-def _legend(colouring: Colouring) -> str:
+def legend_words(colouring: Colouring) -> str:
     """What the colours mean, as rich text."""
     dots = (f'<span style="color:{colour}">●</span>&nbsp;' if colour else "" for colour, _ in colouring.legend)
     return " &nbsp; ".join(dot + as_html(text) for dot, (_, text) in zip(dots, colouring.legend, strict=True))

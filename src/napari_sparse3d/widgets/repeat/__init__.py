@@ -15,6 +15,7 @@ from napari_sparse3d.widgets.repeat.network import (
     voxelize_command,
     voxelize_python,
 )
+from napari_sparse3d.widgets.repeat.pick import Pointed, pick_command, pick_python
 from napari_sparse3d.widgets.repeat.source import (
     DATA,
     SCAN,
@@ -31,6 +32,7 @@ __all__ = [
     "DATA",
     "SCAN",
     "TABLE",
+    "Pointed",
     "Query",
     "Source",
     "activations_command",
@@ -41,6 +43,8 @@ __all__ = [
     "map_command",
     "map_python",
     "model_without_name",
+    "pick_command",
+    "pick_python",
     "recipe_argument",
     "recipe_folder",
     "require_source",
