@@ -8,6 +8,7 @@ from napari.layers import Layer
 from qtpy.QtWidgets import QGridLayout, QPushButton, QWidget
 
 from napari_sparse3d.widgets.look.greys import OF_HU, Greys, choices_for, is_ct, limits_of, said_of
+from napari_sparse3d.widgets.look.planes import LinkedPlanes
 from napari_sparse3d.widgets.opening.nothing_open import NothingOpen
 from napari_sparse3d.widgets.toolbox.cursor_line import cursor_line
 from napari_sparse3d.widgets.toolbox.layers import volume_layer, volumes
@@ -46,7 +47,15 @@ class LookPanel(Panel):
         self.body.addWidget(self._grid)
         self.text = small_label()
         self.body.addWidget(self.text)
+        self.three = QPushButton("Three planes")
+        self.three.setCheckable(True)
+        self.three.setToolTip(
+            "The two other planes beside this one, with one crosshair: a click in any of them moves it in all"
+        )
+        self.three.toggled.connect(self._toggle_planes)
+        self.body.addWidget(self.three)
         self.body.addStretch(1)
+        self.planes: LinkedPlanes | None = None
         events = self.viewer.layers.events
         for event in (events.inserted, events.removed):
             event.connect(self._layers_changed)
@@ -83,6 +92,7 @@ class LookPanel(Panel):
         self.empty.say_why()
         self._grid.setVisible(layer is not None)
         self.primary.setEnabled(layer is not None)
+        self.three.setVisible(layer is not None or self.planes is not None)
         self.text.setText("")
         if layer is None:
             return
@@ -106,6 +116,21 @@ class LookPanel(Panel):
             limits = limits_of(layer, greys)
             layer.contrast_limits = limits
             self.text.setText(said_of(layer, greys, limits))
+
+    def _toggle_planes(self, on: bool) -> None:
+        if not on:
+            if self.planes is not None:
+                self.viewer.window.remove_dock_widget(self.planes)  # which closes them
+            return
+        with self.telling():
+            self.planes = planes = LinkedPlanes(self.viewer)
+            planes.closed.connect(self._planes_closed)
+            self.viewer.window.add_dock_widget(planes, name="Three planes", area="right", tabify=False)
+        self.three.setChecked(self.planes is not None)
+
+    def _planes_closed(self) -> None:
+        self.planes = None
+        self.three.setChecked(False)
 
     def run(self) -> None:
         """The primary button: the greys with which the scan was opened."""

@@ -38,6 +38,8 @@ class Clicks(QObject):
             if follow in viewer.mouse_drag_callbacks:
                 viewer.mouse_drag_callbacks.remove(follow)
 
+        self.stop = leave
+        """No click counts any more."""
         self.destroyed.connect(leave)
 
 
