@@ -20,6 +20,7 @@ from napari_sparse3d.lazy import on_first_use
 os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 
 if TYPE_CHECKING:
+    from napari_sparse3d.cohort.pick import Picked, pick
     from napari_sparse3d.errors import EngineError, InputError, ReadError
     from napari_sparse3d.io import SeriesInfo, read_sequence, read_volume, sample_head_mri, scan
     from napari_sparse3d.models import Model, Result, load_model
@@ -30,6 +31,7 @@ __all__ = [
     "EngineError",
     "InputError",
     "Model",
+    "Picked",
     "ReadError",
     "Recipe",
     "Result",
@@ -37,6 +39,7 @@ __all__ = [
     "Volume",
     "VoxelSet",
     "load_model",
+    "pick",
     "read_sequence",
     "read_volume",
     "sample_head_mri",
@@ -48,6 +51,7 @@ _HOME = {
     "EngineError": "errors",
     "InputError": "errors",
     "Model": "models",
+    "Picked": "cohort.pick",
     "ReadError": "errors",
     "Recipe": "voxels",
     "Result": "models",
@@ -55,6 +59,7 @@ _HOME = {
     "Volume": "volume",
     "VoxelSet": "voxels",
     "load_model": "models",
+    "pick": "cohort.pick",
     "read_sequence": "io",
     "read_volume": "io",
     "sample_head_mri": "io",

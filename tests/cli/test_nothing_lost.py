@@ -255,7 +255,13 @@ TINY = ("-s", "arguments.field=16", "-s", "arguments.channels=[4,8]", "-s", "arg
 IN_FOLDERS = {"many": "s0.nii.gz", "report": "report.md", "demo": "report.html"}
 """A file that the command would replace, of each output that is a folder."""
 ONLY_READ = {
-    *(("similar", "--table"), ("train", "--validation"), ("train", "--settings"), ("search-params", "--settings")),
+    *(
+        ("similar", "--table"),
+        ("pick", "--table"),
+        ("train", "--validation"),
+        ("train", "--settings"),
+        ("search-params", "--settings"),
+    ),
     *(("evaluate", "--runs"), ("runs", "--runs")),
 }
 

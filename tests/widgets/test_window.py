@@ -16,7 +16,7 @@ from napari_sparse3d.widgets.toolbox.work import Work
 pytestmark = pytest.mark.gui
 
 WAIT_MS = 120_000
-PANELS = ("Sparse voxels", "Network", "Cohort", "Train")
+PANELS = ("Sparse voxels", "Network", "Click a nodule", "Cohort", "Window and planes", "Train")
 
 
 @pytest.fixture
@@ -88,12 +88,12 @@ def test_jobs_that_wait_do_not_keep_others_waiting(window: Any, qtbot: Any) -> N
 MENUS = {
     "napari/file/io_utilities": {"open_series"},
     "napari/layers/measure": {"show_voxels"},
-    "napari/layers/classify": {"show_network", "show_cohort", "show_train"},
-    "napari/layers/visualize": {"show_layers"},
+    "napari/layers/classify": {"show_network", "show_pick", "show_cohort", "show_train"},
+    "napari/layers/visualize": {"show_layers", "show_look"},
 }
 ACTIONS = {
     "make_voxels", "run_network", "what_drove_it", "who_is_like_it", "embed_cohort", "start_training", "open_series",
-    *(f"show_{name}" for name in ("voxels", "network", "layers", "cohort", "train")),
+    *(f"show_{name}" for name in ("voxels", "network", "layers", "pick", "cohort", "look", "train")),
 }  # fmt: skip
 
 

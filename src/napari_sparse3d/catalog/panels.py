@@ -42,10 +42,22 @@ PANELS: Registry[PanelInfo] = Registry(
             home="napari_sparse3d.widgets.network.view:NetworkPanel",
         ),
         PanelInfo(
+            name="pick",
+            title="Click a nodule",
+            description="Point at a thing in a CT: its class, and which known ones it is like",
+            home="napari_sparse3d.widgets.pick.view:PickPanel",
+        ),
+        PanelInfo(
             name="cohort",
             title="Cohort",
             description="Many cases on a map, and who is like the open one",
             home="napari_sparse3d.widgets.cohort.view:CohortPanel",
+        ),
+        PanelInfo(
+            name="look",
+            title="Window and planes",
+            description="Greys in one click, three linked planes",
+            home="napari_sparse3d.widgets.look.view:LookPanel",
         ),
         PanelInfo(
             name="train",

@@ -19,7 +19,7 @@ COMMANDS = (
     *("demo", "doctor"),
     *("info", "convert", "voxelize"),
     *("activations", "predict", "explain", "models"),
-    *("map", "similar"),
+    *("map", "similar", "pick"),
     *("train", "evaluate", "runs", "search-params"),
     *("export", "bench"),
 )

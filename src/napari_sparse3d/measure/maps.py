@@ -47,6 +47,24 @@ def pca(embeddings: NDArray[Any]) -> NDArray[np.float32]:
     return positions
 
 
+def project(new: NDArray[Any], embeddings: NDArray[Any]) -> NDArray[np.float32]:
+    """Where new cases lie on the :func:`pca` of others: it is linear, so where the same combination of those would.
+
+    Parameters
+    ----------
+    new, embeddings : ndarray
+        (M, D) and (N, D), N at least 2.
+
+    Returns
+    -------
+    ndarray
+        (M, 2) float32.
+    """
+    mean = embeddings.mean(axis=0)
+    axes, *_ = np.linalg.lstsq(embeddings - mean, pca(embeddings), rcond=1e-5)
+    return np.asarray((new - mean) @ axes, dtype=np.float32)
+
+
 def tsne(
     embeddings: NDArray[Any],
     *,

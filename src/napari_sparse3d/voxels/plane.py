@@ -15,7 +15,7 @@ from napari_sparse3d.voxels.body import Mask, in_body
 from napari_sparse3d.voxels.image_data import padding_of
 from napari_sparse3d.voxels.native_threshold import slice_mask
 from napari_sparse3d.voxels.recipe import NoResampling, Resample
-from napari_sparse3d.voxels.resample import LEAST_SHARE, NewGrid, interpolated, new_grid
+from napari_sparse3d.voxels.resample import NewGrid, new_grid, sampled
 from napari_sparse3d.voxels.voxel_set import VoxelSet
 
 
@@ -131,11 +131,8 @@ class RangePlanes:
         two = self._own(axis, [below, min(below + 1, size - 1)])
         centres = tuple(np.array([position - below]) if each == axis else grid.centres[each] for each in range(3))
         here = NewGrid(centres, grid.order, grid.affine)
-        if self.all_inside:
-            return np.asarray(interpolated(two, here, NUMPY))
-        padding = padding_of(self.volume)
-        inside: Mask = np.isfinite(two) if padding is None else two > np.float64(padding)
-        values = interpolated(np.where(inside, two, two.dtype.type(0)), here, NUMPY)
-        share = interpolated(inside, here, NUMPY)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            return np.where(share >= LEAST_SHARE, values / share, np.float32(np.nan))
+        inside: Mask | None = None
+        if not self.all_inside:
+            padding = padding_of(self.volume)
+            inside = np.isfinite(two) if padding is None else two > np.float64(padding)
+        return np.asarray(sampled(two, here, inside)[0])

@@ -83,18 +83,26 @@ def resample(
         is_float = inside is not None and arrays.dtype(data).kind == "f"
         return (arrays.where(inside, data, np.nan) if is_float else data), volume.affine, inside
     grid = new_grid(volume, how)
-    if inside is None:
-        return arrays.compact(interpolated(data, grid, arrays)), grid.affine, None
-    data = interpolated(arrays.where(inside, data, 0), grid, arrays)
-    share = interpolated(inside, grid, arrays)
-    inside = share >= LEAST_SHARE
-    if not bool(inside.any()):
+    data, inside = sampled(data, grid, inside, arrays)
+    if inside is not None and not bool(inside.any()):
         raise InputError(
             f"no voxel of the new grid is made of image data: most of {volume.name!r} is padding; choose a finer grid"
         )
+    return data, grid.affine, inside
+
+
+def sampled(
+    data: Array, grid: NewGrid, inside: Array | None = None, arrays: Arrays = NUMPY
+) -> tuple[Array, Array | None]:
+    """The values at the centres of a grid, as :func:`resample` takes them; and which of them are image data."""
+    if inside is None:
+        return arrays.compact(_interpolated(data, grid, arrays)), None
+    data = _interpolated(arrays.where(inside, data, 0), grid, arrays)
+    share = _interpolated(inside, grid, arrays)
+    inside = share >= LEAST_SHARE
     with np.errstate(divide="ignore", invalid="ignore"):  # where nothing is, 0 / 0
         data = arrays.where(inside, data / share, np.nan)
-    return arrays.compact(data), grid.affine, arrays.compact(inside)
+    return arrays.compact(data), arrays.compact(inside)
 
 
 def new_grid(volume: Volume, how: ToSpacing | ToLongestSide) -> NewGrid:
@@ -131,7 +139,7 @@ def neighbours(
     return below, np.minimum(below + 1, size - 1), (positions - below).astype(np.float32)
 
 
-def interpolated(data: Array, grid: NewGrid, arrays: Arrays) -> Array:
+def _interpolated(data: Array, grid: NewGrid, arrays: Arrays) -> Array:
     """(Z', Y', X') float32: sampled along one axis after the other, which is the same as trilinear.
 
     Not by SimpleITK: where a centre lies on the border of the box it leaves the linear rule on all three axes, and it

@@ -15,9 +15,19 @@ def show_network() -> None:
     show_panel("network")
 
 
+def show_pick() -> None:
+    """Open the panel in which a nodule is clicked, or bring it to the front."""
+    show_panel("pick")
+
+
 def show_cohort() -> None:
     """Open the Cohort panel, or bring it to the front."""
     show_panel("cohort")
+
+
+def show_look() -> None:
+    """Open the panel with windows of greys and three planes, or bring it to the front."""
+    show_panel("look")
 
 
 def show_train() -> None:

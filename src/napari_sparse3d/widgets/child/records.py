@@ -38,6 +38,10 @@ class ModelInfo:
     sha256: str = ""
     takes: str = ""
     """What it was trained on, in a line."""
+    spacing_seen: tuple[float, float] | None = None
+    """Smallest and largest side of a voxel in its training, mm; None: not known."""
+    values_seen: tuple[str, ...] = ()
+    """Whether it was trained on masks or scans."""
 
 
 @dataclass(frozen=True)

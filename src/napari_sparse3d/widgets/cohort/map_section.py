@@ -233,11 +233,11 @@ class MapSection(QWidget):
         if colouring is not None:
             self.view.set_colours(colouring.codes, continuous=colouring.continuous)
             self.bar.show_scale(colouring.scale)
-            self.legend.setText(_legend(colouring))
+            self.legend.setText(legend_words(colouring))
             self.legend.setVisible(bool(colouring.legend))
 
 
-def _legend(colouring: Colouring) -> str:
+def legend_words(colouring: Colouring) -> str:
     """What the colours mean, as rich text."""
     dots = (f'<span style="color:{colour}">{sign}</span>&nbsp;' if sign else "" for colour, sign, _ in colouring.legend)
     return " &nbsp; ".join(dot + as_html(text) for dot, (_, _, text) in zip(dots, colouring.legend, strict=True))

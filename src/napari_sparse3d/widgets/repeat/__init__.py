@@ -19,6 +19,7 @@ from napari_sparse3d.widgets.repeat.network import (
     voxelize_command,
     voxelize_python,
 )
+from napari_sparse3d.widgets.repeat.pick import Pointed, pick_command, pick_python
 from napari_sparse3d.widgets.repeat.source import (
     DATA,
     SCAN,
@@ -35,6 +36,7 @@ __all__ = [
     "DATA",
     "SCAN",
     "TABLE",
+    "Pointed",
     "Query",
     "Ran",
     "Source",
@@ -49,6 +51,8 @@ __all__ = [
     "model_without_name",
     "network_command",
     "network_python",
+    "pick_command",
+    "pick_python",
     "recipe_argument",
     "recipe_folder",
     "require_source",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -33,8 +34,13 @@ def in_units_of(viewer: Any, layer: Any, point: NDArray[np.float64]) -> NDArray[
     world = units_of_world(viewer)
     if world is None or len(world) < layer.ndim:
         return here
-    factors = [_factor(given, wanted) for given, wanted in zip(world[-layer.ndim :], tuple(layer.units), strict=True)]
-    return np.asarray(here * np.array(factors))
+    return converted(here, world[-layer.ndim :], tuple(layer.units))
+
+
+def converted(point: NDArray[np.float64], given: Sequence[Any], wanted: Sequence[Any]) -> NDArray[np.float64]:
+    """A point in other units, one an axis; what is no length stays."""
+    factors = [_factor(one, other) for one, other in zip(given, wanted, strict=True)]
+    return np.asarray(point * np.array(factors))
 
 
 def _factor(given: Any, wanted: Any) -> float:

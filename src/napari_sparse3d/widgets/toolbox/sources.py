@@ -180,6 +180,35 @@ def _affine_by_layer(layer: Any) -> NDArray[np.float64]:
     return np.diag([*spacing, 1.0])
 
 
+def label_volume(layer: Any, frame: int = 0) -> Volume:
+    """The label map that a Labels layer shows, without a copy.
+
+    One that was read with its geometry lies where that says. Any other lies where it is drawn: (I, P, L) of the
+    viewer's world are (-S, -A, -R).
+
+    Raises
+    ------
+    InputError
+        If it is no Labels layer of three axes, or four of which the first is time.
+    """
+    if type(layer).__name__ != "Labels" or layer.ndim not in (3, 4):
+        raise InputError(f"“{layer.name}” is no label map of a volume; choose a Labels layer with three axes")
+    data = np.asarray(layer.data[frame] if layer.ndim == 4 else layer.data)
+    if in_patient(layer):
+        return Volume(data, layer.metadata["affine"], "a.u.", "", layer.name)
+    linear, origin = world_of(layer)
+    mm = np.array([mm_in(unit) or 1.0 for unit in layer.units[-3:]])
+    affine = np.eye(4)
+    affine[:3, :3], affine[:3, 3] = -linear * mm[:, None], -origin * mm
+    return Volume(data, affine, "a.u.", "", layer.name)
+
+
+def place_of(layer: Any, frame: int, index: NDArray[np.float64]) -> Point:
+    """Where an index of a scan's layer lies, (s, a, r) in mm of the affine of :func:`volume_of_layer`."""
+    s, a, r = (volume_of_layer(layer, frame).affine @ [*index[-3:], 1.0])[:3].tolist()
+    return s, a, r
+
+
 def source_path(layer: Any) -> Path | None:
     """The file or folder that a layer was opened from; None where there is none (or only a sample)."""
     source = getattr(layer, "source", None)

@@ -54,14 +54,6 @@ def place(
     """Place new cases into a map that stays as it is."""
     yield "placing"
     if by == "PCA" or len(embeddings) < 5:
-        both = maps.pca(np.concatenate([embeddings, new])) if len(embeddings) < 2 else _project(new, embeddings)
+        both = maps.pca(np.concatenate([embeddings, new])) if len(embeddings) < 2 else maps.project(new, embeddings)
         return both[-len(new) :]
     return maps.place(new, embeddings, positions)
-
-
-def _project(new: NDArray[np.float32], embeddings: NDArray[np.float32]) -> NDArray[np.float32]:
-    """PCA is linear: a new case lies where the same combination of the old ones would."""
-    mean = embeddings.mean(axis=0)
-    positions = maps.pca(embeddings)
-    axes, *_ = np.linalg.lstsq(embeddings - mean, positions, rcond=1e-5)
-    return np.asarray((new - mean) @ axes, dtype=np.float32)

@@ -173,6 +173,8 @@ def info_of(argument: str, model: Model) -> ModelInfo:
         card.data,
         digest,
         takes(card),
+        None if card.seen is None else card.seen.spacing_mm,
+        () if card.seen is None else card.seen.values,
     )
 
 

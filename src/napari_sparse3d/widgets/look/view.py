@@ -1,0 +1,140 @@
+"""The panel for looking at scans."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from napari.layers import Layer
+from qtpy.QtWidgets import QGridLayout, QPushButton, QWidget
+
+from napari_sparse3d.widgets.look.greys import OF_HU, Greys, choices_for, is_ct, limits_of, said_of
+from napari_sparse3d.widgets.look.planes import LinkedPlanes
+from napari_sparse3d.widgets.opening.nothing_open import NothingOpen
+from napari_sparse3d.widgets.toolbox.cursor_line import cursor_line
+from napari_sparse3d.widgets.toolbox.layers import volume_layer, volumes
+from napari_sparse3d.widgets.toolbox.layout import SPACE, combo, form, small_label
+from napari_sparse3d.widgets.toolbox.panel import Panel
+from napari_sparse3d.widgets.toolbox.sources import is_volume
+
+_SOURCE = "The usual windows of a CT, as Radiopaedia lists them (Windowing (CT))"
+
+
+class LookPanel(Panel):
+    """Window a scan in one click."""
+
+    primary_text = "Greys as it was opened"
+
+    def build(self) -> None:
+        """Lay out the controls, and connect them with the viewer."""
+        self._opened: dict[str, tuple[float, float]] = {}
+        self.empty = NothingOpen(self.viewer, self, self.say, sample="chest_ct")
+        self.body.addWidget(self.empty)
+        self.scan = combo("Whose greys are set; no other layer changes")
+        top = form()
+        top.addRow("Scan", self.scan)
+        top.addRow(cursor_line(self.viewer, self._layer))
+        self.body.addLayout(top)
+        self.buttons: list[QPushButton] = []
+        self._grid = QWidget()
+        grid = QGridLayout(self._grid)
+        grid.setContentsMargins(0, 0, 0, 0)
+        grid.setSpacing(SPACE)
+        for number in range(len(OF_HU)):
+            button = QPushButton()
+            button.clicked.connect(partial(self._press, number))
+            self.buttons.append(button)
+            grid.addWidget(button, number // 2, number % 2)
+        self.body.addWidget(self._grid)
+        self.text = small_label()
+        self.body.addWidget(self.text)
+        self.three = QPushButton("Three planes")
+        self.three.setCheckable(True)
+        self.three.setToolTip(
+            "The two other planes beside this one, with one crosshair: a click in any of them moves it in all"
+        )
+        self.three.toggled.connect(self._toggle_planes)
+        self.body.addWidget(self.three)
+        self.body.addStretch(1)
+        self.planes: LinkedPlanes | None = None
+        events = self.viewer.layers.events
+        for event in (events.inserted, events.removed):
+            event.connect(self._layers_changed)
+        self.viewer.layers.selection.events.active.connect(self._follow_active)
+        self.scan.currentIndexChanged.connect(self._show_choices)
+        self._layers_changed()
+
+    def _layer(self) -> Layer | None:
+        return volume_layer(self.viewer, self.scan.currentData() or "")
+
+    def _layers_changed(self, _event: object = None) -> None:
+        chosen = self.scan.currentData()
+        self.scan.blockSignals(True)
+        self.scan.clear()
+        for layer in volumes(self.viewer):
+            identifier = str(layer.unique_id)
+            self.scan.addItem(layer.name, identifier)
+            low, high = layer.contrast_limits
+            self._opened.setdefault(identifier, (float(low), float(high)))
+        self.scan.setCurrentIndex(max(self.scan.findData(chosen), 0) if self.scan.count() else -1)
+        self.scan.blockSignals(False)
+        self._follow_active()
+        self._show_choices()
+
+    def _follow_active(self, _event: object = None) -> None:
+        """The layer that is selected is meant, where it is a scan."""
+        active = self.viewer.layers.selection.active
+        if active is not None and is_volume(active):
+            self.scan.setCurrentIndex(self.scan.findData(str(active.unique_id)))
+
+    def _show_choices(self, _event: object = None) -> None:
+        layer = self._layer()
+        self.empty.setVisible(layer is None)
+        self.empty.say_why()
+        self._grid.setVisible(layer is not None)
+        self.primary.setEnabled(layer is not None)
+        self.three.setVisible(layer is not None or self.planes is not None)
+        self.text.setText("")
+        if layer is None:
+            return
+        for button, greys in zip(self.buttons, choices_for(layer), strict=True):
+            button.setText(greys.title)
+            if greys.limits is not None:
+                button.setToolTip(f"{greys.limits[0]:g} to {greys.limits[1]:g} HU. {_SOURCE}")
+            else:
+                button.setToolTip("A part of this scan's own values: it has no unit by which windows are the same")
+        if not is_ct(layer):
+            self.text.setText("Not in HU: its greys are set by parts of its own values.")
+
+    def _press(self, number: int) -> None:
+        layer = self._layer()
+        if layer is not None:
+            self.show_greys(layer, choices_for(layer)[number])
+
+    def show_greys(self, layer: Layer, greys: Greys) -> None:
+        """Set the greys of one layer, and say which they are."""
+        with self.telling():
+            limits = limits_of(layer, greys)
+            layer.contrast_limits = limits
+            self.text.setText(said_of(layer, greys, limits))
+
+    def _toggle_planes(self, on: bool) -> None:
+        if not on:
+            if self.planes is not None:
+                self.viewer.window.remove_dock_widget(self.planes)  # which closes them
+            return
+        with self.telling():
+            self.planes = planes = LinkedPlanes(self.viewer)
+            planes.closed.connect(self._planes_closed)
+            self.viewer.window.add_dock_widget(planes, name="Three planes", area="right", tabify=False)
+        self.three.setChecked(self.planes is not None)
+
+    def _planes_closed(self) -> None:
+        self.planes = None
+        self.three.setChecked(False)
+
+    def run(self) -> None:
+        """The primary button: the greys with which the scan was opened."""
+        layer = self._layer()
+        if layer is not None:
+            low, high = layer.contrast_limits = self._opened[str(layer.unique_id)]
+            self.text.setText(f"{low:.4g} to {high:.4g}, as it was opened")

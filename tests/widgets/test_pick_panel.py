@@ -1,0 +1,153 @@
+"""A nodule is clicked in the real window, boxed, or chosen by its label; the copied line gives the same numbers."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from napari_sparse3d.cli import app
+from napari_sparse3d.io.phantom import NODULES_MM, chest_phantom, nodules_phantom
+from napari_sparse3d.io.write import write_volume
+
+pytestmark = pytest.mark.gui
+
+WAIT_MS = 120_000
+
+
+@pytest.fixture
+def window(make_napari_viewer: Any, one_child: Any, qtbot: Any, tmp_path: Path) -> Any:
+    """The synthetic chest and its labels from files, and the panel."""
+    from napari_sparse3d.widgets.show import show_panel
+
+    write_volume(chest_phantom(), tmp_path / "chest.nii.gz")
+    write_volume(nodules_phantom(), tmp_path / "nodules.nii.gz")
+    viewer = make_napari_viewer(show=True)
+    viewer.open(tmp_path / "chest.nii.gz", plugin="napari-sparse3d")
+    panel = show_panel("pick", viewer)
+    return viewer, panel, viewer.layers[0]
+
+
+def world_of(s: float, a: float, r: float) -> np.ndarray[Any, Any]:
+    """napari's world is (I, P, L)."""
+    return -np.array([s, a, r])
+
+
+def click_at(viewer: Any, qtbot: Any, place: tuple[float, float, float], *, drag: int = 0) -> None:
+    """Go to the slice, and press and release the mouse over the place on the canvas."""
+    from qtpy.QtCore import QPoint, Qt
+
+    world = world_of(*place)
+    viewer.dims.set_point(0, world[0])
+    canvas = viewer.window._qt_viewer.canvas
+    height, width = canvas.size
+    centre, zoom = np.array(viewer.camera.center[-2:]), viewer.camera.zoom
+    y, x = np.array([height, width]) / 2 + (world[1:] - centre) * zoom
+    pixel = QPoint(round(x), round(y))
+    qtbot.mouseMove(canvas.native, pixel)
+    qtbot.mousePress(canvas.native, Qt.MouseButton.LeftButton, pos=pixel)
+    if drag:
+        pixel = QPoint(round(x) + drag, round(y))
+        qtbot.mouseMove(canvas.native, pixel)
+    qtbot.mouseRelease(canvas.native, Qt.MouseButton.LeftButton, pos=pixel)
+
+
+def answered(panel: Any, qtbot: Any) -> Any:
+    qtbot.waitUntil(lambda: panel.answer is not None or "⚠" in panel.message.text(), timeout=WAIT_MS)
+    assert panel.answer is not None, panel.message.text()
+    return panel.answer
+
+
+def same_as_the_line(panel: Any, qtbot: Any, answer: Any) -> None:
+    from qtpy.QtWidgets import QApplication
+
+    panel.copy_command.click()
+    words = shlex.split(QApplication.clipboard().text())
+    assert words[0] == "napari-sparse3d", panel.message.text()
+    said = CliRunner().invoke(app, [*words[1:], "--json"])
+    assert said.exit_code == 0, said.output
+    record = json.loads(said.stdout)
+    assert record["probabilities"] == answer.result.probabilities.tolist()
+    assert record["embedding"] == answer.result.embedding.tolist()
+    assert [(row["name"], row["distance"]) for row in record["like"]] == [
+        (row["name"], row["distance"]) for row in answer.like
+    ]
+
+
+def test_a_click_on_a_nodule_says_its_class_and_its_like(window: Any, qtbot: Any) -> None:
+    viewer, panel, scan = window
+    centre, radius = NODULES_MM[3]
+    click_at(viewer, qtbot, centre)
+    answer = answered(panel, qtbot)
+    np.testing.assert_allclose(answer.finding.centre_mm, centre, atol=1.0)
+    assert abs(max(answer.finding.extent_mm) - 2 * radius) <= 2
+    assert panel.results.table.rowCount() == 5
+    assert panel.results.map.here_position is not None
+    assert len(panel.results.map.positions) == 2043
+    assert "CC BY 3.0" in panel.results.source.text()
+    # what was cut out lies on the nodule: the same world point to 1e-3 mm
+    layer = next(each for each in viewer.layers if each is not scan)
+    middle = np.argwhere(np.asarray(layer.data)).mean(axis=0)
+    np.testing.assert_allclose(layer.data_to_world(middle), world_of(*answer.finding.centre_mm), atol=1e-3)
+    same_as_the_line(panel, qtbot, answer)
+    panel.copy_python.click()
+    from qtpy.QtWidgets import QApplication
+
+    run: dict[str, Any] = {}
+    exec(QApplication.clipboard().text(), run)
+    assert run["picked"].result.embedding.tolist() == answer.result.embedding.tolist()
+
+    # in air: said, and the last answer stays
+    click_at(viewer, qtbot, (10.0, 110.0, 150.0))
+    qtbot.waitUntil(lambda: "only air" in panel.message.text(), timeout=WAIT_MS)
+    # a wide click away from the scan
+    click_at(viewer, qtbot, (10.0, 150.0, 0.0))
+    qtbot.waitUntil(lambda: "outside the scan" in panel.message.text(), timeout=WAIT_MS)
+    assert panel.answer is answer
+    click_at(viewer, qtbot, centre, drag=40)
+    assert not panel.classifying.running  # a drag moves the picture
+    viewer.layers.remove(scan)
+    assert "Not of what is chosen" in panel.results.title.text()
+    panel.copy_command.click()
+    assert "closed" in panel.message.text()
+
+
+def test_points_boxes_and_labels_are_ways_in_too(window: Any, qtbot: Any, tmp_path: Path) -> None:
+    viewer, panel, _scan = window
+    centre, radius = NODULES_MM[1]
+    world = world_of(*centre)
+    assert not panel.primary.isEnabled()
+    viewer.add_points(world[None], units=("mm",) * 3)
+    assert panel.primary.text() == "Classify the point"
+    panel.primary.click()
+    by_point = answered(panel, qtbot)
+    np.testing.assert_allclose(by_point.finding.centre_mm, centre, atol=1.0)
+
+    panel.answer = None
+    side = radius + 2
+    corners = world + np.array([[0, -side, -side], [0, -side, side], [0, side, side], [0, side, -side]])
+    viewer.add_shapes([corners], shape_type="rectangle", units=("mm",) * 3)
+    assert panel.primary.text() == "Classify the box"
+    panel.primary.click()
+    by_box = answered(panel, qtbot)
+    np.testing.assert_allclose(by_box.target.pointed.box_mm, (2 * side,) * 3, rtol=1e-6)
+    np.testing.assert_array_equal(by_box.finding.mask.data, by_point.finding.mask.data)
+    same_as_the_line(panel, qtbot, by_box)
+
+    panel.answer = None
+    viewer.open(tmp_path / "nodules.nii.gz", plugin="napari-sparse3d", layer_type="labels")
+    labels = viewer.layers.selection.active
+    labels.selected_label = 2
+    assert panel.primary.text() == "Classify the chosen label"
+    panel.primary.click()
+    by_label = answered(panel, qtbot)
+    np.testing.assert_allclose(by_label.finding.centre_mm, centre, atol=1.0)
+    same_as_the_line(panel, qtbot, by_label)
+    labels.data[tuple(np.argwhere(labels.data == 2)[0])] = 0
+    panel.copy_command.click()
+    assert "were changed since they were opened" in panel.message.text()
