@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_sparse3d.volume import Volume
-from napari_sparse3d.voxels.arrays import NUMPY
 from napari_sparse3d.voxels.body import Mask, in_body
 from napari_sparse3d.voxels.image_data import padding_of
 from napari_sparse3d.voxels.native_threshold import slice_mask
