@@ -7,7 +7,7 @@ to is held back until it has ended, so that no panel can say "done" beside a but
 from __future__ import annotations
 
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QGridLayout, QLabel, QProgressBar, QPushButton, QSizePolicy, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QHBoxLayout, QLabel, QProgressBar, QPushButton, QSizePolicy, QVBoxLayout, QWidget
 
 from napari_sparse3d.widgets.toolbox.layout import SPACE
 from napari_sparse3d.widgets.toolbox.theme import Colours, link_style, primary_style
@@ -50,10 +50,10 @@ class Foot(QWidget):
         layout.setSpacing(SPACE // 2)
         for widget in (self.message, self.progress, self.primary):
             layout.addWidget(widget)
-        self._links = QGridLayout()
-        self._links.setHorizontalSpacing(SPACE)
-        self._links.setVerticalSpacing(0)
+        self._links = QVBoxLayout()
+        self._links.setSpacing(0)
         layout.addLayout(self._links)
+        self._n_links = 0
 
     # -- the sentence, as HTML -----------------------------------------------------------------------------------------
 
@@ -117,8 +117,15 @@ class Foot(QWidget):
         button.setCursor(Qt.CursorShape.PointingHandCursor)
         button.setObjectName(LINK)
         button.setSizePolicy(QSizePolicy.Policy.Minimum, QSizePolicy.Policy.Fixed)
-        number = self._links.count()
-        self._links.addWidget(button, number // 2, number % 2)
+        if self._n_links % 2 == 0:
+            row = QHBoxLayout()  # each its own, so that a row that is too long folds (see fit.py)
+            row.setSpacing(SPACE)
+            self._links.addLayout(row)
+        last = self._links.itemAt(self._links.count() - 1)
+        line = None if last is None else last.layout()
+        if isinstance(line, QHBoxLayout):
+            line.addWidget(button, 1)
+        self._n_links += 1
         return button
 
     def restyle(self, look: Colours) -> None:

@@ -25,7 +25,9 @@ from qtpy.QtWidgets import (
 from napari_sparse3d.errors import InputError
 from napari_sparse3d.widgets.patient_view import show_sides
 from napari_sparse3d.widgets.show import show_panel
+from napari_sparse3d.widgets.toolbox.docking import Docking
 from napari_sparse3d.widgets.toolbox.failures import Failure, failure_of
+from napari_sparse3d.widgets.toolbox.fit import Fit
 from napari_sparse3d.widgets.toolbox.foot import LINK, Foot
 from napari_sparse3d.widgets.toolbox.layout import SPACE
 from napari_sparse3d.widgets.toolbox.more_panels import others_menu
@@ -82,9 +84,11 @@ class Panel(QWidget, metaclass=OneInViewer):
         self._look = colours(napari_viewer)
         self._works: list[Followed] = []
         self.setMinimumWidth(MINIMUM_WIDTH)
+        self.docking = Docking(self)
         self._build_shell()
         self.build()
         self._add_others()
+        self.fit = Fit(self.area, self.foot)
         self.viewer.events.theme.connect(self._restyle)
         self.destroyed.connect(self._disconnector())
         self._restyle()
