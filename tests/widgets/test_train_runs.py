@@ -227,6 +227,7 @@ def test_a_window_with_a_running_training_asks_before_it_closes(
     panel: Any, runs_a_process: Any, qtbot: Any, shapes: Path, answer: str
 ) -> None:
     from qtpy.QtCore import QTimer
+    from qtpy.QtGui import QCloseEvent
     from qtpy.QtWidgets import QMessageBox
 
     panel.set_data(shapes)
@@ -241,15 +242,20 @@ def test_a_window_with_a_running_training_asks_before_it_closes(
         next(button for button in box.buttons() if button.text().replace("&", "") == answer).click()
 
     QTimer.singleShot(200, respond)
-    window.close()
+    if answer == "Cancel":
+        window.close()
+        assert window.isVisible()
+        assert panel.process is process
+    else:  # the window itself is left to the fixture
+        event = QCloseEvent()
+        assert not panel.guard.eventFilter(window, event)
+        assert event.isAccepted()
+        assert panel.process is None
     assert "1 of 4 epochs" in asked[0]
     assert "train DATA --resume r1" in asked[0]
-    assert window.isVisible() is (answer == "Cancel")
-    assert (panel.process is process) is (answer == "Cancel")
     panel.training.cancel()
-    if answer == "Cancel":
-        window.close()  # nothing runs: nobody is asked
-        assert not window.isVisible()
+    assert not panel.guard.eventFilter(window, QCloseEvent())  # nothing runs: nobody is asked
+    assert len(asked) == 1
 
 
 def test_closing_the_panel_ends_no_training(panel: Any, runs_a_process: Any, qtbot: Any, shapes: Path) -> None:

@@ -22,8 +22,10 @@ from qtpy.QtWidgets import (
 _TIP = "sparse3d-tip"
 """Property of a box: its tooltip without the text that is cut."""
 _ACROSS, _DOWN = QBoxLayout.Direction.LeftToRight, QBoxLayout.Direction.TopToBottom
-_AIR = 24
-"""Pixels that a number box needs beside its number: frame, margins, buttons."""
+_LEAST = "sparse3d-least"
+"""Property of a box: its own minimum width."""
+_ARROW, _AIR = 40, 26
+"""Pixels that a combo box and a number box need beside their text: frame, margins, arrow."""
 
 
 class Fit(QObject):
@@ -61,10 +63,13 @@ class Fit(QObject):
                 break_text(button, room)
             for layout in root.findChildren(QFormLayout):
                 layout.setRowWrapPolicy(QFormLayout.RowWrapPolicy.WrapLongRows)
+            for box in root.findChildren(QComboBox):
+                _widen(box, _width(box.fontMetrics(), box.currentText()) + _ARROW, room)
+                tell_rest(box)
+            for number in root.findChildren(QAbstractSpinBox):
+                _widen(number, _width(number.fontMetrics(), number.text()) + _AIR, room)
             for row in list(root.findChildren(QBoxLayout)):
                 fold(row, room)
-            for box in root.findChildren(QComboBox):
-                tell_rest(box)
 
 
 def fold(row: QBoxLayout, room: int) -> None:
@@ -72,7 +77,7 @@ def fold(row: QBoxLayout, room: int) -> None:
     folded = row.property("sparse3d-folded") is True
     if row.direction() != _ACROSS and not folded:
         return
-    needs = [_needed(item, room) for item in _items(row)]
+    needs = [_needed(item) for item in _items(row)]
     spacing = max(row.spacing(), 0) * max(len(needs) - 1, 0)
     fits = sum(needs) + spacing <= room
     if fits == folded:
@@ -109,14 +114,20 @@ def tell_rest(box: QComboBox) -> None:
         box.setToolTip(whole)
 
 
-def _needed(item: QWidget | QLayout, room: int) -> int:
-    """The width at which a thing of a row is whole, at most all the room."""
-    if isinstance(item, QComboBox):
-        return min(max(item.minimumSizeHint().width(), _width(item.fontMetrics(), item.currentText()) + 2 * _AIR), room)
-    if isinstance(item, QAbstractSpinBox):
-        return min(max(item.minimumWidth(), _width(item.fontMetrics(), item.text()) + _AIR), room)
+def _widen(box: QWidget, needed: int, room: int) -> None:
+    """Let a box show all that stands in it, as far as there is room: a form then puts it below its label."""
+    least = box.property(_LEAST)
+    if not isinstance(least, int):
+        least = box.minimumWidth()
+        box.setProperty(_LEAST, least)
+    width = min(max(least, needed), room)
+    if box.minimumWidth() != width:
+        box.setMinimumWidth(width)
+
+
+def _needed(item: QWidget | QLayout) -> int:
     if isinstance(item, QWidget):
-        return max(item.minimumSizeHint().width(), item.minimumWidth())
+        return item.minimumWidth() or item.minimumSizeHint().width()
     return item.minimumSize().width()
 
 
