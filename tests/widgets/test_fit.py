@@ -76,9 +76,8 @@ def font_size() -> Iterator[Any]:
 def test_nothing_is_cut_at_270_pixels_with_twice_the_font_in_both_themes(
     make_napari_viewer: Any, one_child: Any, qtbot: Any, font_size: Any, add_volume: Any, oblique: Any
 ) -> None:
-    from qtpy.QtWidgets import QApplication
-
     from napari.settings import get_settings
+    from qtpy.QtWidgets import QApplication
 
     from napari_sparse3d.widgets.child.jobs.settings import training
     from napari_sparse3d.widgets.show import show_panel

@@ -222,6 +222,29 @@ def test_a_run_gets_a_name_of_one_s_own(panel: Any, qtbot: Any) -> None:
     assert not table.item(0, 1).flags() & Qt.ItemFlag.ItemIsEditable
 
 
+def test_a_run_of_the_list_goes_on_with_its_own_settings(
+    panel: Any, runs_a_process: Any, qtbot: Any, shapes: Path
+) -> None:
+    from napari_sparse3d.training.runs import RunStore
+
+    store = RunStore(panel.runs_folder)
+    run = store.new("yesterday")  # nobody trains it now: interrupted
+    store.update(run, selected_by="auc", epochs=12, architecture="deepc2", history=[{"epoch": 1, "loss": 1.0}])
+    panel.runs.refresh(panel.runs_folder)
+    click(qtbot, panel.runs.heading)
+    panel.runs.table.selectRow(0)
+    click(qtbot, panel.runs.go_on)
+    assert "Choose the data" in panel.message.text()
+    assert runs_a_process == []
+    panel.set_data(shapes)
+    click(qtbot, panel.runs.go_on)
+    assert runs_a_process == [["train", str(shapes), "--resume", run, "--runs", str(panel.runs_folder), "--json-lines"]]
+    assert "yesterday: shapes · going on to 12 epochs" in panel.results.title.text()
+    click(qtbot, panel.copy_python)
+    compile(copied(), "script", "exec")
+    assert f"run = RunStore(Path({str(panel.runs_folder)!r})), {run!r}" in copied()
+
+
 @pytest.mark.parametrize("answer", ["Cancel", "Close and end it"])
 def test_a_window_with_a_running_training_asks_before_it_closes(
     panel: Any, runs_a_process: Any, qtbot: Any, shapes: Path, answer: str

@@ -61,6 +61,29 @@ def train_python(
     )
 
 
+def resume_python(data: Path, run: str, runs: Path, epochs: int | None) -> str:
+    """A run that goes on, in Python: with the settings in its folder, to other ``epochs`` unless that is None."""
+    return "\n".join(
+        [
+            "from pathlib import Path",
+            "",
+            "from napari_sparse3d.measure.bounds import bounds",
+            "from napari_sparse3d.measure.judge import judge, measure",
+            "from napari_sparse3d.training.config import Training",
+            "from napari_sparse3d.training.runs import RunStore",
+            "from napari_sparse3d.training.session import Data, train",
+            "",
+            f"runs, run = RunStore(Path({str(runs)!r})), {run!r}",
+            'settings = Training.model_validate_json((runs.folder / run / "settings.json").read_text())',
+            *([] if epochs is None else [f'settings = settings.model_copy(update={{"epochs": {epochs}}})']),
+            f"data = Data(Path({str(data)!r}))",
+            "outcome = train(data, settings, runs=runs, resume=run, measure=measure, judge=judge, bounds=bounds)",
+            "print(outcome.model, outcome.metrics)",
+            "",
+        ]
+    )
+
+
 def _further(more: Mapping[str, Any]) -> list[str]:
     """One line a part: the arguments of a network are given whole, other parts keep what is not said."""
     parts: dict[str, dict[str, Any]] = {}

@@ -57,12 +57,13 @@ class Fit(QObject):
         if inside is None or port is None or not self._area.isVisible():
             return
         for root, room in ((inside, port.width()), (self._foot, self._foot.width())):
-            margins = root.layout().contentsMargins() if root.layout() is not None else root.contentsMargins()
+            layout = root.layout()
+            margins = root.contentsMargins() if layout is None else layout.contentsMargins()
             room -= margins.left() + margins.right()
             for button in root.findChildren(QAbstractButton):
                 break_text(button, room)
-            for layout in root.findChildren(QFormLayout):
-                layout.setRowWrapPolicy(QFormLayout.RowWrapPolicy.WrapLongRows)
+            for form in root.findChildren(QFormLayout):
+                form.setRowWrapPolicy(QFormLayout.RowWrapPolicy.WrapLongRows)
             for box in root.findChildren(QComboBox):
                 _widen(box, _width(box.fontMetrics(), box.currentText()) + _ARROW, room)
                 tell_rest(box)

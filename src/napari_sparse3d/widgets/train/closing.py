@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from napari.utils.notifications import show_info
-from qtpy.QtCore import QEvent, QObject
+from qtpy.QtCore import QEvent, QObject, Qt
 from qtpy.QtWidgets import QMainWindow, QMessageBox, QWidget
 
 from napari_sparse3d.widgets.toolbox.viewers import dock_of
@@ -23,7 +23,7 @@ class ClosingGuard(QObject):
 
     def __init__(self, panel: Any) -> None:
         super().__init__(panel)
-        self._panel = panel
+        self._panel: Any = panel
         self._window: QMainWindow | None = None
 
     def watch(self) -> None:
@@ -48,8 +48,9 @@ class ClosingGuard(QObject):
         """Stop the event that closes the window, where the user wants it to stay."""
         if event is None or not self._panel.training.running:
             return False
-        if watched is self._panel and event.type() == QEvent.Type.ParentChange and dock_of(self._panel) is None:
-            if self._window is not None and self._window.isVisible():
+        panel = self._panel
+        if watched is panel and event.type() == QEvent.Type.ParentChange:
+            if panel.parentWidget() is None and self._window is not None and self._window.isVisible():
                 show_info(GOES_ON)
         elif watched is self._window and event.type() == QEvent.Type.Close:
             if self._by_user() and not self._ask():
@@ -66,7 +67,7 @@ class ClosingGuard(QObject):
     def _ask(self) -> bool:
         state = self._panel.state
         done = state.epochs[-1]["epoch"] if state.epochs else 0
-        planned = state.epochs[-1]["epochs"] if state.epochs else state.started.settings.epochs
+        planned = state.epochs[-1]["epochs"] if state.epochs else state.started.planned
         stays = (
             f"What is trained so far stays as a checkpoint: open Train again, choose the same data and the run under "
             f"Runs, and Resume this run. Or in a terminal:\nnapari-sparse3d train DATA --resume {state.run_name}"
@@ -90,6 +91,5 @@ class ClosingGuard(QObject):
 
 def _is_closed(inside: QWidget) -> bool:
     """Whether the central widget, or what fills it, has been closed by itself."""
-    layout = inside.layout()
-    filled = [layout.itemAt(k).widget() for k in range(layout.count())] if layout is not None else []
-    return inside.isHidden() or any(widget is not None and widget.isHidden() for widget in filled)
+    parts = inside.findChildren(QWidget, options=Qt.FindChildOption.FindDirectChildrenOnly)
+    return inside.isHidden() or any(part.isHidden() for part in parts)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from napari_sparse3d.widgets import repeat
 from napari_sparse3d.widgets.toolbox import words
 from napari_sparse3d.widgets.train.curve import NamedCurve
 from napari_sparse3d.widgets.train.settings import ChosenSettings
@@ -18,6 +19,11 @@ class Started:
 
     data: Path
     settings: ChosenSettings
+
+    @property
+    def planned(self) -> int:
+        """Epochs."""
+        return self.settings.epochs
 
     def arguments(self, data: str = "") -> list[str]:
         """The command line after ``napari-sparse3d``; ``data`` in place of its own."""
@@ -37,6 +43,38 @@ class Started:
         return f"{called}{self.data.name} · {self.settings.words()}"
 
 
+@dataclass(frozen=True)
+class GoneOn:
+    """A run of the list that goes on: its settings are those in its folder, unless it is to have other epochs."""
+
+    data: Path
+    run: str
+    runs: Path
+    called: str
+    planned: int
+    more_epochs: bool = False
+
+    def arguments(self, data: str = "") -> list[str]:
+        """As of :class:`Started`; for another place than this one the folder of runs is left out."""
+        where = [] if data else ["--runs", str(self.runs)]
+        epochs = ["--epochs", str(self.planned)] if self.more_epochs else []
+        return ["train", data or str(self.data), "--resume", self.run, *where, *epochs]
+
+    def python(self, data: str = "") -> str:
+        """As of :class:`Started`."""
+        folder = Path("runs") if data else self.runs
+        epochs = self.planned if self.more_epochs else None
+        return repeat.resume_python(Path(data) if data else self.data, self.run, folder, epochs)
+
+    def to_epochs(self, epochs: int) -> GoneOn:
+        """As of :class:`Started`."""
+        return replace(self, planned=epochs, more_epochs=True)
+
+    def words(self) -> str:
+        """As of :class:`Started`."""
+        return f"{self.called}: {self.data.name} · going on to {self.planned} epochs"
+
+
 @dataclass
 class TrainingState:
     """What stands in the panel.
@@ -45,7 +83,7 @@ class TrainingState:
     ----------
     data : Path or None
         The labelled set that is chosen.
-    started : Started or None
+    started : Started, GoneOn or None
         What the run that is going on, or was the last, is trained with.
     chosen_at_end : Started or None
         What stood in the controls when it ended.
@@ -61,7 +99,7 @@ class TrainingState:
     """
 
     data: Path | None = None
-    started: Started | None = None
+    started: Started | GoneOn | None = None
     chosen_at_end: Started | None = None
     run_name: str = ""
     classes: list[str] = field(default_factory=list)
@@ -69,7 +107,7 @@ class TrainingState:
     stopping: bool = False
     model: Path | None = None
 
-    def begin(self, started: Started, *, anew: bool) -> None:
+    def begin(self, started: Started | GoneOn, *, anew: bool) -> None:
         """A process starts: with a run of its own, or to go on with the last."""
         self.started, self.chosen_at_end, self.stopping = started, None, False
         if anew:

@@ -22,7 +22,7 @@ from napari_sparse3d.widgets.train.closing import ClosingGuard
 from napari_sparse3d.widgets.train.progress import Progress
 from napari_sparse3d.widgets.train.runs_view import RunsView
 from napari_sparse3d.widgets.train.settings import Settings
-from napari_sparse3d.widgets.train.state import Started, TrainingState, check_words, data_words, epoch_words
+from napari_sparse3d.widgets.train.state import GoneOn, Started, TrainingState, check_words, data_words, epoch_words
 
 STOP_FILE = "stop"
 """A file of this name in a run's folder ends it after the epoch; the best epoch is kept."""
@@ -163,7 +163,8 @@ class TrainPanel(Panel):
         """Go on with the last run: its own data and settings, to the epochs that are chosen now."""
         with self.telling():
             if (started := self.state.started) is not None:
-                self._start(started.to_epochs(self._chosen().settings.epochs), resume=self.state.run_name)
+                name = "" if isinstance(started, GoneOn) else self.state.run_name  # it says so itself
+                self._start(started.to_epochs(self._chosen().planned), resume=name)
 
     def resume_run(self, run: str) -> None:
         """Go on with a run of the list, on the data that are chosen: its settings are those in its folder."""
@@ -172,14 +173,15 @@ class TrainPanel(Panel):
         elif self.state.data is None:
             self.say("Choose the data that it was trained on first.", warning=True)
         else:
-            with self.telling():
-                self._start(self._chosen(), anew=True, resume=run)
+            row = next(row for row in self.runs.rows if row["run"] == run)
+            called, planned = row.get("title") or run, int(row.get("epochs") or 0)
+            self._start(GoneOn(self.state.data, run, self.runs_folder, called, planned), anew=True)
 
     def _chosen(self) -> Started:
         """The controls as they stand; for errors see :meth:`Settings.chosen`."""
         return Started(self.state.data or Path(), self.settings.chosen())
 
-    def _repeated(self) -> Started:
+    def _repeated(self) -> Started | GoneOn:
         """What the links repeat: the last run, until something else is chosen after its end."""
         run = self.state.started
         if run is not None and (self.process is not None or self._chosen() == self.state.chosen_at_end):
@@ -196,16 +198,16 @@ class TrainPanel(Panel):
         if self.state.started is not None and self._repeated() is not self.state.started:
             self.say(f"{what} copied: it trains with what is chosen above, not again the run below.")
 
-    def _start(self, started: Started, *, anew: bool = False, resume: str = "") -> None:
+    def _start(self, started: Started | GoneOn, *, anew: bool = False, resume: str = "") -> None:
         if self.process is not None:
             return
         self.state.begin(started, anew=anew)
         self.results.begin(started.words())
         self._draw()
         self.check_text.hide()
-        going_on = ["--resume", resume] if resume else []
+        arguments = [*started.arguments(), *(["--resume", resume] if resume else []), "--json-lines"]
         self.guard.watch()
-        self.training.start([*started.arguments(), *going_on, "--json-lines", "--runs", str(self.runs_folder)])
+        self.training.start(arguments if "--runs" in arguments else [*arguments, "--runs", str(self.runs_folder)])
         self._show_parts()
 
     def cancel(self) -> None:
