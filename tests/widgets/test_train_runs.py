@@ -166,7 +166,7 @@ def test_what_is_said_of_a_run_is_what_it_was_started_with(
     panel.epochs.setValue(3)  # after its end: the next one is meant, and that is said
     click(qtbot, panel.copy_command)
     assert str(other) in copied()
-    assert "not again the run below" in panel.message.text()
+    assert "differ from those of the run below" in panel.message.text()
 
 
 def test_done_cancel_and_progress_are_never_beside_each_other(

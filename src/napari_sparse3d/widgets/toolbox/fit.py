@@ -34,6 +34,7 @@ class Fit(QObject):
     def __init__(self, area: QScrollArea, foot: QWidget) -> None:
         super().__init__(area)
         self._area, self._foot = area, foot
+        self._fitted: list[object] = []
         self._later = QTimer(self)
         self._later.setSingleShot(True)
         self._later.timeout.connect(self.fit)
@@ -53,10 +54,16 @@ class Fit(QObject):
 
     def fit(self) -> None:
         """Fit all that stands there."""
-        inside, port = self._area.widget(), self._area.viewport()
-        if inside is None or port is None or not self._area.isVisible():
+        inside, bar = self._area.widget(), self._area.verticalScrollBar()
+        if inside is None or bar is None or not self._area.isVisible():
             return
-        for root, room in ((inside, port.width()), (self._foot, self._foot.width())):
+        # with the scroll bar, whether it is there or not: what folds decides about it, and must not depend on it
+        rooms = ((inside, self._area.width() - bar.sizeHint().width()), (self._foot, self._foot.width()))
+        asked = [what for root, room in rooms for what in (room, *_texts(root))]
+        if asked == self._fitted:
+            return
+        self._fitted = asked
+        for root, room in rooms:
             layout = root.layout()
             margins = root.contentsMargins() if layout is None else layout.contentsMargins()
             room -= margins.left() + margins.right()
@@ -113,6 +120,14 @@ def tell_rest(box: QComboBox) -> None:
     if whole != tip:
         box.setProperty(_TIP, plain)
         box.setToolTip(whole)
+
+
+def _texts(root: QWidget) -> Iterator[object]:
+    """All that a fit depends on: fitting itself does not change it, and so never leads to another."""
+    for kind in (QAbstractButton, QComboBox, QAbstractSpinBox):
+        for box in root.findChildren(kind):
+            text = box.currentText() if isinstance(box, QComboBox) else " ".join(box.text().split("\n"))
+            yield (text, box.isHidden(), box.fontMetrics().height())
 
 
 def _widen(box: QWidget, needed: int, room: int) -> None:

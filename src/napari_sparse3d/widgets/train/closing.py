@@ -10,7 +10,7 @@ from qtpy.QtWidgets import QMainWindow, QMessageBox, QWidget
 
 from napari_sparse3d.widgets.toolbox.viewers import dock_of
 
-GOES_ON = "The training goes on without its panel; open Train to see it."
+GOES_ON = "The training continues in the background; open Train to see it."
 
 
 class ClosingGuard(QObject):

@@ -24,7 +24,7 @@ class Progress(QWidget):
         self.stop_button = QPushButton("Stop, keep best")
         self.stop_button.setToolTip("End after this epoch; the model of the best epoch is kept")
         self.resume_button = QPushButton("Resume")
-        self.resume_button.setToolTip("Go on where the last run was stopped")
+        self.resume_button.setToolTip("Continue where the last run stopped")
         row = QHBoxLayout()
         row.addWidget(self.stop_button)
         row.addWidget(self.resume_button)

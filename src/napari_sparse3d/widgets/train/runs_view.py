@@ -78,7 +78,7 @@ class RunsView(QWidget):
         self.rename.setToolTip("Give this run a name of your own; its folder keeps its name")
         self.rename.clicked.connect(self._rename)
         self.go_on = QPushButton("Resume this run")
-        self.go_on.setToolTip("Go on after its last checkpoint, with its own settings, on the data chosen above")
+        self.go_on.setToolTip("Continue from its last checkpoint, with its own settings, on the data chosen above")
         self.go_on.clicked.connect(self._go_on)
         self._new_name = ("", "")
         self._renaming = later(0, self, lambda: self.renamed.emit(*self._new_name))

@@ -196,7 +196,7 @@ class TrainPanel(Panel):
         """As of every panel; where the lines are not those of the run whose curves are shown, that is said."""
         super().copy(text, what)
         if self.state.started is not None and self._repeated() is not self.state.started:
-            self.say(f"{what} copied: it trains with what is chosen above, not again the run below.")
+            self.say(f"{what} copied: it trains with the settings above, which differ from those of the run below.")
 
     def _start(self, started: Started | GoneOn, *, anew: bool = False, resume: str = "") -> None:
         if self.process is not None:
