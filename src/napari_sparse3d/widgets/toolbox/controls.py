@@ -13,14 +13,14 @@ from qtpy.QtCore import QObject, Signal  # type: ignore[attr-defined]
 from qtpy.QtWidgets import (
     QCheckBox,
     QComboBox,
+    QHBoxLayout,
     QLineEdit,
     QWidget,
 )
 
 from napari_sparse3d.errors import InputError
 from napari_sparse3d.widgets.toolbox.fields import Field
-from napari_sparse3d.widgets.toolbox.in_columns import InColumns
-from napari_sparse3d.widgets.toolbox.layout import NARROW, shrink, stacked
+from napari_sparse3d.widgets.toolbox.layout import NARROW, SPACE, shrink, stacked
 from napari_sparse3d.widgets.toolbox.number_box import NumberBox
 from napari_sparse3d.widgets.toolbox.plain_text import plain_tip
 
@@ -156,12 +156,19 @@ class Control(QObject):
         return native
 
     def _subset(self) -> QWidget:
-        inside = InColumns()
-        for name in self.field.choices:
+        inside = QWidget()
+        rows = stacked(inside)
+        rows.setSpacing(2)
+        row = QHBoxLayout()
+        for number, name in enumerate(self.field.choices):
             box = self._box(name, {"annotation": bool})
             box.setToolTip(self._titles.get(name, self.field.tip))
             box.setAccessibleName(name)
-            inside.add(box)
+            if number % 2 == 0:
+                row = QHBoxLayout()
+                row.setSpacing(0)
+                rows.addLayout(row)
+            row.addWidget(box, 1)
         return inside
 
     def _title(self, value: Any) -> str:
