@@ -15,8 +15,8 @@ from napari_sparse3d.widgets.cohort.case_filter import column_of, shown_columns
 from napari_sparse3d.widgets.cohort.case_words import thumbnail_image
 from napari_sparse3d.widgets.cohort.colours import numbers_in
 from napari_sparse3d.widgets.cohort.state import CohortState
+from napari_sparse3d.widgets.toolbox.foot import LINK
 from napari_sparse3d.widgets.toolbox.layout import stacked, table_style
-from napari_sparse3d.widgets.toolbox.panel import LINK
 from napari_sparse3d.widgets.toolbox.theme import Colours
 
 _ICON = 28

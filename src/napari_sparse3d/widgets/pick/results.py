@@ -14,6 +14,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from napari_sparse3d.cohort.classes import ClassNumbers
 from napari_sparse3d.widgets.cohort.colours import colouring
 from napari_sparse3d.widgets.cohort.map_section import legend_words
 from napari_sparse3d.widgets.network.bars import ProbabilityBars
@@ -113,10 +114,10 @@ class PickResults(QWidget):
         if self._known is not known:
             self._known = known
             self.map.set_positions(known.positions)
-            colours = colouring(known.cohort, "label")
+            colours = colouring(known.cohort, "label", ClassNumbers())
             self.map.set_colours(colours.codes, continuous=colours.continuous)
             self.map.set_words(lambda index: as_html(case_words(known.cohort.row(index))))
-            self.legend.setText(f'{legend_words(colours)} &nbsp; <span style="color:#8a8f98">●</span>&nbsp;not decided')
+            self.legend.setText(legend_words(colours))
             self.source.setText(SOURCE.format(n=len(known.cohort)))
         self.map.show_here(answer.here)
         self._ring()

@@ -20,7 +20,7 @@ from qtpy.QtWidgets import (
 
 from napari_sparse3d.errors import InputError
 from napari_sparse3d.widgets.toolbox.fields import Field
-from napari_sparse3d.widgets.toolbox.layout import NARROW, SPACE, shrink, stacked
+from napari_sparse3d.widgets.toolbox.layout import NARROW, shrink, stacked
 from napari_sparse3d.widgets.toolbox.number_box import NumberBox
 from napari_sparse3d.widgets.toolbox.plain_text import plain_tip
 

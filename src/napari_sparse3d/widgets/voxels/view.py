@@ -27,7 +27,7 @@ from napari_sparse3d.widgets.toolbox.layers import (
 )
 from napari_sparse3d.widgets.toolbox.layout import later
 from napari_sparse3d.widgets.toolbox.notes import notes_of
-from napari_sparse3d.widgets.toolbox.panel import Panel
+from napari_sparse3d.widgets.toolbox.panel import Followed, Panel
 from napari_sparse3d.widgets.toolbox.preferences import preference
 from napari_sparse3d.widgets.toolbox.scan_voxels import ScanVoxels
 from napari_sparse3d.widgets.toolbox.sources import case_of, is_labels, placement, source_of
@@ -350,7 +350,7 @@ class VoxelsPanel(Panel):
         else:
             super()._primary_clicked()
 
-    def _began(self, work: Work, title: str) -> None:
+    def _began(self, work: Followed, title: str) -> None:
         super()._began(work, title)
         if work is self.making and not self.state.asked_for:
             self.primary.setText(self.primary_text)
