@@ -24,6 +24,8 @@ _TIP = "sparse3d-tip"
 _ACROSS, _DOWN = QBoxLayout.Direction.LeftToRight, QBoxLayout.Direction.TopToBottom
 _LEAST = "sparse3d-least"
 """Property of a box: its own minimum width."""
+_FRAME = 12
+"""Pixels that napari's style adds to a minimum width: border and padding."""
 _ARROW, _AIR = 40, 26
 """Pixels that a combo box and a number box need beside their text: frame, margins, arrow."""
 
@@ -136,7 +138,7 @@ def _widen(box: QWidget, needed: int, room: int) -> None:
     if not isinstance(least, int):
         least = box.minimumWidth()
         box.setProperty(_LEAST, least)
-    width = min(max(least, needed), room)
+    width = min(max(least, needed), room - _FRAME)
     if box.minimumWidth() != width:
         box.setMinimumWidth(width)
 
