@@ -53,6 +53,39 @@ def test_a_run_is_found_by_a_part_of_its_name(tmp_path):
             table.find(text)
 
 
+@pytest.mark.parametrize("title", ["../../elsewhere", "a/b", "\x1b[31mred\n\u202eline", "CON", "x" * 500, "<b>ü</b>"])
+def test_a_name_of_one_s_own_is_shown_and_decides_nothing(tmp_path, title):
+    table = RunStore(tmp_path / "runs")
+    run = table.new("first")
+    assert table.find(run)["title"] == "first"
+    table.update(run, status="running", epoch=1)
+    before = {path for path in tmp_path.rglob("*") if path.is_dir()}
+    table.rename(run, title)
+    assert {path for path in tmp_path.rglob("*") if path.is_dir()} == before
+    shown = table.find(run)["title"]
+    assert shown == " ".join(shown.split())
+    assert shown.isprintable()
+    assert len(shown) <= 80
+    table.update(run, epoch=2)  # by a process that knows nothing of it
+    assert (table.find(run)["title"], table.find(run)["epoch"]) == (shown, 2)
+    (tmp_path / "runs" / "runs.sqlite").unlink()
+    assert RunStore(tmp_path / "runs").rows()[0]["title"] == shown
+    table.rename(run, "")
+    assert table.find(run)["title"] is None
+    with pytest.raises(InputError, match="no run"):
+        table.rename("none", "x")
+
+
+def test_a_run_is_renamed_on_the_command_line(tmp_path):
+    first, _ = RunStore(tmp_path).new(), RunStore(tmp_path).new()
+    done = CliRunner().invoke(app, ["runs", first, "--rename", "the small one", "--runs", str(tmp_path), "--json"])
+    assert done.exit_code == 0, done.output
+    assert RunStore(tmp_path).find(first)["title"] == "the small one"
+    assert json.loads(done.stdout)["runs"][0]["title"] == "the small one"
+    wrong = CliRunner().invoke(app, ["runs", "--rename", "x", "--runs", str(tmp_path)])
+    assert (wrong.exit_code, "--rename is of one run" in wrong.output) == (2, True)
+
+
 WRITER = """
 import sys
 from pathlib import Path

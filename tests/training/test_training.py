@@ -15,6 +15,7 @@ from safetensors.torch import load_file
 from napari_sparse3d.cases.sources import cases_of
 from napari_sparse3d.cases.store import VoxelStore
 from napari_sparse3d.errors import InputError
+from napari_sparse3d.measure.bounds import bounds
 from napari_sparse3d.measure.judge import judge, measure
 from napari_sparse3d.models import build_network, load_model
 from napari_sparse3d.models.heads.calibration import fit
@@ -197,7 +198,9 @@ def test_a_run_is_written_down_by_itself(shapes, settings, tmp_path):
     events = []
     config = settings(loss={"name": "triplet", "margin": 0.4}, sampler="pk", epochs=2)
     table = RunStore(tmp_path)
-    outcome = train(Data(shapes), config, name="mine", runs=table, measure=measure, judge=judge, report=events.append)
+    outcome = train(
+        Data(shapes), config, name="mine", runs=table, measure=measure, judge=judge, bounds=bounds, report=events.append
+    )
     row = table.find("last")
     assert set(row) == set(COLUMNS)
     empty = {name for name, value in row.items() if value is None}
@@ -210,6 +213,9 @@ def test_a_run_is_written_down_by_itself(shapes, settings, tmp_path):
     assert [entry["epoch"] for entry in row["history"]] == [1, 2]
     assert Training(**row["config"]).digest() == config.digest()
     assert [event["event"] for event in events] == ["check", "epoch", "epoch", "done"]
+    assert (row["title"], row["split"], row["chance"]) == ("mine", events[0]["split"], events[1]["bounds"]["chance"])
+    assert sum(events[0]["val_classes"].values()) == events[0]["val"] == row["val_cases"]
+    assert [entry["val_map_chance"] for entry in row["history"]] == [event["bounds"]["chance"] for event in events[1:3]]
     assert {"epoch", "epochs", "loss", "val", "best", "seconds_left"} <= set(events[1])
     assert json.dumps(events)
     assert outcome.metrics["intervals"]["auc"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
@@ -16,7 +16,20 @@ from napari_sparse3d.errors import InputError
 if TYPE_CHECKING:
     from napari_sparse3d.training.runs import RunStore
 
-SHOWN = ("run", "status", "dataset", "architecture", "loss_name", "epoch", "epochs", "accuracy", "auc", "map", "best")
+SHOWN = (
+    "run",
+    "title",
+    "status",
+    "dataset",
+    "architecture",
+    "loss_name",
+    "epoch",
+    "epochs",
+    "accuracy",
+    "auc",
+    "map",
+    "best",
+)
 
 
 def runs(
@@ -33,6 +46,9 @@ def runs(
     ] = None,
     plot: Annotated[
         Path | None, typer.Option("--plot", metavar="OUT.png", help="Draw the validation curves of these runs.")
+    ] = None,
+    rename: Annotated[
+        str | None, typer.Option("--rename", metavar="NAME", help="Call one RUN so in every list; its folder stays.")
     ] = None,
     mlflow: Annotated[
         str | None, typer.Option("--mlflow", metavar="URI", help="Copy these runs to an MLflow server or folder.")
@@ -53,6 +69,10 @@ def runs(
         if conditions.setdefault(column, value) != value:
             raise CallError(f"--where: no run has {column}={conditions[column]} and {column}={value}; give one of them")
     with the_call():
+        if rename is not None:
+            if len(names or ()) != 1:
+                raise CallError("--rename is of one run: give RUN --rename NAME")
+            table.rename(cast(list[str], names)[0], rename)
         rows = table.rows(sort_by=sort, descending=not ascending, where=conditions)
         if names:
             wanted = [table.find(name)["run"] for name in names]
@@ -90,7 +110,8 @@ def _table(rows: list[dict[str, Any]], columns: str | None) -> Any:
     from napari_sparse3d.training.runs import COLUMNS
 
     known = [name for name in COLUMNS if name not in ("config", "history")]
-    chosen = list(SHOWN) if columns is None else known if columns == "all" else columns.split(",")
+    usual = [name for name in SHOWN if name != "title" or any(row["title"] for row in rows)]
+    chosen = usual if columns is None else known if columns == "all" else columns.split(",")
     for name in chosen:
         if name not in known:
             raise CallError(f"a run has no column {name!r}; choose of {', '.join(known)}")

@@ -29,7 +29,7 @@ from napari_sparse3d.cli.settings import (
     trained_model,
     use_threads,
 )
-from napari_sparse3d.errors import line_of
+from napari_sparse3d.errors import EngineError, InputError, line_of
 
 if TYPE_CHECKING:
     from napari_sparse3d.training.config import Training
@@ -121,6 +121,7 @@ def train(
     report = _lines() if json_lines else _words(config)
     with_errors = _reporting_errors(report) if json_lines else None
 
+    from napari_sparse3d.measure.bounds import bounds
     from napari_sparse3d.measure.judge import judge, measure
     from napari_sparse3d.training.session import train as run_training
 
@@ -142,6 +143,7 @@ def train(
             start=start,
             measure=measure,
             judge=judge,
+            bounds=bounds,
             report=report,
             device=device,
             engine=engine,
@@ -192,7 +194,8 @@ def _lines() -> Callable[[dict[str, Any]], None]:
 
 def _reporting_errors(report: Callable[[dict[str, Any]], None]) -> Callable[[Exception], None]:
     def tell(error: Exception) -> None:
-        report({"event": "error", "message": line_of(error), "kind": type(error).__name__})
+        refused = isinstance(error, (InputError, EngineError, OSError, MemoryError))
+        report({"event": "error", "message": line_of(error), "kind": type(error).__name__, "expected": refused})
 
     return tell
 

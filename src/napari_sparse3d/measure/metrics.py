@@ -47,7 +47,7 @@ def binary_auc(scores: NDArray[Any], positive: NDArray[np.bool_]) -> float:
     n_negative = len(positive) - n_positive
     if n_positive == 0 or n_negative == 0:
         return float("nan")
-    ranks = _mean_ranks(scores)
+    ranks = mean_ranks(scores)
     return float((ranks[positive].sum() - n_positive * (n_positive + 1) / 2) / (n_positive * n_negative))
 
 
@@ -217,7 +217,7 @@ def check(probabilities: NDArray[Any], labels: NDArray[Any]) -> None:
         raise InputError("probabilities must be finite numbers; the network gave NaN or infinity")
 
 
-def _mean_ranks(values: NDArray[Any]) -> Floats:
+def mean_ranks(values: NDArray[Any]) -> Floats:
     """Ranks from 1; ties share their mean."""
     _, place, count = np.unique(values, return_inverse=True, return_counts=True)
     upto = np.cumsum(count)

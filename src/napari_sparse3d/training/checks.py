@@ -57,6 +57,10 @@ class Prepared:
         Cases left out are named here.
     active_percent : (float, float)
         Lowest and highest percent active of the field among the training cases.
+    contents : mapping
+        The content hash of each of them.
+    split : str
+        Who decided which cases are for validation: ``set``, ``drawn`` (from the seed) or ``both``.
     """
 
     train: tuple[Case, ...]
@@ -65,7 +69,7 @@ class Prepared:
     problems: tuple[Problem, ...]
     active_percent: tuple[float, float]
     contents: Mapping[Case, str] = field(default_factory=dict, repr=False)
-    """The content hash of each of them."""
+    split: str = "set"
 
 
 def prepare(
@@ -161,7 +165,13 @@ def prepare(
         problems.append(problem)
     percents = [percent_of[case] for case in train] or [0.0]
     kept = {case: content_of[case] for case in (*train, *known)}
-    return Prepared(tuple(train), tuple(known), classes, tuple(problems), (min(percents), max(percents)), kept)
+    active = (min(percents), max(percents))
+    return Prepared(tuple(train), tuple(known), classes, tuple(problems), active, kept, _who_split(usable))
+
+
+def _who_split(cases: Sequence[Case]) -> str:
+    drawn = sum(case.split is None for case in cases)
+    return "set" if not drawn else "drawn" if drawn == len(cases) else "both"
 
 
 def _two_labels(cases: Sequence[Case], contents: Sequence[str]) -> dict[int, Problem]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from time import monotonic, process_time
 from typing import Any, Protocol, cast
@@ -52,6 +52,21 @@ class Measure(Protocol):
         """The figures."""
 
 
+class Bounds(Protocol):
+    """What a figure of the validation is read against: ``low`` and ``high`` of its interval, ``chance``; where known.
+
+    The figure's name, (n, classes) probabilities, (n,) labels -> numbers, by name.
+    """
+
+    def __call__(self, name: str, probabilities: NDArray[np.float32], labels: NDArray[np.int64]) -> dict[str, float]:
+        """The numbers."""
+
+
+def no_bounds(name: str, probabilities: NDArray[np.float32], labels: NDArray[np.int64]) -> dict[str, float]:
+    """What is known where no other way is given: nothing."""
+    return {}
+
+
 @dataclass(frozen=True)
 class EpochReport:
     """What is known after an epoch.
@@ -72,6 +87,8 @@ class EpochReport:
         Whether this epoch is the best so far.
     seconds, seconds_left : float
         Spent, and expected until the last planned epoch.
+    bounds : dict
+        What the measure that chooses is read against, see :class:`Bounds`.
     """
 
     epoch: int
@@ -85,6 +102,7 @@ class EpochReport:
     improved: bool
     seconds: float
     seconds_left: float
+    bounds: dict[str, float] = field(default_factory=dict)
 
 
 def accuracy_alone(
@@ -105,6 +123,7 @@ class Trainer:
     classes : sequence of str
     store : VoxelStore
     measure : Measure
+    bounds : Bounds
     device : str
     engine : str
     processes : ProcessGroup, optional
@@ -122,13 +141,14 @@ class Trainer:
         store: VoxelStore,
         *,
         measure: Measure = accuracy_alone,
+        bounds: Bounds = no_bounds,
         device: str = "cpu",
         engine: str = "auto",
         processes: ProcessGroup | None = None,
         start: Model | None = None,
     ) -> None:
         self.processes = ProcessGroup() if processes is None else processes
-        self.config, self.store, self.measure = config, store, measure
+        self.config, self.store, self.measure, self.bounds = config, store, measure, bounds
         self.train_cases, self.val_cases, self.classes = list(train), list(val), tuple(classes)
         self.train_labels = np.array(label_numbers(train, classes))
         self.val_labels = np.array(label_numbers(val, classes))
@@ -342,7 +362,9 @@ class Trainer:
             self.progress.best, self.progress.best_loss, self.progress.best_epoch = rank[0], val["loss"], done
         loss = self.progress.loss_sum / steps
         rate = learning_rate(self.config, done - 1 / steps)
-        self.progress.history.append({"epoch": done, "loss": loss, "learning_rate": rate, **_prefixed(val)})
+        bounds = self.bounds(selected_by, predictions.probabilities, self.val_labels)
+        row = {"epoch": done, "loss": loss, "learning_rate": rate, **_prefixed(val)}
+        self.progress.history.append({**row, **_prefixed({f"{selected_by}_{end}": x for end, x in bounds.items()})})
         self.progress.epoch, self.progress.step, self.progress.loss_sum = done, 0, 0.0
         return EpochReport(
             epoch=done,
@@ -356,6 +378,7 @@ class Trainer:
             improved=self.progress.best_epoch == done,
             seconds=seconds,
             seconds_left=seconds / done * (self.config.epochs - done),
+            bounds=bounds,
         )
 
     def _out_of_patience(self) -> bool:

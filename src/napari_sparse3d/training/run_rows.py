@@ -59,6 +59,7 @@ def row_of_epoch(epoch: EpochReport, trainer: Trainer) -> dict[str, Any]:
         "best": epoch.best,
         "best_epoch": epoch.best_epoch,
         "selected_by": epoch.selected_by,
+        "chance": epoch.bounds.get("chance"),
         "seconds": epoch.seconds,
         "cpu_seconds": trainer.progress.cpu_seconds,
         "triplets": trainer.criterion.triplets or None,

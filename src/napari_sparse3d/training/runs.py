@@ -19,9 +19,11 @@ from napari_sparse3d.errors import InputError
 from napari_sparse3d.files import is_locked, remove_left, replacing
 from napari_sparse3d.parse import parse_json
 from napari_sparse3d.text import did_you_mean, one_file_name
+from napari_sparse3d.training.run_title import title_of, write_title
 
 COLUMNS: dict[str, str] = {
     "run": "TEXT PRIMARY KEY",
+    "title": "TEXT",  # a name of the user's own, see run_title.py
     "status": "TEXT",  # running, done, stopped, failed; interrupted: its process is gone, see RunStore.rows
     "dataset": "TEXT",
     "architecture": "TEXT",
@@ -29,6 +31,7 @@ COLUMNS: dict[str, str] = {
     "classes": "INTEGER",
     "train_cases": "INTEGER",
     "val_cases": "INTEGER",
+    "split": "TEXT",  # who chose the validation cases: set, drawn (by the seed) or both
     "batch_size": "INTEGER",
     "test_interval": "INTEGER",  # epochs between validations
     "loss_name": "TEXT",
@@ -54,6 +57,7 @@ COLUMNS: dict[str, str] = {
     "best": "REAL",
     "best_epoch": "INTEGER",
     "selected_by": "TEXT",
+    "chance": "REAL",  # what guessing gives of that measure
     "seconds": "REAL",
     "cpu_seconds": "REAL",  # processor time, all threads: what does not grow when the machine is busy with other work
     "started": "TEXT",
@@ -109,6 +113,8 @@ class RunStore:
         called = one_file_name(name, "") if name else ""  # one folder below ours, whatever the name says
         run = "-".join(filter(None, (stamp, called, uuid4().hex[:4])))
         (self.folder / run).mkdir(parents=True)
+        if name:
+            write_title(self.folder / run, name)
         self._tidy()
         self.update(run, status="running", started=_now(), server=platform.node(), folder=str(self.folder / run))
         return run
@@ -123,6 +129,7 @@ class RunStore:
         if unknown:
             raise InputError(f"a run has no column {', '.join(sorted(unknown))}; it has {', '.join(COLUMNS)}")
         row = {**(self._row_in_folder(run) or self._row_in_table(run)), **values, "run": run, "last_update": _now()}
+        row["title"] = title_of(self.folder / run)
         if (self.folder / run).is_dir():
             try:
                 with replacing(self.folder / run / ROW) as temporary:
@@ -135,6 +142,13 @@ class RunStore:
             self._warn(
                 f"the table of runs takes nothing now ({error}); it is brought up to date from the runs' folders"
             )
+
+    def rename(self, run: str, title: str) -> None:
+        """Give one run (see :meth:`find`) a name of one's own, ``""`` to take it away; its folder stays as it is."""
+        folder = self.folder / self.find(run)["run"]
+        write_title(folder, title)
+        if not is_locked(folder / LOCK):  # else the process that trains it writes its row, with the title in it
+            self.update(folder.name)
 
     def rows(
         self, *, sort_by: str = "started", descending: bool = True, where: Mapping[str, str] = {}
@@ -208,6 +222,8 @@ class RunStore:
         for row in found.values():
             if row["status"] == "running" and not is_locked(self.folder / row["run"] / LOCK):
                 row["status"] = "interrupted"
+            if Path(row["run"]).name == row["run"]:
+                row["title"] = title_of(self.folder / row["run"])
         return list(found.values())
 
     def _table(self) -> list[dict[str, Any]]:

@@ -8,10 +8,14 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Protocol, cast
+
+from numpy.typing import NDArray
 
 from napari_sparse3d.cases.case import Case
+from napari_sparse3d.cases.groups import LinkedCases, linked_cases
 from napari_sparse3d.cases.sources import cases_of, has_label_column
 from napari_sparse3d.cases.store import VoxelStore
 from napari_sparse3d.engine.choice import choose
@@ -24,7 +28,7 @@ from napari_sparse3d.training.checks import Prepared, prepare, require
 from napari_sparse3d.training.config import Start, Training
 from napari_sparse3d.training.effect import check_effect, check_effect_on, without_effect
 from napari_sparse3d.training.finished import Judge, keep_model
-from napari_sparse3d.training.loop import EpochReport, Measure, Trainer, accuracy_alone
+from napari_sparse3d.training.loop import EpochReport, Measure, Trainer, accuracy_alone, no_bounds
 from napari_sparse3d.training.processes import join, leaving_together
 from napari_sparse3d.training.run_rows import row_of_epoch, row_of_run
 from napari_sparse3d.training.runs import BEST, CHECKPOINT, LOCK, MODEL, SETTINGS, STOP, RunStore
@@ -109,6 +113,15 @@ class Outcome:
     metrics: dict[str, Any]
 
 
+class LinkedBounds(Protocol):
+    """As :class:`loop.Bounds`, of cases of which some count as one."""
+
+    def __call__(
+        self, name: str, probabilities: NDArray[Any], labels: NDArray[Any], linked: LinkedCases | None
+    ) -> dict[str, float]:
+        """The numbers."""
+
+
 class StoppedEarly(InputError):
     """A run was stopped before its first epoch was done: there is no model."""
 
@@ -143,6 +156,7 @@ def train(
     cache: Path | None = None,
     measure: Measure = accuracy_alone,
     judge: Judge | None = None,
+    bounds: LinkedBounds | None = None,
     report: Report = lambda event: None,
     on_epoch: Callable[[EpochReport], bool] = lambda epoch: False,
     device: str = "auto",
@@ -167,6 +181,8 @@ def train(
         architecture and recipe's features must be those of ``config``.
     measure, judge
         Measures after each epoch, and for the card. The caller's choice: see ``measure.judge``.
+    bounds : function, optional
+        What the measure after each epoch is read against, see ``measure.bounds``.
     report : function
         Called with each event.
     on_epoch : function
@@ -209,6 +225,7 @@ def train(
         prepared.classes,
         store,
         measure=measure,
+        bounds=no_bounds if bounds is None else partial(bounds, linked=_linked(prepared)),
         device=choice.device,
         engine=choice.engine,
         processes=processes,
@@ -261,7 +278,7 @@ def _lead(
     config, folder = trainer.config, table.folder / run
     with replacing(folder / SETTINGS) as temporary:
         temporary.write_text(config.model_dump_json(indent=1), encoding="utf-8")
-    table.update(run, **row_of_run(data.path, trainer, device))
+    table.update(run, **row_of_run(data.path, trainer, device), split=prepared.split)
     try:
         with _signals_set(asked):
 
@@ -341,13 +358,23 @@ def _named(prepared: Prepared, names: Sequence[str]) -> Prepared:
     return replace(prepared, train=train, val=val, classes=tuple(names), contents=contents)
 
 
+def _linked(prepared: Prepared) -> LinkedCases | None:
+    return linked_cases(prepared.val, [prepared.contents[case] for case in prepared.val])
+
+
 def _summary(prepared: Prepared) -> dict[str, Any]:
     return {
         "train": len(prepared.train),
         "val": len(prepared.val),
-        "classes": {name: sum(case.label == name for case in prepared.train) for name in prepared.classes},
+        "classes": _counted(prepared.train, prepared.classes),
+        "val_classes": _counted(prepared.val, prepared.classes),
+        "split": prepared.split,
         "problems": [asdict(problem) for problem in prepared.problems],
     }
+
+
+def _counted(cases: Sequence[Case], classes: Sequence[str]) -> dict[str, int]:
+    return {name: sum(case.label == name for case in cases) for name in classes}
 
 
 @contextmanager
