@@ -73,6 +73,42 @@ def test_one_instance_from_every_way_in(make_napari_viewer: Any, one_child: Any,
 
 
 @pytest.mark.gui
+def test_every_way_in_raises_the_one_tab_with_the_one_title(
+    make_napari_viewer: Any, one_child: Any, qtbot: Any
+) -> None:
+    """The panel is behind another each time: Plugins menu, palette, a script that asks for a tab or not, a button."""
+    from napari._app_model import get_app_model
+
+    from napari_sparse3d.widgets.show import show_panel
+    from napari_sparse3d.widgets.toolbox.viewers import dock_of
+
+    viewer = make_napari_viewer(show=True)
+    execute, window = get_app_model().commands.execute_command, viewer.window
+    ways = {
+        "plugins menu": lambda: execute("napari-sparse3d.train").result(),
+        "command palette": lambda: execute("napari-sparse3d.show_train").result(),
+        "script": lambda: window.add_plugin_dock_widget("napari-sparse3d", "Train"),
+        "script, again": lambda: window.add_plugin_dock_widget("napari-sparse3d", "Train", tabify=True),
+        "button": lambda: cohort.show_panel("train"),
+    }
+    cohort = show_panel("cohort", viewer)
+    train = show_panel("train", viewer)
+    for way, come_in in ways.items():
+        cohort.show_panel("cohort")
+        qtbot.waitUntil(lambda: in_front(cohort) and not in_front(train), timeout=10_000)
+        come_in()
+        qtbot.waitUntil(lambda: in_front(train), timeout=10_000)
+        assert sorted(docks(viewer)) == ["Cohort (Sparse 3D)", "Train (Sparse 3D)"], way
+        dock = dock_of(train)
+        assert dock.windowTitle() == "Train (Sparse 3D)", way
+        assert dock_of(cohort) in window._qt_window.tabifiedDockWidgets(dock), way
+    execute("napari-sparse3d.train").result()  # in front, its checked entry in the menu takes it away
+    qtbot.waitUntil(lambda: not train.isVisible(), timeout=10_000)
+    execute("napari-sparse3d.train").result()
+    qtbot.waitUntil(lambda: in_front(train), timeout=10_000)
+
+
+@pytest.mark.gui
 def test_a_panel_that_was_closed_opens_again(make_napari_viewer: Any, one_child: Any, qtbot: Any) -> None:
     from napari_sparse3d.widgets.show import show_panel
     from napari_sparse3d.widgets.toolbox.viewers import dock_of
@@ -85,6 +121,28 @@ def test_a_panel_that_was_closed_opens_again(make_napari_viewer: Any, one_child:
     again = show_panel("train", viewer)
     assert in_front(again)
     assert len(docks(viewer)) == 1
+
+
+@pytest.mark.gui
+def test_what_needs_an_extra_is_greyed_with_the_line_that_installs_it(
+    make_napari_viewer: Any, one_child: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As with the base install that the plugin manager makes: the panels are all there."""
+    from qtpy.QtCore import Qt
+
+    from napari_sparse3d.widgets.show import show_panel
+
+    for module in ("openTSNE", "pytorch_metric_learning", "captum", "optuna", "trimesh"):
+        monkeypatch.setitem(sys.modules, module, None)
+    viewer = make_napari_viewer(show=True)
+    panels = {name: show_panel(name, viewer) for name in PANELS}
+    maps = panels["cohort"].drawn.by
+    assert not maps.model().item(maps.findText("t-SNE")).isEnabled()
+    assert "pip install 'napari-sparse3d[train]'" in maps.itemData(maps.findText("t-SNE"), Qt.ItemDataRole.ToolTipRole)
+    loss = panels["train"].loss
+    greyed = [k for k in range(loss.count()) if not loss.model().item(k).isEnabled()]
+    assert all("pip install" in loss.itemData(k, Qt.ItemDataRole.ToolTipRole) for k in greyed)
+    assert maps.model().item(maps.findText("PCA")).isEnabled()
 
 
 @pytest.mark.gui

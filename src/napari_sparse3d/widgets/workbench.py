@@ -50,6 +50,7 @@ class Workbench(QObject):
         self.map_child = Child()
         self.panels: MutableMapping[type[QWidget], QWidget] = weakref.WeakValueDictionary()
         self._users = 0
+        self._held: list[QWidget] = []
 
     @classmethod
     def of(cls, viewer: Viewer) -> Workbench:
@@ -79,6 +80,16 @@ class Workbench(QObject):
         """Tell all panels what the network said last."""
         self.result = result
         self.result_changed.emit(result)
+
+    def hold(self, panel: QWidget) -> None:
+        """Keep a panel although its dock may be closed: work goes on in it."""
+        if panel not in self._held:
+            self._held.append(panel)
+
+    def let_go(self, panel: QWidget) -> None:
+        """The work of a panel has ended."""
+        if panel in self._held:
+            self._held.remove(panel)
 
     def close(self) -> None:
         """End the child processes."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator
+from importlib.util import find_spec
 from time import sleep
 from typing import Any
 
@@ -15,6 +16,11 @@ from napari_sparse3d.widgets.toolbox.work import Work
 
 PERPLEXITY = 30.0
 _HOLD_S = 0.03
+
+
+def tsne_missing() -> str:
+    """Why there is no t-SNE, with the line that installs it; "" where there is. Imports nothing."""
+    return "" if find_spec("openTSNE") else "openTSNE is not installed; pip install 'napari-sparse3d[train]'"
 
 
 class MapMaker(QObject):
@@ -39,7 +45,8 @@ class MapMaker(QObject):
         self.work.failed.connect(self.failed)
         self.work.ended.connect(self.ended)
         self._warming = Work(self)
-        self._warming.start(lambda: child.call("maps.hello"), "preparing maps")
+        if not tsne_missing():
+            self._warming.start(lambda: child.call("maps.hello"), "preparing maps")
 
     @property
     def running(self) -> bool:

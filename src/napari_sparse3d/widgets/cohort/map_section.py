@@ -15,9 +15,9 @@ from napari_sparse3d.cohort.tables import Cohort
 from napari_sparse3d.measure.maps import check_drawn, pca, trustworthiness
 from napari_sparse3d.widgets.cohort.case_words import hover_words
 from napari_sparse3d.widgets.cohort.colours import Colouring
-from napari_sparse3d.widgets.cohort.map_maker import MapMaker
+from napari_sparse3d.widgets.cohort.map_maker import MapMaker, tsne_missing
 from napari_sparse3d.widgets.cohort.state import CohortState
-from napari_sparse3d.widgets.toolbox.layout import combo, form, small_label, stacked
+from napari_sparse3d.widgets.toolbox.layout import combo, form, grey_out, small_label, stacked
 from napari_sparse3d.widgets.toolbox.panel import Panel
 from napari_sparse3d.widgets.toolbox.plain_text import as_html
 from napari_sparse3d.widgets.toolbox.theme import colours
@@ -53,6 +53,7 @@ class MapSection(QWidget):
         self.legend.setTextFormat(Qt.TextFormat.RichText)  # its dots are coloured
         self.by = combo("How the map is made", 4)
         self.by.addItems(list(METHODS))
+        grey_out(self.by, tsne_missing())  # the last of them
         self.pause = QPushButton("Pause")
         self.pause.setToolTip("Hold t-SNE, and go on later")
         self.pause.setCheckable(True)

@@ -25,7 +25,7 @@ from napari_sparse3d.widgets.repeat.source import (
     require_source,
     without_name,
 )
-from napari_sparse3d.widgets.repeat.training import train_python
+from napari_sparse3d.widgets.repeat.training import resume_python, train_python
 
 __all__ = [
     "DATA",
@@ -44,6 +44,7 @@ __all__ = [
     "recipe_argument",
     "recipe_folder",
     "require_source",
+    "resume_python",
     "similar_command",
     "similar_python",
     "train_python",

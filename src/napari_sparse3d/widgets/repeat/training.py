@@ -15,6 +15,7 @@ def train_python(
     *,
     use_good: bool,
     more: Mapping[str, Any] | None = None,
+    name: str = "",
 ) -> str:
     """A training in Python.
 
@@ -30,6 +31,8 @@ def train_python(
         Whether cases that cannot be used are left out.
     more : mapping
         Further settings by dotted name, as ``train --set`` takes them.
+    name : str
+        Of the run and its model.
     """
     start = {"architecture": chosen.get("architecture"), "loss": loss}
     others = {name: value for name, value in chosen.items() if name != "architecture"}
@@ -37,6 +40,7 @@ def train_python(
         [
             "from pathlib import Path",
             "",
+            "from napari_sparse3d.measure.bounds import bounds",
             "from napari_sparse3d.measure.judge import judge, measure",
             "from napari_sparse3d.training.config import Training, starting_settings",
             "from napari_sparse3d.training.runs import RunStore",
@@ -49,7 +53,31 @@ def train_python(
             *_further(more or {}),
             f"data = Data(Path({str(data)!r}), use_good={use_good!r})",
             'runs = RunStore(Path("runs"))',
-            "outcome = train(data, Training(**settings), runs=runs, measure=measure, judge=judge)",
+            "outcome = train(data, Training(**settings)"
+            f"{f', name={name!r}' if name else ''}, runs=runs, measure=measure, judge=judge, bounds=bounds)",
+            "print(outcome.model, outcome.metrics)",
+            "",
+        ]
+    )
+
+
+def resume_python(data: Path, run: str, runs: Path, epochs: int | None) -> str:
+    """A run that goes on, in Python: with the settings in its folder, to other ``epochs`` unless that is None."""
+    return "\n".join(
+        [
+            "from pathlib import Path",
+            "",
+            "from napari_sparse3d.measure.bounds import bounds",
+            "from napari_sparse3d.measure.judge import judge, measure",
+            "from napari_sparse3d.training.config import Training",
+            "from napari_sparse3d.training.runs import RunStore",
+            "from napari_sparse3d.training.session import Data, train",
+            "",
+            f"runs, run = RunStore(Path({str(runs)!r})), {run!r}",
+            'settings = Training.model_validate_json((runs.folder / run / "settings.json").read_text())',
+            *([] if epochs is None else [f'settings = settings.model_copy(update={{"epochs": {epochs}}})']),
+            f"data = Data(Path({str(data)!r}))",
+            "outcome = train(data, settings, runs=runs, resume=run, measure=measure, judge=judge, bounds=bounds)",
             "print(outcome.model, outcome.metrics)",
             "",
         ]

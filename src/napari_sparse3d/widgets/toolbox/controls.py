@@ -13,7 +13,6 @@ from qtpy.QtCore import QObject, Signal  # type: ignore[attr-defined]
 from qtpy.QtWidgets import (
     QCheckBox,
     QComboBox,
-    QGridLayout,
     QHBoxLayout,
     QLineEdit,
     QWidget,
@@ -21,7 +20,7 @@ from qtpy.QtWidgets import (
 
 from napari_sparse3d.errors import InputError
 from napari_sparse3d.widgets.toolbox.fields import Field
-from napari_sparse3d.widgets.toolbox.layout import NARROW, SPACE, shrink
+from napari_sparse3d.widgets.toolbox.layout import NARROW, SPACE, shrink, stacked
 from napari_sparse3d.widgets.toolbox.number_box import NumberBox
 from napari_sparse3d.widgets.toolbox.plain_text import plain_tip
 
@@ -158,15 +157,18 @@ class Control(QObject):
 
     def _subset(self) -> QWidget:
         inside = QWidget()
-        grid = QGridLayout(inside)
-        grid.setContentsMargins(0, 0, 0, 0)
-        grid.setVerticalSpacing(2)
-        grid.setHorizontalSpacing(0)
+        rows = stacked(inside)
+        rows.setSpacing(2)
+        row = QHBoxLayout()
         for number, name in enumerate(self.field.choices):
             box = self._box(name, {"annotation": bool})
             box.setToolTip(self._titles.get(name, self.field.tip))
             box.setAccessibleName(name)
-            grid.addWidget(box, number // 2, number % 2)
+            if number % 2 == 0:
+                row = QHBoxLayout()
+                row.setSpacing(0)
+                rows.addLayout(row)
+            row.addWidget(box, 1)
         return inside
 
     def _title(self, value: Any) -> str:

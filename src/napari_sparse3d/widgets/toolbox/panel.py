@@ -8,20 +8,16 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from napari.viewer import Viewer
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import (
     QApplication,
     QFileDialog,
-    QGridLayout,
-    QLabel,
     QMessageBox,
-    QProgressBar,
     QPushButton,
     QScrollArea,
-    QSizePolicy,
     QVBoxLayout,
     QWidget,
 )
@@ -29,21 +25,43 @@ from qtpy.QtWidgets import (
 from napari_sparse3d.errors import InputError
 from napari_sparse3d.widgets.patient_view import show_sides
 from napari_sparse3d.widgets.show import show_panel
+from napari_sparse3d.widgets.toolbox.docking import Docking
 from napari_sparse3d.widgets.toolbox.failures import Failure, failure_of
+from napari_sparse3d.widgets.toolbox.fit import Fit
+from napari_sparse3d.widgets.toolbox.foot import LINK, Foot
 from napari_sparse3d.widgets.toolbox.layout import SPACE
 from napari_sparse3d.widgets.toolbox.more_panels import others_menu
 from napari_sparse3d.widgets.toolbox.one_instance import OneInViewer
 from napari_sparse3d.widgets.toolbox.plain_text import as_html
 from napari_sparse3d.widgets.toolbox.step import Step
 from napari_sparse3d.widgets.toolbox.styled import restyle_all
-from napari_sparse3d.widgets.toolbox.theme import Colours, colours, link_style, primary_style
-from napari_sparse3d.widgets.toolbox.work import Work
+from napari_sparse3d.widgets.toolbox.theme import Colours, colours, link_style
 from napari_sparse3d.widgets.workbench import Workbench
 
 MINIMUM_WIDTH = 260
 """Pixels; a dock of napari's begins with 270, its frame among them."""
-LINK = "sparse3d-link"
-"""Object name of the quiet buttons."""
+
+
+class Followed(Protocol):
+    """Work that a panel shows the progress of: a :class:`Work`, or a process of its own.
+
+    ``ended`` comes after each end; what it came to is said by :meth:`Panel.conclude`.
+    """
+
+    started: Any
+    """Signal with a title."""
+    stepped: Any
+    """Signal with a :class:`Step`, or with what the panel understands."""
+    failed: Any
+    """Signal with a :class:`Failure`."""
+    ended: Any
+
+    @property
+    def running(self) -> bool:
+        """Whether it is at work."""
+
+    def cancel(self) -> None:
+        """End it now."""
 
 
 class Panel(QWidget, metaclass=OneInViewer):
@@ -64,13 +82,13 @@ class Panel(QWidget, metaclass=OneInViewer):
         self.failure: Failure | None = None
         """What went wrong last, while it is shown."""
         self._look = colours(napari_viewer)
-        self._working: Work | None = None
-        self._said = ("", False)
-        self._waiting = False  # the message is about the work that runs
+        self._works: list[Followed] = []
         self.setMinimumWidth(MINIMUM_WIDTH)
+        self.docking = Docking(self)
         self._build_shell()
         self.build()
         self._add_others()
+        self.fit = Fit(self.area, self.foot)
         self.viewer.events.theme.connect(self._restyle)
         self.destroyed.connect(self._disconnector())
         self._restyle()
@@ -83,28 +101,51 @@ class Panel(QWidget, metaclass=OneInViewer):
     def run(self) -> None:
         """What the primary button starts."""
 
+    def cancelled_text(self) -> str:
+        """What is said after *Cancel*."""
+        return "Cancelled; nothing was changed."
+
     # -- what they use -------------------------------------------------------------------------------------------------
 
     def say(self, text: str, *, warning: bool = False) -> None:
-        """Put one sentence above the primary button; ``""`` takes it away."""
-        self.failure = None
-        self._show_message(as_html(text), warning=warning)
+        """Put one sentence above the primary button, as an answer; ``""`` takes it away.
+
+        What is said of work that has just ended waits, as in :meth:`conclude`, for other work that goes on.
+        """
+        if any(not work.running for work in self._works):
+            self.conclude(text, warning=warning)
+        else:
+            self.failure = None
+            self.foot.say(as_html(text), warning=warning)
 
     def say_meanwhile(self, text: str) -> None:
         """As :meth:`say`, of work that goes on: once it has ended, :meth:`hush` takes the sentence away."""
-        self.say(text)
-        self._waiting = True
+        self.failure = None
+        self.foot.say_meanwhile(as_html(text))
+
+    def conclude(self, text: str, *, warning: bool = False) -> None:
+        """Say what work came to, as soon as none that is followed goes on: never beside *Cancel*."""
+        if not self._works:
+            self.failure = None
+        self.foot.conclude(as_html(text), warning=warning)
 
     def hush(self) -> None:
         """Work has ended: take away what was said of it meanwhile; any other sentence stays."""
-        if self._waiting:
-            self.say("")
+        self.foot.hush()
 
     def fail(self, failure: Failure) -> None:
-        """Say what went wrong, with the details behind a link."""
+        """Say what went wrong, with the details behind a link where it is not the input's fault."""
         self.failure = failure
+        self.foot.say(self._failed_html(failure), warning=True)
+
+    def conclude_failure(self, failure: Failure) -> None:
+        """As :meth:`fail`, once no work that is followed goes on."""
+        self.failure = failure
+        self.foot.conclude(self._failed_html(failure), warning=True)
+
+    def _failed_html(self, failure: Failure) -> str:
         link = "" if failure.expected else f' <a href="details" style="color:{self._look.text}">Details</a>'
-        self._show_message(as_html(failure.sentence) + link, warning=True)
+        return as_html(failure.sentence) + link
 
     @contextmanager
     def telling(self) -> Iterator[None]:
@@ -114,24 +155,17 @@ class Panel(QWidget, metaclass=OneInViewer):
         except (InputError, OSError) as error:
             self.fail(failure_of(error))
 
-    def follow(self, work: Work) -> None:
+    def follow(self, work: Followed) -> None:
         """While this work runs, show its progress and turn the primary button into Cancel."""
         work.started.connect(lambda title: self._began(work, title))
         work.stepped.connect(self._stepped)
-        work.failed.connect(self.fail)
-        work.ended.connect(self._ended)
+        work.failed.connect(self.conclude_failure)
+        work.ended.connect(lambda: self._ended(work))
 
     def add_link(self, text: str, tip: str, action: Callable[[], None]) -> QPushButton:
         """A quiet button at the foot."""
-        button = QPushButton(text)
-        button.setFlat(True)
-        button.setToolTip(tip)
-        button.setCursor(Qt.CursorShape.PointingHandCursor)
+        button = self.foot.add_link(text, tip)
         button.clicked.connect(lambda: action())
-        button.setObjectName(LINK)
-        button.setSizePolicy(QSizePolicy.Policy.Minimum, QSizePolicy.Policy.Fixed)
-        number = self.links.count()
-        self.links.addWidget(button, number // 2, number % 2)
         return button
 
     def add_copy_links(
@@ -194,35 +228,15 @@ class Panel(QWidget, metaclass=OneInViewer):
         self.area.setWidgetResizable(True)
         self.area.setFrameShape(QScrollArea.Shape.NoFrame)
         self.area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-
-        self.message = QLabel()
-        self.message.setWordWrap(True)
-        self.message.setTextInteractionFlags(Qt.TextInteractionFlag.TextBrowserInteraction)
+        self.foot = Foot(self.primary_text, self._look)
+        self.message, self.progress, self.primary = self.foot.message, self.foot.progress, self.foot.primary
         self.message.linkActivated.connect(self._show_details)
-        self.message.hide()
-        self.progress = QProgressBar()
-        self.progress.setTextVisible(False)
-        self.progress.setFixedHeight(6)
-        self.progress.hide()
-        self.primary = QPushButton(self.primary_text)
-        self.primary.setDefault(True)
-        self.primary.setMinimumHeight(30)
         self.primary.clicked.connect(self._primary_clicked)
-        foot = QVBoxLayout()
-        foot.setContentsMargins(SPACE, SPACE // 2, SPACE, SPACE)
-        foot.setSpacing(SPACE // 2)
-        for widget in (self.message, self.progress, self.primary):
-            foot.addWidget(widget)
-        self.links = QGridLayout()
-        self.links.setHorizontalSpacing(SPACE)
-        self.links.setVerticalSpacing(0)
-        foot.addLayout(self.links)
-
         outer = QVBoxLayout(self)
         outer.setContentsMargins(0, 0, 0, 0)
         outer.setSpacing(0)
         outer.addWidget(self.area, 1)
-        outer.addLayout(foot)
+        outer.addWidget(self.foot)
 
     def _add_others(self) -> None:
         def show(name: str) -> None:
@@ -233,41 +247,36 @@ class Panel(QWidget, metaclass=OneInViewer):
         if menu is not None:
             self.add_link("More panels", "Panels that other packages bring", lambda: None).setMenu(menu)
 
-    def _primary_clicked(self) -> None:
-        if self._working is not None:
-            self._working.cancel()
-            self.say("Cancelled; nothing was changed.")
-        else:
-            self.run()
+    @property
+    def _working(self) -> Followed | None:
+        """What is at work and followed; of several what began last."""
+        return self._works[-1] if self._works else None
 
-    def _began(self, work: Work, title: str) -> None:
-        self._working = work
+    def _primary_clicked(self) -> None:
+        work = self._working
+        if work is None:
+            self.run()
+        else:
+            work.cancel()
+            self.say(self.cancelled_text())
+
+    def _began(self, work: Followed, title: str) -> None:
+        self._works = [*(each for each in self._works if each is not work), work]
         self.say_meanwhile(f"{title[:1].upper()}{title[1:]} …")
-        self.progress.setRange(0, 0)
-        self.progress.show()
-        self.primary.setText("Cancel")
-        self.primary.setEnabled(True)
+        self.foot.begin()
 
     def _stepped(self, step: object) -> None:
         if isinstance(step, Step):
-            self.progress.setRange(0, step.total)
-            self.progress.setValue(step.done)
+            self.foot.step(step.done, step.total)
             if step.text:
                 self.say_meanwhile(step.text)
 
-    def _ended(self) -> None:
-        self._working = None
-        self.progress.hide()
-        self.primary.setText(self.primary_text)
-        self.hush()
-
-    def _show_message(self, text: str, *, warning: bool) -> None:
-        """``text`` is HTML."""
-        self._said, self._waiting = (text, warning), False
-        colour = self._look.warning if warning else self._look.muted
-        sign = "⚠ " if warning else ""
-        self.message.setText(f'<span style="color:{colour}">{sign}{text}</span>' if text else "")
-        self.message.setVisible(bool(text))
+    def _ended(self, work: Followed) -> None:
+        self._works = [each for each in self._works if each is not work]
+        if self._works:
+            self.foot.step(0, 0)  # how far the other one is comes with its next step
+        else:
+            self.foot.rest()
 
     def _show_details(self, _link: str) -> None:
         if self.failure is not None:
@@ -278,13 +287,9 @@ class Panel(QWidget, metaclass=OneInViewer):
 
     def _restyle(self, _event: object = None) -> None:
         self._look = colours(self.viewer)
-        self.primary.setStyleSheet(primary_style(self._look))
+        restyle_all(self, self._look)
         for button in self.findChildren(QPushButton, LINK):
             button.setStyleSheet(link_style(self._look))
-        waiting = self._waiting
-        self._show_message(self._said[0], warning=self._said[1])
-        self._waiting = waiting
-        restyle_all(self, self._look)
         self.restyle(self._look)
 
     def _disconnector(self) -> Callable[[], None]:

@@ -12,20 +12,27 @@ from qtpy.QtCore import QObject, QProcess, Signal  # type: ignore[attr-defined]
 from napari_sparse3d.widgets.toolbox import words
 from napari_sparse3d.widgets.toolbox.failures import Failure
 from napari_sparse3d.widgets.toolbox.session_folder import Lines
+from napari_sparse3d.widgets.toolbox.step import Step
 from napari_sparse3d.widgets.train.save import save_training_session
 
+_REFUSAL = "error: "
+"""So begins the line with which a command says what cannot be done, and what to do."""
 _PROGRAM = "from napari_sparse3d.cli import main; main()"
 
 
 class TrainingProcess(QObject):
     """``napari-sparse3d train --json-lines``: its events, and how it ended."""
 
+    started = Signal(str)
+    """A title; this and ``stepped`` are for :meth:`Panel.follow`."""
+    stepped = Signal(object)
+    """A :class:`Step` after each epoch."""
     reported = Signal(dict)
     """One event: check, epoch, done or error. Not called ``event``, which Qt calls for each of its own."""
     failed = Signal(object)
     """A :class:`Failure`: it could not be started, or ended badly without a word."""
     ended = Signal()
-    """It is gone, by itself; not when it was ended by :meth:`kill`."""
+    """It is gone."""
 
     def __init__(self, parent: QObject) -> None:
         super().__init__(parent)
@@ -33,6 +40,11 @@ class TrainingProcess(QObject):
         self._errors = b""
         self._half_line = b""
         self._explained = False
+
+    @property
+    def running(self) -> bool:
+        """Whether it is there."""
+        return self.process is not None
 
     @property
     def said(self) -> str:
@@ -48,16 +60,18 @@ class TrainingProcess(QObject):
         process.finished.connect(self._finished)
         process.errorOccurred.connect(self._broken)
         self.process = process
+        self.started.emit("checking every case")
         process.start(sys.executable, ["-c", _PROGRAM, *arguments])
 
-    def kill(self) -> None:
-        """End it now."""
+    def cancel(self) -> None:
+        """End it now; its checkpoint stays."""
         if self.process is not None:
             process, self.process = self.process, None
             process.finished.disconnect()
             process.kill()
             process.waitForFinished(3000)
             process.deleteLater()
+            self.ended.emit()
 
     def _read(self) -> None:
         if self.process is None:
@@ -71,6 +85,8 @@ class TrainingProcess(QObject):
             if isinstance(event, dict):
                 self._explained |= event.get("event") == "error"
                 self.reported.emit(event)
+                if event.get("event") == "epoch":
+                    self.stepped.emit(Step(int(event["epoch"]), int(event["epochs"]), ""))
 
     def _read_errors(self) -> None:
         if self.process is not None:
@@ -83,17 +99,19 @@ class TrainingProcess(QObject):
         self._read_errors()
         process, self.process = self.process, None
         process.deleteLater()
-        self.ended.emit()
         if code and not self._explained:
             said = self.said.strip()
-            last = said.rpartition("\n")[2].removeprefix("error: ")
-            self.failed.emit(Failure(last or f"Training ended with code {code}.", said, expected=False))
+            last = said.rpartition("\n")[2]
+            refused = last.startswith(_REFUSAL)
+            sentence = last.removeprefix(_REFUSAL) or f"Training ended with code {code}."
+            self.failed.emit(Failure(sentence, said, expected=refused))
+        self.ended.emit()
 
     def _broken(self, error: object) -> None:
         if self.process is not None and error == QProcess.ProcessError.FailedToStart:
             self.process = None
-            self.ended.emit()
             self.failed.emit(Failure("The training process could not be started.", str(sys.executable), expected=False))
+            self.ended.emit()
 
 
 def save_session(

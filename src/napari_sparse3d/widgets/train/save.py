@@ -19,8 +19,8 @@ from napari_sparse3d.widgets.toolbox.words import RESEARCH_ONLY
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-_NOT_OF_A_RUN = ("history", "dataset", "folder", "plot", "server")
-"""Columns of a run that a session leaves out: the curves have a table, the others name files and machines."""
+_NOT_OF_A_RUN = ("history", "title", "dataset", "folder", "plot", "server")
+"""Columns of a run that a session leaves out: the curves have a table, the others are names, of files and machines."""
 
 
 def save_training_session(

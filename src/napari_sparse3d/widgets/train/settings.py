@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from qtpy.QtCore import Signal  # type: ignore[attr-defined]
-from qtpy.QtWidgets import QAbstractSpinBox, QWidget
+from qtpy.QtWidgets import QAbstractSpinBox, QLineEdit, QWidget
 
 from napari_sparse3d.catalog import ARCHITECTURES, DEFAULT_ARCHITECTURE, LOSSES, RECIPES, TRAINING_RECIPE
+from napari_sparse3d.training.run_title import LONGEST, one_line
 from napari_sparse3d.widgets import repeat
 from napari_sparse3d.widgets.toolbox.controls import Control
 from napari_sparse3d.widgets.toolbox.fields import Field
@@ -17,6 +20,45 @@ from napari_sparse3d.widgets.toolbox.layout import combo, form, grey_out, stacke
 from napari_sparse3d.widgets.train.more_settings import MoreSettings
 
 _EPOCHS = Field("epochs", "whole", 30, low=1, high=10_000, tip="Times that every case is seen")
+
+
+@dataclass(frozen=True)
+class ChosenSettings:
+    """What the controls say at one moment; what is chosen afterwards does not change it."""
+
+    architecture: str
+    recipe: str
+    loss: str
+    epochs: int
+    use_good: bool
+    name: str = ""
+    more: Mapping[str, Any] = field(default_factory=dict)
+    """By the dotted names of ``train --set``."""
+
+    def options(self) -> list[str]:
+        """As options of ``train``."""
+        chosen = {
+            "--architecture": self.architecture,
+            "--recipe": self.recipe,
+            "--loss": self.loss,
+            "--epochs": str(self.epochs),
+        }
+        if self.name:
+            chosen["--name"] = self.name
+        options = [part for option in chosen.items() for part in option]
+        options += [part for name, value in self.more.items() for part in ("--set", f"{name}={_text(value)}")]
+        return [*options, "--use-good"] if self.use_good else options
+
+    def python(self, data: Path) -> str:
+        """The training of these settings, in Python."""
+        chosen = {"architecture": self.architecture, "epochs": self.epochs}
+        return repeat.train_python(
+            data, chosen, self.loss, self.recipe, use_good=self.use_good, more=self.more, name=self.name
+        )
+
+    def words(self) -> str:
+        """What a person knows it by."""
+        return f"{self.architecture} · {self.recipe} · {self.loss} · {self.epochs} epochs"
 
 
 class Settings(QWidget):
@@ -46,6 +88,10 @@ class Settings(QWidget):
         self.use_good = combo("What to do with cases that cannot be used")
         self.use_good.addItem("stop and say which", False)
         self.use_good.addItem("leave them out, and say which", True)
+        self.name = QLineEdit()
+        self.name.setPlaceholderText("optional")
+        self.name.setMaxLength(LONGEST)
+        self.name.setToolTip("What this run and its model are called; a run can be renamed below, too")
         self.more = MoreSettings()
         self.more.opened.connect(self.asked)
         for box in (self.network, self.loss):
@@ -60,40 +106,29 @@ class Settings(QWidget):
         rows.addRow("Loss", self.loss)
         rows.addRow("Epochs", self.epochs)
         rows.addRow("Bad cases", self.use_good)
+        rows.addRow("Name", self.name)
         layout.addLayout(rows)
         layout.addWidget(self.more)
 
     def _show_arguments(self, _index: int = 0) -> None:
         self.more.choose(self.network.currentData(), self.loss.currentData())
 
-    def options(self) -> list[str]:
-        """As options of ``train``.
+    def chosen(self) -> ChosenSettings:
+        """What is set now.
 
         Raises
         ------
         InputError
             If something that is typed is no value.
         """
-        chosen = {
-            "--architecture": self.network.currentData(),
-            "--recipe": self.recipe.currentData(),
-            "--loss": self.loss.currentData(),
-            "--epochs": str(self._epochs.value),
-        }
-        given = [part for option in chosen.items() for part in option]
-        given += [part for name, value in self.more.changes().items() for part in ("--set", f"{name}={_text(value)}")]
-        return [*given, "--use-good"] if self.use_good.currentData() else given
-
-    def python(self, data: Path) -> str:
-        """The training of these settings, in Python; for errors see :meth:`options`."""
-        chosen = {"architecture": self.network.currentData(), "epochs": self._epochs.value}
-        return repeat.train_python(
-            data,
-            chosen,
-            self.loss.currentData(),
+        return ChosenSettings(
+            self.network.currentData(),
             self.recipe.currentData(),
-            use_good=bool(self.use_good.currentData()),
-            more=self.more.changes(),
+            self.loss.currentData(),
+            int(self._epochs.value),
+            bool(self.use_good.currentData()),
+            one_line(self.name.text()),
+            self.more.changes(),
         )
 
 

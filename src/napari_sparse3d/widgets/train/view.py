@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 from qtpy.QtCore import QProcess
 from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QPushButton
 
+from napari_sparse3d.errors import InputError
 from napari_sparse3d.widgets import repeat
 from napari_sparse3d.widgets.toolbox.failures import Failure
 from napari_sparse3d.widgets.toolbox.layout import small_label
@@ -16,10 +18,11 @@ from napari_sparse3d.widgets.toolbox.panel import Panel, saving
 from napari_sparse3d.widgets.toolbox.session_folder import Lines
 from napari_sparse3d.widgets.toolbox.work import Work
 from napari_sparse3d.widgets.train import jobs
+from napari_sparse3d.widgets.train.closing import ClosingGuard
 from napari_sparse3d.widgets.train.progress import Progress
 from napari_sparse3d.widgets.train.runs_view import RunsView
 from napari_sparse3d.widgets.train.settings import Settings
-from napari_sparse3d.widgets.train.state import TrainingState, check_words, data_words, epoch_words
+from napari_sparse3d.widgets.train.state import GoneOn, Started, TrainingState, check_words, data_words, epoch_words
 
 STOP_FILE = "stop"
 """A file of this name in a run's folder ends it after the epoch; the best epoch is kept."""
@@ -44,8 +47,9 @@ class TrainPanel(Panel):
         self.body.addStretch(1)
         self._build_links()
         self.training.reported.connect(self.take_event)
-        self.training.failed.connect(self.fail)
-        self.training.ended.connect(self._ended)
+        self.training.ended.connect(self._training_ended)
+        self.follow(self.training)
+        self.guard = ClosingGuard(self)
         self.saving.finished.connect(lambda text: self.say(text))
         self.saving.failed.connect(self.fail)
         self._show_parts()
@@ -92,12 +96,16 @@ class TrainPanel(Panel):
         self.resume_button.clicked.connect(self.resume)
         self.runs = RunsView()
         self.runs.used.connect(self._use)
+        self.runs.resumed.connect(self.resume_run)
+        self.runs.renamed.connect(self.rename_run)
         self.body.addWidget(self.results)
         self.body.addWidget(self.runs)
 
     def _build_links(self) -> None:
         self.copy_command, self.copy_python = self.add_copy_links(
-            "The line that trains this model", lambda: repeat.line(self.arguments()), self.python
+            "What trains this model; while one is trained, with its own settings",
+            lambda: repeat.line(self.arguments()),
+            self.python,
         )
         self.use_button = self.add_link("Use in Network", "Choose the trained model there", self.use_model)
         tip = "The run, its curves, hashes, versions and the lines, in one folder"
@@ -105,9 +113,8 @@ class TrainPanel(Panel):
 
     def _show_parts(self) -> None:
         running, state = self.process is not None, self.state
-        self.primary.setEnabled(state.data is not None)
+        self.primary.setEnabled(running or state.data is not None)
         self.primary.setToolTip("" if state.data is not None else "Choose data first")
-        self.primary.setText("Cancel" if running else self.primary_text)
         self.results.setVisible(running or bool(state.epochs))
         self.stop_button.setEnabled(running and bool(state.epochs) and not state.stopping)
         self.resume_button.setEnabled(not running and bool(state.run_name))
@@ -149,54 +156,82 @@ class TrainPanel(Panel):
     def run(self) -> None:
         """The primary button: train, in a child process."""
         with self.telling():
-            self._start(self.arguments(), anew=True)
+            if self.state.data is not None:
+                self._start(self._chosen(), anew=True)
 
     def resume(self) -> None:
-        """Go on with the last run."""
+        """Go on with the last run: its own data and settings, to the epochs that are chosen now."""
         with self.telling():
-            self._start([*self.arguments(), "--resume", self.state.run_name], anew=False)
+            if (started := self.state.started) is not None:
+                name = "" if isinstance(started, GoneOn) else self.state.run_name  # it says so itself
+                self._start(started.to_epochs(self._chosen().planned), resume=name)
+
+    def resume_run(self, run: str) -> None:
+        """Go on with a run of the list, on the data that are chosen: its settings are those in its folder."""
+        if self.process is not None:
+            self.say("A training is at work; wait for it, or cancel it.", warning=True)
+        elif self.state.data is None:
+            self.say("Choose the data that it was trained on first.", warning=True)
+        else:
+            row = next(row for row in self.runs.rows if row["run"] == run)
+            called, planned = row.get("title") or run, int(row.get("epochs") or 0)
+            self._start(GoneOn(self.state.data, run, self.runs_folder, called, planned), anew=True)
+
+    def _chosen(self) -> Started:
+        """The controls as they stand; for errors see :meth:`Settings.chosen`."""
+        return Started(self.state.data or Path(), self.settings.chosen())
+
+    def _repeated(self) -> Started | GoneOn:
+        """What the links repeat: the last run, until something else is chosen after its end."""
+        run = self.state.started
+        if run is not None and (self.process is not None or self._chosen() == self.state.chosen_at_end):
+            return run
+        return self._chosen()
 
     def arguments(self, data: str = "") -> list[str]:
         """The command line after ``napari-sparse3d``, without what only this panel needs; ``data`` in place of ours."""
-        return ["train", data or str(self.state.data), *self.settings.options()]
+        return self._repeated().arguments(data)
 
-    def _primary_clicked(self) -> None:
-        if self.process is None:
-            self.run()
-        else:
-            self.cancel()
+    def copy(self, text: str, what: str) -> None:
+        """As of every panel; where the lines are not those of the run whose curves are shown, that is said."""
+        super().copy(text, what)
+        if self.state.started is not None and self._repeated() is not self.state.started:
+            self.say(f"{what} copied: it trains with the settings above, which differ from those of the run below.")
 
-    def _start(self, arguments: list[str], *, anew: bool) -> None:
-        if self.state.data is None or self.process is not None:
+    def _start(self, started: Started | GoneOn, *, anew: bool = False, resume: str = "") -> None:
+        if self.process is not None:
             return
-        self.state.begin(anew=anew)
-        self.results.begin()
+        self.state.begin(started, anew=anew)
+        self.results.begin(started.words())
         self._draw()
         self.check_text.hide()
-        self.training.start([*arguments, "--json-lines", "--runs", str(self.runs_folder)])
-        self.say("Checking every case …")
-        self.progress.setRange(0, 0)
-        self.progress.show()
+        arguments = [*started.arguments(), *(["--resume", resume] if resume else []), "--json-lines"]
+        self.guard.watch()
+        self.training.start(arguments if "--runs" in arguments else [*arguments, "--runs", str(self.runs_folder)])
         self._show_parts()
 
     def cancel(self) -> None:
         """End the process now; what was trained so far stays as a run that can be resumed."""
         if self.process is not None:
-            self.training.kill()
-            resumable = " Resume goes on after its last epoch." if self.state.run_name else ""
-            self.say(f"Cancelled.{resumable}")
-            self._ended()
+            self.training.cancel()
+            self.say(self.cancelled_text())
+
+    def cancelled_text(self) -> str:
+        """What is said after *Cancel*."""
+        return f"Cancelled.{' Resume goes on after its last epoch.' if self.state.run_name else ''}"
 
     def stop(self) -> None:
         """Ask the run to end after this epoch and to keep its best model."""
         if self.state.run_name:
             (self.runs_folder / self.state.run_name / STOP_FILE).touch()
             self.state.stopping = True
-            self.say("Stopping after this epoch; the best model is kept …")
+            self.say_meanwhile("Stopping after this epoch; the best model is kept …")
             self._show_parts()
 
-    def _ended(self) -> None:
-        self.progress.hide()
+    def _training_ended(self) -> None:
+        self.guard.rest()
+        with suppress(InputError):  # what is typed is no value: then it is not what was trained with
+            self.state.chosen_at_end = self._chosen()
         self.runs.refresh(self.runs_folder)  # only now is a run without an end known as interrupted
         self._show_parts()
 
@@ -211,31 +246,38 @@ class TrainPanel(Panel):
             self.state.epoch_done(event)
             self._draw()
             self.progress_text.setText(epoch_words(event))
-            self.progress.setRange(0, int(event["epochs"]))
-            self.progress.setValue(int(event["epoch"]))
             if not self.state.stopping:
-                self.say("")
+                self.hush()
         elif kind == "done":
             model = self.state.done(event)
             if matrix := (event.get("metrics") or {}).get("confusion"):
                 self.confusion.set_matrix(matrix, self.state.class_names(len(matrix)))
-            self.say(f"{'Done' if event['status'] == 'done' else 'Stopped'}: the model is in the Network panel.")
+            self.conclude(f"{'Done' if event['status'] == 'done' else 'Stopped'}: the model is in the Network panel.")
             self.workbench.add_model_file(str(model))
             self.runs.refresh(self.runs_folder)
         elif kind == "error":
-            self.fail(Failure(str(event["message"]), self.training.said, expected=False))
+            expected = bool(event.get("expected"))
+            self.conclude_failure(Failure(str(event["message"]), self.training.said, expected=expected))
         self._show_parts()
 
+    def rename_run(self, run: str, name: str) -> None:
+        """Call a run so in every list."""
+        from napari_sparse3d.training.runs import RunStore
+
+        with self.telling():
+            RunStore(self.runs_folder).rename(run, name)
+        self.runs.refresh(self.runs_folder)
+
     def _draw(self) -> None:
-        epochs, losses, values, measure = self.state.curves()
-        self.loss_plot.set_points(epochs, losses)
-        self.measure_plot.set_points(epochs, values, f"validation {measure}" if measure else "")
+        loss, measure, name, chance = self.state.curves()
+        self.loss_plot.set_series([loss])
+        self.measure_plot.set_series([measure], f"validation {name}" if name else "", chance=chance)
 
     # -- links ---------------------------------------------------------------------------------------------------------
 
     def python(self, data: str = "") -> str:
         """The training of these settings in Python; ``data`` in place of ours."""
-        return self.settings.python(Path(data) if data else self.state.data or Path())
+        return self._repeated().python(data)
 
     def use_model(self) -> None:
         """Choose the trained model in the Network panel."""
@@ -250,10 +292,11 @@ class TrainPanel(Panel):
     def save_session_to(self, folder: Path) -> None:
         """Write the last run's session into a folder."""
         state = self.state
-        if state.data is None or not state.run_name:
+        if state.started is None or not state.run_name:
             return
         with self.telling():
-            lines = Lines(repeat.line(self.arguments(repeat.DATA)), self.python(repeat.DATA))
-            write = jobs.save_session(folder, state.data, state.model, self.runs_folder, state.run_name, lines)
-            self.say("Saving the session …")
+            own = state.started
+            lines = Lines(repeat.line(own.arguments(repeat.DATA)), own.python(repeat.DATA))
+            write = jobs.save_session(folder, own.data, state.model, self.runs_folder, state.run_name, lines)
+            self.say_meanwhile("Saving the session …")
             self.saving.start(saving("Hashing the data, drawing the curves …", write), "saving the session")
