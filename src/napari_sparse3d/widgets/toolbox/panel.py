@@ -15,7 +15,6 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import (
     QApplication,
     QFileDialog,
-    QGridLayout,
     QLabel,
     QMessageBox,
     QProgressBar,
@@ -30,6 +29,7 @@ from napari_sparse3d.errors import InputError
 from napari_sparse3d.widgets.patient_view import show_sides
 from napari_sparse3d.widgets.show import show_panel
 from napari_sparse3d.widgets.toolbox.failures import Failure, failure_of
+from napari_sparse3d.widgets.toolbox.flow import Flow
 from napari_sparse3d.widgets.toolbox.layout import SPACE
 from napari_sparse3d.widgets.toolbox.more_panels import others_menu
 from napari_sparse3d.widgets.toolbox.one_instance import OneInViewer
@@ -130,8 +130,7 @@ class Panel(QWidget, metaclass=OneInViewer):
         button.clicked.connect(lambda: action())
         button.setObjectName(LINK)
         button.setSizePolicy(QSizePolicy.Policy.Minimum, QSizePolicy.Policy.Fixed)
-        number = self.links.count()
-        self.links.addWidget(button, number // 2, number % 2)
+        self.links.addWidget(button)
         return button
 
     def add_copy_links(
@@ -213,9 +212,7 @@ class Panel(QWidget, metaclass=OneInViewer):
         foot.setSpacing(SPACE // 2)
         for widget in (self.message, self.progress, self.primary):
             foot.addWidget(widget)
-        self.links = QGridLayout()
-        self.links.setHorizontalSpacing(SPACE)
-        self.links.setVerticalSpacing(0)
+        self.links = Flow(spacing=SPACE // 2)
         foot.addLayout(self.links)
 
         outer = QVBoxLayout(self)
