@@ -165,3 +165,46 @@ def QPointF_of(place: Any) -> Any:
     from qtpy.QtCore import QPointF
 
     return QPointF(*map(float, place))
+
+
+@pytest.mark.gui
+def test_nothing_is_cut_at_twice_the_font(make_napari_viewer: Any, one_child: Any, qtbot: Any, tmp_path: Path) -> None:
+    """In a dock of napari's own width, in light and dark, with all that the panel can show."""
+    from napari.settings import get_settings
+    from qtpy.QtWidgets import QPushButton
+
+    from napari_sparse3d.widgets.show import show_panel
+    from napari_sparse3d.widgets.toolbox.viewers import dock_of
+
+    viewer = make_napari_viewer(show=True)
+    appearance = get_settings().appearance
+    before, theme_before = appearance.font_size, appearance.theme
+    panel = show_panel("cohort", viewer)
+    write_rows(rows_in(tmp_path), tmp_path / "cohort.parquet")
+    panel.set_source(tmp_path / "cohort.parquet")
+    panel.cases.heading.setChecked(True)
+    panel.colour.setCurrentText("age")
+    panel.filter.typed.setText("case")
+    dock = dock_of(panel)
+    dock.setFloating(True)
+    try:
+        for theme in ("light", "dark"):
+            appearance.theme = theme
+            assert viewer.theme == theme
+            for size in (before, 2 * before):
+                appearance.font_size = size
+                dock.resize(270, 900)
+                qtbot.waitUntil(lambda: dock.width() == 270, timeout=WAIT_MS)
+                qtbot.wait(50)
+                inside, room = panel.area.widget(), panel.area.viewport()
+                assert inside.minimumSizeHint().width() <= room.width()
+                cut = [
+                    button.text()
+                    for button in panel.findChildren(QPushButton)
+                    if button.isVisible() and button.width() < button.sizeHint().width()
+                ]
+                assert cut == []
+    finally:
+        appearance.font_size, appearance.theme = before, theme_before
+    for work in (panel.placing, panel.opening, panel.saving, panel.maker._warming):
+        qtbot.waitUntil(lambda work=work: not work.running, timeout=WAIT_MS)

@@ -265,7 +265,7 @@ def test_what_is_being_embedded_is_not_lost(
     """To a table that is opened meanwhile, to a disk that is full."""
     from qtpy.QtWidgets import QFileDialog
 
-    def full(*_: object) -> None:
+    def full(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 
     panel.set_source(tmp_path)
@@ -341,7 +341,8 @@ def test_who_is_like_it(panel: Any, qtbot: Any, table: Path, oblique: Volume, ad
     cohort, recipe = panel.cohort, Recipe.named("mri-110")
     made = ScanVoxels(voxelize(oblique, recipe), recipe, oblique, 0, CaseIdentity(patient="p1"))
     model = SimpleNamespace(name="deepc2", recipe=recipe)
-    result = SimpleNamespace(embedding=cohort.embeddings[1], model=model, model_hash="")
+    request = SimpleNamespace(model="deepc2")
+    result = SimpleNamespace(embedding=cohort.embeddings[1], model=model, model_hash="", request=request)
     ran = SimpleNamespace(result=result, made=made, volume_id=str(scan.unique_id))
     assert not panel.similar.button.isEnabled()
     panel.workbench.set_result(ran)
@@ -379,8 +380,9 @@ def test_who_is_like_it(panel: Any, qtbot: Any, table: Path, oblique: Volume, ad
             low, high = layer.extent.world
             assert place[down] < low[down]
             assert low[across] < place[across] < high[across]
-    panel.viewer.dims.set_current_step(2, 0)
-    assert len(titles._view_indices if hasattr(titles, "_view_indices") else titles._indices_view) == 2
+    for step in (0, 3):
+        panel.viewer.dims.set_current_step(2, step)
+        np.testing.assert_allclose(titles.data[:, 2], panel.viewer.dims.point[2])  # in the slice that is shown
     assert panel.viewer.layers.selection.active is opened
 
 

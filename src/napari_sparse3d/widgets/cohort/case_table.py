@@ -106,7 +106,7 @@ class CaseTable(QWidget):
         self._following = False
 
     def _fold(self, open_: bool) -> None:
-        self.heading.setText(f"{'▾' if open_ else '▸'} Table of the cases")
+        self.heading.setText(f"{'▾' if open_ else '▸'} Table")
         self.view.setVisible(open_)
         self.refresh()
 

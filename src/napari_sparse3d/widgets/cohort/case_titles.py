@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from napari.layers import Layer, Points
 from napari.viewer import Viewer
+from numpy.typing import NDArray
 
 from napari_sparse3d.widgets.toolbox.layers import Mark, ours
+from napari_sparse3d.widgets.toolbox.length import in_units_of
 from napari_sparse3d.widgets.toolbox.sources import OWN
 
 _ROLE = "titles"
@@ -16,21 +19,21 @@ _ABOVE = 0.04
 """Of the height of what stands below it."""
 
 
-def put_titles(viewer: Viewer, titles: Mapping[Layer, str]) -> Points:
-    """Let a title stand over each of these layers, and over no others."""
+def put_titles(viewer: Viewer, titles: Mapping[Layer, str]) -> None:
+    """Let a title stand over each of these layers, and over no others; the layer that is chosen stays so."""
     for old in list(ours(viewer, _ROLE)):
         viewer.layers.remove(old)
     active = viewer.layers.selection.active
-    extents = [layer.extent.world[:, -3:] for layer in titles]
+    extents = [np.asarray(layer.extent.world[:, -3:], dtype=np.float64) for layer in titles]
+    first = next(iter(titles))
     layer = Points(
-        _places(viewer, extents),
+        _places(viewer, first, extents),
         name="titles",
-        size=2 * max(float(np.ptp(extent, axis=0).max()) for extent in extents),  # seen from every slice
-        out_of_slice_display=True,
+        size=1,
         face_color="transparent",
         border_color="transparent",
         text={"string": list(titles.values()), "size": 11, "color": "white", "anchor": "center"},
-        units=next(iter(titles)).units[-3:],
+        units=first.units[-3:],
         metadata={OWN: Mark(_ROLE, "")},
     )
     layer.editable = False
@@ -38,20 +41,29 @@ def put_titles(viewer: Viewer, titles: Mapping[Layer, str]) -> Points:
     viewer.layers.selection.active = active
 
     def move(_event: object = None) -> None:
-        layer.data = _places(viewer, extents)
+        """Into the slice that is shown, above the scans as the axes are rolled."""
+        layer.data = _places(viewer, first, extents)
 
-    viewer.dims.events.order.connect(move)
-    viewer.layers.events.removed.connect(
-        lambda event: event.value is layer and viewer.dims.events.order.disconnect(move)
-    )
-    return layer
+    def leave(event: Any) -> None:
+        if event.value is layer:
+            for changed in (viewer.dims.events.order, viewer.dims.events.current_step):
+                changed.disconnect(move)
+            viewer.layers.events.removed.disconnect(leave)
+
+    for changed in (viewer.dims.events.order, viewer.dims.events.current_step):
+        changed.connect(move)
+    viewer.layers.events.removed.connect(leave)
 
 
-def _places(viewer: Viewer, extents: list[np.ndarray]) -> np.ndarray:
-    """Above the middle of each, as the axes are shown now."""
-    down = viewer.dims.displayed[-2] - (viewer.dims.ndim - 3)
-    places = [extent.mean(axis=0) for extent in extents]
-    for place, extent in zip(places, extents, strict=True):
-        if down >= 0:
-            place[down] = extent[0, down] - _ABOVE * (extent[1, down] - extent[0, down])
-    return np.array(places)
+def _places(viewer: Viewer, layer: Layer, extents: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
+    """Above the middle of each, as the axes are shown now, in the slice that is shown: (N, 3)."""
+    dims = viewer.dims
+    shown = [axis - (dims.ndim - 3) for axis in dims.displayed]
+    point = np.asarray(in_units_of(viewer, layer, np.asarray(dims.point)))[-3:]
+    places = np.array([extent.mean(axis=0) for extent in extents])
+    hidden = [axis for axis in range(3) if axis not in shown]
+    places[:, hidden] = point[hidden]
+    down = shown[-2]
+    if down >= 0:
+        places[:, down] = [extent[0, down] - _ABOVE * (extent[1, down] - extent[0, down]) for extent in extents]
+    return places

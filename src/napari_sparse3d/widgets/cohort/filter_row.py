@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from qtpy.QtCore import Signal  # type: ignore[attr-defined]
-from qtpy.QtWidgets import QHBoxLayout, QLineEdit, QWidget
+from qtpy.QtWidgets import QLineEdit, QWidget
 
 from napari_sparse3d.cohort.tables import Cohort
 from napari_sparse3d.widgets.cohort.case_filter import matching, shown_columns
 from napari_sparse3d.widgets.cohort.state import CohortState
 from napari_sparse3d.widgets.toolbox import words
+from napari_sparse3d.widgets.toolbox.flow import Flow
 from napari_sparse3d.widgets.toolbox.layout import NARROW, combo, later, small_label, stacked
 
-_ANY = "any column"
+_ANY = "any"
 _TYPED_MS = 150
 
 
@@ -36,9 +37,8 @@ class FilterRow(QWidget):
         self.typed.setMinimumWidth(NARROW)
         self.text = small_label()
         self.text.hide()
-        row = QHBoxLayout()
-        row.addWidget(self.column, 1)
-        row.addWidget(self.typed, 1)
+        row = Flow()
+        row.add(self.column, self.typed)
         column = stacked(self)
         column.addLayout(row)
         column.addWidget(self.text)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 from qtpy.QtCore import Qt, Signal  # type: ignore[attr-defined]
-from qtpy.QtWidgets import QHBoxLayout, QPushButton, QWidget
+from qtpy.QtWidgets import QPushButton, QWidget
 
 from napari_sparse3d.cohort.tables import Cohort
 from napari_sparse3d.measure.maps import check_drawn, pca, trustworthiness
@@ -18,6 +18,7 @@ from napari_sparse3d.widgets.cohort.colour_bar import ColourBar
 from napari_sparse3d.widgets.cohort.colours import Colouring
 from napari_sparse3d.widgets.cohort.map_maker import MapMaker, tsne_missing
 from napari_sparse3d.widgets.cohort.state import CohortState
+from napari_sparse3d.widgets.toolbox.flow import Flow
 from napari_sparse3d.widgets.toolbox.layout import combo, form, grey_out, small_label, stacked
 from napari_sparse3d.widgets.toolbox.panel import Panel
 from napari_sparse3d.widgets.toolbox.plain_text import as_html
@@ -71,9 +72,9 @@ class MapSection(QWidget):
         self._connect()
 
     def _lay_out(self) -> None:
-        converging, chosen = QHBoxLayout(), form()
-        for button in (self.pause, self.stop):
-            converging.addWidget(button)
+        converging, chosen = Flow(), form()
+        chosen.setRowWrapPolicy(chosen.RowWrapPolicy.WrapLongRows)
+        converging.add(self.pause, self.stop)
         chosen.addRow("Map by", self.by)
         chosen.addRow(converging)
         chosen.addRow("Colour", self.colour)

@@ -8,13 +8,14 @@ import numpy as np
 from numpy.typing import NDArray
 from qtpy.QtCore import Qt, Signal  # type: ignore[attr-defined]
 from qtpy.QtGui import QKeySequence, QShortcut  # type: ignore[attr-defined]
-from qtpy.QtWidgets import QFileDialog, QGridLayout, QInputDialog, QPushButton, QWidget
+from qtpy.QtWidgets import QFileDialog, QInputDialog, QPushButton, QWidget
 
 from napari_sparse3d.widgets.cohort.state import CohortState
 from napari_sparse3d.widgets.cohort.table_files import KINDS, write_table
 from napari_sparse3d.widgets.cohort.tags import known_tags
 from napari_sparse3d.widgets.toolbox import words
-from napari_sparse3d.widgets.toolbox.layout import SPACE, small_label
+from napari_sparse3d.widgets.toolbox.flow import Flow
+from napari_sparse3d.widgets.toolbox.layout import small_label, stacked
 from napari_sparse3d.widgets.toolbox.panel import Panel
 
 
@@ -48,12 +49,11 @@ class Selection(QWidget):
         self.export_button.setToolTip("Write the selected cases (or all) as a table")
         self.export_button.clicked.connect(self._ask_file)
         self.text = small_label()
-        row = QGridLayout(self)
-        row.setContentsMargins(0, 0, 0, 0)
-        row.setSpacing(SPACE)
-        for number, button in enumerate((self.lasso, self.export_button, self.tag_button, self.undo_button)):
-            row.addWidget(button, number // 2, number % 2)
-        row.addWidget(self.text, 2, 0, 1, 2)
+        row = Flow()
+        row.add(self.lasso, self.export_button, self.tag_button, self.undo_button)
+        column = stacked(self)
+        column.addLayout(row)
+        column.addWidget(self.text)
         self.show_state()
 
     def show_state(self) -> None:

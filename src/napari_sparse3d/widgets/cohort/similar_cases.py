@@ -6,11 +6,12 @@ from collections.abc import Sequence
 
 from qtpy.QtCore import QSize, Signal  # type: ignore[attr-defined]
 from qtpy.QtGui import QIcon, QPixmap
-from qtpy.QtWidgets import QHBoxLayout, QListWidget, QListWidgetItem, QPushButton, QSpinBox, QWidget
+from qtpy.QtWidgets import QListWidget, QListWidgetItem, QPushButton, QSpinBox, QWidget
 
 from napari_sparse3d.cohort.tables import Cohort
 from napari_sparse3d.widgets.cohort.case_words import case_name, thumbnail_image
 from napari_sparse3d.widgets.toolbox import words
+from napari_sparse3d.widgets.toolbox.flow import Flow
 from napari_sparse3d.widgets.toolbox.layout import small_label, stacked
 from napari_sparse3d.widgets.toolbox.plain_text import plain_tip
 
@@ -32,8 +33,8 @@ class SimilarCases(QWidget):
     def __init__(self) -> None:
         super().__init__()
         self.indices: list[int] = []
-        row = QHBoxLayout()
-        self.button = QPushButton("Who is like the open case?")
+        row = Flow()
+        self.button = QPushButton("Who is like it?")
         self.button.clicked.connect(lambda: self.asked.emit(self.k.value()))
         self.k = QSpinBox()
         self.k.setRange(1, 50)
@@ -41,9 +42,8 @@ class SimilarCases(QWidget):
         self.k.setToolTip("How many")
         self.k.setAccessibleName("How many similar cases")
         self.k.setButtonSymbols(QSpinBox.ButtonSymbols.NoButtons)
-        self.k.setStyleSheet("QSpinBox { min-width: 20px; max-width: 32px; }")  # napari asks for 70
-        row.addWidget(self.button, 1)
-        row.addWidget(self.k)
+        self.k.setStyleSheet("QSpinBox { min-width: 20px; }")  # napari asks for 70
+        row.add(self.button, self.k)
         self.text = small_label()
         self.text.hide()
         self.list = QListWidget()

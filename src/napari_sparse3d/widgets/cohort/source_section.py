@@ -5,12 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 from qtpy.QtCore import Signal  # type: ignore[attr-defined]
-from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QPushButton, QWidget
+from qtpy.QtWidgets import QFileDialog, QPushButton, QWidget
 
 from napari_sparse3d.catalog import ARCHITECTURES
 from napari_sparse3d.widgets.cohort.model_menu import ModelMenu
 from napari_sparse3d.widgets.cohort.state import CohortState
 from napari_sparse3d.widgets.toolbox import words
+from napari_sparse3d.widgets.toolbox.flow import Flow
 from napari_sparse3d.widgets.toolbox.layout import form, small_label, stacked
 from napari_sparse3d.widgets.workbench import Workbench
 
@@ -37,13 +38,13 @@ class SourceSection(QWidget):
         self.add_folder.clicked.connect(self._choose_folder)
         self.open_table = QPushButton("Open table…")
         self.open_table.clicked.connect(self._choose_table)
-        row = QHBoxLayout()
-        for button in (self.add_folder, self.open_table):
-            row.addWidget(button)
+        row = Flow()
+        row.add(self.add_folder, self.open_table)
         self.about = small_label("No cases yet: add a folder of scans, or open a table of them.")
         self.menu = ModelMenu(self, workbench)
         self.model_text = small_label()
         chosen = form()
+        chosen.setRowWrapPolicy(chosen.RowWrapPolicy.WrapLongRows)
         chosen.addRow("Model", self.menu.box)
         column = stacked(self)
         column.addLayout(row)

@@ -7,8 +7,9 @@ to is held back until it has ended, so that no panel can say "done" beside a but
 from __future__ import annotations
 
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QHBoxLayout, QLabel, QProgressBar, QPushButton, QSizePolicy, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QLabel, QProgressBar, QPushButton, QSizePolicy, QVBoxLayout, QWidget
 
+from napari_sparse3d.widgets.toolbox.flow import Flow
 from napari_sparse3d.widgets.toolbox.layout import SPACE
 from napari_sparse3d.widgets.toolbox.theme import Colours, link_style, primary_style
 
@@ -50,10 +51,8 @@ class Foot(QWidget):
         layout.setSpacing(SPACE // 2)
         for widget in (self.message, self.progress, self.primary):
             layout.addWidget(widget)
-        self._links = QVBoxLayout()
-        self._links.setSpacing(0)
+        self._links = Flow(spacing=SPACE // 2)
         layout.addLayout(self._links)
-        self._n_links = 0
 
     # -- the sentence, as HTML -----------------------------------------------------------------------------------------
 
@@ -110,22 +109,14 @@ class Foot(QWidget):
     # -- links and looks -----------------------------------------------------------------------------------------------
 
     def add_link(self, text: str, tip: str) -> QPushButton:
-        """A quiet button below the primary one, two in a row."""
+        """A quiet button below the primary one, behind the others."""
         button = QPushButton(text)
         button.setFlat(True)
         button.setToolTip(tip)
         button.setCursor(Qt.CursorShape.PointingHandCursor)
         button.setObjectName(LINK)
         button.setSizePolicy(QSizePolicy.Policy.Minimum, QSizePolicy.Policy.Fixed)
-        if self._n_links % 2 == 0:
-            row = QHBoxLayout()  # each its own, so that a row that is too long folds (see fit.py)
-            row.setSpacing(SPACE)
-            self._links.addLayout(row)
-        last = self._links.itemAt(self._links.count() - 1)
-        line = None if last is None else last.layout()
-        if isinstance(line, QHBoxLayout):
-            line.addWidget(button, 1)
-        self._n_links += 1
+        self._links.addWidget(button)
         return button
 
     def restyle(self, look: Colours) -> None:
