@@ -39,7 +39,7 @@ class Controls(QWidget):
         self.numbers = small_label()
         self.numbers.setAccessibleName("Numbers of the voxel set")
         self.cost = small_label()
-        self.next_button = QPushButton("Run a network on it ▸")
+        self.next_button = QPushButton("Run a network ▸")
         self.next_button.setToolTip("Make the voxel set, open the Network panel and run the chosen model on it")
         self.next_button.hide()
         self._lay_out()
