@@ -9,6 +9,7 @@ from __future__ import annotations
 import weakref
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -178,7 +179,7 @@ class _Link:
         viewer = self._viewer()
         if viewer is not None:
             for layer in [each for each in viewer.layers if _is_cross(each)]:
-                _quietly(viewer, lambda layer=layer: viewer.layers.remove(layer))
+                _quietly(viewer, partial(viewer.layers.remove, layer))
         for plane in self.planes:
             plane.model.dims.events.point.disconnect(self._moved)
             plane.close()
