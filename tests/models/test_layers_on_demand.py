@@ -10,13 +10,14 @@ from napari_sparse3d.models import load_model
 from napari_sparse3d.models import model as model_module
 from napari_sparse3d.models.finite import checking_layers
 from napari_sparse3d.sparse import SparseConv3d, SparseMaxPool3d, SparseSequential, SparseTensor
+from napari_sparse3d.sparse.modules import sequential
 from napari_sparse3d.voxels import VoxelSet
 
 
-def ball(radius=5):
+def ball(radius=5, features=1):
     grid = np.indices((2 * radius + 1,) * 3) - radius
     indices = np.argwhere((grid**2).sum(0) <= radius**2).astype(np.int32)
-    return VoxelSet(indices, np.ones((len(indices), 1), np.float32), (2 * radius + 1,) * 3, np.eye(4))
+    return VoxelSet(indices, np.ones((len(indices), features), np.float32), (2 * radius + 1,) * 3, np.eye(4))
 
 
 @pytest.mark.parametrize("name", ["deepc2", "residual"])
@@ -44,6 +45,24 @@ def test_a_run_records_nothing_until_the_table_is_asked_for(name, monkeypatch):
     np.testing.assert_array_equal(recorded.embedding, result.embedding)
 
 
+@pytest.mark.parametrize("name", ["deepc2", "residual", "nodule", "vessel", "adrenal"])
+def test_of_trained_networks_it_is_known_that_nothing_grows_too_large(name, monkeypatch):
+    """So that their layers need not be looked at one by one."""
+    made, run_planned = [], sequential.run_planned
+
+    def noted(chain, x):
+        planned = run_planned(chain, x)
+        if type(x) is SparseTensor:  # not while the chain is read
+            made.append(planned)
+        return planned
+
+    monkeypatch.setattr(sequential, "run_planned", noted)
+    model = load_model(name)
+    model.run(ball(features=model.describer.in_features))
+    assert made
+    assert all(each is not None for each in made)
+
+
 class OneSite(nn.Module):
     """A large weight whose products pass float32, and a max pool that passes over what is not a number."""
 
@@ -66,3 +85,17 @@ def test_what_a_pool_would_hide_is_still_an_error(background):
         assert torch.isfinite(hidden.features).all()
         with checking_layers(network), pytest.raises(InputError, match="layer '0' gives values that are not finite"):
             network.layers(x)
+
+
+def test_large_values_that_fit_are_no_fault():
+    """No bound is known of them, so each layer is looked at, and found finite."""
+    network = OneSite().eval()
+    with torch.no_grad():
+        network.layers[0].weight.fill_(1e31)
+        network.layers[2].weight.mul_(1e-31)
+        x = SparseTensor(torch.ones(1, 2), torch.zeros(1, 4, dtype=torch.int32), 4, 1, torch.zeros(2))
+        plain = network.layers(x)
+        with checking_layers(network):
+            seen = network.layers(x)
+    assert torch.equal(plain.features, seen.features)
+    assert plain.features.abs().max() > 0

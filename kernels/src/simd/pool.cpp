@@ -52,6 +52,14 @@ S3D_INLINE void tabulate(const TilePairs& pairs, int32_t* table) {
     });
 }
 
+// By bits: which inputs are missing cannot be foreseen, and compilers make a branch of the plain choice.
+template <class T>
+S3D_INLINE const T* either(bool first, const T* a, const T* b) {
+    const uintptr_t mask = -uintptr_t(first);
+    return reinterpret_cast<const T*>((reinterpret_cast<uintptr_t>(a) & mask) |
+                                      (reinterpret_cast<uintptr_t>(b) & ~mask));
+}
+
 // One output: `candidate` and `origin` of its window, in the order of the offsets.
 template <class T>
 struct WindowRows {
@@ -120,6 +128,9 @@ S3D_INLINE void maxima(const WindowRows<float>& window, int c, float* values, in
 S3D_INLINE void maxima(const WindowRows<float>& window, int channels, float* values, int32_t* rows) {
     constexpr int L = kLanes<float>;
     int c = 0;
+    // Each vector is one chain of sums: four of them hide how long one takes, and more than that do not fit the
+    // registers.
+    for (; rows == nullptr && c + 4 * L <= channels; c += 4 * L) maxima<4>(window, c, values, rows);
     for (; c + 2 * L <= channels; c += 2 * L) maxima<2>(window, c, values, rows);
     for (; c + L <= channels; c += L) maxima<1>(window, c, values, rows);
     exact_maxima(window, c, channels, values, rows);
@@ -159,7 +170,7 @@ void max_pool_words(const PoolTask<T>& task, uint32_t first_word, uint32_t last_
             // No branch: a missing input is one more that holds the background.
             for (int k = 0; k < volume; ++k) {
                 const T* there = source[k] + int64_t(near[k]) * channels;
-                candidate[k] = near[k] < 0 ? task.background : there;
+                candidate[k] = either(near[k] < 0, task.background, there);
             }
         } else {
             window = {candidate, few, 0};

@@ -17,6 +17,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, ClassVar, Generic, NamedTuple, Protocol, TypeVar
 
 import torch
@@ -279,7 +280,8 @@ class Step(NamedTuple):
     """Of a scale, added to the variance."""
 
 
-class Program(NamedTuple):
+@dataclass(frozen=True)
+class Program:
     """What a network does: its steps, the last of which makes the result."""
 
     steps: tuple[Step, ...]
@@ -288,6 +290,13 @@ class Program(NamedTuple):
     out_shape: Triple
     same_sites: bool
     """Whether the result stands at the sites of the input."""
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    @cached_property
+    def _hash(self) -> int:  # looked up at every pass
+        return hash((self.steps, self.dtype, self.out_shape, self.same_sites))
 
 
 N = TypeVar("N")

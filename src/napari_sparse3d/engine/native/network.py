@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import TypeAlias
 
 import torch
@@ -29,8 +30,8 @@ class Networks(RunsNetworks[_kernels.NetworkPlan, Frozen]):
     def plan_network(  # noqa: D102
         self, sites: Sites, program: Program
     ) -> tuple[Sites | None, _kernels.NetworkPlan]:
-        steps = [_bound(step) for step in program.steps]
-        plan = asked(_kernels.plan_network, inputs=index_of(sites), steps=steps, threads=torch.get_num_threads())
+        threads = torch.get_num_threads()
+        plan = asked(_kernels.plan_network, inputs=index_of(sites), steps=_bound(program), threads=threads)
         if program.same_sites:
             return None, plan
         return sites_of(plan.sites, program.out_shape, sites.batch_size), plan
@@ -47,7 +48,7 @@ class Networks(RunsNetworks[_kernels.NetworkPlan, Frozen]):
             for step, (weight, bias) in zip(program.steps, held, strict=True)
         ]  # fmt: skip
         kind: Callable[..., Frozen] = _NETWORKS[program.dtype]
-        return asked(kind, steps=[_bound(step) for step in program.steps], weights=weights)
+        return asked(kind, steps=_bound(program), weights=weights)
 
     def run_network(  # noqa: D102
         self, inputs: Rows, program: Program, frozen: Frozen, plan: _kernels.NetworkPlan
@@ -74,15 +75,20 @@ class Networks(RunsNetworks[_kernels.NetworkPlan, Frozen]):
         return _kernels.fingerprint_arrays([(each.data_ptr(), each.nbytes) for each in tensors])
 
 
-def _bound(step: Step) -> _kernels.Step:
-    return _kernels.Step(
-        kind=step.kind,
-        input=step.input,
-        window=None if step.window is None else bound(step.window),
-        at=step.at,
-        pool=None if step.pool is None else bound(step.pool),
-        other=step.other,
-    )
+@lru_cache(maxsize=256)
+def _bound(program: Program) -> list[_kernels.Step]:
+    """The steps as the kernels take them."""
+    return [
+        _kernels.Step(
+            kind=step.kind,
+            input=step.input,
+            window=None if step.window is None else bound(step.window),
+            at=step.at,
+            pool=None if step.pool is None else bound(step.pool),
+            other=step.other,
+        )
+        for step in program.steps
+    ]
 
 
 def _ready_step(step: Step, given: Sequence[Tensor | None], dtype: torch.dtype) -> tuple[Tensor | None, Tensor | None]:

@@ -8,8 +8,8 @@ has to be seen layer by layer, runs as ever, with the same results to the bit; :
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator, Sequence
-from operator import is_
+from collections.abc import Hashable, Iterator
+from operator import getitem, is_
 from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
 
@@ -30,6 +30,7 @@ values of a product are at most some ten thousand times its factors, and float32
 
 _HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 _OURS = __name__.partition(".")[0] + "."
+_TORCHS_OWN = frozenset(vars(nn.Module())) - {"training"}
 _TORCHS = (nn.ReLU, nn.LeakyReLU, nn.Identity)
 
 
@@ -85,7 +86,10 @@ class _Plan:
         self._tensors = list(tensors.values())
         self._known = [(each, each.data_ptr(), each.shape) for each in self._tensors]
         self._dtype = trace.dtype
-        self._parts = list(_parts(chain))
+        # flat, so that looking takes no step of the interpreter for each
+        self._dicts, self._keys, self._values = map(list, zip(*_members(chain), strict=True))
+        self._sized = [part for module in chain.modules() for part in _parts(module)]
+        self._sizes = list(map(len, self._sized))
         self._hooks = [vars(module)[name] for module in chain.modules() for name in _HOOKS]
         self._frozen: tuple[Hashable, Any] = None, None
 
@@ -93,12 +97,17 @@ class _Plan:
         """Whether the chain is still what was read, and its tensors lie where they lay."""
         if any(self._hooks):
             return False
-        for part, values in self._parts:
-            if len(part) != len(values) or not all(map(is_, part.values(), values)):
-                return False
-        return all(
-            tensor.data_ptr() == place and tensor.shape == shape and _plain(tensor, self._dtype)
-            for tensor, place, shape in self._known
+        try:
+            same = all(map(is_, map(getitem, self._dicts, self._keys), self._values))
+        except KeyError:
+            return False
+        return (
+            same
+            and list(map(len, self._sized)) == self._sizes
+            and all(
+                tensor.data_ptr() == place and tensor.shape == shape and _plain(tensor, self._dtype)
+                for tensor, place, shape in self._known
+            )
         )
 
     def frozen(self, chosen: RunsNetworks[Any, Any]) -> Any:
@@ -181,10 +190,16 @@ def _is_there(tensor: Tensor) -> bool:
     return type(tensor) in (Tensor, nn.Parameter) and tensor.untyped_storage().nbytes() >= needed
 
 
-def _parts(chain: nn.Module) -> Iterator[tuple[dict[str, Any], Sequence[Any]]]:
-    """What modules are and hold, each with its values now."""
+def _parts(module: nn.Module) -> tuple[dict[str, Any], ...]:
+    """Where a module's members are."""
+    own = vars(module)
+    return own, own["_parameters"], own["_buffers"], own["_modules"]
+
+
+def _members(chain: nn.Module) -> Iterator[tuple[dict[str, Any], str, Any]]:
+    """What modules are and hold, but for what torch keeps in each."""
     for module in chain.modules():
-        own = vars(module)
-        for part in (own, own["_parameters"], own["_buffers"], own["_modules"]):
-            if part:
-                yield part, list(part.values())
+        for part in _parts(module):
+            for key, value in part.items():
+                if key not in _TORCHS_OWN:
+                    yield part, key, value
