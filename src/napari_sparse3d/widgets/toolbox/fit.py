@@ -126,10 +126,11 @@ def tell_rest(box: QComboBox) -> None:
 
 def _texts(root: QWidget) -> Iterator[object]:
     """All that a fit depends on: fitting itself does not change it, and so never leads to another."""
-    for kind in (QAbstractButton, QComboBox, QAbstractSpinBox):
-        for box in root.findChildren(kind):
-            text = box.currentText() if isinstance(box, QComboBox) else " ".join(box.text().split("\n"))
-            yield (text, box.isHidden(), box.fontMetrics().height())
+    said = [(each, " ".join(each.text().split("\n"))) for each in root.findChildren(QAbstractButton)]
+    chosen = [(each, each.currentText()) for each in root.findChildren(QComboBox)]
+    numbers = [(each, each.text()) for each in root.findChildren(QAbstractSpinBox)]
+    for box, text in (*said, *chosen, *numbers):
+        yield (text, box.isHidden(), box.fontMetrics().height())
 
 
 def _widen(box: QWidget, needed: int, room: int) -> None:

@@ -50,7 +50,7 @@ class ClosingGuard(QObject):
             return False
         panel = self._panel
         if watched is panel and event.type() == QEvent.Type.ParentChange:
-            if panel.parentWidget() is None and self._window is not None and self._window.isVisible():
+            if self._panel.parentWidget() is None and self._window is not None and self._window.isVisible():
                 show_info(GOES_ON)
         elif watched is self._window and event.type() == QEvent.Type.Close:
             if self._by_user() and not self._ask():
