@@ -74,7 +74,7 @@ def test_three_planes_have_one_place_and_right_letters_and_leave_nothing(window:
     second = add(replace(scan(name="later"), affine=scan().affine + np.outer([5, -3, 4, 0], [0, 0, 0, 1])))
     panel = open_panel()
     viewer.layers.selection.active = ct
-    steps, camera = [tuple(each) for each in viewer.dims.range], viewer.camera.zoom
+    steps = [tuple(each) for each in viewer.dims.range]
     panel.three.click()
     planes = panel.planes.planes
     assert [letters(each) for each in (viewer, *(plane.model for plane in planes))] == [AXIAL, CORONAL, SAGITTAL]
@@ -108,7 +108,6 @@ def test_three_planes_have_one_place_and_right_letters_and_leave_nothing(window:
     assert panel.planes is None
     assert list(viewer.layers) == [ct]
     assert "Three planes" not in viewer.window.dock_widgets
-    assert viewer.camera.zoom == camera
     ct.contrast_limits = (1, 2)  # nobody follows any more
 
 

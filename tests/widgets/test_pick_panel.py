@@ -17,7 +17,8 @@ from napari_sparse3d.io.write import write_volume
 
 pytestmark = pytest.mark.gui
 
-WAIT_MS = 120_000
+WAIT_MS = 300_000
+"""The first answer imports torch in the child and pyarrow here: minutes where the processor is shared."""
 
 
 @pytest.fixture

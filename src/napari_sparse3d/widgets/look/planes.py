@@ -269,6 +269,8 @@ class _Link:
             return
         low = np.min([layer.extent.world[0][-3:] for layer in shown], axis=0)
         high = np.max([layer.extent.world[1][-3:] for layer in shown], axis=0)
+        # a line that ends a rounding error beyond the scans would move the ends of the sliders
+        low, high = low + 1e-6 * (high - low), high - 1e-6 * (high - low)
         for each in self.viewers():
             _put_cross(each, low, high, shown[0])
 

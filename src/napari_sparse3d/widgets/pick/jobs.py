@@ -42,6 +42,7 @@ def classify(
     voxels = voxelize(finding.mask, info.recipe)
     request = Request(uuid4().hex, model, voxels, facts_of(finding.mask, with_content=False), engine)
     result = yield from in_words(child.call("network.run", request=request))
+    yield Step(0, 0, "Comparing with the known ones …")
     known = known_cases(info.name)
     if known is None:
         return Answer(target, finding, result, None, [], None)
