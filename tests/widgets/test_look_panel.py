@@ -133,6 +133,17 @@ def test_a_real_click_in_a_further_plane(window: Any, qtbot: Any) -> None:
     assert not panel.three.isChecked()
 
 
+def test_all_layers_can_be_removed_while_the_planes_are_open(window: Any) -> None:
+    viewer, add, open_panel = window
+    add(scan())
+    add(scan(name="later"))
+    panel = open_panel()
+    panel.three.click()
+    assert any(layer.name == "crosshair" for layer in viewer.layers)
+    viewer.layers.clear()
+    assert not viewer.layers
+
+
 def test_planes_need_a_scan(window: Any) -> None:
     from napari_sparse3d.errors import InputError
     from napari_sparse3d.widgets.look.planes import LinkedPlanes

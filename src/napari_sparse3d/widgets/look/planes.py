@@ -178,8 +178,7 @@ class _Link:
         self._connected = []
         viewer = self._viewer()
         if viewer is not None:
-            for layer in [each for each in viewer.layers if _is_cross(each)]:
-                _quietly(viewer, partial(viewer.layers.remove, layer))
+            _take_cross(viewer)
         for plane in self.planes:
             plane.model.dims.events.point.disconnect(self._moved)
             plane.close()
@@ -229,7 +228,8 @@ class _Link:
             twin = plane.twins.pop(str(event.value.unique_id), None)
             if twin is not None and twin in plane.model.layers:
                 plane.model.layers.remove(twin)
-        self._cross()
+        # where all layers are removed, one after the other, a crosshair that came back would be removed for ever
+        self._cross(anew=False)
 
     def _reordered(self, _event: Any = None) -> None:
         viewer = self._viewer()
@@ -259,20 +259,23 @@ class _Link:
         if not self._moving:
             self.go_to(np.asarray(event.source.point, dtype=np.float64))
 
-    def _cross(self) -> None:
-        """Draw the crosshair anew in all three."""
+    def _cross(self, *, anew: bool = True) -> None:
+        """Draw the crosshair in all three; ``anew``: also where there is none."""
         viewer = self._viewer()
         if viewer is None:
             return
         shown = [layer for layer in viewer.layers if _is_shown(layer)]
         if not shown:
+            for each in self.viewers():
+                _take_cross(each)
             return
         low = np.min([layer.extent.world[0][-3:] for layer in shown], axis=0)
         high = np.max([layer.extent.world[1][-3:] for layer in shown], axis=0)
         # a line that ends a rounding error beyond the scans would move the ends of the sliders
         low, high = low + 1e-6 * (high - low), high - 1e-6 * (high - low)
         for each in self.viewers():
-            _put_cross(each, low, high, shown[0])
+            if anew or any(map(_is_cross, each.layers)):
+                _put_cross(each, low, high, shown[0])
 
 
 def _put_cross(viewer: Any, low: NDArray[np.float64], high: NDArray[np.float64], like: Layer) -> None:
@@ -309,6 +312,11 @@ def _put_cross(viewer: Any, low: NDArray[np.float64], high: NDArray[np.float64],
         **units,
     )
     _quietly(viewer, lambda: viewer.add_layer(layer))
+
+
+def _take_cross(viewer: Any) -> None:
+    for layer in [each for each in viewer.layers if _is_cross(each)]:
+        _quietly(viewer, partial(viewer.layers.remove, layer))
 
 
 def _quietly(viewer: Any, change: Callable[[], Any]) -> None:
