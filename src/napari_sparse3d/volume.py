@@ -153,9 +153,11 @@ def mask_of(labels: Volume, label: int | None = None) -> Volume:
     Raises
     ------
     InputError
-        If these are no labels, or this one is not among them.
+        If these are no labels, or this one is not among them, or 0: the background.
     """
     values = whole_labels(labels.data)
+    if label == 0:
+        raise InputError("label 0 is the background; choose another")
     inside = values > 0 if label is None else values == label
     if label is not None and not inside.any():
         there = [str(number) for number in labels_in(values)[:_LISTED]]

@@ -45,6 +45,9 @@ def test_what_is_no_label_is_said(labels: Volume, tmp_path: Path) -> None:
     done = CliRunner().invoke(app, ["voxelize", *wrong, "2"])
     assert done.exit_code != 0
     assert "has no label 2; it has 1, 300" in f"{done.output} {done.exception}"
+    done = CliRunner().invoke(app, ["voxelize", *wrong, "0"])
+    assert done.exit_code != 0
+    assert "label 0 is the background" in f"{done.output} {done.exception}"
     assert not (tmp_path / "a.npz").exists()
 
 

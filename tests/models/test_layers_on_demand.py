@@ -45,6 +45,18 @@ def test_a_run_records_nothing_until_the_table_is_asked_for(name, monkeypatch):
     np.testing.assert_array_equal(recorded.embedding, result.embedding)
 
 
+def test_the_table_is_of_inference_also_where_the_network_was_set_to_train_since():
+    model = load_model("residual", seed=2)
+    expected = model.run(ball(), record=True)
+    result = model.run(ball())
+    before = {key: value.clone() for key, value in model.network.state_dict().items()}
+    model.network.train()
+    rows = result.layers
+    assert [row.nonzero_percent for row in rows] == [row.nonzero_percent for row in expected.layers]
+    for key, value in model.network.state_dict().items():
+        assert torch.equal(value, before[key]), key
+
+
 @pytest.mark.parametrize("name", ["deepc2", "residual", "nodule", "vessel", "adrenal"])
 def test_of_trained_networks_it_is_known_that_nothing_grows_too_large(name, monkeypatch):
     """So that their layers need not be looked at one by one."""

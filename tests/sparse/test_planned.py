@@ -258,6 +258,28 @@ def test_a_hook_is_called_as_soon_as_it_is_there():
     assert_same_bits(in_one_call(chain, x), expected)
 
 
+class Silent(SubMConv3d):
+    def forward(self, x):
+        y = super().forward(x)
+        return y.with_features(0 * y.features, y.background)
+
+
+def test_a_layer_that_becomes_another_class_runs_as_that():
+    chain, x = small(), tensor()
+    in_one_call(chain, x)
+    chain[0].__class__ = Silent
+    with torch.no_grad():
+        assert_same_bits(chain(x), by_layer(chain, x))
+
+
+@pytest.mark.parametrize("run", [in_one_call, by_layer])
+def test_results_lie_in_this_machines_memory_whatever_torchs_default_device(run):
+    chain, x = small(), tensor()
+    expected = run(chain, x)
+    with torch.device("meta"):
+        assert_same_bits(run(chain, x), expected)
+
+
 def test_training_autocast_and_other_engines_run_as_ever():
     chain, x = small(), tensor()
     assert in_one_call(chain, x).features.grad_fn is None

@@ -100,6 +100,22 @@ def test_bone_of_the_recipe_is_that_of_the_body_on_every_grid():
     np.testing.assert_array_equal(given.indices, voxelize(volume, without).indices)
 
 
+@pytest.mark.parametrize("order", [(2, 1, 0), (1, 0, 2)])
+def test_the_couch_lies_below_the_patient_in_every_order_of_axes(order):
+    volume, _ = ct(gap_mm=0)
+    turned = replace(volume, data=volume.data.transpose(order), affine=volume.affine[:, [*order, 3]])
+    np.testing.assert_array_equal(body_of(turned, Body()), body_of(volume, Body()).transpose(order))
+
+
+@pytest.mark.parametrize(("n_slices", "apart_mm"), [(1, 1.0), (2, 0.5)])
+def test_a_scan_thinner_than_a_step_has_a_body(n_slices, apart_mm):
+    volume, whose = ct(arms=False)
+    thin = replace(volume, data=volume.data[:n_slices], affine=np.diag([apart_mm, *SPACING_MM[1:], 1.0]))
+    body, whose = body_of(thin, Body()), whose[:n_slices]
+    assert body[whose == 1].mean() > 0.999
+    assert not body[whose == 2].any()
+
+
 def test_an_empty_scan_says_so():
     empty = Volume(np.full((8, 20, 20), -1000, np.int16), np.diag([*SPACING_MM, 1.0]), "HU", "CT", "air")
     recipe = Recipe(threshold=RangeThreshold(low=-2000, unit="HU"), region=Body())

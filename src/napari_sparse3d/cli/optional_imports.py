@@ -2,8 +2,7 @@
 
 - nibabel imports pydicom, and with it gdcm, requests and its decoders, to parse DICOM that is packed into a NIfTI
   header's extension (``findings/nibabel-imports-pydicom.sh``). It takes longer than all else that a NIfTI file needs.
-- pyarrow imports pandas at the first array, to see whether that is a Series of it
-  (``findings/pyarrow-imports-pandas.sh``). It takes a third of what torch does.
+- pyarrow imports pandas at the first array, to see whether that is a Series of it. It takes a third of what torch does.
 
 Nothing here reads such extensions or has such a Series. So each finds, at the moment when it asks, what it finds on a
 machine without the other: a case that both provide for. Whoever else imports pydicom or pandas gets it. Python code and

@@ -20,6 +20,7 @@ from napari_sparse3d.cli.options import (
     find_case,
     find_model,
     read_source,
+    say_random_weights,
 )
 
 if TYPE_CHECKING:
@@ -85,8 +86,7 @@ def pick(
     from napari_sparse3d.voxels import VoxelSet
 
     known = None if table is None else read_cohort(table)
-    if not network.card.trained:
-        say(f"{network.card.name}: random weights, the classes mean nothing")
+    say_random_weights(network)
     with status("Reading the scan"):
         source = read_source(find_case(path, series), network.card.recipe, frame=frame, repair=repair)
     if isinstance(source, VoxelSet):

@@ -348,9 +348,7 @@ def _inflated(file: BinaryIO) -> Iterator[bytes]:
     except zlib.error as error:
         raise ReadError("the compressed voxels are damaged (not deflated data); copy the file again") from error
     except EOFError as error:
-        raise ReadError(
-            "the compressed voxels end too early: the file is truncated; copy it again from its source"
-        ) from error
+        raise ReadError(_ENDS_EARLY) from error
 
 
 def _bunzipped(file: BinaryIO) -> Iterator[bytes]:

@@ -93,6 +93,7 @@ class Result:
         """The table, and the output of the layer to keep, of one more run."""
 
         def run() -> tuple[tuple[LayerActivity, ...], list[SparseTensor]]:
+            self.model._prepare(self.choice.device)  # it may have run elsewhere, or been trained, since
             with use_engine(self.choice.engine), recording(self.model.network, keep=keep) as (rows, outputs):
                 self.model.describer.describe(self.input)
             return tuple(rows), outputs

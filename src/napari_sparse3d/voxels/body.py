@@ -19,6 +19,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -55,7 +56,7 @@ def body_of(volume: Volume, region: Body) -> Mask:
     Parameters
     ----------
     volume : Volume
-        In HU, in canonical axes: the couch is looked for in front of and behind the patient.
+        In HU. The couch is looked for in front of and behind the patient, whichever of its axes that is.
     region : Body
 
     Returns
@@ -69,7 +70,12 @@ def body_of(volume: Volume, region: Body) -> Mask:
         If the volume is not in HU.
     """
     require_hu(volume.unit)
-    steps = [max(1, round(GRID_MM / mm)) for mm in volume.spacing_mm]
+    order = np.abs(volume.affine[:3, :3] / volume.spacing_mm).argmax(axis=1).tolist()
+    if order != [0, 1, 2] and sorted(order) == [0, 1, 2]:  # another order of axes than readers give
+        turned = replace(volume, data=volume.data.transpose(order), affine=volume.affine[:, [*order, 3]])
+        return body_of(turned, region).transpose(np.argsort(order))
+    # a scan thinner than a step is seen on one slice
+    steps = [min(max(1, round(GRID_MM / mm)), size) for mm, size in zip(volume.spacing_mm, volume.shape, strict=True)]
     spacing_mm = np.array(volume.spacing_mm) * steps
     values = volume.data[tuple(slice(step // 2, None, step) for step in steps)]
     least = max(region.above_hu, -math.inf if (padding := padding_of(volume)) is None else padding)

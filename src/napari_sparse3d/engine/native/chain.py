@@ -115,8 +115,8 @@ class Chains(RunsChains[_kernels.Chain]):
 def _result_of(inputs: Rows, layers: Sequence[Layer], plan: _kernels.Chain) -> Rows:
     """Room for the last layer's values and background."""
     dtype, c_out = inputs.features.dtype, layers[-1].weight.shape[0]
-    values = torch.empty((plan.outputs, c_out), dtype=dtype)
-    return Rows(values, None if inputs.background is None else torch.empty(c_out, dtype=dtype))
+    values = torch.empty((plan.outputs, c_out), dtype=dtype, device="cpu")
+    return Rows(values, None if inputs.background is None else torch.empty(c_out, dtype=dtype, device="cpu"))
 
 
 def _ready_chain(

@@ -64,7 +64,7 @@ class Convolutions(Engine[_kernels.Plan]):
         if then.pool is None:
             kernels.convolution(**given)
         else:
-            rows = torch.empty((then.pool.outputs, c_out), dtype=torch.int32) if for_backward else None
+            rows = features.new_empty((then.pool.outputs, c_out), dtype=torch.int32) if for_backward else None
             kernels.pooled_convolution(pool_plan=then.pool, rows=address(rows), **given)
         return Fused(values, rows, made_background)
 

@@ -53,6 +53,6 @@ class NativeEngine(Convolutions, Pools, Chains, Networks, Norms):
 
     def neighbours(self, plan: _kernels.Plan) -> Tensor:
         """The plan written out: (kernel volume, M) int32, the input row of each offset and output row, or -1."""
-        rows = torch.empty((plan.volume, plan.outputs), dtype=torch.int32)
+        rows = torch.empty((plan.volume, plan.outputs), dtype=torch.int32, device="cpu")
         plan.write_neighbours(rows=rows.data_ptr(), threads=torch.get_num_threads())
         return rows

@@ -59,8 +59,8 @@ class Networks(RunsNetworks[_kernels.NetworkPlan, Frozen]):
             [("background", inputs.background, (channels,))],
             dtype=program.dtype,
         )
-        values = torch.empty((plan.outputs, made), dtype=program.dtype)
-        made_background = None if background is None else torch.empty(made, dtype=program.dtype)
+        values = features.new_empty((plan.outputs, made))
+        made_background = None if background is None else features.new_empty(made)
         largest = frozen.run(
             plan=plan,
             features=features.data_ptr(),

@@ -20,7 +20,7 @@ class Pools(Engine[_kernels.Plan]):
             [("features", features, (plan.inputs, channels))], [("background", background, (channels,))]
         )
         values = features.new_empty((plan.outputs, channels))
-        rows = torch.empty((plan.outputs, channels), dtype=torch.int32)
+        rows = features.new_empty((plan.outputs, channels), dtype=torch.int32)
         KERNELS[features.dtype].max_pool(
             plan=plan,
             features=features.data_ptr(),

@@ -34,7 +34,7 @@ def _indexed(sites: Sites) -> _kernels.SiteIndex:
 
 def sites_of(index: _kernels.SiteIndex, shape: Triple, batch_size: int) -> Sites:
     """The sites of an index that the kernels made, which is kept for them."""
-    indices = torch.empty((index.count, 4), dtype=torch.int32)
+    indices = torch.empty((index.count, 4), dtype=torch.int32, device="cpu")
     index.write(indices=indices.data_ptr(), threads=torch.get_num_threads())
     return Sites.trusted(indices, shape, batch_size, {_INDEX: index})
 

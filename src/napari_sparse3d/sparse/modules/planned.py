@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterator
 from operator import getitem, is_
+from threading import Lock
 from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
 
@@ -90,6 +91,8 @@ class _Plan:
         self._dicts, self._keys, self._values = map(list, zip(*_members(chain), strict=True))
         self._sized = [part for module in chain.modules() for part in _parts(module)]
         self._sizes = list(map(len, self._sized))
+        self._inner = list(chain.modules())[1:]  # not the chain itself, which would keep its own plan alive
+        self._types = list(map(type, self._inner))
         self._hooks = [vars(module)[name] for module in chain.modules() for name in _HOOKS]
         self._frozen: tuple[Hashable, Any] = None, None
 
@@ -103,6 +106,7 @@ class _Plan:
             return False
         return (
             same
+            and list(map(type, self._inner)) == self._types
             and list(map(len, self._sized)) == self._sizes
             and all(
                 tensor.data_ptr() == place and tensor.shape == shape and _plain(tensor, self._dtype)
@@ -120,7 +124,8 @@ class _Plan:
         return frozen
 
 
-_PLANS: WeakKeyDictionary[nn.Module, dict[_Kind, _Plan | tuple[str, list[Any]]]] = WeakKeyDictionary()
+_PLANS: WeakKeyDictionary[nn.Module, dict[_Kind, _Plan]] = WeakKeyDictionary()
+_changing = Lock()
 _MOST_KINDS = 8
 """Inputs of other grids or batch sizes for which a chain's plans are kept."""
 
@@ -132,15 +137,16 @@ def _plan_of(chain: nn.Module, x: SparseTensor) -> _Plan | None:
     if plans is None:
         plans = _PLANS.setdefault(chain, {})
     plan = plans.get(kind)
-    if isinstance(plan, _Plan) and plan.holds():
+    if plan is not None and plan.holds():
         return plan
     read = _read(chain, x)
-    if isinstance(read, str):
+    with _changing:  # several threads may run one chain
         plans.pop(kind, None)
-        return None
-    while len(plans) >= _MOST_KINDS:
-        plans.pop(next(iter(plans)), None)
-    plans[kind] = read
+        if isinstance(read, str):
+            return None
+        while len(plans) >= _MOST_KINDS:
+            del plans[next(iter(plans))]
+        plans[kind] = read
     return read
 
 
