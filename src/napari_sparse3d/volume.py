@@ -135,7 +135,7 @@ def whole_labels(data: NDArray[Any]) -> NDArray[Any]:
     return rounded.astype(smallest)
 
 
-def mask_of(labels: Volume, label: int | None = None) -> Volume:
+def mask_of(labels: Volume, label: int | None = None, *, must_occur: bool = True) -> Volume:
     """The shape that a label map draws: where it has a label, or any at all.
 
     Parameters
@@ -144,6 +144,8 @@ def mask_of(labels: Volume, label: int | None = None) -> Volume:
         Of whole numbers.
     label : int, optional
         Which one; all that are above zero, unless given.
+    must_occur : bool
+        Whether a label that is nowhere in the map is an error; else it draws an empty shape.
 
     Returns
     -------
@@ -153,13 +155,13 @@ def mask_of(labels: Volume, label: int | None = None) -> Volume:
     Raises
     ------
     InputError
-        If these are no labels, or this one is not among them, or 0: the background.
+        If these are no labels, this one is not among them though it must, or it is 0: the background.
     """
     values = whole_labels(labels.data)
     if label == 0:
         raise InputError("label 0 is the background; choose another")
     inside = values > 0 if label is None else values == label
-    if label is not None and not inside.any():
+    if label is not None and must_occur and not inside.any():
         there = [str(number) for number in labels_in(values)[:_LISTED]]
         raise InputError(
             f"the label map has no label {label}; it has {', '.join(there) or 'none'}"

@@ -258,7 +258,7 @@ def test_one_volume_of_a_series_in_time_is_read_alone(name: str, tmp_path: Path)
     tracemalloc.stop()
     expected = canonical_by_trying(data.reshape(40, 30, 20, 50)[..., 37], np.eye(4))[0]
     np.testing.assert_array_equal(volume.data, expected)
-    assert peak < 5 * volume.data.nbytes < data.nbytes / 9
+    assert peak < 5 * volume.data.nbytes + 2**18 < data.nbytes / 6  # 2^18: what unpacking holds at a time
 
 
 def test_mgz_without_a_voxel_is_refused_by_name(tmp_path: Path) -> None:

@@ -134,11 +134,13 @@ def _packed(case: Case, recipe: Recipe) -> Volume:
 def _mask(case: Case, recipe: Recipe) -> Volume:
     from napari_sparse3d.io import read_volume
 
-    return _of_label(read_volume(case.mask or case.path), case)
+    # a table may name a label that one of its cases lacks: an empty shape, which what uses it answers for
+    return _of_label(read_volume(case.mask or case.path), case, must_occur=False)
 
 
-def _of_label(labels: Volume, case: Case) -> Volume:
-    return replace(mask_of(labels, _label_value(case.item) if case.item else None), name=case.name)
+def _of_label(labels: Volume, case: Case, *, must_occur: bool = True) -> Volume:
+    label = _label_value(case.item) if case.item else None
+    return replace(mask_of(labels, label, must_occur=must_occur), name=case.name)
 
 
 def _label_value(text: str) -> int:
