@@ -239,10 +239,10 @@ def test_pick_gives_class_and_known_cases_in_python_and_on_the_command_line_alik
 @pytest.mark.parametrize(
     ("call", "said"),
     [
-        (["--at", "1,2"], "takes R,A,S"),
+        (["--at", "1,2"], "--at takes three numbers, R,A,S"),
         ([], "say where"),
-        (["--label", "1", "--above", "3"], "leave --box and --above out"),
-        (["--box", "1,2,3"], "give --at"),
+        (["--label-value", "1", "--above", "3"], "leave --box and --above out"),
+        (["--box", "1,2,3"], "say where: --at R,A,S"),
     ],
 )
 def test_calls_that_are_wrong_say_so(tmp_path, call, said):

@@ -395,10 +395,11 @@ def test_the_scan_removed_while_a_network_runs(panel: Any, qtbot: Any, oblique: 
     assert "was closed" in panel.message.text()
 
 
-def test_labels_alone_are_no_volume_and_it_says_what_to_do(panel: Any) -> None:
+def test_labels_are_a_shape_to_run_a_network_on(panel: Any) -> None:
     panel.viewer.add_labels(np.ones((4, 5, 6), dtype=np.uint8), name="mask")
-    assert "“mask” holds labels" in panel.empty_text.text()
-    assert not panel.primary.isEnabled()
+    assert panel.voxels.currentText() == "mask, by the model's recipe"
+    assert not panel.empty.isVisible()
+    assert panel.primary.isEnabled()
 
 
 def test_volumes_of_nothing_are_sentences(panel: Any, qtbot: Any) -> None:

@@ -66,7 +66,7 @@ def test_save_voxel_set_in_the_panel(
 ) -> None:
     from qtpy.QtCore import Qt
 
-    from napari_sparse3d.widgets.voxels import view
+    from napari_sparse3d.widgets.voxels import saver, view
 
     series_of(tmp_path / "in")
     viewer = make_napari_viewer(show=True)
@@ -86,7 +86,7 @@ def test_save_voxel_set_in_the_panel(
         return (str(panel.layer.unique_id), 0, panel.form.recipe().to_json())
 
     def save(name: str, kind: str = "") -> str:
-        monkeypatch.setattr(view.QFileDialog, "getSaveFileName", lambda *_: (str(tmp_path / name), kind))
+        monkeypatch.setattr(saver.QFileDialog, "getSaveFileName", lambda *_: (str(tmp_path / name), kind))
         qtbot.mouseClick(panel.save_set, Qt.MouseButton.LeftButton)
         qtbot.waitUntil(lambda: not panel.saving.running and "Writing" not in panel.message.text(), timeout=WAIT_MS)
         return str(panel.message.text())

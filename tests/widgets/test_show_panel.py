@@ -150,7 +150,7 @@ def test_no_such_panel(make_napari_viewer: Any) -> None:
     from napari_sparse3d.widgets.show import show_panel
 
     viewer = make_napari_viewer(show=False)
-    with pytest.raises(CatalogError, match="there is no panel 'x'; choose voxels, network, cohort, train"):
+    with pytest.raises(CatalogError, match="there is no panel 'x'; choose voxels, network, pick, cohort, look, train"):
         show_panel("x", viewer)
 
 

@@ -41,7 +41,7 @@ def pick(
     ] = None,
     label: Annotated[
         int | None,
-        typer.Option("--label", metavar="N", help="PATH is a label map: take the voxels of this label."),
+        typer.Option("--label-value", metavar="N", help="PATH is a label map: take the voxels of this label."),
     ] = None,
     above: Annotated[
         float | None,
@@ -74,9 +74,9 @@ def pick(
     check_engine(engine, device)
     place, sides = _three("--at", at), _three("--box", box)
     if place is None and label is None:
-        raise CallError("say where: --at R,A,S in mm, or --label N of a label map")
+        raise CallError("say where: --at R,A,S in mm, or --label-value N of a label map")
     if label is not None and (box is not None or above is not None):
-        raise CallError("--label says which voxels are meant; leave --box and --above out")
+        raise CallError("--label-value says which voxels are meant; leave --box and --above out")
     if box is not None and place is None:
         raise CallError("--box is a box about a place; give --at as well")
     network = find_model(model)
@@ -90,7 +90,7 @@ def pick(
     with status("Reading the scan"):
         source = read_source(find_case(path, series), network.card.recipe, frame=frame, repair=repair)
     if isinstance(source, VoxelSet):
-        raise CallError("a voxel set holds no scan to point at; give the scan, or a label map with --label")
+        raise CallError("a voxel set holds no scan to point at; give the scan, or a label map with --label-value")
     with status(f"Running {network.card.name}"):
         picked = pick_at(
             source,

@@ -5,14 +5,15 @@ from __future__ import annotations
 from functools import partial
 
 from napari.layers import Layer
-from qtpy.QtWidgets import QGridLayout, QPushButton, QWidget
+from qtpy.QtWidgets import QPushButton, QWidget
 
 from napari_sparse3d.widgets.look.greys import OF_HU, Greys, choices_for, is_ct, limits_of, said_of
 from napari_sparse3d.widgets.look.planes import LinkedPlanes
 from napari_sparse3d.widgets.opening.nothing_open import NothingOpen
 from napari_sparse3d.widgets.toolbox.cursor_line import cursor_line
+from napari_sparse3d.widgets.toolbox.flow import Flow
 from napari_sparse3d.widgets.toolbox.layers import volume_layer, volumes
-from napari_sparse3d.widgets.toolbox.layout import SPACE, combo, form, small_label
+from napari_sparse3d.widgets.toolbox.layout import combo, form, small_label
 from napari_sparse3d.widgets.toolbox.panel import Panel
 from napari_sparse3d.widgets.toolbox.sources import is_volume
 
@@ -35,16 +36,15 @@ class LookPanel(Panel):
         top.addRow(cursor_line(self.viewer, self._layer))
         self.body.addLayout(top)
         self.buttons: list[QPushButton] = []
-        self._grid = QWidget()
-        grid = QGridLayout(self._grid)
-        grid.setContentsMargins(0, 0, 0, 0)
-        grid.setSpacing(SPACE)
+        self._windows = QWidget()
         for number in range(len(OF_HU)):
             button = QPushButton()
             button.clicked.connect(partial(self._press, number))
             self.buttons.append(button)
-            grid.addWidget(button, number // 2, number % 2)
-        self.body.addWidget(self._grid)
+        beside = Flow()
+        beside.add(*self.buttons)
+        self._windows.setLayout(beside)
+        self.body.addWidget(self._windows)
         self.text = small_label()
         self.body.addWidget(self.text)
         self.three = QPushButton("Three planes")
@@ -90,7 +90,7 @@ class LookPanel(Panel):
         layer = self._layer()
         self.empty.setVisible(layer is None)
         self.empty.say_why()
-        self._grid.setVisible(layer is not None)
+        self._windows.setVisible(layer is not None)
         self.primary.setEnabled(layer is not None)
         self.three.setVisible(layer is not None or self.planes is not None)
         self.text.setText("")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from napari_sparse3d.widgets.repeat.line import line
 from napari_sparse3d.widgets.repeat.source import Source
@@ -32,9 +32,10 @@ def pick_command(source: Source, pointed: Pointed, model: str, k: int, engine: s
     # with "=", since the first number may be negative and would be taken for an option
     where = [f"--at={_ras(pointed.at_mm)}"] if pointed.at_mm is not None else []
     where += [f"--box={_ras(pointed.box_mm)}"] if pointed.box_mm is not None else []
-    where += ["--label", str(pointed.label)] if pointed.label is not None else []
+    where += ["--label-value", str(pointed.label)] if pointed.label is not None else []
     chosen = [] if engine == "auto" else ["--engine", engine]
-    return line(["pick", str(source.path), *source.options(), *where, "--model", model, "-k", str(k), *chosen])
+    scan = replace(source, label=None)  # which label is said by what was pointed at
+    return line(["pick", str(source.path), *scan.options(), *where, "--model", model, "-k", str(k), *chosen])
 
 
 def pick_python(source: Source, pointed: Pointed, model: str, k: int, engine: str = "auto") -> str:
@@ -48,7 +49,7 @@ def pick_python(source: Source, pointed: Pointed, model: str, k: int, engine: st
             "from napari_sparse3d.cohort.pick import pick",
             "from napari_sparse3d.io import read_volume",
             "",
-            f"volume = {source.python()}",
+            f"volume = {replace(source, label=None).python()}",
             f"picked = pick(volume, {model!r}, {', '.join(words)}){order}",
             "print(picked.result.label, picked.result.probabilities, *picked.finding.notes, sep='\\n')",
             "for row in picked.like:",
