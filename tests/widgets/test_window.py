@@ -42,7 +42,7 @@ def test_panels_of_one_window_share_a_workbench(window: Any, make_napari_viewer:
     panels = [open_panel(name) for name in PANELS]
     assert len({id(panel.workbench) for panel in panels}) == 1
     assert all(panel.viewer is panels[0].viewer for panel in panels)
-    voxels, network, cohort, _ = panels
+    voxels, network, cohort = (panels[PANELS.index(name)] for name in ("Sparse voxels", "Network", "Cohort"))
     network.workbench.set_model("residual")
     assert cohort.model.currentData() == "residual"
     other = make_napari_viewer(show=True)
@@ -121,7 +121,7 @@ def test_a_command_presses_the_button_or_says_why_not(window: Any, qtbot: Any) -
 
     for name in ("make_voxels", "run_network", "what_drove_it", "who_is_like_it", "embed_cohort", "start_training"):
         command(name)
-    panels = [open_panel(name) for name in PANELS]
+    panels = [open_panel(name) for name in ("Sparse voxels", "Network", "Cohort", "Train")]
     assert len(viewer.window.dock_widgets) == 4
     assert all("⚠" in panel.message.text() for panel in panels)
     viewer.add_image(np.pad(np.full((6, 7, 8), 200, np.uint8), 4), name="scan")
@@ -205,8 +205,8 @@ def test_from_a_prediction_to_the_nearest_case_beside_it(window: Any, qtbot: Any
     assert "2 cases left out" in cohort.similar.text.text()
     nearest = cohort.similar.list.item(0)
     cohort.similar.list.itemActivated.emit(nearest)
-    qtbot.waitUntil(lambda: len(viewer.layers) == 2, timeout=WAIT_MS)
-    here, there = viewer.layers
+    qtbot.waitUntil(lambda: len(viewer.layers) == 3, timeout=WAIT_MS)
+    here, there, _titles = viewer.layers
     assert there.extent.world[0][-1] > here.extent.world[1][-1]
     # the next one who asks gets the same cases, which are kept
     cohort.state.cohort = None
@@ -221,7 +221,7 @@ from qtpy.QtCore import QTimer
 
 viewer = napari.Viewer(show_welcome_screen=False)
 panels = [viewer.window.add_plugin_dock_widget("napari-sparse3d", name, tabify=True)[1] for name in {panels}]
-voxels, network, cohort, train = panels
+voxels, network, _, cohort, _, train = panels
 viewer.open_sample("napari-sparse3d", "head_mri")
 
 def close():
