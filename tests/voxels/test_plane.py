@@ -20,7 +20,7 @@ def volumes(draw):
     dtype = draw(st.sampled_from(["bool", "uint8", "int16", "uint16", "int32", "float32", "float64", ">f4"]))
     values = random.integers(0, draw(st.sampled_from([2, 6])), shape)
     if np.dtype(dtype).kind == "f":
-        values = values.astype(np.float64) * draw(st.sampled_from([1, 0.1, 1 / 3])) - draw(st.sampled_from([0, 0.7, 1024]))
+        values = values * draw(st.sampled_from([1.0, 0.1, 1 / 3])) - draw(st.sampled_from([0, 0.7, 1024]))
         if draw(st.booleans()):
             values[random.random(shape) < 0.2] = draw(st.sampled_from([np.nan, np.inf, -np.inf]))
     meta = {"padding": 0} if draw(st.booleans()) else {}
