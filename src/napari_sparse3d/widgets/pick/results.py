@@ -28,11 +28,11 @@ if TYPE_CHECKING:
     from napari_sparse3d.widgets.cohort.map_view import MapView
 
 _DIM = 0.35
-_COLUMNS = ("distance", "rated", "malignancy", "mm")
+_COLUMNS = ("distance", "rated", "rating", "mm")
 _TIPS = (
     "Cosine distance of the embeddings: 0 is the same direction",
     "By the readers: malignant, benign, or not decided",
-    "The median of the readers' ratings, 1 (unlikely) to 5",
+    "Malignancy, the median of the readers' ratings: 1 (unlikely) to 5",
     "The largest extent of the nodule, in millimetres",
 )
 SOURCE = (
