@@ -22,6 +22,10 @@ CLANG ?= clang++
 PYTEST_ARGS ?=
 WORKERS ?= 2
 
+# Bytecode is written at the first import, whatever the environment says: commands that the tests start import torch and
+# napari anew, which costs twice the time without it.
+unexport PYTHONDONTWRITEBYTECODE
+
 # Without compiling all of 190 packages to bytecode, most of it never imported, the set-up takes half the time.
 INSTALL = $(PY) -m pip install --quiet --disable-pip-version-check --no-compile
 
