@@ -145,7 +145,7 @@ def registered(s, name):
         values, rows, made = ops.convolution(**arrays, **place, **how)
         given = {
             "grad": s.draw(len(at), s.c_out), "grad_background": s.draw(s.c_out), "values": values,
-            "rows": rows if kind else None, "made_background": made, **inputs, "of_features": True,
+            "rows": rows if kind else None, "forward_background": made, **inputs, "of_features": True,
         }  # fmt: skip
         # rows of a pool that name none of its inputs have no gradient
         free = {"out_indices": {0}} if kind else {}

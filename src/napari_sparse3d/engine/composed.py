@@ -33,21 +33,21 @@ class ComposedEngine(Engine[P]):
         return Fused(values, rows, background)
 
     def fused_convolution_backward(
-        self, grad: Rows, made: Fused, inputs: Rows, weight: Tensor, plan: P, then: Epilogue[P] = NOTHING, *,
+        self, grad: Rows, forward: Fused, inputs: Rows, weight: Tensor, plan: P, then: Epilogue[P] = NOTHING, *,
         of_features: bool = True,
     ) -> Gradients:  # fmt: skip
         """See :class:`Engine`."""
         c_out, _ = channels_of_weight(weight)
         channels_of(grad.features, "grad")
         shape = (grad.features.shape[0], c_out)
-        values = [] if then.slope == 1 else [("values", made.values, shape)]
+        values = [] if then.slope == 1 else [("values", forward.values, shape)]
         check_sizes(
             [("grad", grad.features, shape), *values],
-            [("grad_background", grad.background, (c_out,)), ("made_background", made.background, (c_out,))],
+            [("grad_background", grad.background, (c_out,)), ("forward_background", forward.background, (c_out,))],
         )
-        of_values, of_background = before_activation(_leaky_relu_backward, grad, made, then)
-        if made.rows is not None and then.pool is not None:
-            of_values, of_pool = self.max_pool_backward(of_values, made.rows, then.pool)
+        of_values, of_background = before_activation(_leaky_relu_backward, grad, forward, then)
+        if forward.rows is not None and then.pool is not None:
+            of_values, of_pool = self.max_pool_backward(of_values, forward.rows, then.pool)
             if inputs.background is not None:
                 of_background = of_pool if of_background is None else of_background + of_pool
         known = self.convolution_backward(
@@ -64,15 +64,15 @@ class ComposedEngine(Engine[P]):
 
 
 def before_activation(
-    leaky_relu_backward: Callable[[Tensor, Tensor, float], Tensor], grad: Rows, made: Fused, then: Epilogue[P]
+    leaky_relu_backward: Callable[[Tensor, Tensor, float], Tensor], grad: Rows, forward: Fused, then: Epilogue[P]
 ) -> Rows:
     """The gradients before the leaky ReLU, from those after it and what it gave."""
     if then.slope == 1:
         return grad
     of_background = grad.background
-    if of_background is not None and made.background is not None:
-        of_background = leaky_relu_backward(of_background, made.background, then.slope)
-    return Rows(leaky_relu_backward(grad.features, made.values, then.slope), of_background)
+    if of_background is not None and forward.background is not None:
+        of_background = leaky_relu_backward(of_background, forward.background, then.slope)
+    return Rows(leaky_relu_backward(grad.features, forward.values, then.slope), of_background)
 
 
 def _leaky_relu_backward(grad: Tensor, values: Tensor, slope: float) -> Tensor:

@@ -78,17 +78,17 @@ class DenseEngine(ComposedEngine[DensePlan]):
             ends = [
                 (n - 1) * s + d * (k - 1) + 1 for n, k, s, d in zip(padded, w.kernel, w.stride, w.dilation, strict=True)
             ]
-            made = (ends[0], ends[1], ends[2])
+            reached = (ends[0], ends[1], ends[2])
         else:
-            made = type(w)(w.kernel, w.stride, (0, 0, 0), w.dilation).output_shape(padded)
+            reached = type(w)(w.kernel, w.stride, (0, 0, 0), w.dilation).output_shape(padded)
         offset_in = torch.tensor([0, *before], device=in_indices.device)
         offset_out = torch.tensor([0, *shift], device=in_indices.device)
         return DensePlan(
             geometry,
             padded,
-            made,
+            reached,
             raster_places(in_indices + offset_in, padded),
-            raster_places(out_indices + offset_out, made),
+            raster_places(out_indices + offset_out, reached),
         )
 
     def convolution(

@@ -159,7 +159,7 @@ class Engine(ABC, Generic[P]):
 
     @abstractmethod
     def fused_convolution_backward(
-        self, grad: Rows, made: Fused, inputs: Rows, weight: Tensor, plan: P, then: Epilogue[P] = NOTHING, *,
+        self, grad: Rows, forward: Fused, inputs: Rows, weight: Tensor, plan: P, then: Epilogue[P] = NOTHING, *,
         of_features: bool = True,
     ) -> Gradients:  # fmt: skip
         """Gradients of :meth:`fused_convolution`, from those of the values (P, C_out) and of the background.
@@ -247,7 +247,7 @@ class RunsChains(ABC, Generic[C]):
 
     @abstractmethod
     def run_chain_backward(
-        self, grad: Rows, made: FusedChain, inputs: Rows, layers: Sequence[Layer], plan: C, needed: Sequence[bool]
+        self, grad: Rows, forward: FusedChain, inputs: Rows, layers: Sequence[Layer], plan: C, needed: Sequence[bool]
     ) -> list[Tensor | None]:
         """Gradients for features, background, and each layer's weight and bias, in this order.
 
@@ -369,7 +369,7 @@ class Normalizes(ABC):
 
     @abstractmethod
     def batch_norm_backward(
-        self, grad: Tensor, made: Normalized, features: Tensor, weight: Tensor | None, *,
+        self, grad: Tensor, forward: Normalized, features: Tensor, weight: Tensor | None, *,
         eps: float, slope: float = 1.0, of_other: bool = False,
     ) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:  # fmt: skip
         """Gradients for features, weight, bias and, if asked for, ``other``; the values count where a slope is."""

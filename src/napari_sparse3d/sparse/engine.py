@@ -59,8 +59,8 @@ def use_engine(name: str) -> Iterator[None]:
 
 
 def _out_of_memory(message: str) -> str:
-    found = re.search(r"Tried to allocate ([\d.]+ \w+)", message)
-    asked = found[1] if found else "more than there is"
+    amount = re.search(r"Tried to allocate ([\d.]+ \w+)", message)
+    asked = amount[1] if amount else "more than there is"
     return (
         f"the card has no memory left: {asked} was asked for; use a smaller batch, a recipe that keeps fewer voxels "
         "(a smaller longest side, a higher threshold), or --device cpu"
@@ -126,7 +126,7 @@ def engine(name: str) -> Engine[Plan]:
         If there is none of this name, or what it needs cannot be imported.
     """
     try:
-        made: Engine[Plan] = ENGINES[name].load()()
+        engine: Engine[Plan] = ENGINES[name].load()()
     except CatalogError as error:
         raise EngineError(str(error)) from error
-    return made
+    return engine

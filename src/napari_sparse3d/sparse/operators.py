@@ -38,8 +38,8 @@ def output_sites(sites: Sites, geometry: Geometry) -> Sites:
     Sites
         M of them, on the output grid; the same object each time it is asked for.
     """
-    made = call("output_sites", sites, geometry, engine_name(sites.indices.device.type))
-    return made if isinstance(made, Sites) else Sites(made, geometry.out_shape, geometry.batch_size)
+    output = call("output_sites", sites, geometry, engine_name(sites.indices.device.type))
+    return output if isinstance(output, Sites) else Sites(output, geometry.out_shape, geometry.batch_size)
 
 
 def convolution(
@@ -83,8 +83,8 @@ def convolution(
     if _plain(*inputs, *filters):
         chosen = engine(name)
         then = Epilogue(slope, None if pool is None else out.plan(chosen, *pool))
-        made = chosen.fused_convolution(inputs, filters, sites.plan(chosen, out, geometry), then, for_backward=False)
-        return Rows(made.values, made.background)
+        fused = chosen.fused_convolution(inputs, filters, sites.plan(chosen, out, geometry), then, for_backward=False)
+        return Rows(fused.values, fused.background)
     values, _, background = call(
         "convolution", inputs.features, *filters, inputs.background, sites, out, geometry, slope,
         *((None, []) if pool is None else pool), name,

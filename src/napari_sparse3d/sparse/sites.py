@@ -53,15 +53,15 @@ class _Store:
     def once(self, key: Any, make: Callable[[], _T]) -> _T:
         """See :meth:`Sites.once`."""
         memo = self.memo
-        found: _T | None = memo.get(key)
-        if found is None:
+        value: _T | None = memo.get(key)
+        if value is None:
             _MAKING.stores.append(self)
             try:
                 # of several threads, all get what the first of them made
-                found = memo.setdefault(key, _for_training_too(make))
+                value = memo.setdefault(key, _for_training_too(make))
             finally:
                 _MAKING.stores.pop()
-        return found
+        return value
 
 
 def _for_training_too(make: Callable[[], _T]) -> _T:
@@ -97,18 +97,18 @@ class Sites:
         self._store = None  # begun when something is first made: torch.compile makes sites too, and nothing from them
 
     @classmethod
-    def of(cls, given: Sites | Tensor, shape: Triple, batch_size: int) -> Sites:
+    def of(cls, standing: Sites | Tensor, shape: Triple, batch_size: int) -> Sites:
         """Sites themselves if they are of this grid; of a bare tensor of indices those that it was given before.
 
         A bare tensor comes from users, and from torch, whose operators take nothing but tensors.
         """
-        if isinstance(given, Sites):
-            if given.shape == shape and given.batch_size == batch_size:
-                return given
-            given = given.indices
-        check_indices(given)
-        sites = cls(given, shape, batch_size)
-        sites._store = memo_of(given).setdefault((shape, batch_size), _Store())
+        if isinstance(standing, Sites):
+            if standing.shape == shape and standing.batch_size == batch_size:
+                return standing
+            standing = standing.indices
+        check_indices(standing)
+        sites = cls(standing, shape, batch_size)
+        sites._store = memo_of(standing).setdefault((shape, batch_size), _Store())
         return sites
 
     @classmethod

@@ -84,10 +84,10 @@ class SparseTensor:
     @classmethod
     def _at(cls, rows: Rows, sites: Sites) -> SparseTensor:
         """Without checks: for sites that an operator made."""
-        made = cls.__new__(cls)
-        made.features, made.background = rows
-        made.sites = sites
-        return made
+        tensor = cls.__new__(cls)
+        tensor.features, tensor.background = rows
+        tensor.sites = sites
+        return tensor
 
     @property
     def rows(self) -> Rows:
@@ -270,8 +270,8 @@ def _check_same(one: Sites, other: Sites) -> None:
 
 
 def _sorted(indices: Tensor) -> Tensor:
-    made: Tensor = torch.unique(indices, dim=0)
-    return made
+    unique: Tensor = torch.unique(indices, dim=0)
+    return unique
 
 
 def _described(value: Any) -> str:

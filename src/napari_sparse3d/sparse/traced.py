@@ -50,13 +50,18 @@ class Trace:
         self.why_not = self.why_not or why
         raise NotTracedError(why)
 
-    def program(self, made: object) -> Program:
+    def program(self, output: object) -> Program:
         """All steps, once the network gave what the last of them makes."""
-        if not isinstance(made, Traced) or made.trace is not self or made.value != len(self.steps) or not self.steps:
+        if (
+            not isinstance(output, Traced)
+            or output.trace is not self
+            or output.value != len(self.steps)
+            or not self.steps
+        ):
             self.refuse("it gives something else than its last layer")
         if self.why_not:
             raise NotTracedError(self.why_not)
-        return Program(tuple(self.steps), self.dtype, made.spatial_shape, made.place == 0)
+        return Program(tuple(self.steps), self.dtype, output.spatial_shape, output.place == 0)
 
     def add(self, step: Step, tensors: tuple[Tensor | None, ...], shape: Triple, place: int) -> Traced:
         """One more step, whose value stands where the value of this number does."""

@@ -35,70 +35,72 @@ class Chains(RunsChains[_kernels.Chain]):
         return sites_of(plan.sites, places[-1].out_shape, sites.batch_size), plan
 
     def run_chain(self, inputs: Rows, layers: Sequence[Layer], plan: _kernels.Chain) -> Rows:  # noqa: D102
-        inputs, given, _held = _ready_chain(inputs, layers, plan)
-        made = _result_of(inputs, layers, plan)
+        inputs, native_layers, _held = _ready_chain(inputs, layers, plan)
+        result = _result_of(inputs, layers, plan)
         KERNELS[inputs.features.dtype].convolution_chain(
             chain=plan,
-            layers=given,
+            layers=native_layers,
             features=inputs.features.data_ptr(),
             background=address(inputs.background),
             bfloat16=rounds_to_bfloat16(),
-            result=made.features.data_ptr(),
-            result_background=address(made.background),
+            result=result.features.data_ptr(),
+            result_background=address(result.background),
             threads=torch.get_num_threads(),
         )
-        return made
+        return result
 
     def run_chain_for_backward(  # noqa: D102
         self, inputs: Rows, layers: Sequence[Layer], plan: _kernels.Chain
     ) -> FusedChain:
-        inputs, given, _held = _ready_chain(inputs, layers, plan)
+        inputs, native_layers, _held = _ready_chain(inputs, layers, plan)
         kernels = KERNELS[inputs.features.dtype]
-        made = _result_of(inputs, layers, plan)
-        between = torch.from_numpy(_kernels.new_bytes(kernels.convolution_chain_kept_bytes(chain=plan, layers=given)))
+        result = _result_of(inputs, layers, plan)
+        between = torch.from_numpy(
+            _kernels.new_bytes(kernels.convolution_chain_kept_bytes(chain=plan, layers=native_layers))
+        )
         kernels.convolution_chain_kept(
             chain=plan,
-            layers=given,
+            layers=native_layers,
             features=inputs.features.data_ptr(),
             background=address(inputs.background),
             kept=between.data_ptr(),
-            result=made.features.data_ptr(),
-            result_background=address(made.background),
+            result=result.features.data_ptr(),
+            result_background=address(result.background),
             threads=torch.get_num_threads(),
         )
-        return FusedChain(*made, between)
+        return FusedChain(*result, between)
 
     def run_chain_backward(  # noqa: D102
-        self, grad: Rows, made: FusedChain, inputs: Rows, layers: Sequence[Layer], plan: _kernels.Chain,
+        self, grad: Rows, forward: FusedChain, inputs: Rows, layers: Sequence[Layer], plan: _kernels.Chain,
         needed: Sequence[bool],
     ) -> list[Tensor | None]:  # fmt: skip
-        inputs, given, weights = _ready_chain(inputs, layers, plan)
+        inputs, native_layers, weights = _ready_chain(inputs, layers, plan)
         dtype = inputs.features.dtype
         kernels = KERNELS[dtype]
         c_out = layers[-1].weight.shape[0]
         shape = (plan.outputs, c_out)
-        has_background = [] if inputs.background is None else [("made.background", made.background, (c_out,))]
+        has_background = [] if inputs.background is None else [("forward.background", forward.background, (c_out,))]
         of_values, values, *others = ready(
-            [("grad", grad.features, shape), ("made.values", made.values, shape), *has_background],
+            [("grad", grad.features, shape), ("forward.values", forward.values, shape), *has_background],
             [("grad_background", grad.background, (c_out,))],
             dtype=dtype,
         )
-        made_background, of_background = (None, *others) if inputs.background is None else others
-        kept_bytes = kernels.convolution_chain_kept_bytes(chain=plan, layers=given)
-        (between,) = ready([("made.between", made.between, (kept_bytes,))], dtype=torch.uint8)
-        found = [
+        forward_background, of_background = (None, *others) if inputs.background is None else others
+        kept_bytes = kernels.convolution_chain_kept_bytes(chain=plan, layers=native_layers)
+        (between,) = ready([("forward.between", forward.between, (kept_bytes,))], dtype=torch.uint8)
+        gradients = [
             torch.empty_like(tensor) if asked_for and tensor is not None else None
             for tensor, asked_for in zip((*inputs, *weights), needed, strict=True)
         ]
-        g_features, g_background, *of_layers = map(address, found)
+        g_features, g_background, *of_layers = map(address, gradients)
         kernels.convolution_chain_backward(
             chain=plan,
-            layers=given,
+            layers=native_layers,
             features=inputs.features.data_ptr(),
             background=address(inputs.background),
             kept=between.data_ptr(),
             result=values.data_ptr(),
-            result_background=address(made_background),
+            result_background=address(forward_background),
             grad=of_values.data_ptr(),
             grad_background=address(of_background),
             g_features=g_features,
@@ -109,7 +111,7 @@ class Chains(RunsChains[_kernels.Chain]):
             ],
             threads=torch.get_num_threads(),
         )
-        return found
+        return gradients
 
 
 def _result_of(inputs: Rows, layers: Sequence[Layer], plan: _kernels.Chain) -> Rows:
@@ -137,6 +139,8 @@ def _ready_chain(
         channels = c_out
     arrays = ready(required, optional)
     weights, biases = arrays[1 : len(required)], arrays[len(required) + 1 :]
-    given = [layer_of(weight, bias, layer.slope) for layer, weight, bias in zip(layers, weights, biases, strict=True)]
+    native_layers = [
+        layer_of(weight, bias, layer.slope) for layer, weight, bias in zip(layers, weights, biases, strict=True)
+    ]
     held = [each for pair in zip(weights, biases, strict=True) for each in pair]
-    return Rows(arrays[0], arrays[len(required)]), given, held
+    return Rows(arrays[0], arrays[len(required)]), native_layers, held

@@ -29,9 +29,9 @@ class Convolutions(Engine[_kernels.Plan]):
         self, grad: Tensor, features: Tensor, weight: Tensor, background: Tensor | None, plan: _kernels.Plan, *,
         of_features: bool = True,
     ) -> Gradients:  # fmt: skip
-        made = Fused(grad, None, None)  # without an activation nothing looks at the values
+        forward = Fused(grad, None, None)  # without an activation nothing looks at the values
         return self.fused_convolution_backward(
-            Rows(grad, None), made, Rows(features, background), weight, plan, of_features=of_features
+            Rows(grad, None), forward, Rows(features, background), weight, plan, of_features=of_features
         )
 
     def fused_convolution(  # noqa: D102
@@ -48,33 +48,33 @@ class Convolutions(Engine[_kernels.Plan]):
             [("bias", filters.bias, (c_out,)), ("background", inputs.background, (c_in,))],
         )  # fmt: skip
         rows = None
-        made_background = None if background is None else features.new_empty(c_out)
+        result_background = None if background is None else features.new_empty(c_out)
         values = features.new_empty(((plan if then.pool is None else then.pool).outputs, c_out))
-        given = {
+        arguments = {
             "plan": plan,
             "layer": layer_of(weight, bias, then.slope),
             "features": features.data_ptr(),
             "background": address(background),
             "bfloat16": not for_backward and rounds_to_bfloat16(),
             "result": values.data_ptr(),
-            "result_background": address(made_background),
+            "result_background": address(result_background),
             "threads": torch.get_num_threads(),
         }
         kernels = KERNELS[features.dtype]
         if then.pool is None:
-            kernels.convolution(**given)
+            kernels.convolution(**arguments)
         else:
             rows = features.new_empty((then.pool.outputs, c_out), dtype=torch.int32) if for_backward else None
-            kernels.pooled_convolution(pool_plan=then.pool, rows=address(rows), **given)
-        return Fused(values, rows, made_background)
+            kernels.pooled_convolution(pool_plan=then.pool, rows=address(rows), **arguments)
+        return Fused(values, rows, result_background)
 
     def fused_convolution_backward(  # noqa: D102
-        self, grad: Rows, made: Fused, inputs: Rows, weight: Tensor, plan: _kernels.Plan,
+        self, grad: Rows, forward: Fused, inputs: Rows, weight: Tensor, plan: _kernels.Plan,
         then: Epilogue[_kernels.Plan] = NOTHING, *, of_features: bool = True,
     ) -> Gradients:  # fmt: skip
         check_slope(then.slope)
         c_out, c_in = channels_of_weight(weight)
-        if (then.pool is None) != (made.rows is None):
+        if (then.pool is None) != (forward.rows is None):
             raise InputError("the rows of a max pool and its plan go together; give both or neither")
         if then.pool is not None:
             _check_pool(plan, then.pool)
@@ -84,33 +84,33 @@ class Convolutions(Engine[_kernels.Plan]):
              ("grad", grad.features, shape)],
             [("background", inputs.background, (c_in,)), ("grad_background", grad.background, (c_out,))],
         )  # fmt: skip
-        of_values, of_background = before_activation(leaky_relu_backward, Rows(of_values, of_background), made, then)
-        found = Gradients(
+        of_values, of_background = before_activation(leaky_relu_backward, Rows(of_values, of_background), forward, then)
+        gradients = Gradients(
             torch.empty_like(features) if of_features else features.new_empty(0),
             torch.empty_like(weight),
             weight.new_empty(c_out),
             None if background is None else torch.zeros_like(background),
         )
-        given = {
+        arguments = {
             "plan": plan,
             "layer": layer_of(weight, None, NO_ACTIVATION),
             "features": features.data_ptr(),
             "background": address(background),
             "grad": of_values.data_ptr(),
             "grad_background": address(of_background),
-            "g_features": found.features.data_ptr() if of_features else 0,
-            "g_weight": found.weight.data_ptr(),
-            "g_bias": found.bias.data_ptr(),
-            "g_background": address(found.background) if of_features else 0,
+            "g_features": gradients.features.data_ptr() if of_features else 0,
+            "g_weight": gradients.weight.data_ptr(),
+            "g_bias": gradients.bias.data_ptr(),
+            "g_background": address(gradients.background) if of_features else 0,
             "threads": torch.get_num_threads(),
         }
         kernels = KERNELS[features.dtype]
         if then.pool is None:
-            kernels.convolution_backward(**given)
+            kernels.convolution_backward(**arguments)
         else:
-            (rows,) = ready([("rows", made.rows, shape)], dtype=torch.int32)
-            kernels.pooled_convolution_backward(pool_plan=then.pool, rows=rows.data_ptr(), **given)
-        return found
+            (rows,) = ready([("rows", forward.rows, shape)], dtype=torch.int32)
+            kernels.pooled_convolution_backward(pool_plan=then.pool, rows=rows.data_ptr(), **arguments)
+        return gradients
 
     def leaky_relu_backward(self, grad: Tensor, values: Tensor, slope: float) -> Tensor:
         """See :func:`leaky_relu_backward`."""

@@ -39,7 +39,7 @@ class Networks(RunsNetworks[_kernels.NetworkPlan, Frozen]):
     def freeze_network(  # noqa: D102
         self, program: Program, tensors: Sequence[Sequence[Tensor | None]]
     ) -> Frozen:
-        held = [_ready_step(step, given, program.dtype) for step, given in zip(program.steps, tensors, strict=True)]
+        held = [_ready_step(step, each, program.dtype) for step, each in zip(program.steps, tensors, strict=True)]
         weights = [
             _kernels.StepWeights(
                 weight=address(weight), bias=address(bias), c_in=step.channels[0], c_out=step.channels[1],
@@ -53,23 +53,23 @@ class Networks(RunsNetworks[_kernels.NetworkPlan, Frozen]):
     def run_network(  # noqa: D102
         self, inputs: Rows, program: Program, frozen: Frozen, plan: _kernels.NetworkPlan
     ) -> tuple[Rows, float]:
-        channels, made = program.steps[0].channels[0], program.steps[-1].channels[1]
+        c_in, c_out = program.steps[0].channels[0], program.steps[-1].channels[1]
         features, background = ready(
-            [("features", inputs.features, (plan.inputs, channels))],
-            [("background", inputs.background, (channels,))],
+            [("features", inputs.features, (plan.inputs, c_in))],
+            [("background", inputs.background, (c_in,))],
             dtype=program.dtype,
         )
-        values = features.new_empty((plan.outputs, made))
-        made_background = None if background is None else features.new_empty(made)
+        values = features.new_empty((plan.outputs, c_out))
+        result_background = None if background is None else features.new_empty(c_out)
         largest = frozen.run(
             plan=plan,
             features=features.data_ptr(),
             background=address(background),
             result=values.data_ptr(),
-            result_background=address(made_background),
+            result_background=address(result_background),
             threads=torch.get_num_threads(),
         )
-        return Rows(values, made_background), largest
+        return Rows(values, result_background), largest
 
     def content_of(self, tensors: Sequence[Tensor]) -> int:  # noqa: D102
         return _kernels.fingerprint_arrays([(each.data_ptr(), each.nbytes) for each in tensors])
@@ -91,21 +91,23 @@ def _bound(program: Program) -> list[_kernels.Step]:
     ]
 
 
-def _ready_step(step: Step, given: Sequence[Tensor | None], dtype: torch.dtype) -> tuple[Tensor | None, Tensor | None]:
+def _ready_step(
+    step: Step, tensors: Sequence[Tensor | None], dtype: torch.dtype
+) -> tuple[Tensor | None, Tensor | None]:
     """What the kernels multiply with and add."""
     check_slope(step.slope)
     c_in, c_out = step.channels
     if step.kind == "convolution":
         assert step.window is not None
         weight, bias = ready(
-            [("weight", given[0], (c_out, *step.window.window.kernel, c_in))], [("bias", given[1], (c_out,))],
+            [("weight", tensors[0], (c_out, *step.window.window.kernel, c_in))], [("bias", tensors[1], (c_out,))],
             dtype=dtype,
         )  # fmt: skip
         return weight, bias
     if step.kind == "scale":
         check_eps(step.eps)
         names = ("mean", "variance", "weight", "bias")
-        sized: list[Sized] = [(name, each, (c_out,)) for name, each in zip(names, given, strict=True)]
+        sized: list[Sized] = [(name, each, (c_out,)) for name, each in zip(names, tensors, strict=True)]
         mean, variance, weight, bias = ready(sized[:2], sized[2:], dtype=dtype)
         scale, shift = ready(
             [(name, each, (c_out,)) for name, each in

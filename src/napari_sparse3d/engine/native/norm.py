@@ -76,7 +76,7 @@ class Norms(Normalizes):
     def batch_norm_backward(  # noqa: D102
         self,
         grad: Tensor,
-        made: Normalized,
+        forward: Normalized,
         features: Tensor,
         weight: Tensor | None,
         *,
@@ -88,8 +88,8 @@ class Norms(Normalizes):
         check_eps(eps)
         channels, shape = (channels_of(features),), features.shape
         features, grad, values, mean, variance, weight = ready(
-            [("features", features, shape), ("grad", grad, shape), ("values", made.values, shape),
-             ("mean", made.mean, channels), ("variance", made.variance, channels)],
+            [("features", features, shape), ("grad", grad, shape), ("values", forward.values, shape),
+             ("mean", forward.mean, channels), ("variance", forward.variance, channels)],
             [("weight", weight, channels)],
         )  # fmt: skip
         deviation = torch.sqrt(variance + eps)

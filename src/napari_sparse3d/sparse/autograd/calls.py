@@ -25,14 +25,14 @@ def geometry_of(packed: Packed) -> Geometry:
     return packed if isinstance(packed, Geometry) else Geometry.unpack(packed)
 
 
-def sites_read(given: Standing, geometry: Geometry) -> Sites:
+def sites_read(standing: Standing, geometry: Geometry) -> Sites:
     """The sites that an operator of this geometry reads."""
-    return Sites.of(given, geometry.in_shape, geometry.batch_size)
+    return Sites.of(standing, geometry.in_shape, geometry.batch_size)
 
 
-def sites_written(given: Standing, geometry: Geometry) -> Sites:
+def sites_written(standing: Standing, geometry: Geometry) -> Sites:
     """The sites that an operator of this geometry writes to."""
-    return Sites.of(given, geometry.out_shape, geometry.batch_size)
+    return Sites.of(standing, geometry.out_shape, geometry.batch_size)
 
 
 class Where(NamedTuple):

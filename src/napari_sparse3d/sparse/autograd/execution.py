@@ -18,35 +18,35 @@ from napari_sparse3d.sparse.engine import engine
 from napari_sparse3d.sparse.sites import Sites
 
 
-def _output_sites(given: Standing, packed: Packed, name: str) -> Standing:
+def _output_sites(standing: Standing, packed: Packed, name: str) -> Standing:
     geometry = geometry_of(packed)
-    made = sites_read(given, geometry).output(engine(name), geometry)
-    return made if isinstance(given, Sites) else made.indices
+    output = sites_read(standing, geometry).output(engine(name), geometry)
+    return output if isinstance(standing, Sites) else output.indices
 
 
 def _convolution(
     features: Tensor, weight: Tensor, bias: Tensor | None, background: Tensor | None, *where: Any
 ) -> tuple[Tensor, Tensor, Tensor]:
     chosen, plan, then = WhereFused(*where).planned()
-    made = chosen.fused_convolution(Rows(features, background), Filters(weight, bias), plan, then)
-    rows = weight.new_empty(0, dtype=torch.int32) if made.rows is None else made.rows
-    return made.values, rows, features.new_empty(0) if made.background is None else made.background
+    result = chosen.fused_convolution(Rows(features, background), Filters(weight, bias), plan, then)
+    rows = weight.new_empty(0, dtype=torch.int32) if result.rows is None else result.rows
+    return result.values, rows, features.new_empty(0) if result.background is None else result.background
 
 
 def _convolution_backward(
     grad: Tensor, grad_background: Tensor | None, values: Tensor | None, rows: Tensor | None,
-    made_background: Tensor | None, features: Tensor, weight: Tensor, background: Tensor | None, of_features: bool,
+    forward_background: Tensor | None, features: Tensor, weight: Tensor, background: Tensor | None, of_features: bool,
     *where: Any,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
     chosen, plan, then = WhereFused(*where).planned()
     if values is None and then.slope != 1:
         raise InputError("the gradient through an activation needs the values that it gave, got None")
-    made = Fused(grad if values is None else values, rows, made_background)
-    found = chosen.fused_convolution_backward(
-        Rows(grad, grad_background), made, Rows(features, background), weight, plan, then, of_features=of_features
+    forward = Fused(grad if values is None else values, rows, forward_background)
+    gradients = chosen.fused_convolution_backward(
+        Rows(grad, grad_background), forward, Rows(features, background), weight, plan, then, of_features=of_features
     )
-    of_background = grad.new_empty(0) if found.background is None else found.background
-    return found.features, found.weight, found.bias, of_background
+    of_background = grad.new_empty(0) if gradients.background is None else gradients.background
+    return gradients.features, gradients.weight, gradients.bias, of_background
 
 
 def _max_pool(features: Tensor, background: Tensor | None, *where: Any) -> tuple[Tensor, Tensor]:

@@ -39,29 +39,29 @@ def is_differentiated(*tensors: Tensor | None) -> bool:
     return torch.is_grad_enabled() and any(tensor is not None and tensor.requires_grad for tensor in tensors)
 
 
-def call(name: str, *given: Any) -> Any:
+def call(name: str, *arguments: Any) -> Any:
     """The operator ``torch.ops.sparse3d.<name>`` by the shortest way that inputs allow.
 
     Sites and geometries come as themselves; the dispatcher gets them in tensors and numbers.
     """
-    tensors = [each for each in given if isinstance(each, Tensor)]
+    tensors = [each for each in arguments if isinstance(each, Tensor)]
     if is_traced(*tensors):
         operator = getattr(torch.ops.sparse3d, name)
-        return operator(*map(_carried, given))
+        return operator(*map(_carried, arguments))
     if name in _FUNCTIONS and is_differentiated(*tensors):
-        return _FUNCTIONS[name].apply(*map(_savable, given))
-    return EXECUTED[name](*given)
+        return _FUNCTIONS[name].apply(*map(_savable, arguments))
+    return EXECUTED[name](*arguments)
 
 
-def _savable(given: Any) -> Any:
+def _savable(argument: Any) -> Any:
     """What comes from inference is copied: torch refuses to save it for a backward pass."""
-    return given.clone() if isinstance(given, Tensor) and given.is_inference() else given
+    return argument.clone() if isinstance(argument, Tensor) and argument.is_inference() else argument
 
 
-def _carried(given: Any) -> Any:
-    if isinstance(given, Geometry):
-        return given.pack()
-    return given.indices if isinstance(given, Sites) else given
+def _carried(argument: Any) -> Any:
+    if isinstance(argument, Geometry):
+        return argument.pack()
+    return argument.indices if isinstance(argument, Sites) else argument
 
 
 # -- formulas: what the backward pass needs, and what it does ---------------------------------------
@@ -83,8 +83,8 @@ def _sites_of(ctx: Any, saved: Sequence[Any]) -> Sequence[Any]:
             "the indices of a sparse tensor were written to between the forward and the backward pass; write the new "
             "sites to a tensor of their own"
         )
-    kept: Sequence[Any] = ctx.sites
-    return kept
+    sites: Sequence[Any] = ctx.sites
+    return sites
 
 
 def _keep_convolution(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor, Tensor]) -> None:
@@ -92,12 +92,12 @@ def _keep_convolution(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, T
         inputs
     )
     ctx.has_bias, ctx.has_background = bias is not None, background is not None
-    values, rows, made_background = output
+    values, rows, forward_background = output
     activated = ctx.slope != 1  # else the backward pass needs no values
     tensors = (
         values if activated else None,
         rows if pooled is not None else None,
-        made_background if activated and ctx.has_background else None,
+        forward_background if activated and ctx.has_background else None,
         *(features, weight, background),
     )
     _keep(ctx, tensors, (sites, out, pooled))
@@ -111,7 +111,7 @@ def _convolution_gradient(
 ) -> tuple[Tensor | None, ...]:
     if grad is None and grad_background is None:
         return (None,) * 11
-    values, rows, made_background, features, weight, background, *saved = ctx.saved_tensors
+    values, rows, forward_background, features, weight, background, *saved = ctx.saved_tensors
     sites, out, pooled = _sites_of(ctx, saved)
     if not ctx.has_background:
         grad_background = None
@@ -119,7 +119,7 @@ def _convolution_gradient(
     of_input = bool(ctx.needs_input_grad[0] or ctx.needs_input_grad[3])
     features_grad, weight_grad, bias_grad, background_grad = call(
         "convolution_backward", features.new_zeros(ctx.shape) if grad is None else grad.contiguous(), grad_background,
-        values, rows, made_background, features, weight, background, of_input,
+        values, rows, forward_background, features, weight, background, of_input,
         sites, out, ctx.geometry, ctx.slope, pooled, ctx.pool_geometry, ctx.engine,
     )  # fmt: skip
     return (
@@ -200,13 +200,13 @@ def _once(gradient: Callable[..., tuple[Tensor | None, ...]]) -> Callable[..., t
     @wraps(gradient)
     def checked(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
         with torch.no_grad():
-            made = gradient(ctx, *grads)
+            gradients = gradient(ctx, *grads)
         if not torch.is_grad_enabled():
-            return made
+            return gradients
         # create_graph: torch would take what is made here for constants, and be silently wrong
         sources = [each for each in (*ctx.saved_tensors, *grads) if each is not None and each.requires_grad]
         mark: Callable[..., Tensor] = _Undifferentiable.apply
-        return tuple(None if each is None else mark(each, *sources) for each in made)
+        return tuple(None if each is None else mark(each, *sources) for each in gradients)
 
     return checked
 
@@ -253,8 +253,8 @@ def differentiable_chain(engine: RunsChains[C], plan: C, layers: Sequence[Layer]
     """:meth:`RunsChains.run_chain` with a gradient: one node of torch's graph for all layers."""
     weights = (tensor for layer in layers for tensor in (layer.weight, layer.bias))
     tensors = map(_savable, (*inputs, *weights))
-    made: tuple[Tensor, Tensor | None] = _Chain.apply(engine, plan, layers, *tensors)  # type: ignore[no-untyped-call]
-    return Rows(*made)
+    rows: tuple[Tensor, Tensor | None] = _Chain.apply(engine, plan, layers, *tensors)  # type: ignore[no-untyped-call]
+    return Rows(*rows)
 
 
 def _chain_gradient(ctx: Any, grad: Tensor | None, grad_background: Tensor | None) -> tuple[Tensor | None, ...]:
@@ -262,18 +262,18 @@ def _chain_gradient(ctx: Any, grad: Tensor | None, grad_background: Tensor | Non
     needed = ctx.needs_input_grad[len(not_tensors) :]
     if grad is None and grad_background is None:
         return (*not_tensors, *[None] * len(needed))
-    values, made_background, between, features, background, *weights = ctx.saved_tensors
-    made = FusedChain(values, made_background, between)
+    values, forward_background, between, features, background, *weights = ctx.saved_tensors
+    forward = FusedChain(values, forward_background, between)
     layers = [
         Layer(place, weight, bias, slope)
         for (place, slope), weight, bias in zip(ctx.layers, weights[::2], weights[1::2], strict=True)
     ]
     if grad is None:
         grad = torch.zeros_like(values)
-    found = ctx.engine.run_chain_backward(
-        Rows(grad, grad_background), made, Rows(features, background), layers, ctx.plan, needed
+    gradients = ctx.engine.run_chain_backward(
+        Rows(grad, grad_background), forward, Rows(features, background), layers, ctx.plan, needed
     )
-    return (*not_tensors, *found)
+    return (*not_tensors, *gradients)
 
 
 class _Chain(torch.autograd.Function):
@@ -282,11 +282,11 @@ class _Chain(torch.autograd.Function):
         ctx: Any, engine: RunsChains[C], plan: C, layers: Sequence[Layer], features: Tensor, background: Tensor | None,
         *weights: Tensor | None,
     ) -> tuple[Tensor, Tensor | None]:  # fmt: skip
-        made = engine.run_chain_for_backward(Rows(features, background), layers, plan)
+        forward = engine.run_chain_for_backward(Rows(features, background), layers, plan)
         # the tensors of the layers are saved by torch, which sees when one is written to before the backward pass
         ctx.engine, ctx.plan, ctx.layers = engine, plan, [(layer.place, layer.slope) for layer in layers]
-        ctx.save_for_backward(*made, features, background, *weights)
+        ctx.save_for_backward(*forward, features, background, *weights)
         ctx.set_materialize_grads(False)
-        return made.values, made.background
+        return forward.values, forward.background
 
     backward = staticmethod(_once(_chain_gradient))

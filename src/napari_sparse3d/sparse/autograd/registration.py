@@ -27,8 +27,8 @@ for _schema in (
     "output_sites(Tensor indices, int[] geometry, str engine) -> Tensor",
     f"convolution(Tensor features, Tensor weight, Tensor? bias, Tensor? background, {_FUSED_PLACE})"
     " -> (Tensor values, Tensor rows, Tensor background)",
-    "convolution_backward(Tensor grad, Tensor? grad_background, Tensor? values, Tensor? rows, Tensor? made_background, "
-    f"Tensor features, Tensor weight, Tensor? background, bool of_features, {_FUSED_PLACE})"
+    "convolution_backward(Tensor grad, Tensor? grad_background, Tensor? values, Tensor? rows, "
+    f"Tensor? forward_background, Tensor features, Tensor weight, Tensor? background, bool of_features, {_FUSED_PLACE})"
     " -> (Tensor features, Tensor weight, Tensor bias, Tensor background)",
     f"max_pool(Tensor features, Tensor? background, {_PLACE}) -> (Tensor values, Tensor rows)",
     f"max_pool_backward(Tensor grad, Tensor rows, {_PLACE}) -> (Tensor features, Tensor background)",
@@ -63,12 +63,12 @@ class _Decorator(Protocol):
 def _shape_rule(name: str) -> _Decorator:
     def register(function: Callable[..., Any]) -> Callable[..., Any]:
         @wraps(function)
-        def checked(*given: Any) -> Any:
+        def checked(*arguments: Any) -> Any:
             # one array on the meta device brings a call here, and what the others hold would be left out of the result
-            devices = {str(each.device) for each in given if isinstance(each, Tensor)}
+            devices = {str(each.device) for each in arguments if isinstance(each, Tensor)}
             if len(devices) > 1:
                 raise InputError(f"{name} takes tensors on one device, got {' and '.join(sorted(devices))}")
-            return function(*given)
+            return function(*arguments)
 
         return cast(Callable[..., Any], torch.library.register_fake(f"sparse3d::{name}", checked, lib=_library))
 
@@ -86,16 +86,16 @@ def _(
     geometry: Any, slope: float, pool_indices: Tensor | None, *_: Any,
 ) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
     channels = weight.shape[0]
-    made_background = features.new_empty(0 if background is None else channels)
+    result_background = features.new_empty(0 if background is None else channels)
     if pool_indices is None:
-        return features.new_empty((out_indices.shape[0], channels)), in_indices.new_empty(0), made_background
+        return features.new_empty((out_indices.shape[0], channels)), in_indices.new_empty(0), result_background
     shape = (pool_indices.shape[0], channels)
-    return features.new_empty(shape), in_indices.new_empty(shape), made_background
+    return features.new_empty(shape), in_indices.new_empty(shape), result_background
 
 
 @_shape_rule("convolution_backward")
 def _(
-    grad: Tensor, grad_background: Any, values: Any, rows: Any, made_background: Any,
+    grad: Tensor, grad_background: Any, values: Any, rows: Any, forward_background: Any,
     features: Tensor, weight: Tensor, background: Tensor | None, of_features: bool, *_: Any,
 ) -> tuple[Tensor, ...]:  # fmt: skip
     background_grad = grad.new_empty(0) if background is None else torch.empty_like(background)

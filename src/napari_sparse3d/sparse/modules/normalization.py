@@ -103,10 +103,10 @@ class SparseGroupNorm(SparseModule):
         return mean.repeat_interleave(size, 1), (variance + self.eps).rsqrt().repeat_interleave(size, 1)
 
     def _mapped(self, rows: Tensor, mean: Tensor, scale: Tensor) -> Tensor:
-        made = (rows - mean) * scale
+        normalized = (rows - mean) * scale
         if self.weight is not None and self.bias is not None:
-            made = made * self.weight + self.bias
-        return made.to(rows.dtype)
+            normalized = normalized * self.weight + self.bias
+        return normalized.to(rows.dtype)
 
 
 class SparseInstanceNorm(SparseGroupNorm):
@@ -168,13 +168,13 @@ class SparseSyncBatchNorm(SparseBatchNorm):
     def convert(cls, module: nn.Module, process_group: distributed.ProcessGroup | None = None) -> nn.Module:
         """The network with a layer of this kind, of the same weights, in place of each :class:`SparseBatchNorm`."""
         if type(module) is SparseBatchNorm:
-            made = cls(module.num_features, module.eps, module.momentum, process_group=process_group)
-            made.affine, made.track_running_stats = module.affine, module.track_running_stats
-            made.weight, made.bias = module.weight, module.bias
-            made.running_mean, made.running_var = module.running_mean, module.running_var
-            made.num_batches_tracked = module.num_batches_tracked
-            made.training = module.training
-            return made
+            converted = cls(module.num_features, module.eps, module.momentum, process_group=process_group)
+            converted.affine, converted.track_running_stats = module.affine, module.track_running_stats
+            converted.weight, converted.bias = module.weight, module.bias
+            converted.running_mean, converted.running_var = module.running_mean, module.running_var
+            converted.num_batches_tracked = module.num_batches_tracked
+            converted.training = module.training
+            return converted
         for name, child in module.named_children():
             setattr(module, name, cls.convert(child, process_group))
         return module
@@ -208,8 +208,8 @@ class SparseSyncBatchNorm(SparseBatchNorm):
         return distributed.get_world_size(self.process_group)
 
     def _over_all(self, own: Tensor) -> Tensor:
-        made: Tensor = _SumOverProcesses.apply(own, self.process_group)  # type: ignore[no-untyped-call]
-        return made
+        total: Tensor = _SumOverProcesses.apply(own, self.process_group)  # type: ignore[no-untyped-call]
+        return total
 
 
 class _SumOverProcesses(torch.autograd.Function):

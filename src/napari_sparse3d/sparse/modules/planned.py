@@ -164,8 +164,8 @@ def _read(chain: nn.Module, x: SparseTensor) -> _Plan | str:
     trace = Trace(x.spatial_shape, x.batch_size, features.shape[1], features.dtype, grounded=x.background is not None)
     try:
         with unobserved():
-            made = chain(trace.input)
-        program = trace.program(made)
+            output = chain(trace.input)
+        program = trace.program(output)
     except NotTracedError as error:
         return str(error)
     except Exception as error:  # it says so itself when it runs

@@ -59,8 +59,8 @@ def pointwise(module: nn.Module, x: SparseTensor) -> SparseTensor:
     if features.ndim == 2 or _takes_any_axes(module):
         return x.with_features(observed(module, features), background)
     # a grid written out, channels last: to a module that counts axes it is rows as well
-    made = observed(module, features.flatten(0, -2))
-    return x.with_features(made.reshape(*features.shape[:-1], made.shape[-1]), background)
+    mapped = observed(module, features.flatten(0, -2))
+    return x.with_features(mapped.reshape(*features.shape[:-1], mapped.shape[-1]), background)
 
 
 class Pointwise(SparseModule):
@@ -200,9 +200,9 @@ class SparseBatchNorm(SparseModule, nn.BatchNorm1d):
             return operators.scale_rows(x.features, scale, shift, added, slope=slope)
         if not len(x.features):
             return None
-        made = operators.batch_norm(x.features, self.weight, self.bias, added, eps=self.eps, slope=slope)
-        self._follow(made.mean, made.variance, len(x.features))
-        return made.values
+        normalized = operators.batch_norm(x.features, self.weight, self.bias, added, eps=self.eps, slope=slope)
+        self._follow(normalized.mean, normalized.variance, len(x.features))
+        return normalized.values
 
     def _running(self, features: Tensor) -> tuple[Tensor, Tensor] | None:
         """Mean and variance so far, where they are to be used."""

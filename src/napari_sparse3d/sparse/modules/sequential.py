@@ -76,8 +76,8 @@ def _called(module: nn.Module, x: SparseTensor) -> SparseTensor:
             f"{type(module).__name__} returns to the sites of an earlier tensor, which a chain does not keep; call it "
             "as up(x, earlier) in a module of your own, or use SparseConvTranspose3d"
         )
-    made: SparseTensor = module(x) if isinstance(module, SparseModule) else observed(module, x)
-    return made
+    output: SparseTensor = module(x) if isinstance(module, SparseModule) else observed(module, x)
+    return output
 
 
 def normalized(
