@@ -98,75 +98,113 @@ def prepare(
     progress : function
         Called with (done, total).
     """
-    problems: list[Problem] = []
-    usable: list[Case] = []
-    filling: dict[Case, float] = {}
-    full: dict[Case, _Grid] = {}
+    looked = _look_at_all(cases, store, field, unlabelled_is_a_problem, progress)
+    contradicting = _two_labels(looked.usable, looked.contents)
+    usable = [case for place, case in enumerate(looked.usable) if place not in contradicting]
+    contents = [content for place, content in enumerate(looked.contents) if place not in contradicting]
+    patients, links = _links(usable, contents, [case for case in cases if case.split == "test"])
+    decided = split_by_patient(usable, groups=links[: len(usable)], validation=validation, seed=seed)
+    train_at, mixed = _training_places(decided, links, patients, contents)
+    train = [decided[place] for place in train_at]
+    classes = class_names(train)
+    val_at = [place for place, case in enumerate(decided) if case.split == "val"]
+    known_at = [place for place in val_at if decided[place].label in classes]
+    val = [decided[place] for place in known_at]
+    grids = [grid for place in train_at if (grid := looked.full_grid.get(usable[place])) is not None]
+    problems = [
+        *looked.problems,
+        *contradicting.values(),
+        *mixed,
+        *_continuous([case.label for case in usable]),
+        *(_unknown_class(decided[place]) for place in val_at if place not in known_at),
+        *_too_few(train, val, classes),
+        *_all_full(grids, len(train), store.recipe),
+    ]
+    percents = [looked.active_percent[usable[place]] for place in train_at] or [0.0]
+    hashes = {decided[place]: contents[place] for place in (*train_at, *known_at)}
+    active = (min(percents), max(percents))
+    return Prepared(tuple(train), tuple(val), classes, tuple(problems), active, hashes, _who_split(usable))
+
+
+_Grid: TypeAlias = tuple[tuple[int, ...], tuple[float, ...]]
+"""Shape, and spacing where depth is seen: what tells sets apart of which every voxel is active and no value is seen."""
+
+
+@dataclass
+class _Looked:
+    """The cases that can be used, each with its content, and what is wrong with the others."""
+
+    usable: list[Case] = field(default_factory=list)
+    contents: list[str] = field(default_factory=list)
+    active_percent: dict[Case, float] = field(default_factory=dict)
+    full_grid: dict[Case, _Grid] = field(default_factory=dict)
+    problems: list[Problem] = field(default_factory=list)
+
+
+def _look_at_all(
+    cases: Sequence[Case],
+    store: VoxelStore,
+    side: int,
+    unlabelled_is_a_problem: bool,
+    progress: Callable[[int, int], None],
+) -> _Looked:
+    """Every case but those for tests, voxelised one by one."""
+    looked = _Looked()
     wanted = [case for case in cases if case.split != "test"]
     for number, case in enumerate(wanted):
         progress(number, len(wanted))
         if case.label is None:
             if unlabelled_is_a_problem:
-                problems.append(
-                    Problem("no label", case_title(case), "has no label; give it one, or take it out of the set")
-                )
+                message = "has no label; give it one, or take it out of the set"
+                looked.problems.append(Problem("no label", case_title(case), message))
             continue
-        problem, percent = _look(case, store, field)
-        if problem is None:
-            usable.append(case)
-            filling[case] = percent
-            if (grid := _full_grid(case, store)) is not None:
-                full[case] = grid
-        else:
-            problems.append(problem)
+        problem, percent = _look(case, store, side)
+        if problem is not None:
+            looked.problems.append(problem)
+            continue
+        looked.usable.append(case)
+        looked.contents.append(store.facts(case).content)
+        looked.active_percent[case] = percent
+        if (grid := _full_grid(case, store)) is not None:
+            looked.full_grid[case] = grid
     progress(len(wanted), len(wanted))
+    return looked
 
-    contents = [store.facts(case).content for case in usable]
-    contradicting = _two_labels(usable, contents)
-    problems += contradicting.values()
-    usable = [case for place, case in enumerate(usable) if place not in contradicting]
-    contents = [content for place, content in enumerate(contents) if place not in contradicting]
-    patients, links = _links(usable, contents, [case for case in cases if case.split == "test"])
-    decided = split_by_patient(usable, groups=links[: len(usable)], validation=validation, seed=seed)
-    percent_of = {case: filling[known] for case, known in zip(decided, usable, strict=True)}
-    content_of = dict(zip(decided, contents, strict=True))
-    val = [case for case in decided if case.split == "val"]
+
+def _training_places(
+    cases: Sequence[Case], links: Sequence[int], patients: Sequence[str], contents: Sequence[str]
+) -> tuple[list[int], list[Problem]]:
+    """Which cases are trained on, by their place; and those that belong with a validation case, which are not."""
     val_in: dict[int, list[int]] = {}
-    for place, case in enumerate(decided):
+    for place, case in enumerate(cases):
         if case.split == "val":
             val_in.setdefault(links[place], []).append(place)
-    train = []
-    for place, case in enumerate(decided):
+    train: list[int] = []
+    mixed: list[Problem] = []
+    for place, case in enumerate(cases):
         if case.split != "train":
             continue
         if others := val_in.get(links[place]):
-            problems.append(_on_both_sides(place, others, decided, patients, contents))
+            mixed.append(_on_both_sides(place, others, cases, patients, contents))
         else:
-            train.append(case)
-    if problem := _continuous([case.label for case in usable]):
-        problems.append(problem)
-    classes = class_names(train)
-    known = []
-    for case in val:
-        if case.label in classes:
-            known.append(case)
-        else:
-            message = f"is labelled {case.label!r}, which no training case is; add training cases of that class"
-            problems.append(Problem("unknown class", case_title(case), message))
-    if not train or not known:
-        side = "training" if not train else "validation"
-        problems.append(Problem("no cases", "", f"no usable case is left for {side}; add labelled cases for it"))
-    elif len(classes) < 2:
+            train.append(place)
+    return train, mixed
+
+
+def _unknown_class(case: Case) -> Problem:
+    message = f"is labelled {case.label!r}, which no training case is; add training cases of that class"
+    return Problem("unknown class", case_title(case), message)
+
+
+def _too_few(train: Sequence[Case], val: Sequence[Case], classes: Sequence[str]) -> list[Problem]:
+    """What is said where a side has no case, or all are of one class."""
+    if not train or not val:
+        side = "validation" if train else "training"
+        return [Problem("no cases", "", f"no usable case is left for {side}; add labelled cases for it")]
+    if len(classes) < 2:
         message = f"all training cases are labelled {classes[0]!r}; a second class is needed"
-        problems.append(Problem("one class", case_title(train[0]), message))
-    known_of = dict(zip(decided, usable, strict=True))
-    grids = [full[known_of[case]] for case in train if known_of[case] in full]
-    if problem := _all_full(grids, len(train), store.recipe):
-        problems.append(problem)
-    percents = [percent_of[case] for case in train] or [0.0]
-    hashes = {case: content_of[case] for case in (*train, *known)}
-    active = (min(percents), max(percents))
-    return Prepared(tuple(train), tuple(known), classes, tuple(problems), active, hashes, _who_split(usable))
+        return [Problem("one class", case_title(train[0]), message)]
+    return []
 
 
 def _who_split(cases: Sequence[Case]) -> str:
@@ -245,7 +283,7 @@ def require(prepared: Prepared, *, use_good: bool) -> None:
     raise InputError(f"{len(shown)} problem(s) before the first epoch: {lines}{more}{advice}")
 
 
-def _continuous(labels: Sequence[str | None]) -> Problem | None:
+def _continuous(labels: Sequence[str | None]) -> list[Problem]:
     """What is said where labels may be measurements: numbers, of most of which there is one case.
 
     Whole numbers may be names of classes, of which it is warned; a few fractions are grades.
@@ -253,23 +291,20 @@ def _continuous(labels: Sequence[str | None]) -> Problem | None:
     try:
         values = {float(label) for label in labels if label is not None}
     except ValueError:
-        return None
+        return []
     fractions = any(value % 1 for value in values)
     if len(values) < _FEW_NUMBERS or 2 * len(values) <= len(labels):
-        return None
+        return []
     numbers = f"the labels are {len(values)} numbers of {len(labels)} cases, {min(values):g} to {max(values):g}"
     cure = "if they are measurements, bin them into classes, or choose another column (--label)"
     if fractions:
-        return Problem("continuous", "", f"{numbers}, and each would be a class, as regression is not there; {cure}")
+        return [Problem("continuous", "", f"{numbers}, and each would be a class, as regression is not there; {cure}")]
     warnings.warn(f"{numbers}, and each is a class, as regression is not there; {cure}", stacklevel=3)
-    return None
+    return []
 
 
 _FEW_NUMBERS = 20
 """Fewer may be grades or names of classes, though nearly every case has one of its own."""
-
-_Grid: TypeAlias = tuple[tuple[int, ...], tuple[float, ...]]
-"""Shape, and spacing where depth is seen: what tells sets apart of which every voxel is active and no value is seen."""
 
 
 def _full_grid(case: Case, store: VoxelStore) -> _Grid | None:
@@ -281,19 +316,19 @@ def _full_grid(case: Case, store: VoxelStore) -> _Grid | None:
     return voxels.shape, tuple(sizes_mm) if "depth" in store.recipe.features else ()
 
 
-def _all_full(grids: Sequence[_Grid], n_train: int, recipe: Recipe) -> Problem | None:
+def _all_full(grids: Sequence[_Grid], n_train: int, recipe: Recipe) -> list[Problem]:
     """What is said where a recipe makes every voxel of training scans active: refused, if then all are the same."""
     if not grids or 2 * len(grids) < n_train:
-        return None
+        return []
     what = (
         f"{len(grids)} of {n_train} training scans have every voxel active: the threshold of recipe {recipe.name!r} "
         f"separates nothing in them, and {' and '.join(recipe.features)} alone say nothing of their values"
     )
     cure = "choose a threshold inside their values (--recipe), or the feature intensity"
     if len(grids) == n_train and len(set(grids)) == 1:
-        return Problem("all active", "", f"{what}, so that all look the same; {cure}")
+        return [Problem("all active", "", f"{what}, so that all look the same; {cure}")]
     warnings.warn(f"{what}; {cure}", stacklevel=3)
-    return None
+    return []
 
 
 def _look(case: Case, store: VoxelStore, field: int) -> tuple[Problem | None, float]:

@@ -163,61 +163,11 @@ def grid_of(kind: Kind, frames: tuple[tuple[Plane, ...], ...]) -> tuple[SliceGri
     normal /= np.linalg.norm(normal)
     positions = np.array([plane.position for plane in frames[0]])
     n = len(positions)
-    faults: list[Fault] = []
-    shear = float(np.degrees(np.arcsin(min(1.0, abs(float(row @ column))))))
-    if shear > TILT_DEGREES:
-        detail = f"rows and columns miss being perpendicular by {shear:.2f} degrees; the affine keeps it"
-        faults.append(Fault.of(FaultKind.SHEARED, detail))
     if n == 1:
-        step = normal * (kind.slice_step or 1.0)
-        word = (
-            f"{kind.slice_step:g} mm through it is the header's word, nothing measures it"
-            if kind.slice_step
-            else "the header has neither thickness nor spacing, so 1 mm through it is only a placeholder"
-        )
-        faults.append(Fault.of(FaultKind.SINGLE_SLICE, f"one slice: {word}"))
+        step, through = normal * (kind.slice_step or 1.0), [_single_slice(kind)]
     else:
-        step = (positions[-1] - positions[0]) / (n - 1)
-        depths = positions @ normal
-        spacing = float(step @ normal)
-        miss_mm = _misses(depths, spacing)
-        if miss_mm is not None:
-            faults.append(_gap(np.diff(depths), miss_mm))
-        in_plane = positions - positions[0] - np.outer(depths - depths[0], normal)
-        drift = float(np.linalg.norm(in_plane, axis=1).max())
-        angle = float(np.degrees(np.arctan2(np.linalg.norm(in_plane[-1]), depths[-1] - depths[0])))
-        uneven_drift = float(
-            np.linalg.norm(
-                in_plane - np.outer((depths - depths[0]) / (depths[-1] - depths[0]), in_plane[-1]), axis=1
-            ).max()
-        )
-        if uneven_drift > TILT_DRIFT_MM and uneven_drift > 0.1 * min(kind.pixel_spacing):
-            faults.append(
-                Fault.of(
-                    FaultKind.TILT,
-                    f"slices are shifted against each other by up to {drift:.2f} mm in no straight line",
-                    Severity.REFUSE,
-                )
-            )
-        elif drift > TILT_DRIFT_MM and angle > TILT_DEGREES:
-            faults.append(
-                Fault.of(
-                    FaultKind.TILT, f"the stack leans {angle:.2f} degrees from the normal of its slices (gantry tilt)"
-                )
-            )
-    moved = max(float(np.abs(np.array([plane.position for plane in frame]) - positions).max()) for frame in frames)
-    allowed = min(JITTER_OF_STEP * float(np.linalg.norm(step)), JITTER_AT_MOST_MM)
-    if moved > max(TILT_DRIFT_MM, allowed):
-        faults.append(
-            Fault.of(
-                FaultKind.MIXED_CONTENT,
-                f"the volumes of the series lie up to {moved:.2f} mm apart: they share no grid",
-                Severity.REFUSE,
-            )
-        )
-    elif moved > MOVED_SAID_MM:
-        detail = f"positions scatter between the volumes by up to {moved:.3f} mm; those of the first are taken for all"
-        faults.append(Fault.of(FaultKind.MOVED, detail))
+        step, through = _even_step(positions, normal, kind.pixel_spacing)
+    faults = [*_shear(row, column), *through, *_moved(frames, positions, step)]
     affine = np.eye(4)
     affine[:3, 0] = row * kind.pixel_spacing[1]
     affine[:3, 1] = column * kind.pixel_spacing[0]
@@ -225,6 +175,60 @@ def grid_of(kind: Kind, frames: tuple[tuple[Plane, ...], ...]) -> tuple[SliceGri
     affine[:3, 3] = positions[0]
     affine[:2] *= -1  # LPS to RAS
     return SliceGrid((n, kind.rows, kind.columns), affine), faults
+
+
+def _shear(row: NDArray[np.float64], column: NDArray[np.float64]) -> list[Fault]:
+    shear = float(np.degrees(np.arcsin(min(1.0, abs(float(row @ column))))))
+    if shear <= TILT_DEGREES:
+        return []
+    detail = f"rows and columns miss being perpendicular by {shear:.2f} degrees; the affine keeps it"
+    return [Fault.of(FaultKind.SHEARED, detail)]
+
+
+def _single_slice(kind: Kind) -> Fault:
+    word = (
+        f"{kind.slice_step:g} mm through it is the header's word, nothing measures it"
+        if kind.slice_step
+        else "the header has neither thickness nor spacing, so 1 mm through it is only a placeholder"
+    )
+    return Fault.of(FaultKind.SINGLE_SLICE, f"one slice: {word}")
+
+
+def _even_step(
+    positions: NDArray[np.float64], normal: NDArray[np.float64], pixel_spacing: tuple[float, float]
+) -> tuple[NDArray[np.float64], list[Fault]]:
+    """From slice to slice in mm, and where the positions (n, 3) depart from it: in depth, or within their planes."""
+    step = (positions[-1] - positions[0]) / (len(positions) - 1)
+    depths = positions @ normal
+    depth = depths - depths[0]
+    miss_mm = _misses(depths, float(step @ normal))
+    faults = [] if miss_mm is None else [_gap(np.diff(depths), miss_mm)]
+    in_plane = positions - positions[0] - np.outer(depth, normal)
+    drift = float(np.linalg.norm(in_plane, axis=1).max())
+    angle = float(np.degrees(np.arctan2(np.linalg.norm(in_plane[-1]), depth[-1])))
+    uneven_drift = float(np.linalg.norm(in_plane - np.outer(depth / depth[-1], in_plane[-1]), axis=1).max())
+    if uneven_drift > TILT_DRIFT_MM and uneven_drift > 0.1 * min(pixel_spacing):
+        detail = f"slices are shifted against each other by up to {drift:.2f} mm in no straight line"
+        faults.append(Fault.of(FaultKind.TILT, detail, Severity.REFUSE))
+    elif drift > TILT_DRIFT_MM and angle > TILT_DEGREES:
+        detail = f"the stack leans {angle:.2f} degrees from the normal of its slices (gantry tilt)"
+        faults.append(Fault.of(FaultKind.TILT, detail))
+    return step, faults
+
+
+def _moved(
+    frames: tuple[tuple[Plane, ...], ...], positions: NDArray[np.float64], step: NDArray[np.float64]
+) -> list[Fault]:
+    """How far the volumes of a series lie from the first one, whose positions these are."""
+    moved = max(float(np.abs(np.array([plane.position for plane in frame]) - positions).max()) for frame in frames)
+    allowed = min(JITTER_OF_STEP * float(np.linalg.norm(step)), JITTER_AT_MOST_MM)
+    if moved > max(TILT_DRIFT_MM, allowed):
+        detail = f"the volumes of the series lie up to {moved:.2f} mm apart: they share no grid"
+        return [Fault.of(FaultKind.MIXED_CONTENT, detail, Severity.REFUSE)]
+    if moved > MOVED_SAID_MM:
+        detail = f"positions scatter between the volumes by up to {moved:.3f} mm; those of the first are taken for all"
+        return [Fault.of(FaultKind.MOVED, detail)]
+    return []
 
 
 def _gap(steps: NDArray[np.float64], miss_mm: float) -> Fault:
