@@ -16,12 +16,15 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, settings
 
+import displays
 from napari_sparse3d.environment import variable
 
 # Workers of `pytest -n` share the processor; each would else start a thread for every core. Before torch is imported.
 if "PYTEST_XDIST_WORKER_COUNT" in os.environ:
     threads = max(1, (os.cpu_count() or 1) // int(os.environ["PYTEST_XDIST_WORKER_COUNT"]))
     os.environ.setdefault("OMP_NUM_THREADS", str(threads))
+    if displays.can_be_had():
+        displays.take_one()
 
 # Other programs may hold the processor, so the time an example takes says nothing about the code.
 _UNTIMED: dict[str, Any] = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
@@ -94,20 +97,32 @@ def small_disk(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     """Deal out the tests to the workers of ``pytest -n`` by file, so that what a file shares is made once.
 
-    All of tests/widgets goes to one worker: two windows would fight for the keyboard focus.
+    Where the workers share a display, all of tests/widgets goes to one of them: two windows would fight for the
+    keyboard focus. The files come in the order of the collection, not by their number of tests.
     """
     from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
 
     class ByFile(LoadScopeScheduling):  # type: ignore[misc]
         def _split_scope(self, nodeid: str) -> str:
             file = nodeid.partition("::")[0]
-            return "widgets" if "widgets" in file.split("/") else file
+            return "widgets" if "widgets" in file.split("/") and not displays.can_be_had() else file
 
+    config.option.loadscopereorder = False
     return ByFile(config, log)
 
 
+LONGEST_FIRST = ("widgets", "faults", "extending", "training", "cli", "cohort", "models", "bench", "engine")
+"""The folders whose tests open windows, start processes or train; thousands of quick ones then fill up the end."""
+
+
+def _place(item: pytest.Item) -> int:
+    folders = item.nodeid.partition("::")[0].split("/")
+    return next((place for place, name in enumerate(LONGEST_FIRST) if name in folders), len(LONGEST_FIRST))
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip, with the reason, what this machine cannot run."""
+    """Skip, with the reason, what this machine cannot run; the longest folders first."""
+    items.sort(key=_place)
     for item in items:
         if item.get_closest_marker("spconv") is None and _takes(item, "spconv"):
             item.add_marker(pytest.mark.spconv)

@@ -74,19 +74,17 @@ def _letters(word: str) -> str:
     return re.sub(r"[\W_]", "", word).lower()
 
 
-def cell_text(value: object) -> object:
-    """A value for a CSV file: text that a spreadsheet would take for a formula begins with an apostrophe."""
-    return f"'{value}" if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")) else value
-
-
 _FORMULA = re.compile(r"'*[=+\-@\t\r]", re.ASCII)
 
 
-def guarded_cell(value: object) -> object:
-    """As :func:`cell_text`, of a table that is read again: :func:`unguarded` gives every text back as it was."""
+def cell_text(value: object) -> object:
+    """A value for a CSV file: text that a spreadsheet would take for a formula begins with an apostrophe.
+
+    :func:`text_of_cell` gives every text back as it was.
+    """
     return f"'{value}" if isinstance(value, str) and _FORMULA.match(value) else value
 
 
-def unguarded(text: str) -> str:
-    """A cell of a CSV table without the apostrophe that kept a spreadsheet from taking it for a formula."""
+def text_of_cell(text: str) -> str:
+    """A cell of a CSV file without the apostrophe that :func:`cell_text` put before it."""
     return text[1:] if text.startswith("'") and _FORMULA.match(text) else text

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import unicodedata
 from pathlib import Path
@@ -9,6 +10,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from rich.table import Table
 from rich.text import Text
 from typer.testing import CliRunner
@@ -16,8 +19,9 @@ from typer.testing import CliRunner
 from dicom_files import series_of
 from napari_sparse3d.cli import app
 from napari_sparse3d.cli.common import say, show, status, track
+from napari_sparse3d.errors import InputError
 from napari_sparse3d.models import Model, build_network, load_model
-from napari_sparse3d.text import cell_text, one_file_name, printable
+from napari_sparse3d.text import cell_text, one_file_name, printable, text_of_cell
 
 HOSTILE = (
     "[red]", "[/]", "[/red]", "[link=http://x]y[/link]", "[bold", "\\[", ":smile:", "a\nerror: b", "a\r\nb",
@@ -191,6 +195,29 @@ def test_no_cell_is_a_formula() -> None:
     assert [cell_text(value) for value in ("=1+1", "+cmd|x", "-2", "@x", "ok", -2.5, None)] == [
         "'=1+1", "'+cmd|x", "'-2", "'@x", "ok", -2.5, None,
     ]  # fmt: skip
+
+
+@given(st.text(alphabet="'=+-@\t\ra0 \"\n,"))
+def test_a_cell_gives_its_text_back(text: str) -> None:
+    written = cell_text(text)
+    assert isinstance(written, str)
+    assert not written.startswith(("=", "+", "-", "@", "\t", "\r"))
+    assert text_of_cell(written) == text
+
+
+def test_a_table_gives_names_and_texts_back(tmp_path: Path) -> None:
+    from napari_sparse3d.cases.tables import rows_of_table
+    from napari_sparse3d.widgets.cohort.table_files import write_table
+
+    rows = [{"path": "a", "=SUM(A1)": "-1", "'=SUM(A1)": "'+1"}, {"path": "@b", "=SUM(A1)": "''=x", "'=SUM(A1)": "'x"}]
+    write_table(rows, tmp_path / "t.csv", {})
+    with (tmp_path / "t.csv").open(newline="") as file:
+        cells = [cell for line in csv.reader(file) for cell in line]
+    assert not [cell for cell in cells if cell.startswith(("=", "+", "-", "@"))]
+    assert rows_of_table(tmp_path / "t.csv") == rows
+    (tmp_path / "t.csv").write_text("path,=x,'=x\na,1,2\n")
+    with pytest.raises(InputError, match="same name but for an apostrophe"):
+        rows_of_table(tmp_path / "t.csv")
 
 
 def test_names_with_dollars_are_drawn(tmp_path: Path) -> None:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import csv
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
+from napari_sparse3d.cli import app
 from napari_sparse3d.cohort import Cohort, cohort_of, find_cases, read_cohort, rows_of, write_rows
 from napari_sparse3d.cohort.embed import embed_cases, thumbnail
 from napari_sparse3d.errors import InputError
@@ -166,13 +166,8 @@ def test_map_and_similar_on_the_command_line(folder: Path, model: Model, tmp_pat
 
 
 def call(*words: str) -> dict:  # type: ignore[type-arg]
-    done = subprocess.run(
-        [sys.executable, "-c", "from napari_sparse3d.cli import main; main()", *words],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
+    done = CliRunner().invoke(app, words)
+    assert done.exit_code == 0, done.stderr
     return json.loads(done.stdout)
 
 

@@ -170,8 +170,21 @@ def test_half_precision_is_refused_by_name() -> None:
         native.avg_pool(torch.zeros(1, 2, dtype=torch.float16), None, native.plan(sites, sites, geometry))
 
 
+def with_instruction_set(isa: str, code: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "NAPARI_SPARSE3D_ISA": isa}
+    call = [sys.executable, "-c", code, *arguments]
+    return subprocess.run(call, env=environment, capture_output=True, text=True, check=False)
+
+
+ASK = "from napari_sparse3d.voxels.instruction_set import instruction_set; print(instruction_set())"
+"""Without torch, which takes seconds."""
+
+
 @pytest.mark.parametrize("isa", ["baseline", "avx2", "avx512", "avx512_bf16", "neon"])
 def test_every_instruction_set_agrees(isa: str) -> None:
+    asked = with_instruction_set(isa, ASK)
+    if "lacks it" in asked.stderr or "is no instruction set of this build" in asked.stderr:
+        pytest.skip(f"this processor lacks {isa}")
     code = (
         "import sys; sys.path.insert(0, sys.argv[1]); import test_native as t\n"
         "from napari_sparse3d.sparse.window import Geometry, Window\n"
@@ -181,26 +194,12 @@ def test_every_instruction_set_agrees(isa: str) -> None:
         "        t.assert_equal_engines(t.random_sites((9, 9, 70), 2, 0.3, seed), g, seed, background)\n"
         "print(t.native.instruction_set)"
     )
-    here = str(Path(__file__).parent)
-    run = subprocess.run(
-        [sys.executable, "-c", code, here],
-        env={**os.environ, "NAPARI_SPARSE3D_ISA": isa},
-        capture_output=True,
-        text=True,
-    )
-    if "lacks it" in run.stderr or "is no instruction set of this build" in run.stderr:
-        pytest.skip(f"this processor lacks {isa}")
+    run = with_instruction_set(isa, code, str(Path(__file__).parent))
     assert run.returncode == 0, run.stderr
     assert run.stdout.strip() == isa
 
 
 def test_an_unknown_instruction_set_fails_loudly() -> None:
-    code = "from napari_sparse3d.engine.native import NativeEngine; NativeEngine()"
-    run = subprocess.run(
-        [sys.executable, "-c", code],
-        env={**os.environ, "NAPARI_SPARSE3D_ISA": "quantum"},
-        capture_output=True,
-        text=True,
-    )
+    run = with_instruction_set("quantum", ASK)
     assert run.returncode == 1
     assert "quantum is no instruction set of this build; choose " in run.stderr

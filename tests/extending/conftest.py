@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -13,6 +14,19 @@ from pathlib import Path
 import pytest
 
 HERE = Path(__file__).parent
+
+COMMANDS = """
+import json, sys
+from typer.testing import CliRunner
+from napari_sparse3d.cli import app
+
+said = {}
+for name, arguments in json.loads(sys.argv[1]).items():
+    done = CliRunner().invoke(app, arguments)
+    assert done.exit_code == 0, (arguments, done.output)
+    said[name] = done.stdout
+print(json.dumps(said))
+"""
 
 
 class Installed:
@@ -33,9 +47,10 @@ class Installed:
         """What the code prints; fails with what it says if it ends otherwise than well."""
         return self._run([sys.executable, "-c", code, *map(str, arguments)])
 
-    def command(self, *arguments: object) -> str:
-        """What ``napari-sparse3d ARGUMENTS`` prints."""
-        return self._run([sys.executable, "-m", "napari_sparse3d.cli", *map(str, arguments)])
+    def commands(self, calls: dict[str, tuple[object, ...]]) -> dict[str, str]:
+        """What each ``napari-sparse3d ARGUMENTS`` prints, by the names of the calls; all in one process."""
+        words = {name: [str(argument) for argument in arguments] for name, arguments in calls.items()}
+        return json.loads(self.python(COMMANDS, json.dumps(words)))
 
     def _run(self, call: list[str]) -> str:
         done = subprocess.run(call, capture_output=True, text=True, env=self.environment, cwd=self.site)

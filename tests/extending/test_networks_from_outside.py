@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib
 import json
 import re
-import subprocess
 import sys
 
 import numpy as np
@@ -25,14 +24,16 @@ REGISTRIES = (ARCHITECTURES, LOSSES, ATTRIBUTIONS)
 
 @pytest.fixture(scope="module")
 def installed(install):
-    """The stranger's package, for processes and in this one."""
+    """The stranger's package, in this process."""
     found = install("stranger_network")
+    n_threads = torch.get_num_threads()
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(found.site)
         importlib.invalidate_caches()
         for registry in REGISTRIES:
             registry.forget()
         yield found
+    torch.set_num_threads(n_threads)
     for name in [name for name in sys.modules if name.partition(".")[0] == "stranger_network"]:
         del sys.modules[name]
     for registry in REGISTRIES:
@@ -54,15 +55,8 @@ def shapes(tmp_path_factory):
     return root
 
 
-def program(installed, *arguments):
-    """The program in a process of its own, where the package is installed."""
-    return subprocess.run(
-        [sys.executable, "-m", "napari_sparse3d.cli", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        check=False,
-        env={**installed.environment, "COLUMNS": "200"},
-    )
+def program(*arguments):
+    return CliRunner().invoke(app, [str(argument) for argument in arguments], env={"COLUMNS": "200"})
 
 
 def voxels():
@@ -112,10 +106,10 @@ def test_it_runs_with_random_weights(installed):
 def test_it_is_trained_with_its_own_loss_and_its_model_works(installed, shapes, tmp_path):
     runs = tmp_path / "runs"
     done = program(
-        installed, "train", shapes, "-a", "lengths", "-e", 20, "--recipe", recipe(tmp_path), "--runs", runs, "--json",
+        "train", shapes, "-a", "lengths", "-e", 20, "--recipe", recipe(tmp_path), "--runs", runs, "--json",
         "-s", "batch_size=4", "-s", "learning_rate=0.05", "-s", "augment.rotate_degrees=0", "--threads", 1,
     )  # fmt: skip
-    assert done.returncode == 0, done.stderr
+    assert done.exit_code == 0, done.stderr
     outcome = json.loads(done.stdout)
     kept = json.loads((runs / outcome["run"] / "settings.json").read_text())
     assert kept["loss"] == {"kind": "length-margin", "long": 0.9, "short": 0.1}
@@ -128,17 +122,17 @@ def test_it_is_trained_with_its_own_loss_and_its_model_works(installed, shapes, 
     dense = densify(model)
     answer = dense.probabilities(dense(small.input.dense()))
     torch.testing.assert_close(answer[0].detach().numpy(), small.probabilities, rtol=0, atol=1e-5)
-    said = program(installed, "runs", "--runs", runs, "--json")
+    said = program("runs", "--runs", runs, "--json")
     (row,) = json.loads(said.stdout)["runs"]
     assert row["loss_name"] == "length-margin"
     assert row["margin"] is None
-    again = program(installed, "evaluate", outcome["model"], shapes, "--split", "all", "--json", "--threads", 1)
+    again = program("evaluate", outcome["model"], shapes, "--split", "all", "--json", "--threads", 1)
     assert json.loads(again.stdout)["accuracy"] > 0.9, again.stderr
 
 
 def test_its_settings_are_checked_and_said(installed, shapes, tmp_path):
-    done = program(installed, "train", shapes, "-a", "lengths", "-s", "loss.margin=0.3", "--runs", tmp_path)
-    assert done.returncode == 2
+    done = program("train", shapes, "-a", "lengths", "-s", "loss.margin=0.3", "--runs", tmp_path)
+    assert done.exit_code == 2
     assert "length-margin takes long, short, not margin" in done.stderr
 
 

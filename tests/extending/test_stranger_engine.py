@@ -8,18 +8,34 @@ import pytest
 from napari_sparse3d.voxels import VoxelSet
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def there(install):
     return install("stranger_engine")
 
 
-@pytest.fixture
-def voxels(tmp_path):
-    generator = np.random.default_rng(0)
-    indices = np.argwhere(generator.random((9, 10, 11)) < 0.2).astype(np.int32)
-    file = tmp_path / "voxels.npz"
-    VoxelSet(indices, np.ones((len(indices), 2), np.float32), (9, 10, 11), np.eye(4)).save(file)
-    return file
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A folder with a voxel set, and what the commands write beside it."""
+    folder = tmp_path_factory.mktemp("engine")
+    indices = np.argwhere(np.random.default_rng(0).random((9, 10, 11)) < 0.2).astype(np.int32)
+    VoxelSet(indices, np.ones((len(indices), 2), np.float32), (9, 10, 11), np.eye(4)).save(folder / "voxels.npz")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def said(there, folder):
+    """What the commands print, all of them called in one process where the package is installed."""
+    voxels, out = folder / "voxels.npz", folder / "out.parquet"
+    activations = ("activations", voxels, "--model", "nodule", "--json", "--engine")
+    calls = {
+        "help": ("predict", "--help"),
+        "doctor": ("doctor", "--json"),
+        "stranger": (*activations, "stranger"),
+        "dense": (*activations, "dense"),
+        "predict": ("predict", voxels, "--model", "nodule", "--engine", "stranger", "-o", out),
+        "bench": ("bench", "-w", "object40", "--engine", "stranger", "--rounds", 1, "--no-memory", "--json"),
+    }
+    return there.commands(calls)
 
 
 AGREES = """
@@ -50,10 +66,6 @@ print("agrees")
 """
 
 
-def test_it_agrees_with_the_dense_reference_forward_and_backward(there):
-    assert there.python(AGREES) == "agrees\n"
-
-
 CHOSEN = """
 from napari_sparse3d.catalog import ENGINES
 from napari_sparse3d.engine.choice import choose
@@ -69,34 +81,28 @@ for mode in ("forward", "forward+backward"):
 """
 
 
-def test_it_is_known_and_chosen_when_asked_for(there):
-    there.python(CHOSEN)
+def test_it_is_chosen_when_asked_for_and_agrees_with_the_dense_reference_both_ways(there):
+    assert there.python(CHOSEN + AGREES) == "agrees\n"
 
 
-def test_help_and_doctor_name_it(there):
-    assert "stranger (numpy)" in " ".join(there.command("predict", "--help").replace("│", " ").split())
-    checks = {check["name"]: check for check in json.loads(there.command("doctor", "--json"))["checks"]}
+def test_help_and_doctor_name_it(said):
+    assert "stranger (numpy)" in " ".join(said["help"].replace("│", " ").split())
+    checks = {check["name"]: check for check in json.loads(said["doctor"])["checks"]}
     assert checks["engine stranger"]["state"] == "ok"
     assert checks["engine stranger"]["found"] == "gather, multiply, scatter by numpy"
 
 
-def test_networks_run_on_it_from_the_command_line(there, voxels, tmp_path):
-    layers = {
-        engine: json.loads(there.command("activations", voxels, "--model", "nodule", "--engine", engine, "--json"))
-        for engine in ("stranger", "dense")
-    }
+def test_networks_run_on_it_from_the_command_line(said, folder):
+    layers = {engine: json.loads(said[engine]) for engine in ("stranger", "dense")}
     assert layers["stranger"]["engine"] == "stranger"
     np.testing.assert_allclose(layers["stranger"]["embedding"], layers["dense"]["embedding"], atol=1e-5)
-    table = tmp_path / "out.parquet"
-    there.command("predict", voxels, "--model", "nodule", "--engine", "stranger", "-o", table)
     import polars as pl
 
-    assert pl.read_parquet(table)["engine"].to_list() == ["stranger"]
+    assert pl.read_parquet(folder / "out.parquet")["engine"].to_list() == ["stranger"]
 
 
-def test_bench_measures_it(there):
-    said = there.command("bench", "-w", "object40", "--engine", "stranger", "--rounds", 1, "--no-memory", "--json")
-    rows = json.loads(said)["workloads"]
+def test_bench_measures_it(said):
+    rows = json.loads(said["bench"])["workloads"]
     assert {(row["engine"], row["pass"]) for row in rows} == {
         (engine, mode) for engine in ("native", "stranger") for mode in ("forward", "forward+backward")
     }

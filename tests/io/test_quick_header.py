@@ -1,4 +1,4 @@
-"""The quick header against pydicom: the same values on every real file, or nothing."""
+"""The quick header against pydicom: the same values on real files, or nothing."""
 
 from __future__ import annotations
 
@@ -58,12 +58,19 @@ def _number_or_text(text: str) -> float | str:
         return text.strip()
 
 
-def test_both_readers_agree_on_every_real_file(data_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def some_of(paths: list[Path], most: int = 6) -> list[Path]:
+    """So many files of each folder, evenly spread: the slices of a series differ in little."""
+    chosen = []
+    for folder in sorted({path.parent for path in paths}):
+        files = [path for path in paths if path.parent == folder and path.is_file()]
+        chosen += files[:: max(1, -(-len(files) // most))]
+    return chosen
+
+
+def test_both_readers_agree_on_real_files(data_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     count: Counter[str] = Counter()
     for entry in manifest(data_dir):
-        for path in sorted(case_of(data_dir, entry["case"], tmp_path).folder.rglob("*")):
-            if not path.is_file():
-                continue
+        for path in some_of(sorted(case_of(data_dir, entry["case"], tmp_path).folder.rglob("*"))):
             try:
                 quick, slow = seen_by_both(path, monkeypatch)
             except NotDicom:
@@ -79,5 +86,5 @@ def test_both_readers_agree_on_every_real_file(data_dir: Path, tmp_path: Path, m
                 theirs = slow.private(tag)
                 theirs = theirs if theirs is None or isinstance(theirs, (str, bytes)) else as_numbers_or_one(theirs)
                 assert as_numbers_or_one(quick.private(tag)) == (None if theirs == "" else theirs), tag
-    assert count["quick"] > 300, "most files are plain"
+    assert count["quick"] > 100, "most files are plain"
     assert count["left to pydicom"] > 10, "enhanced, deflated and big-endian files are not"

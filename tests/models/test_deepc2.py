@@ -166,7 +166,6 @@ def test_a_batch_gives_what_each_volume_gives_alone(engine):
         alone = [
             network.embed(SparseTensor(torch.ones(len(one), 1), one, FIELD, 1, torch.zeros(1)))
             for one in (first, second)
-            for one in (first, second)
         ]
         moved = second.clone()
         moved[:, 0] = 2  # volume 1 stays empty

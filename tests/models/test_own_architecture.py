@@ -3,14 +3,15 @@ file's word."""
 
 import json
 import os
-import subprocess
 import sys
 
 import numpy as np
 import pytest
 import torch
 from torch.nn import functional
+from typer.testing import CliRunner
 
+from napari_sparse3d.cli import app
 from napari_sparse3d.errors import InputError
 from napari_sparse3d.models import Model, ModelCard, build_network, densify, load_model
 from napari_sparse3d.models.export import export_model
@@ -168,17 +169,25 @@ def test_a_module_that_fails_is_one_line(own):
     assert "\n" not in str(caught.value)
 
 
-def program(folder, *arguments):
-    """The program, started in a folder; that is on no path."""
-    code = "import sys; sys.path.remove('') if '' in sys.path else None; from napari_sparse3d.cli import main; main()"
-    return subprocess.run(
-        [sys.executable, "-c", code, *map(str, arguments)],
-        capture_output=True, text=True, check=False, cwd=folder,
-        env={**os.environ, "NAPARI_SPARSE3D_CACHE": str(folder / "cache")},
-    )  # fmt: skip
+@pytest.fixture
+def program(tmp_path, monkeypatch):
+    """Calls the program as one would from this folder, which is on no path and of which nothing is imported yet."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("NAPARI_SPARSE3D_CACHE", str(tmp_path / "cache"))
+    n_threads = torch.get_num_threads()
+
+    def call(*arguments):
+        with monkeypatch.context() as one_call:
+            one_call.setattr(sys, "path", [entry for entry in sys.path if entry not in ("", str(tmp_path))])
+            sys.modules.pop("my_networks", None)
+            return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+    yield call
+    sys.modules.pop("my_networks", None)
+    torch.set_num_threads(n_threads)
 
 
-def test_it_is_trained_from_the_folder_where_it_lies(tmp_path):
+def test_it_is_trained_from_the_folder_where_it_lies(tmp_path, program):
     (tmp_path / "my_networks.py").write_text(SOURCE)
     grid = np.indices((16,) * 3) - 7.5
     for kind, radius in (("small", 2.5), ("large", 6.0)):
@@ -189,21 +198,21 @@ def test_it_is_trained_from_the_folder_where_it_lies(tmp_path):
                 tmp_path / "set" / kind / f"{number}.npz"
             )
     (tmp_path / "r.toml").write_text('name = "toy"\n[threshold]\nkind = "range"\nlow = 0.5\n')
-    call = ["train", "set", "-e", 2, "-r", "r.toml", "--threads", 1, "--json", "-s", "arguments.width=5"]
-    done = program(tmp_path, *call, "-a", "my_networks:Small")
-    assert done.returncode == 0, done.stderr
+    call = ["train", "set", "-e", 1, "-r", "r.toml", "--threads", 1, "--json", "-s", "arguments.width=5"]
+    done = program(*call, "-a", "my_networks:Small")
+    assert done.exit_code == 0, done.stderr
     outcome = json.loads(done.stdout)
     settings = tmp_path / "runs" / outcome["run"] / "settings.json"
     assert json.loads(settings.read_text())["architecture"] == "my_networks:Small"
     (tmp_path / "imported").unlink()
     for refused in (
-        program(tmp_path, "evaluate", outcome["model"], "set", "--split", "all"),
-        program(tmp_path, "train", "set", "--settings", settings),
-        program(tmp_path, "train", "set", "--resume", "last"),
+        program("evaluate", outcome["model"], "set", "--split", "all"),
+        program("train", "set", "--settings", settings),
+        program("train", "set", "--resume", "last"),
     ):
-        assert refused.returncode == 2
+        assert refused.exit_code == 2
         assert "code that is not part of this package" in refused.stderr
     assert not (tmp_path / "imported").exists()
-    again = program(tmp_path, *call, "--from", f"my_networks:Small={outcome['model']}")
-    assert again.returncode == 0, again.stderr
+    again = program(*call, "--from", f"my_networks:Small={outcome['model']}")
+    assert again.exit_code == 0, again.stderr
     assert "the weights of layers.0, last" in again.stderr

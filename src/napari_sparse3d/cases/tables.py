@@ -8,7 +8,7 @@ from typing import Any
 
 from napari_sparse3d.errors import InputError, line_of
 from napari_sparse3d.parse import read_csv
-from napari_sparse3d.text import unguarded
+from napari_sparse3d.text import text_of_cell
 
 TABLE_ENDINGS = (".csv", ".parquet")
 PATIENT_COLUMNS = ("patient", "patient_id", "subject", "participant_id")
@@ -32,7 +32,7 @@ def rows_of_table(table: Path) -> list[dict[str, Any]]:
         raise InputError("a folder is no table; name the table in it")
     try:
         if table.suffix.lower() == ".csv":
-            return [{name: unguarded(value) for name, value in row.items()} for row in read_csv(table)]
+            return _without_guards(read_csv(table))
         from pyarrow import parquet
 
         with parquet.ParquetFile(table) as stored:
@@ -54,3 +54,10 @@ def patient_column(columns: Iterator[str] | list[str]) -> str | None:
     """The column that names the patient."""
     by_name = {str(column).strip().lower(): column for column in reversed(list(columns))}
     return next((by_name[name] for name in PATIENT_COLUMNS if name in by_name), None)
+
+
+def _without_guards(rows: list[dict[str, str]]) -> list[dict[str, Any]]:
+    names = {name: text_of_cell(name) for name in (rows[0] if rows else ())}
+    if len(set(names.values())) < len(names):
+        raise InputError("two columns of the table have the same name but for an apostrophe before it; rename one")
+    return [{names[name]: text_of_cell(value) for name, value in row.items()} for row in rows]

@@ -90,8 +90,9 @@ def _choose_both(device: str) -> Choice:
 
 def _best(kind: str) -> str:
     """The best engine for a kind of device; the first of those that cannot be used where none can."""
-    names = [info.name for info in engines_for(kind) if not why_not(info, kind)]
-    return names[0] if names else engines_for(kind)[0].name
+    # the next one is asked only where one cannot be used: to ask an engine is to import it, which takes spconv seconds
+    usable = (info.name for info in engines_for(kind) if not why_not(info, kind))
+    return next(usable, engines_for(kind)[0].name)
 
 
 def _check_device(device: str) -> None:

@@ -54,6 +54,22 @@ def first_bytes(path: Path, n_bytes: int = _HEAD_BYTES) -> tuple[bytes, bool]:
     return unpacked, True
 
 
+def voxels_are_packed(path: Path, n_bytes: int) -> bool:
+    """Whether a file of nothing but ``n_bytes`` of voxels is gzip: its first bytes may be those of gzip by chance.
+
+    One that is shorter can only be packed; one that is not is packed where it unpacks to that many, checksum and all.
+    """
+    _, begins_so = first_bytes(path, 4)
+    if not begins_so or path.stat().st_size < n_bytes:
+        return begins_so
+    with path.open("rb") as file, suppress(zlib.error, EOFError):
+        inflated, n_unpacked = Inflated(file), 0
+        while n_unpacked <= n_bytes and (block := inflated.read()):
+            n_unpacked += len(block)
+        return n_unpacked >= n_bytes
+    return False
+
+
 def other_half(path: Path, ending: str) -> Path | None:
     """The other half (``"hdr"`` or ``"img"``) of a pair, beside the one at ``path``; gzipped or not, in any case."""
     stem = re.sub(r"\.(hdr|img)(\.gz)?$", "", path.name, flags=re.IGNORECASE)

@@ -15,13 +15,12 @@ from nibabel.spatialimages import HeaderDataError
 from numpy.typing import NDArray
 
 from napari_sparse3d.errors import InputError, ReadError
-from napari_sparse3d.io.content import first_bytes
 from napari_sparse3d.io.faults import Fault, FaultKind
 from napari_sparse3d.io.filling import read_volumes, source_of
 from napari_sparse3d.io.intensity import Scaling, refuse_all_nan, scaling_of, unit_and_modality, unit_of_header
 from napari_sparse3d.io.limits import check_memory
 from napari_sparse3d.io.naming import named_as_labels, safe_file_name
-from napari_sparse3d.io.nifti_files import is_nifti2, library_errors_as_read_errors, open_image
+from napari_sparse3d.io.nifti_files import is_nifti2, is_packed, library_errors_as_read_errors, open_image
 from napari_sparse3d.io.orientation import Canonical, axis_codes, canonical
 from napari_sparse3d.io.patient_world import shear_degrees
 from napari_sparse3d.io.provenance import is_stamped_as_labels
@@ -290,8 +289,7 @@ def _read(image: Any, order: Canonical, frames: Sequence[int]) -> tuple[NDArray[
     slope, intercept = _scaling(image)
     if not (np.isfinite(slope) and np.isfinite(intercept)):
         raise ReadError(f"the header's scaling is not finite (slope {slope}, intercept {intercept}); repair the header")
-    path = Path(image.file_map["image"].filename)
-    _, packed = first_bytes(path, 4)
+    path, packed = Path(image.file_map["image"].filename), is_packed(image)
 
     def scaling(extremes: Callable[[], tuple[int, int]]) -> Scaling:
         if dtype.kind == "c":

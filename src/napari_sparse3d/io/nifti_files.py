@@ -10,6 +10,7 @@ import struct
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from nibabel.wrapstruct import WrapStructError
 from numpy.typing import NDArray
 
 from napari_sparse3d.errors import ReadError
-from napari_sparse3d.io.content import Beginning, first_bytes, is_mgh, other_half
+from napari_sparse3d.io.content import Beginning, first_bytes, is_mgh, other_half, voxels_are_packed
 from napari_sparse3d.io.limits import MAX_HEADER_BYTES, check_claim, what_begins
 
 _LIBRARY_ERRORS = (
@@ -138,12 +139,16 @@ def open_image(path: Path, files: ExitStack) -> Any:
         kind = _nifti_class(head, compressed, header_path)
         if kind not in (_Nifti1Image, _Nifti2Image):
             image_path = _image_half(header_path, path)
-            _, compressed = first_bytes(image_path, 4)
+            compressed = _image_is_packed(image_path, _header_alone(kind, head))
     names = kind.filespec_to_file_map(str(header_path)) if kind in _ANALYZE else {}
     if kind is nibabel.MGHImage:  # which leaves a file that it opens itself open where its header is damaged
         names = {"image": _opened(image_path, compressed, files)}
     else:
-        names |= {"header": _holder(header_path, files), "image": _holder(image_path, files)}
+        _, packed_header = first_bytes(header_path, 4)
+        names |= {
+            "header": _holder(header_path, packed_header, files),
+            "image": _holder(image_path, compressed, files),
+        }
     image = kind.from_file_map(names)
     if kind is not nibabel.MGHImage:
         _check_spacing(head, image)
@@ -185,9 +190,26 @@ def _image_half(header: Path, named: Path) -> Path:
     return found
 
 
-def _holder(path: Path, files: ExitStack) -> FileHolder:
+def _header_alone(kind: Any, head: bytes) -> Any:
+    return kind.header_class.from_fileobj(BytesIO(head), check=False)
+
+
+def _image_is_packed(path: Path, header: Any) -> bool:
+    """Of the image half of a pair: neither its name nor its first bytes say it, but the size that its header gives."""
+    n_values = int(np.prod([int(n) for n in header.get_data_shape()], dtype=object))
+    return voxels_are_packed(path, int(header.get_data_offset()) + n_values * header.get_data_dtype().itemsize)
+
+
+def is_packed(image: Any) -> bool:
+    """Whether the file of an opened image's voxels is gzip."""
+    path = Path(image.file_map["image"].filename)
+    if "header" in image.file_map and Path(image.file_map["header"].filename) != path:
+        return _image_is_packed(path, image.header)
+    return first_bytes(path, 4)[1]
+
+
+def _holder(path: Path, packed: bool, files: ExitStack) -> FileHolder:
     """A file for nibabel: by its name, which tells it whether to unpack; opened here where that would be wrong."""
-    _, packed = first_bytes(path, 4)
     if packed == path.name.lower().endswith((".gz", ".mgz")) and not path.name.lower().endswith((".bz2", ".zst")):
         return FileHolder(filename=str(path))
     return _opened(path, packed, files)

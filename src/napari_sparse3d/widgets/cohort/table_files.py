@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from napari_sparse3d.cases.record import LISTS, write_rows
-from napari_sparse3d.files import replacing
-from napari_sparse3d.text import guarded_cell
+from napari_sparse3d.widgets.toolbox.session_folder import save_csv
 
 KINDS = "Tables (*.parquet *.csv)"
 
@@ -33,7 +31,4 @@ def write_table(rows: Sequence[Mapping[str, Any]], path: Path, classes: Mapping[
         write_rows(rows, path, classes=classes)
         return
     names = [name for name in dict.fromkeys(name for row in rows for name in row) if name not in LISTS]
-    with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(names)
-        writer.writerows([guarded_cell(row.get(name)) for name in names] for row in rows)
+    save_csv([{name: row.get(name) for name in names} for row in rows], path)

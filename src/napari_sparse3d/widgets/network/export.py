@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import csv
 from pathlib import Path
 from typing import Any
 
 from napari_sparse3d.files import replacing
 from napari_sparse3d.measure.published import DEEPC2_LAYERS, MRI_PUBLISHED
 from napari_sparse3d.widgets.child.records import NetworkResult
+from napari_sparse3d.widgets.toolbox.session_folder import save_csv
 
 
 def published_percent(result: NetworkResult) -> dict[str, float]:
@@ -40,11 +40,7 @@ def table_records(result: NetworkResult) -> list[dict[str, Any]]:
 
 def write_table(result: NetworkResult, path: Path) -> None:
     """Write the table as CSV."""
-    records = table_records(result)
-    with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, list(records[0]))
-        writer.writeheader()
-        writer.writerows(records)
+    save_csv(table_records(result), path)
 
 
 def write_chart(result: NetworkResult, path: Path) -> None:

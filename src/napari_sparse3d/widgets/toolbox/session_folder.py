@@ -88,12 +88,12 @@ def without_names(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def save_csv(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
-    """Write rows as CSV, with the columns of all of them."""
+    """Write rows as CSV, with the columns of all of them; no cell is a formula (:func:`~.text.cell_text`)."""
     names = list(dict.fromkeys(name for row in rows for name in row))
     with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, names)
-        writer.writeheader()
-        writer.writerows({name: cell_text(value) for name, value in row.items()} for row in rows)
+        writer = csv.writer(file)
+        writer.writerow(map(cell_text, names))
+        writer.writerows([cell_text(row.get(name)) for name in names] for row in rows)
 
 
 def save_figure(figure: Figure, stem: Path) -> None:
