@@ -107,17 +107,21 @@ class Ahead:
 
     def _read_on(self, *, idle: bool = False) -> None:
         """Begin to read what there is room for; where nothing else is at work, the next case has all of it."""
-        held = sum(read.n_bytes for read in self._reading)
         while self._cases and len(self._reading) < 2 * _TOGETHER:
             estimate = _estimate(self._cases[0])
             alone = idle and not self._reading
-            if not alone and held + estimate > _MOST_BYTES:
+            if not alone and not self._has_room(estimate):
                 return
-            held += estimate
             case = self._cases.popleft()
             # in the context of this thread: who watches, and where output goes
             future = self._thread.submit(copy_context().run, read_case, case, self.runner)
             self._reading.append(_Read(case, estimate, future))
+
+    def _has_room(self, n_bytes: int) -> bool:
+        """Whether so much may be read beside what waits."""
+        if n_bytes + sum(read.estimate for read in self._reading) <= _MOST_BYTES:
+            return True
+        return n_bytes + sum(read.n_bytes for read in self._reading) <= _MOST_BYTES
 
 
 def _sites(read: _Read) -> int:
