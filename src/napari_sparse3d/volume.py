@@ -81,11 +81,16 @@ def two_values(data: NDArray[Any]) -> tuple[float, float] | None:
     if len(np.unique(flat[:: max(1, flat.size // _SAMPLED)])) > 2:
         return None
     low, high = flat.min(), flat.max()
-    return (float(low), float(high)) if bool(((flat == low) | (flat == high)).all()) else None
+    for start in range(0, flat.size, _BLOCK):  # a whole volume's comparisons are as large as the volume
+        block = flat[start : start + _BLOCK]
+        if not bool(((block == low) | (block == high)).all()):
+            return None
+    return float(low), float(high)
 
 
 _SAMPLED = 100_000
 """So many values tell most scans from a mask."""
+_BLOCK = 1 << 20
 
 LABEL_TOLERANCE = 1e-3
 """A label that is so near to a whole number is one, after a resampling or a scaling in floating point."""

@@ -1,3 +1,7 @@
+import io
+import tokenize
+import zipfile
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -204,8 +208,6 @@ class TestSetsFromElsewhere:
         assert len(str(error.value)) < 400
 
     def test_what_only_claims_to_be_large_takes_no_memory(self, tmp_path):
-        import zipfile
-
         path = tmp_path / "a.npz"
         voxel_set([[1, 1, 1]]).save(path)
         with zipfile.ZipFile(path) as archive:
@@ -223,3 +225,38 @@ class TestSetsFromElsewhere:
         self.changed(path, indices=np.asfortranarray(np.array([[1, 1, 1], [2, 2, 2]], np.int32)))
         assert VoxelSet.load(path).indices.tolist() == [[1, 1, 1], [2, 2, 2]]
         assert VoxelSet.load(path).indices.flags.writeable
+
+    @pytest.mark.parametrize(
+        ("version", "header"),
+        [
+            (1, "{'descr': '<i4', 'fortran_order': False, 'shape': (2, 3), }"),
+            (1, "{'descr': '<i4', 'fortran_order': False, 'shape': (2,3)}"),
+            (1, "{'shape': (2, 3), 'fortran_order': False, 'descr': '<i4'}"),
+            (2, "{'descr': '<i4', 'fortran_order': False, 'shape': (2, 3), }"),
+            (1, "{'descr': '<i4', 'fortran_order': False, 'shape': (6,), }"),
+            (1, "{'descr': '<i4', 'fortran_order': False, 'shape': (2, 3.0), }"),
+            (1, "{'descr': '<i3', 'fortran_order': False, 'shape': (2, 3), }"),
+            (1, "{'descr': '<i4', 'fortran_order': 0, 'shape': (2, 3), }"),
+            (1, "{'descr': '<i4', 'fortran_order': False, 'shape': (2, 3), } + {}"),
+            (3, "{'descr': '<i4', 'fortran_order': False, 'shape': (2, 3), }"),
+            (1, "{"),
+        ],
+    )
+    def test_headers_are_read_as_numpy_reads_them(self, version, header, tmp_path):
+        path = tmp_path / "a.npz"
+        rows = np.array([[1, 1, 1], [2, 2, 2]], np.int32)
+        text = header.encode().ljust(117) + b"\n"
+        length = len(text).to_bytes(2 if version == 1 else 4, "little")
+        member = b"\x93NUMPY" + bytes([version, 0]) + length + text + rows.tobytes()
+        self.changed(path, indices=None)
+        with zipfile.ZipFile(path, "a") as archive:
+            archive.writestr("indices.npy", member)
+        try:
+            numpys = np.load(io.BytesIO(member))
+        except (ValueError, tokenize.TokenError):
+            numpys = None
+        if version == 3 or numpys is None or numpys.shape != (2, 3):  # 3 is for names that are not Latin
+            with pytest.raises(ReadError):
+                VoxelSet.load(path)
+        else:
+            np.testing.assert_array_equal(VoxelSet.load(path).indices, numpys)

@@ -13,6 +13,7 @@
 :mod:`.identity`      what tells a series from all others: its own place, its content
 :mod:`.groups`        what must stay on one side of a split
 :mod:`.run`           a case is read, voxelised, run and written down
+:mod:`.ahead`         the next cases are read while the network runs
 :mod:`.record`        the columns of that, one Arrow schema, and what tables of earlier versions meant
 :mod:`.seen`          what a model was trained on, and whether a case is like it
 :mod:`.measured`      which cases of a labelled set a model is measured on

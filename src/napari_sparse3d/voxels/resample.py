@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +20,9 @@ MAX_VOXELS = 2**31
 
 LEAST_SHARE = 0.5
 """A new voxel of which less than this is image data is none itself."""
+
+Sides: TypeAlias = tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.float32]]
+"""For each new voxel of an axis: the old one below its centre, the one above, the weight of the latter."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,11 +99,38 @@ def resample(
 def sampled(
     data: Array, grid: NewGrid, inside: Array | None = None, arrays: Arrays = NUMPY
 ) -> tuple[Array, Array | None]:
-    """The values at the centres of a grid, as :func:`resample` takes them; and which of them are image data."""
+    """The values at the centres of a grid, as :func:`resample` takes them; and which of them are image data.
+
+    Some planes at a time, where the arrays say so: what lies between the old values and the new ones is as large as
+    either, several times over.
+    """
+    sides = [neighbours(centres, data.shape[axis]) for axis, centres in enumerate(grid.centres)]
+    below, above, weight = sides[0]
+    shape = tuple(len(centres) for centres in grid.centres)
+    widest = max(data.shape[1] * data.shape[2], shape[1] * shape[2])
+    parts = list(arrays.stretches(shape[0], widest * np.dtype(np.float32).itemsize))
+    if len(parts) == 1:
+        return _sampled(data, sides, grid.order, inside, arrays)
+    values = arrays.empty(shape, "float32", data)
+    are_data = None if inside is None else arrays.empty(shape, "bool", data)
+    for part in parts:
+        # the numbers of old planes move with what is left of them, and the weights stay as they are, to the bit
+        first, last = int(below[part].min()), int(above[part].max()) + 1
+        own = [(below[part] - first, above[part] - first, weight[part]), *sides[1:]]
+        of_part = None if inside is None else inside[first:last]
+        values[part], are_data_here = _sampled(data[first:last], own, grid.order, of_part, arrays)
+        if are_data is not None:
+            are_data[part] = are_data_here
+    return values, are_data
+
+
+def _sampled(
+    data: Array, sides: Sequence[Sides], order: Sequence[int], inside: Array | None, arrays: Arrays
+) -> tuple[Array, Array | None]:
     if inside is None:
-        return arrays.compact(_interpolated(data, grid, arrays)), None
-    data = _interpolated(arrays.where(inside, data, 0), grid, arrays)
-    share = _interpolated(inside, grid, arrays)
+        return arrays.compact(_interpolated(data, sides, order, arrays)), None
+    data = _interpolated(arrays.where(inside, data, 0), sides, order, arrays)
+    share = _interpolated(inside, sides, order, arrays)
     inside = share >= LEAST_SHARE
     with np.errstate(divide="ignore", invalid="ignore"):  # where nothing is, 0 / 0
         data = arrays.where(inside, data / share, np.nan)
@@ -127,9 +159,7 @@ def new_grid(volume: Volume, how: ToSpacing | ToLongestSide) -> NewGrid:
     return NewGrid(centres, order, affine)
 
 
-def neighbours(
-    positions: NDArray[np.float64], size: int
-) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.float32]]:
+def neighbours(positions: NDArray[np.float64], size: int) -> Sides:
     """The voxel below each position on an axis of ``size`` voxels, the one above, and the weight of the latter.
 
     Beyond the ends the end voxel holds.
@@ -139,14 +169,14 @@ def neighbours(
     return below, np.minimum(below + 1, size - 1), (positions - below).astype(np.float32)
 
 
-def _interpolated(data: Array, grid: NewGrid, arrays: Arrays) -> Array:
+def _interpolated(data: Array, sides: Sequence[Sides], order: Sequence[int], arrays: Arrays) -> Array:
     """(Z', Y', X') float32: sampled along one axis after the other, which is the same as trilinear.
 
     Not by SimpleITK: where a centre lies on the border of the box it leaves the linear rule on all three axes, and it
     copies the whole volume to float32 first.
     """
-    for axis in grid.order:
-        below, above, weight = neighbours(grid.centres[axis], data.shape[axis])
+    for axis in order:
+        below, above, weight = sides[axis]
         along = [1, 1, 1]
         along[axis] = -1
         of_above = arrays.of(weight.reshape(along))

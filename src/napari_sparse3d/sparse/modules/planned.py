@@ -9,6 +9,8 @@ has to be seen layer by layer, runs as ever, with the same results to the bit; :
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from operator import getitem, is_
 from threading import Lock
 from typing import Any, NamedTuple
@@ -48,15 +50,35 @@ def run_planned(chain: nn.Module, x: SparseTensor) -> SparseTensor | None:
     chosen = engine(engine_name(device))
     if not isinstance(chosen, RunsNetworks) or torch.is_autocast_enabled(device):
         return None
-    plan = _plan_of(chain, x)
-    if plan is None:
-        return None
-    frozen = plan.frozen(chosen)
+    looked, kind = _looked_at.get(), _kind_of(x)
+    if looked is None or (known := looked.get((chain, chosen.name, kind))) is None:
+        plan = _plan_of(chain, x, kind)
+        if plan is None:
+            return None
+        known = plan, plan.frozen(chosen)
+        if looked is not None:
+            looked[chain, chosen.name, kind] = known
+    plan, frozen = known
     sites, through = x.sites.network(chosen, plan.program)
     rows, largest = chosen.run_network(x.rows, plan.program, frozen, through)
     if observers and not largest < LARGEST:
         return None  # they look at each layer
     return SparseTensor._at(rows, sites)
+
+
+_looked_at: ContextVar[dict[tuple[nn.Module, str, _Kind], tuple[_Plan, Any]] | None] = ContextVar(
+    "napari_sparse3d_looked_at", default=None
+)
+
+
+@contextmanager
+def unchanged() -> Iterator[None]:
+    """Chains that are called in the ``with`` block, by this thread, stay what they are: each is looked at once."""
+    token = _looked_at.set({})
+    try:
+        yield
+    finally:
+        _looked_at.reset(token)
 
 
 def why_not_planned(chain: nn.Module, x: SparseTensor) -> str:
@@ -130,9 +152,12 @@ _MOST_KINDS = 8
 """Inputs of other grids or batch sizes for which a chain's plans are kept."""
 
 
-def _plan_of(chain: nn.Module, x: SparseTensor) -> _Plan | None:
+def _kind_of(x: SparseTensor) -> _Kind:
     features = x.features
-    kind = _Kind(x.spatial_shape, x.batch_size, features.shape[1], features.dtype, x.background is not None)
+    return _Kind(x.spatial_shape, x.batch_size, features.shape[1], features.dtype, x.background is not None)
+
+
+def _plan_of(chain: nn.Module, x: SparseTensor, kind: _Kind) -> _Plan | None:
     plans = _PLANS.get(chain)
     if plans is None:
         plans = _PLANS.setdefault(chain, {})

@@ -99,13 +99,19 @@ _FEW_VALUES = 32768  # torch's own threshold for using threads
 
 def _by_volume(x: SparseTensor) -> Tensor:
     """(N, C): the volume of each value."""
-    volume = x.indices[:, :1].long().expand(-1, x.features.shape[1])
-    if torch.compiler.is_compiling() or volume.numel() >= _FEW_VALUES:
-        return volume
-    return volume.contiguous()  # scattering by an expanded index wakes all of torch's threads, however little there is
+    channels = x.features.shape[1]
+    if torch.compiler.is_compiling() or len(x.indices) * channels >= _FEW_VALUES:
+        return x.indices[:, :1].long().expand(-1, channels)
+    # scattering by an expanded index wakes all of torch's threads, however little there is
+    return x.sites.once(
+        ("volume of each value", channels), lambda: x.indices[:, :1].long().expand(-1, channels).contiguous()
+    )
 
 
 def _sites_per_volume(x: SparseTensor) -> Tensor:
-    return torch.zeros(x.batch_size, dtype=torch.int64, device=x.indices.device).scatter_add(
-        0, x.indices[:, 0].long(), torch.ones_like(x.indices[:, 0], dtype=torch.int64)
-    )
+    def counted() -> Tensor:
+        return torch.zeros(x.batch_size, dtype=torch.int64, device=x.indices.device).scatter_add(
+            0, x.indices[:, 0].long(), torch.ones_like(x.indices[:, 0], dtype=torch.int64)
+        )
+
+    return counted() if torch.compiler.is_compiling() else x.sites.once("sites of each volume", counted)
