@@ -6,6 +6,7 @@ import shlex
 import subprocess
 import sys
 from pathlib import Path
+from threading import Event, Thread, Timer
 from typing import Any
 
 import numpy as np
@@ -159,6 +160,53 @@ def test_a_stopped_child_is_an_error_and_the_next_call_starts_another() -> None:
     assert finish(child.call("network.hello"))
     child.stop()
     assert not child.running
+
+
+def test_no_call_that_waits_starts_a_process_for_a_window_that_is_closed() -> None:
+    child = Child()
+    call = child.call("maps.hello")
+    next(call)
+    said: list[str] = []
+
+    def wait() -> None:
+        with pytest.raises(EngineError) as caught:
+            finish(child.call("maps.hello"))
+        said.append(str(caught.value))
+
+    waiting = Thread(target=wait)
+    waiting.start()
+    child.close()
+    with pytest.raises(EngineError):
+        call.send(None)
+    waiting.join(30)
+    assert said == ["the window was closed"]
+    assert not child.running
+    child.reopen()
+    call = child.call("maps.hello")
+    next(call)
+    assert child.running
+    child.stop()
+
+
+def test_the_end_of_the_process_waits_for_every_worker(qapp: Any) -> None:
+    from napari_sparse3d.widgets.toolbox.work import Work, end_all
+
+    begun, may_end, written = Event(), Event(), Event()
+
+    def writing() -> Any:
+        yield None
+        begun.set()
+        may_end.wait(30)
+        written.set()
+        yield None
+
+    work = Work()
+    work.start(writing, "writing")
+    assert begun.wait(30)
+    Timer(0.2, may_end.set).start()
+    end_all()
+    assert written.is_set()
+    work.deleteLater()
 
 
 def test_the_child_and_what_it_is_made_of_import_no_qt() -> None:

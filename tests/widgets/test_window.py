@@ -252,6 +252,25 @@ def test_napari_closed_in_the_middle_ends_cleanly(begin: str, after_ms: int, tmp
     assert "Traceback" not in done.stderr
 
 
+ENDS = """
+import napari
+
+viewer = napari.Viewer(show=False)
+for name in ("Sparse voxels", "Network", "Cohort"):
+    viewer.window.add_plugin_dock_widget("napari-sparse3d", name, tabify=True)
+print("ends", flush=True)
+"""
+
+
+def test_a_script_that_ends_at_once_ends_cleanly() -> None:
+    """Without an event loop nobody waits for the workers: they still import torch, list models, prepare maps."""
+    done = subprocess.run([sys.executable, "-c", ENDS], capture_output=True, text=True, timeout=240, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert "ends" in done.stdout
+    assert "Traceback" not in done.stderr
+    assert "deleted" not in done.stderr
+
+
 @pytest.mark.parametrize("name", ["voxels", "network", "cohort", "train"])
 def test_nothing_is_cut_in_a_dock_of_napari_s_own_width(window: Any, qtbot: Any, name: str) -> None:
     """What a panel's body needs is not wider than what a dock of 270 pixels leaves it."""
