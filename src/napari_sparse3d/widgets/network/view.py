@@ -20,7 +20,15 @@ from napari_sparse3d.widgets.network.results import Results
 from napari_sparse3d.widgets.network.sites_layer import remove_sites
 from napari_sparse3d.widgets.network.state import Choice, NetworkRun, NetworkState, engine_words
 from napari_sparse3d.widgets.opening.nothing_open import NothingOpen
-from napari_sparse3d.widgets.toolbox.layers import frame_of, made_of, mark_of, ours, volume_layer, volumes
+from napari_sparse3d.widgets.toolbox.layers import (
+    follow_layers,
+    frame_of,
+    made_of,
+    mark_of,
+    ours,
+    volume_layer,
+    volumes,
+)
 from napari_sparse3d.widgets.toolbox.layout import combo, form, small_label
 from napari_sparse3d.widgets.toolbox.notes import read_words
 from napari_sparse3d.widgets.toolbox.panel import Panel
@@ -112,9 +120,7 @@ class NetworkPanel(Panel):
         self.running.failed.connect(lambda _: self._run_failed())
         self.listing.finished.connect(self._listed)
         self.listing.failed.connect(self.fail)
-        events = self.viewer.layers.events
-        for event in (events.inserted, events.removed):
-            event.connect(self._layers_changed)
+        follow_layers(self.viewer, self._layers_changed)
         self.viewer.dims.events.ndisplay.connect(self._ndisplay_changed)
         self.viewer.dims.events.current_step.connect(self._time_moved)
         self.voxels.currentIndexChanged.connect(self._check_owner)

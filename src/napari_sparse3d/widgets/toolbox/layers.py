@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from napari_sparse3d.cases.identity import CASE, CaseIdentity
 from napari_sparse3d.io.layers import GEOMETRY_KEYS
 from napari_sparse3d.widgets.toolbox.length import in_units_of
 from napari_sparse3d.widgets.toolbox.scan_voxels import ScanVoxels
-from napari_sparse3d.widgets.toolbox.sources import OWN, Placement, is_volume
+from napari_sparse3d.widgets.toolbox.sources import OWN, Placement, is_labels, is_volume
 
 
 @dataclass(frozen=True)
@@ -50,8 +50,13 @@ def frame_of(viewer: Viewer, layer: Layer) -> int:
 
 
 def volumes(viewer: Viewer) -> list[Layer]:
-    """The layers that can be scans, the topmost first."""
+    """The layers that can be volumes, label maps among them, the topmost first."""
     return [layer for layer in reversed(viewer.layers) if is_volume(layer)]
+
+
+def scans(viewer: Viewer) -> list[Layer]:
+    """Those of them that hold values and no labels, the topmost first."""
+    return [layer for layer in volumes(viewer) if not is_labels(layer)]
 
 
 def ours(viewer: Viewer, role: str, volume_id: str | None = None) -> Iterator[Layer]:
@@ -82,6 +87,13 @@ def from_file(
     layer._set_source(layer.source.model_copy(update={"path": str(path), "reader_plugin": "napari-sparse3d"}))
     given = {"series": series, "repair": repair, CASE: case}
     layer.metadata = {**layer.metadata, **{name: value for name, value in given.items() if value is not None}}
+
+
+def follow_layers(viewer: Viewer, changed: Callable[..., None]) -> None:
+    """Call a method, which is not kept alive by that, whenever there are other layers, or one has another name."""
+    events = viewer.layers.events
+    for event in (events.inserted, events.removed, events.renamed):
+        event.connect(changed)
 
 
 def edit_events(layer: Layer) -> list[Any]:

@@ -72,4 +72,3 @@ class Controls(QWidget):
         """Another volume: nothing is said of the last one."""
         self.next_button.hide()
         self.numbers.setText("")
-        self.cost.setText("")

@@ -29,6 +29,11 @@ class CostLine:
         self._label.setText(f"{Path(model).stem}: reckoning the work…")
         self._work.start(partial(reckon_cost, self._workbench.network_child, ready, model), f"work of {model}")
 
+    def forget(self) -> None:
+        """The set is another one: nothing is said of it until it is asked about, nor what still comes of the last."""
+        self._work.drop()
+        self._label.setText("")
+
     def another_model(self) -> None:
         """Of the set that is there, if one is."""
         if self._state.ready is not None and self._state.has_voxels():

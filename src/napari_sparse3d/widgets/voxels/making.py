@@ -31,6 +31,7 @@ class Making:
     def __init__(self, panel: VoxelsPanel, work: Work, of: Input, cost_line: CostLine, undo: Undo) -> None:
         self._panel, self._work, self._input, self._cost_line, self._undo = panel, work, of, cost_line, undo
         work.finished.connect(self._show)
+        work.failed.connect(self._failed)
         work.ended.connect(undo.ended)
 
     def start(self, *, wanted: bool) -> None:
@@ -56,6 +57,11 @@ class Making:
         """Whether there is a layer of voxels of this scan."""
         return any(each.visible or not visible for each in ours(self._panel.viewer, "voxels", str(layer.unique_id)))
 
+    def _failed(self, _failure: object) -> None:
+        """The numbers that stand there are of another set than was asked for."""
+        self._panel.numbers.setText("")
+        self._cost_line.forget()
+
     def _show(self, ready: ReadySet) -> None:
         panel = self._panel
         again = panel.state.made(ready.key) is not None
@@ -69,7 +75,7 @@ class Making:
         if ready.empty is not None:
             panel.state.run_next = False
             panel.fail(ready.empty)
-            panel.cost.setText("")
+            self._cost_line.forget()
             return
         if not again:
             self._cost_line.reckon(ready)

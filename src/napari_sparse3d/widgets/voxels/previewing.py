@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from napari_sparse3d.widgets.toolbox.layers import ours, set_visible
+from napari_sparse3d.widgets.voxels.cost_line import CostLine
 from napari_sparse3d.widgets.voxels.input import Input
 from napari_sparse3d.widgets.voxels.preview import SlicePreview
 from napari_sparse3d.widgets.voxels.state import range_words
@@ -16,8 +17,8 @@ if TYPE_CHECKING:
 class Previewing:
     """Draws what is in the range over the slice that the viewer shows, as ``panel`` has it."""
 
-    def __init__(self, panel: VoxelsPanel, preview: SlicePreview, of: Input) -> None:
-        self._panel, self._preview, self._input = panel, preview, of
+    def __init__(self, panel: VoxelsPanel, preview: SlicePreview, of: Input, cost_line: CostLine) -> None:
+        self._panel, self._preview, self._input, self._cost_line = panel, preview, of, cost_line
 
     def range_moved(self, low: float, high: float) -> None:
         """An end moves: how much is in the range is said, and drawn."""
@@ -25,7 +26,7 @@ class Previewing:
         if histogram is None:
             return
         self._panel.numbers.setText(range_words(histogram, low, high))
-        self._panel.cost.setText("")
+        self._cost_line.forget()
         self.show()
 
     def show(self) -> None:

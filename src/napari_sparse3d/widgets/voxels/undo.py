@@ -5,12 +5,12 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
+import numpy as np
 from qtpy.QtWidgets import QPushButton
 
 from napari_sparse3d.widgets.toolbox import words
 from napari_sparse3d.widgets.toolbox.layers import made_of, ours
 from napari_sparse3d.widgets.toolbox.scan_voxels import ScanVoxels
-from napari_sparse3d.widgets.toolbox.sources import is_labels
 from napari_sparse3d.widgets.voxels.history import History
 from napari_sparse3d.widgets.voxels.jobs import make_ready
 from napari_sparse3d.widgets.voxels.state import short_name
@@ -66,7 +66,8 @@ class Undo:
         panel.form.take(earlier.recipe)
         panel.state.run_next, panel.state.asked_for, self._undoing = False, True, True
         key = panel.key_of(layer)
-        if is_labels(layer) and earlier.volume is not panel.volume_of(layer):  # of another label, or painted since
+        if not np.may_share_memory(earlier.volume.data, panel.volume_of(layer).data):
+            # of another label, or edited since: the controls would make another set of what is there now
             key = (*key[:2], f"{key[2]} as it was")
         kind = str(panel.show_as.currentData())
         job = partial(make_ready, key, earlier.volume, earlier.recipe, earlier.frame, kind, earlier, earlier.case)

@@ -11,7 +11,7 @@ from napari_sparse3d.volume import Volume
 from napari_sparse3d.widgets import repeat
 from napari_sparse3d.widgets.opening.nothing_open import NothingOpen
 from napari_sparse3d.widgets.toolbox.cursor_line import cursor_line
-from napari_sparse3d.widgets.toolbox.layers import volume_layer, volumes
+from napari_sparse3d.widgets.toolbox.layers import follow_layers, volume_layer, volumes
 from napari_sparse3d.widgets.toolbox.layout import later
 from napari_sparse3d.widgets.toolbox.panel import Followed, Panel
 from napari_sparse3d.widgets.toolbox.scan_voxels import ScanVoxels
@@ -53,10 +53,10 @@ class VoxelsPanel(Panel):
         self._edited = later(_SETTLE_MS, self, lambda: self._looking.again())
         self._saver = Saver(self, self.saving)
         self._build_controls()
-        self._input = Input(self.viewer, self.state, self.label, self._edit_seen)
+        self._input = Input(self.viewer, self.state, self.label, self.edit_seen)
         self._cost_line = CostLine(self.cost, self.state, self.workbench, self.costing)
-        self._looking = Looking(self, self.counting, self._input)
-        self._previewing = Previewing(self, self.slice_preview, self._input)
+        self._looking = Looking(self, self.counting, self._input, self._cost_line)
+        self._previewing = Previewing(self, self.slice_preview, self._input, self._cost_line)
         self._straightening = Straightening(self, self.straightening)
         self.copy_command, self.copy_python = self.add_copy_links(
             "The line that makes this voxel set",
@@ -115,11 +115,11 @@ class VoxelsPanel(Panel):
         self.straighten.clicked.connect(self._straightening.start)
         self.form.moved.connect(self._previewing.range_moved)
         self.preview.toggled.connect(self._previewing.toggled)
-        layers, dims = self.viewer.layers.events, self.viewer.dims.events
-        for event in (layers.inserted, layers.removed):
-            event.connect(self._layers_changed)
+        follow_layers(self.viewer, self._layers_changed)
+        dims = self.viewer.dims.events
         for event in (dims.current_step, dims.order, dims.ndisplay):
             event.connect(self._previewing.slice_changed)
+        dims.current_step.connect(self._looking.time_moved)
         self.workbench.model_changed.connect(self._model_changed)
 
     # -- which volume --------------------------------------------------------------------------------------------------
@@ -156,7 +156,6 @@ class VoxelsPanel(Panel):
         if self.making.running:
             self.making.cancel()
         self.state.another_volume()
-        self.filled.forget()
         self.say("")
         layer = self.layer
         self._input.follow(layer)
@@ -169,7 +168,8 @@ class VoxelsPanel(Panel):
             return
         self._looking.at(layer)
 
-    def _edit_seen(self, _event: object = None) -> None:
+    def edit_seen(self, _event: object = None) -> None:
+        """The volume's voxels are others: it is looked at again when that has settled."""
         self._edited.start()
 
     def key_of(self, layer: Layer) -> Key:
