@@ -134,6 +134,25 @@ def test_a_grid_over_a_turned_layer_lies_where_the_scan_lies(oblique: Volume) ->
         )
 
 
+def test_what_is_cut_out_of_somebody_s_labels_lies_where_they_are_drawn() -> None:
+    """A layer of another plugin, turned and along no axis of the patient's: the cut cube has axes in another order."""
+    from napari.layers import Labels
+
+    from napari_sparse3d.cases.finding import Cutting, finding_of_label
+    from napari_sparse3d.widgets.toolbox.sources import label_volume, placement
+
+    data = np.zeros((12, 14, 16), dtype=np.uint8)
+    data[3:6, 4:9, 8:10] = 1
+    swapped = np.array([[0.0, 1, 0], [1, 0, 0], [0, 0, -1]])
+    for turned in ({}, {"rotate": swapped}):
+        layer = Labels(data, scale=(2, 1.5, 1), translate=(3, -20, 7), **turned)
+        volume = label_volume(layer)
+        mask = finding_of_label(volume, 1, Cutting("any", 32, 1.0)).mask
+        shown = Labels(mask.data, **placement(layer, volume, mask.affine).arguments())
+        middle = shown.data_to_world(np.argwhere(mask.data).mean(axis=0))
+        np.testing.assert_allclose(middle, layer.data_to_world(np.argwhere(data).mean(axis=0)), atol=0.5)
+
+
 def test_the_child_says_what_went_wrong_and_goes_on(shared_child: Child) -> None:
     with pytest.raises(ReportedError) as caught:
         finish(shared_child.call("network.models", extra=["no-such-model"]))

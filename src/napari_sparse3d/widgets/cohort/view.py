@@ -94,8 +94,6 @@ class CohortPanel(Panel):
     def _connect(self) -> None:
         self.follow(self.saving)
         self.files.saved.connect(self._show_parts)
-        for changed in (self.embedding.started, self.embedding.ended):
-            changed.connect(lambda *_: self._show_parts())
         self.saving.finished.connect(lambda text: self.say(text))
         self.drawn.clicked.connect(self.open_case)
         self.open_cases.chosen.connect(self.drawn.mark_open)
@@ -104,6 +102,10 @@ class CohortPanel(Panel):
         self.workbench.result_changed.connect(self._result_changed)
         for changed in (self.workbench.result_changed, self.workbench.model_changed):
             changed.connect(lambda _: self._show_parts())
+
+    def works_changed(self) -> None:
+        """While cases are embedded no others are chosen."""
+        self._show_parts()
 
     def _show_parts(self) -> None:
         state = self.state

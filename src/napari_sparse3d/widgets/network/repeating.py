@@ -11,7 +11,7 @@ from napari_sparse3d.errors import InputError
 from napari_sparse3d.widgets import repeat
 from napari_sparse3d.widgets.network import jobs
 from napari_sparse3d.widgets.network.state import NetworkRun, NetworkState
-from napari_sparse3d.widgets.toolbox.layers import volume_layer
+from napari_sparse3d.widgets.toolbox.layers import mark_of, volume_layer
 from napari_sparse3d.widgets.toolbox.panel import Panel, saving
 from napari_sparse3d.widgets.toolbox.sources import source_of
 from napari_sparse3d.widgets.toolbox.work import Work
@@ -43,12 +43,17 @@ class Repeating(QObject):
         Raises
         ------
         InputError
-            If nothing was run, the scan was closed, or it was not opened from a file.
+            If nothing was run, the scan was closed, it was not opened from a file, or a part of it was run.
         """
         ran = self._shown()
         layer = volume_layer(self.panel.viewer, ran.volume_id)
         if layer is None:
             raise InputError("the scan was closed; open it again and run")
+        if mark_of(layer) is not None:
+            raise InputError(
+                "this was cut out of a scan: the line in Click a nodule cuts it out again, and its session there has "
+                "it as a voxel set (.npz), which every command takes"
+            )
         return source_of(layer, ran.made.frame)
 
     def _shown(self) -> NetworkRun:

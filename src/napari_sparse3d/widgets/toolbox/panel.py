@@ -101,6 +101,9 @@ class Panel(QWidget, metaclass=OneInViewer):
     def run(self) -> None:
         """What the primary button starts."""
 
+    def works_changed(self) -> None:
+        """Work that is followed has begun or has ended: :attr:`busy` says whether any goes on."""
+
     def cancelled_text(self) -> str:
         """What is said after *Cancel*."""
         return "Cancelled; nothing was changed."
@@ -269,6 +272,7 @@ class Panel(QWidget, metaclass=OneInViewer):
         self._works = [*(each for each in self._works if each is not work), work]
         self.say_meanwhile(f"{title[:1].upper()}{title[1:]} …")
         self.foot.begin()
+        self.works_changed()
 
     def _stepped(self, step: object) -> None:
         if isinstance(step, Step):
@@ -282,6 +286,7 @@ class Panel(QWidget, metaclass=OneInViewer):
             self.foot.step(0, 0)  # how far the other one is comes with its next step
         else:
             self.foot.rest()
+        self.works_changed()
 
     def _show_details(self, _link: str) -> None:
         if self.failure is not None:

@@ -158,7 +158,7 @@ class VoxelsPanel(Panel):
         self.state.another_volume()
         self.say("")
         layer = self.layer
-        self._input.follow(layer)
+        self._input.edits.follow(layer)
         self._undo.offer()
         for each in volumes(self.viewer):
             if each is not layer:
@@ -168,7 +168,7 @@ class VoxelsPanel(Panel):
             return
         self._looking.at(layer)
 
-    def edit_seen(self, _event: object = None) -> None:
+    def edit_seen(self) -> None:
         """The volume's voxels are others: it is looked at again when that has settled."""
         self._edited.start()
 
