@@ -160,9 +160,9 @@ class MapSection(QWidget):
     def draw(self, *, only_pca: bool = False) -> None:
         """PCA at once; t-SNE after it, where that is chosen."""
         cohort = self._state.cohort
+        self.maker.stop()  # whatever it draws is of other cases
         if cohort is None or not len(cohort):
             return
-        self.maker.stop()
         self.moving.emit()
         self.view.set_positions(pca(cohort.embeddings))
         self.view.show_only(self._state.shown)

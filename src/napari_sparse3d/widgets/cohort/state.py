@@ -39,12 +39,15 @@ class LoadedCase:
         Its voxels, if it is a voxel set.
     changed : bool
         It is not what was embedded: its file has changed since.
+    file : Path or None
+        What was read, where that is not the case's own place: the label map that draws a thing in a scan.
     """
 
     data: Any
     case: CaseIdentity
     made: ScanVoxels | None = None
     changed: bool = False
+    file: Path | None = None
 
 
 @dataclass(frozen=True)

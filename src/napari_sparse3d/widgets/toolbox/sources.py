@@ -21,6 +21,8 @@ from napari_sparse3d.widgets.toolbox.length import mm_in
 
 Point = tuple[float, float, float]
 
+LABEL = "label_value"
+"""Key of ``layer.metadata``: the label that a layer shows alone, of the label map that its file holds."""
 OWN = "napari_sparse3d"
 """Key of ``layer.metadata`` under which our own layers say what they are."""
 
@@ -241,7 +243,8 @@ def source_of(layer: Any, frame: int, label: int | None = None) -> repeat.Source
     """
     path = source_path(layer)
     series, repair = layer.metadata.get("series"), layer.metadata.get("repair")
-    of_labels = ("all" if label is None else str(label)) if is_labels(layer) else None
+    shown = layer.metadata.get(LABEL, "all")
+    of_labels = (shown if label is None or shown != "all" else str(label)) if is_labels(layer) else None
     time = frame if layer.ndim == 4 else None
     found = None if path is None else repeat.Source(path, series, time, repair, of_labels)
     return repeat.require_source(found)

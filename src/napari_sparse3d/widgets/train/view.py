@@ -139,7 +139,13 @@ class TrainPanel(Panel):
         """Take a labelled set; it is checked before the first epoch."""
         self.state.data = path
         self.about.setText(data_words(path))
+        self._show_check()
         self._show_parts()
+
+    def _show_check(self) -> None:
+        """What was found in the data of a run stands below those data alone."""
+        run = self.state.started
+        self.check_text.setVisible(bool(self.check_text.text()) and run is not None and run.data == self.state.data)
 
     # -- the process ---------------------------------------------------------------------------------------------------
 
@@ -204,7 +210,8 @@ class TrainPanel(Panel):
         self.state.begin(started, anew=anew)
         self.results.begin(started.words())
         self._draw()
-        self.check_text.hide()
+        self.check_text.setText("")
+        self._show_check()
         arguments = [*started.arguments(), *(["--resume", resume] if resume else []), "--json-lines"]
         self.guard.watch()
         self.training.start(arguments if "--runs" in arguments else [*arguments, "--runs", str(self.runs_folder)])
@@ -241,7 +248,7 @@ class TrainPanel(Panel):
         if kind == "check":
             self.state.checked(event)
             self.check_text.setText(check_words(event))
-            self.check_text.show()
+            self._show_check()
         elif kind == "epoch":
             self.state.epoch_done(event)
             self._draw()
