@@ -252,7 +252,7 @@ def test_the_cases_shown_are_their_own_while_others_are_embedded(
     few_at_a_time["n"] = 6
     qtbot.waitUntil(lambda: len(panel.cohort) == 5, timeout=WAIT_MS)
     click(qtbot, panel.primary)
-    assert "5 cases embedded until then" in panel.message.text()
+    assert "5 cases embedded so far" in panel.message.text()
     assert panel.table is None
     click(qtbot, panel.save_table)
     assert len(read_cohort(tmp_path / "saved.parquet")) == 5

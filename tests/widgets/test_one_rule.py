@@ -371,7 +371,7 @@ def test_a_result_goes_with_its_case_voxels_time_and_model(panels: Any, qtbot: A
 
     def is_gone(title: str) -> None:
         """Dim, with a title that says so; nothing of it is elsewhere."""
-        assert network.results.title.text() == f"⚠ Not of what is chosen now: {title}"
+        assert network.results.title.text() == f"⚠ Not for the current selection: {title}"
         for part in (network.bars, network.honest, network.table, network.chart, network.like_button, network.target):
             assert not part.isEnabled()
         assert network.results.looks.graphicsEffect().isEnabled()
@@ -496,7 +496,7 @@ def test_a_result_goes_with_an_undo_too(panels: Any, qtbot: Any, place: Path) ->
     assert network.workbench.result is first
     make(0)
     assert network.workbench.result is None
-    assert network.results.title.text().startswith("⚠ Not of what is chosen now: a · from 50")
+    assert network.results.title.text().startswith("⚠ Not for the current selection: a · from 50")
     second = run(qtbot, network)
     assert network.workbench.result is second
     assert cohort.workbench.result is second
@@ -504,7 +504,7 @@ def test_a_result_goes_with_an_undo_too(panels: Any, qtbot: Any, place: Path) ->
     click(qtbot, voxels.undo)
     wait_for(count + 1)
     assert network.workbench.result is None
-    assert network.results.title.text().startswith("⚠ Not of what is chosen now: a · from 0")
+    assert network.results.title.text().startswith("⚠ Not for the current selection: a · from 0")
     assert network.results.looks.graphicsEffect().isEnabled()
     assert not network.copy_command.isEnabled()
     # and the result of a set that comes back is one again

@@ -161,7 +161,7 @@ def test_a_click_on_a_nodule_says_its_class_and_its_like(window: Any, qtbot: Any
     click_at(viewer, qtbot, centre, drag=40)
     assert not panel.classifying.running  # a drag moves the picture
     viewer.layers.remove(scan)
-    assert "Not of what is chosen" in panel.results.title.text()
+    assert "Not for the current selection" in panel.results.title.text()
     panel.copy_command.click()
     assert "closed" in panel.message.text()
 
@@ -197,7 +197,7 @@ def test_points_boxes_and_labels_are_ways_in_too(window: Any, qtbot: Any, tmp_pa
     by_label = answered(panel, qtbot)
     np.testing.assert_allclose(by_label.finding.centre_mm, centre, atol=1.0)
     same_as_the_line(panel, qtbot, by_label)
-    assert "Not of what" not in panel.results.title.text()
+    assert "Not for the current" not in panel.results.title.text()
 
     # a model that was trained without millimetres asks how large its voxels are
     panel.answer = None
@@ -219,11 +219,11 @@ def test_points_boxes_and_labels_are_ways_in_too(window: Any, qtbot: Any, tmp_pa
     assert "No known cases come with vessel" in panel.results.source.text()
     same_as_the_line(panel, qtbot, of_vessel)
     number.setValue(1.1)
-    assert "Not of what" in panel.results.title.text()
+    assert "Not for the current" in panel.results.title.text()
     number.setValue(0.9)
-    assert "Not of what" not in panel.results.title.text()
+    assert "Not for the current" not in panel.results.title.text()
 
     labels.paint(np.argwhere(labels.data == 2)[0], 0)
-    assert "Not of what" in panel.results.title.text()
+    assert "Not for the current" in panel.results.title.text()
     panel.copy_command.click()
     assert "were changed since they were opened" in panel.message.text()

@@ -583,7 +583,7 @@ def test_labels_are_an_input_and_the_last_set_is_undone(panel: Any, qtbot: Any) 
     click(qtbot, panel.undo)
     qtbot.waitUntil(lambda: emitted[-1].voxels.n_active != count, timeout=WAIT_MS)
     assert emitted[-1].voxels.n_active == 63
-    assert "The set before is back" in panel.message.text()
+    assert "The previous set is back" in panel.message.text()
     click(qtbot, panel.undo)
     qtbot.waitUntil(lambda: emitted[-1].voxels.n_active == 343, timeout=WAIT_MS)
     assert f"{343:,} voxels" in panel.numbers.text()

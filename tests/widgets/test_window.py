@@ -197,7 +197,7 @@ def test_from_a_prediction_to_the_nearest_case_beside_it(window: Any, qtbot: Any
     qtbot.waitUntil(lambda: network.ran is not None, timeout=WAIT_MS)
     qtbot.mouseClick(network.like_button, Qt.MouseButton.LeftButton)
     cohort = open_panel("Cohort")
-    assert "Like which cases?" in cohort.about.text()
+    assert "Similar among which cases?" in cohort.about.text()
     cohort.set_source(tmp_path / "cases.csv")
     qtbot.mouseClick(cohort.primary, Qt.MouseButton.LeftButton)
     qtbot.waitUntil(lambda: cohort.similar.list.count() > 0, timeout=WAIT_MS)

@@ -52,6 +52,6 @@ class CaseOpener(QObject):
                 workbench.voxels_changed.emit(shown)
         if scan is not None:
             put_titles(viewer, {scan: scan.name, layer: self._title})
-        beside = "" if scan is None else " beside the open case; camera and contrast are one"
-        changed = " It is not what was embedded: its file has changed since." if case.changed else ""
+        beside = "" if scan is None else " beside the open case; camera and contrast are linked"
+        changed = " Its file has changed since it was embedded." if case.changed else ""
         self._panel.say(f"Opened {layer.name}{beside}.{changed}", warning=case.changed)

@@ -163,7 +163,7 @@ class Embedder(QObject):
         cohort = self._state.cohort
         if cohort is not None:
             self._show(cohort, final=True)
-        self._panel.say(f"No new cases: {words.count(n_known, 'cases')} found, and they are here already.")
+        self._panel.say(f"No new cases: {words.count(n_known, 'cases')} found, all of them here already.")
 
     def _outcome(self, n_known: int) -> str:
         said = []

@@ -22,14 +22,14 @@ _SOURCE = "The usual windows of a CT, as Radiopaedia lists them (Windowing (CT))
 class LookPanel(Panel):
     """Window a scan in one click."""
 
-    primary_text = "Greys as it was opened"
+    primary_text = "Reset greys"
 
     def build(self) -> None:
         """Lay out the controls, and connect them with the viewer."""
         self._opened: dict[str, tuple[float, float]] = {}
         self.empty = NothingOpen(self.viewer, self, self.say, sample="chest_ct")
         self.body.addWidget(self.empty)
-        self.scan = combo("Whose greys are set; no other layer changes")
+        self.scan = combo("The scan whose grey levels are set; no other layer changes")
         top = form()
         top.addRow("Scan", self.scan)
         top.addRow(cursor_line(self.viewer, self._layer))
@@ -98,9 +98,9 @@ class LookPanel(Panel):
             if greys.limits is not None:
                 button.setToolTip(f"{greys.limits[0]:g} to {greys.limits[1]:g} HU. {_SOURCE}")
             else:
-                button.setToolTip("A part of this scan's own values: it has no unit by which windows are the same")
+                button.setToolTip("A range of this scan's own values: without a unit there are no standard windows")
         if not is_ct(layer):
-            self.text.setText("Not in HU: its greys are set by parts of its own values.")
+            self.text.setText("Not in HU: grey levels are percentiles of its own values.")
 
     def _press(self, number: int) -> None:
         layer = self._layer()
@@ -134,4 +134,4 @@ class LookPanel(Panel):
         layer = self._layer()
         if layer is not None:
             low, high = layer.contrast_limits = self._opened[str(layer.unique_id)]
-            self.text.setText(f"{low:.4g} to {high:.4g}, as it was opened")
+            self.text.setText(f"{low:.4g} to {high:.4g}, as opened")

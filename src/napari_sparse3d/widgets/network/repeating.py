@@ -27,12 +27,12 @@ class Repeating(QObject):
         panel.follow(self.saving)
         self.saving.finished.connect(panel.say)
         self.copy_command, self.copy_python = panel.add_copy_links(
-            "The line that gives this table; and that of the attribution, where there is one",
+            "The line that reproduces this table, and the attribution if there is one",
             lambda: repeat.network_command(self._ran_again(), state.drove),
             lambda: repeat.network_python(self._ran_again(), state.drove),
         )
         self.export = panel.add_link(
-            "Export table…", "As CSV; or the chart as SVG or PNG, by the name's ending", self._export
+            "Export table…", "As CSV, or the chart as SVG or PNG, by the ending of the file name", self._export
         )
         tip = "Recipe, hashes, versions, table, chart and the line, in one folder"
         self.session = panel.add_session_link(tip, self.save_session_to)

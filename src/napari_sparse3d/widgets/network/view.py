@@ -84,10 +84,10 @@ class NetworkPanel(Panel):
         self.empty = NothingOpen(self.viewer, self, self.say)
         self.empty_text, self.open_button, self.sample_button = self.empty.text, self.empty.folder, self.empty.sample
         self.body.addWidget(self.empty)
-        self.voxels = combo("A voxel set, or a volume of which the model makes voxels by its own recipe")
+        self.voxels = combo("A voxel set, or a volume from which the model makes voxels by its own recipe")
         self.choice = ModelChoice(self, self.workbench)
         self.model, self.about = self.choice.box, self.choice.about
-        self.engine = combo("What runs the network; auto takes the graphics card where there is one")
+        self.engine = combo("What runs the network; auto uses the graphics card if there is one")
         self.engine.addItem("auto", "auto")
         for info in ENGINES.values():
             self.engine.addItem(info.title, info.name)
@@ -218,7 +218,7 @@ class NetworkPanel(Panel):
         self.primary.setEnabled(something or self.running.running)
         self._check_owner()
         if self.ran is not None and volume_layer(self.viewer, self.ran.volume_id) is None:
-            self.results.say_of_picture("The scan of this result was closed; its numbers stay.")
+            self.results.say_of_picture("The scan of this result was closed; its numbers remain.")
 
     def _voxels_made(self, layer: Layer) -> None:
         place = self.voxels.findData(str(layer.unique_id))
@@ -245,7 +245,7 @@ class NetworkPanel(Panel):
         """The primary button: run the chosen model on the chosen voxels."""
         layer = self._chosen_layer()
         if layer is None:
-            self.say("The chosen voxels are not in the viewer any more; make them again.", warning=True)
+            self.say("The chosen voxels are no longer in the viewer; make them again.", warning=True)
             return
         self._n_before = self._n_edits
         self._edits.follow(layer)

@@ -76,5 +76,5 @@ class PickModel(QObject):
             for widget in (self.size, self.hint):
                 self._form.setRowVisible(widget, self.asks)
         name = self.box.currentText()
-        self.hint.setText(f"{name} was trained without millimetres: say how large the voxels of its cube are.")
+        self.hint.setText(f"{name} was trained without millimetres: say how large its voxels are to be.")
         self.changed.emit()

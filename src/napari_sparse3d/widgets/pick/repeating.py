@@ -34,11 +34,11 @@ class Repeating(QObject):
         panel.follow(self.saving)
         self.saving.finished.connect(panel.say)
         self.copy_command, self.copy_python = panel.add_copy_links(
-            "The line that gives these numbers",
+            "The line that reproduces these numbers",
             lambda: repeat.pick_command(self._asked()),
             lambda: repeat.pick_python(self._asked()),
         )
-        tip = "What was cut out, its numbers, the known ones like it, hashes, versions and the line, in one folder"
+        tip = "What was cut out, its numbers, similar known cases, hashes, versions and the line, in one folder"
         self.session = panel.add_session_link(tip, self.save_session_to)
 
     def _asked(self) -> repeat.Asked:

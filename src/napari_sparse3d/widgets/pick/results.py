@@ -37,8 +37,8 @@ _TIPS = (
     "The largest extent of the nodule, in millimetres",
 )
 SOURCE = (
-    "Known: {n:,} nodules of LIDC-IDRI (TCIA), CC BY 3.0, as rated by radiologists, not as proven. PCA of the "
-    "embeddings; + is this one, rings are the nearest."
+    "Reference: {n:,} nodules of LIDC-IDRI (TCIA), CC BY 3.0, with radiologists' ratings, not proven diagnoses. "
+    "PCA of the embeddings; + is this one, rings are the most similar."
 )
 
 
@@ -113,7 +113,7 @@ class PickResults(QWidget):
 
     def show_owner(self, title: str, *, stale: bool) -> None:
         """Say whose result it is; one that is not of what is chosen is dim."""
-        self.title.setText(f"⚠ Not of what is chosen now: {title}" if stale else title)
+        self.title.setText(f"⚠ Not for the current selection: {title}" if stale else title)
         self._dimmed.setEnabled(stale)
         self.inside_button.setEnabled(not stale)
 

@@ -66,7 +66,7 @@ class PickPanel(Panel):
         self.clicking.setCheckable(True)
         self.clicking.setChecked(True)
         self.clicking.setToolTip(
-            "While this is pressed, a click in a slice classifies what is there; a drag moves as ever"
+            "While this is on, a click in a slice classifies what is there; dragging still moves the picture"
         )
         self.hint = small_label("Or choose a layer with a point, a rectangle or labels, and press the button below.")
         top = form()

@@ -200,15 +200,17 @@ class Panel(QWidget, metaclass=OneInViewer):
         clipboard = QApplication.clipboard()
         if clipboard is not None:
             clipboard.setText(text)
-        self.say(f"{what} copied: it repeats what is shown here.")
+        self.say(f"{what} copied: it reproduces what is shown here.")
 
     def press(self, name: str) -> None:
         """Press one of the panel's buttons, from the command palette; say so where it cannot be pressed yet."""
         button: QPushButton = getattr(self, name)
         if name == "primary" and self._working is not None:
-            self.say("This is still at work; Cancel stops it.", warning=True)
+            self.say("This is still running; Cancel stops it.", warning=True)
         elif not (button.isVisibleTo(self) and button.isEnabled()):
-            self.say(button.toolTip() or "There is nothing to do this with yet: begin at the top.", warning=True)
+            self.say(
+                button.toolTip() or "There is nothing to do this with yet; start at the top of the panel.", warning=True
+            )
         else:
             button.click()
 
@@ -248,7 +250,7 @@ class Panel(QWidget, metaclass=OneInViewer):
 
         menu = others_menu(self, show)
         if menu is not None:
-            self.add_link("More panels", "Panels that other packages bring", lambda: None).setMenu(menu)
+            self.add_link("More panels", "Panels from other packages", lambda: None).setMenu(menu)
 
     @property
     def busy(self) -> bool:

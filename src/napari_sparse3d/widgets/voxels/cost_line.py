@@ -26,7 +26,7 @@ class CostLine:
     def reckon(self, ready: ReadySet) -> None:
         """Of this set."""
         model = self._workbench.model
-        self._label.setText(f"{Path(model).stem}: reckoning the work…")
+        self._label.setText(f"{Path(model).stem}: measuring the cost …")
         self._work.start(partial(reckon_cost, self._workbench.network_child, ready, model), f"work of {model}")
 
     def forget(self) -> None:

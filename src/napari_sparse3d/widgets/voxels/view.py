@@ -65,7 +65,7 @@ class VoxelsPanel(Panel):
         )
         self.save_set = self.add_link(
             "Save voxel set…",
-            "With its features as .npz; its mask as NIfTI, NRRD or DICOM segmentation",
+            "As .npz with its features, or its mask as NIfTI, NRRD or DICOM segmentation",
             self._saver.ask_for_set,
         )
         self.save_recipe = self.add_link("Save recipe…", "A .toml file for --recipe", self._saver.ask_for_recipe)
