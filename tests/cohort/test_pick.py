@@ -194,10 +194,28 @@ def test_a_label_is_taken_as_it_is():
     voxels = np.count_nonzero(labels.data == 4) * 12  # mm3
     assert finding.volume_mm3 == pytest.approx(voxels, rel=0.1)
     assert finding_of_label(labels, 4, NODULE, at_mm=finding.centre_mm).n_voxels == finding.n_voxels
-    with pytest.raises(InputError, match=r"no voxel has the label 9; choose 1, 2, 3, 4 or 5"):
+    with pytest.raises(InputError, match=r"the label map has no label 9; it has 1, 2, 3, 4, 5$"):
         finding_of_label(labels, 9, NODULE)
     with pytest.raises(InputError, match="not at this place"):
         finding_of_label(labels, 4, NODULE, at_mm=(0.0, 0.0, 0.0))
+
+
+@pytest.mark.parametrize("model", ["vessel", "adrenal"])
+def test_a_model_without_millimetres_takes_those_of_the_scan_or_asks(model):
+    """The cube of 64 voxels then holds the label voxel by voxel; of anisotropic voxels nobody can guess a side."""
+    data = np.zeros((40, 42, 44), dtype=np.uint8)
+    data[5:12, 8:18, 10:31] = 3
+    picked = ns3.pick(Volume(data, np.diag([0.8, 0.8, 0.8, 1.0])), model, label=3)
+    assert picked.finding.n_voxels == 7 * 10 * 21
+    np.testing.assert_allclose(picked.finding.mask.spacing_mm, 0.8)
+    assert any("as large as the scan's own" in note for note in picked.finding.notes)
+    assert picked.result.probabilities.sum() == pytest.approx(1)
+    anisotropic = Volume(data, np.diag([2.0, 0.8, 0.8, 1.0]))
+    with pytest.raises(InputError, match=r"this scan's are 2 x 0\.8 x 0\.8 mm; give the size of a voxel in mm"):
+        ns3.pick(anisotropic, model, label=3)
+    chosen = ns3.pick(anisotropic, model, label=3, spacing_mm=1.0)
+    np.testing.assert_allclose(chosen.finding.mask.spacing_mm, 1.0)
+    assert not any("scan's own" in note for note in chosen.finding.notes)
 
 
 # -- the whole way -----------------------------------------------------------------------------------------------------

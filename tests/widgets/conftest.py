@@ -46,6 +46,8 @@ def one_child(shared_child: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
         def stop(self) -> None:
             pass
 
+        close = reopen = stop
+
     monkeypatch.setattr("napari_sparse3d.widgets.workbench.Child", Borrowed)
     return shared_child
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 from typing import Any
+from weakref import ref
 
 import numpy as np
 import pytest
@@ -48,6 +50,29 @@ def test_other_intensities_keep_their_place_in_the_range(make_napari_viewer: Any
     np.testing.assert_allclose(there.contrast_limits, (7 * 50 + 30, 7 * 400 + 30))
     there.contrast_limits = (7 * 100 + 30, 7 * 300 + 30)
     np.testing.assert_allclose(here.contrast_limits, (100, 300))
+
+
+def test_a_case_that_is_closed_is_gone_and_so_are_the_titles(make_napari_viewer: Any, qtbot: Any) -> None:
+    """A linked window kept every case in memory that had ever stood beside a scan."""
+    from napari.layers import Image
+
+    from napari_sparse3d.widgets.cohort.beside import link_contrast
+    from napari_sparse3d.widgets.cohort.case_titles import put_titles
+
+    here, there = (Image(np.arange(60.0).reshape(3, 4, 5) + shift) for shift in (0, 7))
+    link_contrast(here, there)
+    gone = ref(there)
+    del there
+    gc.collect()
+    assert gone() is None
+    here.contrast_limits = (1, 2)  # nobody follows
+
+    viewer = make_napari_viewer(show=True)
+    layers = [viewer.add_image(np.ones((3, 4, 5)), name=name) for name in ("here", "there")]
+    put_titles(viewer, {layer: layer.name for layer in layers})
+    assert "titles" in viewer.layers
+    viewer.layers.remove(layers[1])
+    qtbot.waitUntil(lambda: "titles" not in viewer.layers, timeout=5_000)
 
 
 def test_ranges_of_what_has_none() -> None:

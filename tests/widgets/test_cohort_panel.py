@@ -252,7 +252,7 @@ def test_the_cases_shown_are_their_own_while_others_are_embedded(
     few_at_a_time["n"] = 6
     qtbot.waitUntil(lambda: len(panel.cohort) == 5, timeout=WAIT_MS)
     click(qtbot, panel.primary)
-    assert "5 cases embedded until then" in panel.message.text()
+    assert "5 cases embedded so far" in panel.message.text()
     assert panel.table is None
     click(qtbot, panel.save_table)
     assert len(read_cohort(tmp_path / "saved.parquet")) == 5
@@ -318,6 +318,49 @@ def test_a_double_click_opens_the_case(panel: Any, qtbot: Any, table: Path) -> N
     np.testing.assert_array_equal(np.argwhere(voxels.data), expected.indices)
     assert scan.source.path == str(table.parent / "case01.npz")
     assert "Opened case01" in panel.message.text()
+
+
+def test_a_row_of_a_thing_in_a_label_map_opens_that_thing(panel: Any, qtbot: Any, tmp_path: Path) -> None:
+    """Two nodules of one scan: each is opened alone, known again, and read again by the copied line."""
+    from napari_sparse3d.cases.sources import find_cases
+    from napari_sparse3d.cohort.embed import embed_cases
+    from napari_sparse3d.io.write import write_volume
+    from napari_sparse3d.models import load_model
+    from napari_sparse3d.widgets.toolbox.sources import source_of, volume_of_layer
+
+    labels = np.zeros((9, 10, 11), dtype=np.uint8)
+    labels[1:4, 1:5, 1:3], labels[5:8, 6:9, 2:9] = 1, 2
+    affine = np.diag([1.0, 1.0, 1.0, 1.0])
+    write_volume(Volume(labels, affine, meta={"labels": True}), tmp_path / "nodules.nii.gz")
+    write_volume(Volume(labels.astype(np.int16) * 100, affine, "HU", "CT"), tmp_path / "chest.nii.gz")
+    rows = "".join(f"chest.nii.gz,nodules.nii.gz,{value}\n" for value in (1, 2))
+    (tmp_path / "two.csv").write_text(f"path,mask,value\n{rows}")
+    embedded = list(embed_cases(find_cases(tmp_path / "two.csv"), load_model("nodule")))
+    assert [row["status"] for row in embedded] == ["done", "done"]
+    write_rows(embedded, tmp_path / "two.parquet")
+    panel.set_source(tmp_path / "two.parquet")
+
+    for index, value in ((1, 2), (0, 1)):
+        panel.open_case(index)
+        qtbot.waitUntil(lambda: not panel.opening.running, timeout=WAIT_MS)
+        layer = panel.viewer.layers[-1]
+        np.testing.assert_array_equal(volume_of_layer(layer).data, labels == value)
+        assert layer.name == f"chest · label {value}"
+        assert "changed" not in panel.message.text()
+        source = source_of(layer, 0)
+        assert (source.path, source.label) == (tmp_path / "nodules.nii.gz", str(value))
+        assert panel.open_cases.case_of(layer) == index
+    assert len(panel.viewer.layers) == 2
+    panel.open_case(1)
+    assert panel.viewer.layers.selection.active is panel.viewer.layers[0]
+    assert not panel.opening.running
+    # the scan itself is neither of them
+    scan = panel.viewer.open(tmp_path / "chest.nii.gz", plugin="napari-sparse3d")[0]
+    assert panel.open_cases.case_of(scan) is None
+    # and what is here is not added again
+    from napari_sparse3d.cohort.gather import gather, places_of
+
+    assert gather([tmp_path / "two.csv"], places_of(embedded, tmp_path / "two.parquet")).n_known == 2
 
 
 def test_hover_finds_the_point_under_the_mouse(panel: Any, qtbot: Any, table: Path) -> None:

@@ -87,7 +87,7 @@ def test_a_folder_comes_to_the_cases_that_are_there(panel: Any, qtbot: Any, tmp_
     panel.tag_selected("mine")
     # the others come to them, and nothing of these changes
     add(second)
-    assert "its cases come to these" in panel.about.text()
+    assert "to add its cases to these" in panel.about.text()
     assert "2 cases added" in embed()
     assert names() == ["3.npz", "4.npz", "5.npz", "6.npz", "7.npz"]
     np.testing.assert_array_equal(panel.cohort.embeddings[:3], before)

@@ -144,6 +144,19 @@ def test_all_layers_can_be_removed_while_the_planes_are_open(window: Any) -> Non
     assert not viewer.layers
 
 
+def test_labels_have_no_greys_and_a_scan_keeps_its_new_name(window: Any) -> None:
+    viewer, add, open_panel = window
+    add(scan())
+    panel = open_panel()
+    chosen = panel.scan.currentData()
+    labels = viewer.add_labels(np.ones((4, 5, 6), dtype=np.uint8), name="organs")
+    viewer.layers.selection.active = labels
+    assert panel.scan.findText("organs") < 0
+    assert panel.scan.currentData() == chosen
+    viewer.layers[0].name = "as it is called now"
+    assert panel.scan.currentText() == "as it is called now"
+
+
 def test_planes_need_a_scan(window: Any) -> None:
     from napari_sparse3d.errors import InputError
     from napari_sparse3d.widgets.look.planes import LinkedPlanes

@@ -63,11 +63,11 @@ def test_what_is_typed_is_taken(qtbot: Any, panel_of: Any, text: str, value: flo
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ("500", "500 is not taken: Voxels must be at most 110; it stays 40 mm."),
-        ("0", "0 is not taken: Voxels must be more than 0; it stays 40 mm."),
-        ("2.5", "2.5 is not taken: Voxels must be a whole number; it stays 40 mm."),
-        ("many", "“many” is no number; it stays 40 mm."),
-        ("77", "77 is not taken: Voxels is reserved; it stays 40 mm."),
+        ("500", "500 was not accepted: Voxels must be at most 110; it stays at 40 mm."),
+        ("0", "0 was not accepted: Voxels must be more than 0; it stays at 40 mm."),
+        ("2.5", "2.5 was not accepted: Voxels must be a whole number; it stays at 40 mm."),
+        ("many", "“many” is not a number; it stays at 40 mm."),
+        ("77", "77 was not accepted: Voxels is reserved; it stays at 40 mm."),
     ],
 )
 def test_what_cannot_be_is_refused_and_said(qtbot: Any, panel_of: Any, text: str, reason: str) -> None:

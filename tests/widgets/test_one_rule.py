@@ -371,7 +371,7 @@ def test_a_result_goes_with_its_case_voxels_time_and_model(panels: Any, qtbot: A
 
     def is_gone(title: str) -> None:
         """Dim, with a title that says so; nothing of it is elsewhere."""
-        assert network.results.title.text() == f"⚠ Not of what is chosen now: {title}"
+        assert network.results.title.text() == f"⚠ Not for the current selection: {title}"
         for part in (network.bars, network.honest, network.table, network.chart, network.like_button, network.target):
             assert not part.isEnabled()
         assert network.results.looks.graphicsEffect().isEnabled()
@@ -465,3 +465,52 @@ def test_a_result_goes_with_its_case_voxels_time_and_model(panels: Any, qtbot: A
     assert not network.results.isVisible()
     assert network.workbench.result is None
     assert network.ran is None
+
+
+def test_a_result_goes_with_an_undo_too(panels: Any, qtbot: Any, place: Path) -> None:
+    """The set before comes back in the same layer: a result of the other one is dim, one of itself is not."""
+    from napari_sparse3d.voxels import NoResampling
+    from napari_sparse3d.widgets.voxels.view import VoxelsPanel
+
+    network, cohort = panels
+    voxels = VoxelsPanel(network.viewer)
+    network.viewer.window.add_dock_widget(voxels, name="Sparse voxels", tabify=False)
+    network.viewer.open(str(place / "scans" / "a.nii.gz"), plugin="napari-sparse3d")
+    emitted: list[Any] = []
+    voxels.workbench.voxels_changed.connect(emitted.append)
+
+    def wait_for(count: int) -> None:
+        qtbot.waitUntil(lambda: len(emitted) == count and not voxels.making.running, timeout=WAIT_MS)
+
+    def make(low: float) -> None:
+        qtbot.waitUntil(lambda: voxels.form.histogram.histogram is not None, timeout=WAIT_MS)
+        voxels.form.take(
+            Recipe(name=f"from {low:g}", resample=NoResampling(), threshold=RangeThreshold(low=low), field=16)
+        )
+        count = len(emitted)
+        voxels.run()
+        wait_for(count + 1)
+
+    make(50)
+    first = run(qtbot, network)
+    assert network.workbench.result is first
+    make(0)
+    assert network.workbench.result is None
+    assert network.results.title.text().startswith("⚠ Not for the current selection: a · from 50")
+    second = run(qtbot, network)
+    assert network.workbench.result is second
+    assert cohort.workbench.result is second
+    count = len(emitted)
+    click(qtbot, voxels.undo)
+    wait_for(count + 1)
+    assert network.workbench.result is None
+    assert network.results.title.text().startswith("⚠ Not for the current selection: a · from 0")
+    assert network.results.looks.graphicsEffect().isEnabled()
+    assert not network.copy_command.isEnabled()
+    # and the result of a set that comes back is one again
+    network.state.show(first)
+    network._check_owner()
+    assert network.workbench.result is first
+    assert not network.results.looks.graphicsEffect().isEnabled()
+    for work in (voxels.counting, voxels.making, voxels.costing, voxels.warming):
+        qtbot.waitUntil(lambda work=work: not work.running, timeout=WAIT_MS)

@@ -80,7 +80,51 @@ def same_as_the_line(panel: Any, qtbot: Any, answer: Any) -> None:
     ]
 
 
-def test_a_click_on_a_nodule_says_its_class_and_its_like(window: Any, qtbot: Any) -> None:
+def it_is_a_voxel_set_of_its_own(viewer: Any, panel: Any, qtbot: Any, answer: Any, layer: Any) -> None:
+    """The Network panel runs on it as on any other, and what drove the class lies where it does."""
+    network = panel.show_panel("network")
+    assert layer.name == answer.target.title
+    assert network.voxels.findText(layer.name) >= 0
+    qtbot.waitUntil(lambda: bool(network.state.models), timeout=WAIT_MS)
+    network.workbench.set_model("vessel")
+    panel.results.inside_button.click()
+    qtbot.waitUntil(lambda: network.ran is not None, timeout=WAIT_MS)
+    assert network.voxels.currentText() == layer.name
+    assert network.ran.title.startswith(layer.name)
+    np.testing.assert_array_equal(network.ran.result.probabilities, answer.result.probabilities)
+    assert network.workbench.result is network.ran
+    network.method.setCurrentIndex(network.method.findData("gradient"))
+    network.attribute()
+    qtbot.waitUntil(lambda: network.state.drove is not None, timeout=WAIT_MS)
+    drawn = next(each for each in viewer.layers if "what drove" in each.name)
+    for index in answer.made.voxels.indices[:: answer.made.voxels.n_active // 5]:
+        np.testing.assert_allclose(drawn.data_to_world(index), layer.data_to_world(index), atol=1e-6)
+    assert not layer.visible
+    network.copy_command.click()
+    assert "cut out of a scan" in network.message.text()
+    layer.visible = True
+
+
+def it_has_a_session(panel: Any, qtbot: Any, answer: Any, folder: Path) -> None:
+    from napari_sparse3d.io import read_volume
+    from napari_sparse3d.voxels import VoxelSet
+
+    panel.save_session_to(folder)
+    qtbot.waitUntil(lambda: "Saved" in panel.message.text(), timeout=WAIT_MS)
+    record = json.loads((folder / "session.json").read_text())
+    assert record["probabilities"] == pytest.approx(answer.result.probabilities.tolist())
+    assert record["command"].startswith("napari-sparse3d pick SCAN.nii.gz --at=")
+    assert not any("chest" in (folder / name).read_text() for name in ("session.json", "repeat.txt", "repeat.py"))
+    saved = VoxelSet.load(folder / "finding.npz")
+    np.testing.assert_array_equal(saved.indices, answer.made.voxels.indices)
+    mask = read_volume(folder / "finding.nii.gz")
+    middle = mask.affine @ [*np.argwhere(mask.data).mean(axis=0), 1.0]
+    np.testing.assert_allclose(middle[:3], answer.finding.centre_mm, atol=1e-3)
+    assert len((folder / "similar.csv").read_text().splitlines()) == 6
+    assert (folder / "map.svg").is_file()
+
+
+def test_a_click_on_a_nodule_says_its_class_and_its_like(window: Any, qtbot: Any, tmp_path: Path) -> None:
     viewer, panel, scan = window
     centre, radius = NODULES_MM[3]
     click_at(viewer, qtbot, centre)
@@ -103,6 +147,10 @@ def test_a_click_on_a_nodule_says_its_class_and_its_like(window: Any, qtbot: Any
     exec(QApplication.clipboard().text(), run)
     assert run["picked"].result.embedding.tolist() == answer.result.embedding.tolist()
 
+    it_is_a_voxel_set_of_its_own(viewer, panel, qtbot, answer, layer)
+    it_has_a_session(panel, qtbot, answer, tmp_path / "session")
+    panel.show_panel("pick")
+
     # in air: said, and the last answer stays
     click_at(viewer, qtbot, (10.0, 110.0, 150.0))
     qtbot.waitUntil(lambda: "only air" in panel.message.text(), timeout=WAIT_MS)
@@ -113,7 +161,7 @@ def test_a_click_on_a_nodule_says_its_class_and_its_like(window: Any, qtbot: Any
     click_at(viewer, qtbot, centre, drag=40)
     assert not panel.classifying.running  # a drag moves the picture
     viewer.layers.remove(scan)
-    assert "Not of what is chosen" in panel.results.title.text()
+    assert "Not for the current selection" in panel.results.title.text()
     panel.copy_command.click()
     assert "closed" in panel.message.text()
 
@@ -149,6 +197,33 @@ def test_points_boxes_and_labels_are_ways_in_too(window: Any, qtbot: Any, tmp_pa
     by_label = answered(panel, qtbot)
     np.testing.assert_allclose(by_label.finding.centre_mm, centre, atol=1.0)
     same_as_the_line(panel, qtbot, by_label)
-    labels.data[tuple(np.argwhere(labels.data == 2)[0])] = 0
+    assert "Not for the current" not in panel.results.title.text()
+
+    # a model that was trained without millimetres asks how large its voxels are
+    panel.answer = None
+    qtbot.waitUntil(lambda: panel.model.findData("vessel") >= 0, timeout=WAIT_MS)
+    assert not panel.voxel_size.isVisibleTo(panel)
+    panel.model.setCurrentIndex(panel.model.findData("vessel"))
+    assert panel.voxel_size.isVisibleTo(panel)
+    assert "vessel was trained without millimetres" in panel.voxel_hint.text()
+    panel.primary.click()
+    qtbot.waitUntil(lambda: "give the size of a voxel in mm" in panel.message.text(), timeout=WAIT_MS)
+    assert panel.answer is None
+    words, number = panel.choice._size.parts["words"], panel.choice._size.parts["value"]
+    words.setCurrentIndex(1)
+    number.setValue(0.9)
+    panel.say("")
+    panel.primary.click()
+    of_vessel = answered(panel, qtbot)
+    np.testing.assert_allclose(of_vessel.finding.mask.spacing_mm, 0.9)
+    assert "No known cases come with vessel" in panel.results.source.text()
+    same_as_the_line(panel, qtbot, of_vessel)
+    number.setValue(1.1)
+    assert "Not for the current" in panel.results.title.text()
+    number.setValue(0.9)
+    assert "Not for the current" not in panel.results.title.text()
+
+    labels.paint(np.argwhere(labels.data == 2)[0], 0)
+    assert "Not for the current" in panel.results.title.text()
     panel.copy_command.click()
     assert "were changed since they were opened" in panel.message.text()

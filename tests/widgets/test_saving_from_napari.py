@@ -175,9 +175,9 @@ def test_ends_of_the_range_are_taken_or_refused(
     assert ends.high.text() == "3071"
     before = panel.form.recipe().threshold
     assert typed(ends.low, "4000") == before
-    assert "4000 is not taken: the lowest active value must be at most the highest, 3071; it stays 226.5" in (
+    assert "4000 was not accepted: the lowest active value must be at most the highest, 3071; it stays at 226.5" in (
         panel.message.text()
     )
     assert typed(ends.high, "much") == before
-    assert "is no number" in panel.message.text()
+    assert "is not a number" in panel.message.text()
     assert typed(ends.low, "-1024") == RangeThreshold(low=-1024, high=3071, unit="HU")

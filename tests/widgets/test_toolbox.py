@@ -6,6 +6,7 @@ import shlex
 import subprocess
 import sys
 from pathlib import Path
+from threading import Event, Thread, Timer
 from typing import Any
 
 import numpy as np
@@ -133,6 +134,25 @@ def test_a_grid_over_a_turned_layer_lies_where_the_scan_lies(oblique: Volume) ->
         )
 
 
+def test_what_is_cut_out_of_somebody_s_labels_lies_where_they_are_drawn() -> None:
+    """A layer of another plugin, turned and along no axis of the patient's: the cut cube has axes in another order."""
+    from napari.layers import Labels
+
+    from napari_sparse3d.cases.finding import Cutting, finding_of_label
+    from napari_sparse3d.widgets.toolbox.sources import label_volume, placement
+
+    data = np.zeros((12, 14, 16), dtype=np.uint8)
+    data[3:6, 4:9, 8:10] = 1
+    swapped = np.array([[0.0, 1, 0], [1, 0, 0], [0, 0, -1]])
+    for turned in ({}, {"rotate": swapped}):
+        layer = Labels(data, scale=(2, 1.5, 1), translate=(3, -20, 7), **turned)
+        volume = label_volume(layer)
+        mask = finding_of_label(volume, 1, Cutting("any", 32, 1.0)).mask
+        shown = Labels(mask.data, **placement(layer, volume, mask.affine).arguments())
+        middle = shown.data_to_world(np.argwhere(mask.data).mean(axis=0))
+        np.testing.assert_allclose(middle, layer.data_to_world(np.argwhere(data).mean(axis=0)), atol=0.5)
+
+
 def test_the_child_says_what_went_wrong_and_goes_on(shared_child: Child) -> None:
     with pytest.raises(ReportedError) as caught:
         finish(shared_child.call("network.models", extra=["no-such-model"]))
@@ -159,6 +179,53 @@ def test_a_stopped_child_is_an_error_and_the_next_call_starts_another() -> None:
     assert finish(child.call("network.hello"))
     child.stop()
     assert not child.running
+
+
+def test_no_call_that_waits_starts_a_process_for_a_window_that_is_closed() -> None:
+    child = Child()
+    call = child.call("maps.hello")
+    next(call)
+    said: list[str] = []
+
+    def wait() -> None:
+        with pytest.raises(EngineError) as caught:
+            finish(child.call("maps.hello"))
+        said.append(str(caught.value))
+
+    waiting = Thread(target=wait)
+    waiting.start()
+    child.close()
+    with pytest.raises(EngineError):
+        call.send(None)
+    waiting.join(30)
+    assert said == ["the window was closed"]
+    assert not child.running
+    child.reopen()
+    call = child.call("maps.hello")
+    next(call)
+    assert child.running
+    child.stop()
+
+
+def test_the_end_of_the_process_waits_for_every_worker(qapp: Any) -> None:
+    from napari_sparse3d.widgets.toolbox.work import Work, end_all
+
+    begun, may_end, written = Event(), Event(), Event()
+
+    def writing() -> Any:
+        yield None
+        begun.set()
+        may_end.wait(30)
+        written.set()
+        yield None
+
+    work = Work()
+    work.start(writing, "writing")
+    assert begun.wait(30)
+    Timer(0.2, may_end.set).start()
+    end_all()
+    assert written.is_set()
+    work.deleteLater()
 
 
 def test_the_child_and_what_it_is_made_of_import_no_qt() -> None:

@@ -91,6 +91,20 @@ def test_events_become_curves_words_and_a_matrix(panel: Any) -> None:
     assert "patient p is on both sides" in panel.message.text()
 
 
+def test_the_check_of_one_set_does_not_stand_under_another(panel: Any, tmp_path: Path) -> None:
+    from napari_sparse3d.widgets.train.state import Started
+
+    first, second = tmp_path / "first", tmp_path / "second"
+    panel.set_data(first)
+    panel.state.begin(Started(first, panel.settings.chosen()), anew=True)
+    panel.take_event({"event": "check", "train": 16, "val": 4, "classes": {"ball": 8, "box": 8}})
+    assert panel.check_text.isVisibleTo(panel)
+    panel.set_data(second)
+    assert not panel.check_text.isVisibleTo(panel)
+    panel.set_data(first)
+    assert panel.check_text.isVisibleTo(panel)
+
+
 def test_a_model_is_trained_in_a_child_process(panel: Any, qtbot: Any, shapes: Path, tmp_path: Path) -> None:
     panel.set_data(shapes)
     assert "ball, box" in panel.about.text()

@@ -237,6 +237,69 @@ def test_time_goes_by_what_the_viewer_shows(panel: Any, qtbot: Any) -> None:
     np.testing.assert_array_equal(layer.data > 0, data[1] > 0)
 
 
+def test_nothing_of_one_volume_or_time_stands_under_another(
+    panel: Any, qtbot: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from napari_sparse3d.widgets.child.records import Cost
+    from napari_sparse3d.widgets.voxels import cost_line
+
+    asked, may_answer = Event(), Event()
+
+    def slow(_child: Any, _ready: Any, model: str) -> Any:
+        yield None
+        asked.set()
+        may_answer.wait(30)
+        return Cost(model, 10**9, 1.0, "")
+
+    monkeypatch.setattr(cost_line, "reckon_cost", slow)
+    data = np.zeros((3, 8, 9, 10), dtype=np.uint8)
+    data[0, 2:5, 3:6, 4:7], data[1, 2:4, 3:5, 4:6] = 200, 200
+    panel.viewer.add_image(data, name="in time")
+    panel.viewer.dims.set_point(0, 0)
+    settled(qtbot, panel)
+    panel.form.resample.setCurrentIndex(panel.form.resample.findData("none"))
+    qtbot.waitUntil(lambda: "27 voxels" in panel.numbers.text() and asked.is_set(), timeout=WAIT_MS)
+    panel.viewer.dims.set_point(0, 1)
+    assert "27 voxels" not in panel.numbers.text()
+    assert "time 1 of 3" in panel.about.text()
+    may_answer.set()
+    qtbot.waitUntil(lambda: "8 voxels" in panel.numbers.text(), timeout=WAIT_MS)
+    qtbot.waitUntil(lambda: not panel.costing.running, timeout=WAIT_MS)
+    assert "would take" in panel.cost.text()
+
+    asked.clear()
+    may_answer.clear()
+    panel.form.features["intensity"].setChecked(True)
+    qtbot.waitUntil(asked.is_set, timeout=WAIT_MS)
+    panel.viewer.add_image(np.zeros((4, 4, 4), dtype=np.uint8), name="empty")
+    panel.volume.setCurrentIndex(panel.volume.findText("empty"))
+    may_answer.set()
+    qtbot.waitUntil(lambda: not panel.costing.running, timeout=WAIT_MS)
+    settled(qtbot, panel)
+    assert panel.cost.text() == ""
+
+
+def test_undo_after_another_volume_was_put_in(panel: Any, qtbot: Any) -> None:
+    """What comes back is the set of the voxels that were; what the controls make is one of those that are."""
+    first, second = np.zeros((2, 6, 7, 8), dtype=np.uint8)
+    first[1:3, 1:3, 1:3], second[1:4, 1:4, 1:4] = 200, 200
+    layer = panel.viewer.add_image(first, name="one after the other")
+    settled(qtbot, panel)
+    panel.form.resample.setCurrentIndex(panel.form.resample.findData("none"))
+
+    def shows(count: int) -> bool:
+        return any(int(each.data.astype(bool).sum()) == count for each in ours(panel, "voxels"))
+
+    click(qtbot, panel.primary)
+    qtbot.waitUntil(lambda: shows(8) and not panel.making.running, timeout=WAIT_MS)
+    layer.data = second
+    qtbot.waitUntil(lambda: shows(27) and not panel.making.running, timeout=WAIT_MS)
+    click(qtbot, panel.undo)
+    qtbot.waitUntil(lambda: shows(8) and not panel.making.running, timeout=WAIT_MS)
+    click(qtbot, panel.primary)
+    qtbot.waitUntil(lambda: shows(27) and not panel.making.running, timeout=WAIT_MS)
+
+
 def test_two_volumes_keep_their_own_places(panel: Any, qtbot: Any, oblique: Volume, add_volume: Any) -> None:
     affine = np.diag([1.0, 2.0, 3.0, 1.0])
     affine[:3, 3] = 500
@@ -520,7 +583,7 @@ def test_labels_are_an_input_and_the_last_set_is_undone(panel: Any, qtbot: Any) 
     click(qtbot, panel.undo)
     qtbot.waitUntil(lambda: emitted[-1].voxels.n_active != count, timeout=WAIT_MS)
     assert emitted[-1].voxels.n_active == 63
-    assert "The set before is back" in panel.message.text()
+    assert "The previous set is back" in panel.message.text()
     click(qtbot, panel.undo)
     qtbot.waitUntil(lambda: emitted[-1].voxels.n_active == 343, timeout=WAIT_MS)
     assert f"{343:,} voxels" in panel.numbers.text()

@@ -197,7 +197,7 @@ def test_from_a_prediction_to_the_nearest_case_beside_it(window: Any, qtbot: Any
     qtbot.waitUntil(lambda: network.ran is not None, timeout=WAIT_MS)
     qtbot.mouseClick(network.like_button, Qt.MouseButton.LeftButton)
     cohort = open_panel("Cohort")
-    assert "Like which cases?" in cohort.about.text()
+    assert "Similar among which cases?" in cohort.about.text()
     cohort.set_source(tmp_path / "cases.csv")
     qtbot.mouseClick(cohort.primary, Qt.MouseButton.LeftButton)
     qtbot.waitUntil(lambda: cohort.similar.list.count() > 0, timeout=WAIT_MS)
@@ -250,6 +250,25 @@ def test_napari_closed_in_the_middle_ends_cleanly(begin: str, after_ms: int, tmp
     assert done.returncode == 0, done.stderr[-3000:]
     assert "closed" in done.stdout
     assert "Traceback" not in done.stderr
+
+
+ENDS = """
+import napari
+
+viewer = napari.Viewer(show=False)
+for name in ("Sparse voxels", "Network", "Cohort"):
+    viewer.window.add_plugin_dock_widget("napari-sparse3d", name, tabify=True)
+print("ends", flush=True)
+"""
+
+
+def test_a_script_that_ends_at_once_ends_cleanly() -> None:
+    """Without an event loop nobody waits for the workers: they still import torch, list models, prepare maps."""
+    done = subprocess.run([sys.executable, "-c", ENDS], capture_output=True, text=True, timeout=240, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert "ends" in done.stdout
+    assert "Traceback" not in done.stderr
+    assert "deleted" not in done.stderr
 
 
 @pytest.mark.parametrize("name", ["voxels", "network", "cohort", "train"])

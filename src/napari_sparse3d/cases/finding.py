@@ -7,7 +7,7 @@ the thing's centre of mass in the middle, as the training cases lie. No torch: t
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,8 +15,7 @@ from numpy.typing import NDArray
 
 from napari_sparse3d.cases.crop import Crop, crop, patient_order, shifted
 from napari_sparse3d.errors import InputError
-from napari_sparse3d.text import any_of
-from napari_sparse3d.volume import Volume, whole_labels
+from napari_sparse3d.volume import Volume, mask_of
 from napari_sparse3d.voxels.components import keep_largest
 from napari_sparse3d.voxels.part import WIDEST, part_at
 from napari_sparse3d.voxels.recipe import Components, NoResampling, Recipe
@@ -27,7 +26,8 @@ if TYPE_CHECKING:
 Millimetres = tuple[float, float, float]
 """(s, a, r)."""
 
-_LISTED = 8
+_EQUAL = 1e-4
+"""Sides of a voxel that differ by less, in parts, are equal: files keep them in single precision."""
 
 
 @dataclass(frozen=True)
@@ -43,12 +43,15 @@ class Cutting:
     spacing_mm : float
     above_hu : float or None
         Which voxels of a CT are of a thing: those from so many HU on. None: not known.
+    note : str
+        Where the spacing is from, if the model does not say it.
     """
 
     model: str
     side: int
     spacing_mm: float
     above_hu: float | None = None
+    note: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,8 +94,16 @@ class Finding:
         return s, a, r
 
 
-def cutting_for(model: Model, *, spacing_mm: float | None = None, above_hu: float | None = None) -> Cutting:
+def cutting_for(
+    model: Model,
+    *,
+    spacing_mm: float | None = None,
+    above_hu: float | None = None,
+    own_mm: Sequence[float] | None = None,
+) -> Cutting:
     """How a model wants a thing cut; what is given stands before what its card and the catalogue say.
+
+    ``own_mm``: the spacing of the scan or label map, (z, y, x), which counts where the card says none.
 
     Raises
     ------
@@ -108,7 +119,18 @@ def cutting_for(model: Model, *, spacing_mm: float | None = None, above_hu: floa
         values_seen=() if seen is None else seen.values,
         spacing_mm=spacing_mm,
         above_hu=above_hu,
+        own_mm=own_mm,
     )
+
+
+def takes_things(recipe: Recipe, values_seen: Sequence[str]) -> bool:
+    """Whether a model was trained on masks of single things, which are cut out for it."""
+    return "mask" in values_seen and isinstance(recipe.resample, NoResampling)
+
+
+def says_spacing(spacing_seen: tuple[float, float] | None) -> bool:
+    """Whether a model was trained on voxels of one size in mm."""
+    return spacing_seen is not None and spacing_seen[1] - spacing_seen[0] <= _EQUAL * spacing_seen[1]
 
 
 def cutting(
@@ -120,33 +142,44 @@ def cutting(
     values_seen: Sequence[str],
     spacing_mm: float | None = None,
     above_hu: float | None = None,
+    own_mm: Sequence[float] | None = None,
 ) -> Cutting:
     """As :func:`cutting_for`, of what is known where no model is loaded.
 
     Raises
     ------
     InputError
-        If the model was not trained on masks of single things, or does not say how large its voxels are.
+        If the model was not trained on masks of single things; or if neither it nor the scan's own grid, whose voxels
+        are no cubes, says how large its voxels are.
     """
     from napari_sparse3d.catalog import TRAINED
 
-    if "mask" not in values_seen or not isinstance(recipe.resample, NoResampling):
+    if not takes_things(recipe, values_seen):
         raise InputError(
             f"model {model!r} was not trained on masks of single things at one spacing, but on whole scans or on "
             "shapes of any size; choose a model such as nodule, or run this one on the whole scan"
         )
-    if spacing_mm is None:
-        if spacing_seen is None or spacing_seen[1] - spacing_seen[0] > 1e-6 * spacing_seen[1]:
-            raise InputError(
-                f"model {model!r} does not say how large its voxels are: its training set has no millimetres, or "
-                "several sizes; give the spacing in mm"
-            )
+    note = ""
+    if spacing_mm is None and spacing_seen is not None and says_spacing(spacing_seen):
         spacing_mm = spacing_seen[0]
+    if spacing_mm is None:
+        own = ", nor does this scan" if own_mm is None else f", and this scan's are {_by(own_mm)} mm"
+        if own_mm is None or max(own_mm) - min(own_mm) > _EQUAL * max(own_mm):
+            raise InputError(
+                f"model {model!r} does not say how large its voxels are{own}; give the size of a voxel in mm, the same "
+                "along all axes"
+            )
+        spacing_mm = own_mm[0]
+        note = f"The voxels are as large as the scan's own: model {model!r} was trained without millimetres"
     if not np.isfinite(spacing_mm) or not 0.05 <= spacing_mm <= 20:
         raise InputError(f"the spacing must be 0.05 to 20 mm, got {spacing_mm:g}")
     if above_hu is None and model in TRAINED:
         above_hu = TRAINED[model].above_hu
-    return Cutting(model, field, float(spacing_mm), above_hu)
+    return Cutting(model, field, float(spacing_mm), above_hu, note)
+
+
+def _by(mm: Sequence[float]) -> str:
+    return " x ".join(f"{each:.3g}" for each in mm)
 
 
 def finding_in_scan(volume: Volume, at_mm: Millimetres, how: Cutting, *, box_mm: Millimetres | None = None) -> Finding:
@@ -176,7 +209,8 @@ def finding_in_scan(volume: Volume, at_mm: Millimetres, how: Cutting, *, box_mm:
         )
     if how.above_hu is None:
         raise InputError(
-            f"it is not known from how many HU on a voxel is of a thing that model {how.model!r} knows; give the HU"
+            f"it is not known from how many HU on a voxel is of a thing that model {how.model!r} knows; give the HU, "
+            "or label it and choose the label"
         )
     cut = crop(volume, at_mm, side=2 * (how.side + WIDEST), spacing_mm=how.spacing_mm)
     with np.errstate(invalid="ignore"):  # what is no image data is in no range
@@ -210,15 +244,8 @@ def finding_of_label(labels: Volume, value: int, how: Cutting, *, at_mm: Millime
     InputError
         If there is no such label, or it does not fit into the model's cube.
     """
-    data = whole_labels(labels.data)
-    if value == 0:
-        raise InputError("label 0 is the background; choose another")
-    own = patient_order(replace(labels, data=(data == value).view(np.uint8), unit="a.u.", modality="", meta={}))
+    own = patient_order(mask_of(labels, value))
     spans = [np.flatnonzero(own.data.any(axis=others)) for others in ((1, 2), (0, 2), (0, 1))]
-    if not len(spans[0]):
-        present = [str(each) for each in np.unique(data).tolist() if each]
-        listed = f"{any_of(present[:_LISTED])}{' or another' if len(present) > _LISTED else ''}"
-        raise InputError(f"no voxel has the label {value}; {f'choose {listed}' if present else 'there is no label'}")
     if at_mm is None:
         extent_mm = [(span[-1] - span[0] + 1) * mm for span, mm in zip(spans, own.spacing_mm, strict=True)]
         if max(extent_mm) > how.side * how.spacing_mm:
@@ -319,6 +346,8 @@ def _centred(mask: NDArray[np.bool_], cut: Crop, how: Cutting, notes: Sequence[s
     cube[tuple((occupied - first).T)] = 1
     z, y, x = first.tolist()
     affine = shifted(cut.volume.affine, (z, y, x))
+    if how.note:
+        notes = [*notes, how.note]
     beyond = _beyond(scan, affine, how.side)
     if beyond:
         notes = [*notes, f"{max(round(100 * beyond), 1)} % of its cube lies beyond the scan and counts as background"]

@@ -41,11 +41,19 @@ class CaseIdentity:
         Its number there; None: it is the only one.
     patient : str
         The patient's salted hash; "" where that is not known.
+    part : str
+        Which part of it, as :func:`part_of` names one; "": all of it.
     """
 
     path: Path | None = field(default=None, repr=False)
     series: int | None = None
     patient: str = ""
+    part: str = field(default="", repr=False)
+
+
+def part_of(mask: Path | None, value: str) -> str:
+    """What tells one thing in a scan from the others: the label map that draws it, and its label there."""
+    return "" if mask is None else f"{value} of {mask.resolve()}"
 
 
 def identify(root: Path, series_here: Sequence[SeriesInfo], info: SeriesInfo) -> CaseIdentity:

@@ -182,7 +182,7 @@ def table_cases(
         if not row["path"] or not isinstance(row["path"], str) or "\0" in row["path"]:
             raise InputError(f"row {number} of the table has no path; give it one, or take the row out")
         place = file_of_row(table, row["path"], as_given=ours)
-        mask = table.parent / str(row["mask"]) if row.get("mask") else None
+        mask = file_of_row(table, str(row["mask"]), as_given=ours) if row.get("mask") else None
         truth = None if ours and "prediction" not in columns else row.get(label_column)
         yield Case(
             row["path"],

@@ -49,7 +49,11 @@ def pick(
     ] = None,
     spacing: Annotated[
         float | None,
-        typer.Option("--spacing", metavar="MM", help="Side of a voxel; else as in the model's training."),
+        typer.Option(
+            "--spacing",
+            metavar="MM",
+            help="Side of a voxel; else as in training, or as in the scan if that had no mm.",
+        ),
     ] = None,
     model: ModelOption = "nodule",
     table: Annotated[

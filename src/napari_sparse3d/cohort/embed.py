@@ -36,12 +36,14 @@ def embed_cases(
     ------
     dict
         The columns of :mod:`napari_sparse3d.cases.record`, ``name``, ``split`` and whatever else the case's table says
-        of it, and ``thumbnail`` (bytes, 48 x 48). A case that fails has ``status`` ``failed`` and its ``error``.
+        of it, ``mask`` and ``value`` of a thing in a label map, and ``thumbnail`` (bytes, 48 x 48). A case that fails
+        has ``status`` ``failed`` and its ``error``.
     """
     with Ahead(cases, Runner(model, recipe, engine, device, look=_picture)) as ahead:
         for case in cases:
             more = {"name": case.title, **({"split": case.split} if case.split else {})}
-            yield {**case.about, **run_case(case, ahead.runner), **more}
+            which = {"mask": str(case.mask), "value": case.item} if case.mask is not None else {}
+            yield {**case.about, **run_case(case, ahead.runner), **more, **which}
 
 
 def _picture(voxels: VoxelSet) -> dict[str, bytes]:

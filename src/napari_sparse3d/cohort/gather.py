@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from napari_sparse3d.cases.case import Case
 from napari_sparse3d.cases.sources import file_of_row, find_cases
@@ -41,14 +41,18 @@ class Places:
         return is_new
 
 
-def gather(sources: Iterable[Path], known: Iterable[tuple[str, int | None]] = ()) -> Gathered:
+Place: TypeAlias = tuple[str, int | None, str, str]
+"""Path, series, and of a thing in a label map that map's path and its label; the last two are "" of a whole scan."""
+
+
+def gather(sources: Iterable[Path], known: Iterable[Place] = ()) -> Gathered:
     """Look for the cases of folders, files and tables, in order; of one that is found twice, the first counts.
 
     Parameters
     ----------
     sources : iterable of Path
         Each as for :func:`~napari_sparse3d.cases.sources.find_cases`.
-    known : iterable of (path, series)
+    known : iterable of (path, series, mask, value)
         Cases that are there already, as rows of a table name them.
 
     Raises
@@ -57,8 +61,8 @@ def gather(sources: Iterable[Path], known: Iterable[tuple[str, int | None]] = ()
         If there is none in one of the sources.
     """
     places, n_known = Places(), 0
-    for path, series in known:
-        places.take(Path(path), series)
+    for path, series, mask, value in known:
+        places.take(Path(path), series, Path(mask) if mask else None, value)
     cases: list[Case] = []
     for source in sources:
         for case in find_cases(source):
@@ -69,7 +73,7 @@ def gather(sources: Iterable[Path], known: Iterable[tuple[str, int | None]] = ()
     return Gathered(tuple(cases), n_known)
 
 
-def places_of(rows: Sequence[Mapping[str, Any]], table: Path | None) -> list[tuple[str, int | None]]:
+def places_of(rows: Sequence[Mapping[str, Any]], table: Path | None) -> list[Place]:
     """Where the cases of a table's rows lie; those that say no path are left out.
 
     Parameters
@@ -78,8 +82,15 @@ def places_of(rows: Sequence[Mapping[str, Any]], table: Path | None) -> list[tup
     table : Path or None
         Where they are from; paths may be relative to it.
     """
-    named = [(str(row["path"]), row.get("series")) for row in rows if row.get("path") and "\0" not in str(row["path"])]
+
+    def place(text: object) -> str:
+        return str(file_of_row(table or Path(), str(text), as_given=True)) if text else ""
+
+    def whole(series: object) -> int | None:
+        return series if isinstance(series, int) else None
+
     return [
-        (str(file_of_row(table or Path(), path, as_given=True)), series if isinstance(series, int) else None)
-        for path, series in named
+        (place(row["path"]), whole(row.get("series")), place(row.get("mask")), str(row.get("value") or ""))
+        for row in rows
+        if row.get("path") and "\0" not in f"{row['path']}{row.get('mask')}"
     ]

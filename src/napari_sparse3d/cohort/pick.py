@@ -82,6 +82,7 @@ def pick(
         Take the voxels of this label instead of those above a threshold.
     above_hu, spacing_mm : float, optional
         From how many HU on a voxel is of the thing, and the size of the model's voxels; unless given, the model's own.
+        A model that was trained without millimetres takes voxels as large as the scan's, where those are cubes.
     k : int
         How many known cases.
     cohort : Cohort, optional
@@ -97,7 +98,7 @@ def pick(
     from napari_sparse3d.models import load_model
 
     network = load_model(model) if isinstance(model, str) else model
-    how = cutting_for(network, spacing_mm=spacing_mm, above_hu=above_hu)
+    how = cutting_for(network, spacing_mm=spacing_mm, above_hu=above_hu, own_mm=volume.spacing_mm)
     if label is not None:
         if box_mm is not None or above_hu is not None:
             raise InputError("a label says which voxels are meant; leave the box and the HU out")

@@ -15,6 +15,7 @@ from napari_sparse3d.widgets.child.process import Child
 from napari_sparse3d.widgets.network.state import NetworkRun
 from napari_sparse3d.widgets.toolbox.preferences import preference
 from napari_sparse3d.widgets.toolbox.viewers import real_viewer
+from napari_sparse3d.widgets.toolbox.work import end_all
 
 
 class Workbench(QObject):
@@ -91,13 +92,20 @@ class Workbench(QObject):
         if panel in self._held:
             self._held.remove(panel)
 
+    @property
+    def _children(self) -> tuple[Child, Child, Child]:
+        return self.network_child, self.cohort_child, self.map_child
+
     def close(self) -> None:
-        """End the child processes."""
-        for child in (self.network_child, self.cohort_child, self.map_child):
-            child.stop()
+        """End the child processes; what still waits for one ends, too."""
+        for child in self._children:
+            child.close()
 
     def enter(self, panel: QObject) -> None:
         """A panel uses this workbench; when the last one is gone, its processes end."""
+        if self._users == 0:
+            for child in self._children:
+                child.reopen()
         self._users += 1
         panel.destroyed.connect(self._leave)
 
@@ -120,3 +128,4 @@ def _forget(key: int) -> None:
 def _close_all() -> None:
     for workbench in _workbenches.values():
         workbench.close()
+    end_all()

@@ -26,6 +26,7 @@ class Child:
         self._errors: IO[bytes] | None = None
         self._busy = threading.Lock()
         self._changing = threading.Lock()
+        self._closed = False
 
     @property
     def running(self) -> bool:
@@ -42,7 +43,7 @@ class Child:
         ReportedError
             If the job fails.
         EngineError
-            If the process ends, because it was stopped or for lack of memory.
+            If the process ends, because it was stopped or for lack of memory; or after :meth:`close`.
         """
         with self._busy:
             process = self._started()
@@ -73,6 +74,15 @@ class Child:
             while receive(process.stdout)[0] == "step":
                 send(process.stdin, False)
 
+    def close(self) -> None:
+        """End the process, and start none for the calls that wait: until :meth:`reopen`."""
+        self._closed = True
+        self.stop()
+
+    def reopen(self) -> None:
+        """Whoever calls may start a process again."""
+        self._closed = False
+
     def stop(self) -> None:
         """End the process, whatever it does."""
         with self._changing:
@@ -87,6 +97,8 @@ class Child:
 
     def _started(self) -> subprocess.Popen[bytes]:
         with self._changing:
+            if self._closed:
+                raise EngineError("the window was closed")
             if self._process is None or self._process.poll() is not None:
                 if self._errors is not None:
                     self._errors.close()

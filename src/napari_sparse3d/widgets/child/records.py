@@ -172,15 +172,15 @@ class Shown:
 
     Attributes
     ----------
-    places : list of (str, int or None)
-        Path and series of each.
+    places : list of (str, int or None, str, str)
+        Path and series of each, and of a thing in a label map that map's path and its label.
     by : (str, str)
         The hashes of the model and of the recipe that embedded them.
     added : list of str
         The folders of the others.
     """
 
-    places: list[tuple[str, int | None]]
+    places: list[tuple[str, int | None, str, str]]
     by: tuple[str, str]
     added: list[str]
 

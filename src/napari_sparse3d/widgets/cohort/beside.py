@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from weakref import ref
 
 import numpy as np
 from napari.layers import Image, Layer
@@ -26,8 +27,9 @@ _SAMPLED = 200_000
 def layer_from(case: LoadedCase) -> Layer:
     """The layer of what :func:`read_case` gave; it knows where it is from."""
     layer = Layer.create(*case.data)
-    assert case.case.path is not None  # it was read from there
-    from_file(layer, case.case.path, series=case.case.series, case=case.case)
+    file = case.file or case.case.path
+    assert file is not None  # it was read from there
+    from_file(layer, file, series=case.case.series if case.file is None else None, case=case.case)
     return layer
 
 
@@ -62,18 +64,19 @@ def show_beside(viewer: Viewer, layer: Layer, scan: Layer | None) -> None:
 
 
 def link_contrast(scan: Image, other: Image) -> None:
-    """Where one window is changed, the other follows.
+    """Where one window is changed, the other follows, as long as both are there: neither keeps the other alive.
 
     HU mean the same in both. Other intensities do not: there a window is carried over by its place between the 1st and
     the 99.5th percentile of each scan's own values.
     """
     same_unit = scan.metadata.get("unit") == other.metadata.get("unit") == "HU"
     ranges = ((0.0, 1.0), (0.0, 1.0)) if same_unit else (robust_range(scan.data), robust_range(other.data))
-    busy = False
+    busy, ours, theirs = False, ref(scan), ref(other)
 
-    def follow(source: Image, target: Image, source_range: Any, target_range: Any) -> None:
+    def follow(source_of: ref[Image], target_of: ref[Image], source_range: Any, target_range: Any) -> None:
         nonlocal busy
-        if busy:
+        source, target = source_of(), target_of()
+        if busy or source is None or target is None:
             return
         busy = True
         try:
@@ -84,9 +87,9 @@ def link_contrast(scan: Image, other: Image) -> None:
         finally:
             busy = False
 
-    follow(scan, other, *ranges)
-    scan.events.contrast_limits.connect(lambda _event: follow(scan, other, *ranges))
-    other.events.contrast_limits.connect(lambda _event: follow(other, scan, *ranges[::-1]))
+    follow(ours, theirs, *ranges)
+    scan.events.contrast_limits.connect(lambda _event: follow(ours, theirs, *ranges))
+    other.events.contrast_limits.connect(lambda _event: follow(theirs, ours, *ranges[::-1]))
 
 
 def carried_over(

@@ -24,7 +24,7 @@ class CaseOpener(QObject):
     def __init__(self, panel: Panel) -> None:
         super().__init__(panel)
         self._panel = panel
-        self._which: tuple[Any, Any, Path | None] | None = None
+        self._which: tuple[Any, ...] | None = None
         self._title = ""
         self.work = Work(self)
         self.work.finished.connect(self._show)
@@ -32,7 +32,7 @@ class CaseOpener(QObject):
 
     def open(self, row: dict[str, Any], table: Path | None) -> None:
         """Read the case of this row of a table and show it."""
-        which = (row.get("path"), row.get("series"), table)
+        which = (row.get("path"), row.get("series"), row.get("mask"), row.get("value"), table)
         if self.work.running and which == self._which:
             return  # a double click is two clicks
         self._which = which
@@ -52,6 +52,6 @@ class CaseOpener(QObject):
                 workbench.voxels_changed.emit(shown)
         if scan is not None:
             put_titles(viewer, {scan: scan.name, layer: self._title})
-        beside = "" if scan is None else " beside the open case; camera and contrast are one"
-        changed = " It is not what was embedded: its file has changed since." if case.changed else ""
+        beside = "" if scan is None else " beside the open case; camera and contrast are linked"
+        changed = " Its file has changed since it was embedded." if case.changed else ""
         self._panel.say(f"Opened {layer.name}{beside}.{changed}", warning=case.changed)

@@ -136,7 +136,7 @@ class Embedder(QObject):
     def _all_rows(self) -> list[Row]:
         if not self._comes_to_those_shown():
             return self._rows
-        again = {(row["path"], row.get("series")) for row in self._rows}
+        again = {_key(row) for row in self._rows}
         stay = [row for row in self._before if row.get("embedding") is not None or _key(row) not in again]
         return [*stay, *self._rows]
 
@@ -163,7 +163,7 @@ class Embedder(QObject):
         cohort = self._state.cohort
         if cohort is not None:
             self._show(cohort, final=True)
-        self._panel.say(f"No new cases: {words.count(n_known, 'cases')} found, and they are here already.")
+        self._panel.say(f"No new cases: {words.count(n_known, 'cases')} found, all of them here already.")
 
     def _outcome(self, n_known: int) -> str:
         said = []
@@ -196,8 +196,9 @@ def named(sources: Sequence[Path]) -> str:
     return ", ".join(names) if len(names) < 4 else f"{names[0]} and {len(names) - 1} more"
 
 
-def _key(row: Row) -> tuple[Any, Any]:
-    return row.get("path"), row.get("series")
+def _key(row: Row) -> tuple[Any, ...]:
+    """Which case it is; several things may lie in one scan."""
+    return row.get("path"), row.get("series"), row.get("mask"), row.get("value")
 
 
 def _carry_tags(before: Sequence[Row], rows: Sequence[Row]) -> None:

@@ -76,7 +76,7 @@ class CohortFiles(QObject):
             if holds_embeddings(path):
                 self._state.saved(path)
             else:
-                without = " It has no embeddings: opened again, its cases are embedded anew."
+                without = " It has no embeddings: when it is opened, its cases have to be embedded again."
             self._panel.say(f"Saved {path.name}.{without}")
             self.saved.emit()
 

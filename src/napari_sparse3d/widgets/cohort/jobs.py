@@ -11,18 +11,20 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_sparse3d.cases.identity import CaseIdentity, content_of_volume, content_of_voxels
+from napari_sparse3d.cases.identity import CaseIdentity, content_of_volume, content_of_voxels, part_of
 from napari_sparse3d.cohort.tables import Cohort
 from napari_sparse3d.measure.maps import trustworthiness
 from napari_sparse3d.volume import Volume
 from napari_sparse3d.voxels import NoResampling, RangeThreshold, Recipe, VoxelSet
 from napari_sparse3d.voxels.mesh import mesh_volume
+from napari_sparse3d.widgets.cohort.case_words import case_name
 from napari_sparse3d.widgets.cohort.colours import Colouring
 from napari_sparse3d.widgets.cohort.save import save_cohort_session
 from napari_sparse3d.widgets.cohort.state import LoadedCase
 from napari_sparse3d.widgets.toolbox import words
 from napari_sparse3d.widgets.toolbox.scan_voxels import ScanVoxels
 from napari_sparse3d.widgets.toolbox.session_folder import Lines, content_hash
+from napari_sparse3d.widgets.toolbox.sources import LABEL
 
 if TYPE_CHECKING:
     from napari_sparse3d.io import SeriesInfo, VolumeSequence
@@ -52,6 +54,8 @@ def read_case(row: Mapping[str, Any], table: Path | None) -> Generator[Any, None
     path = file_of_row(table or Path(), str(row["path"]), as_given=True).absolute()
     kind, number, content = kind_of(path), row.get("series"), row.get("content")
     case = CaseIdentity(path, number, str(row.get("patient") or ""))
+    if row.get("mask"):
+        return _thing(row, table, case)
     if kind == "mesh":  # drawn as large as the model's recipe says, which no table knows
         return LoadedCase(layer_of(mesh_volume(path, _MESH_SIDE, solid=True, name=path.stem)), case)
     if kind == "voxels":
@@ -62,6 +66,25 @@ def read_case(row: Mapping[str, Any], table: Path | None) -> Generator[Any, None
     info, scan, changed = _series_of(path, number, row.get("series_number"), content)
     case = replace(case, series=None if number is None else info.index, patient=case.patient or info.patient)
     return LoadedCase(layer_of(scan, info.title), case, changed=changed)
+
+
+def _thing(row: Mapping[str, Any], table: Path | None, case: CaseIdentity) -> LoadedCase:
+    """The one thing of a label map that a row means, on the map's grid: without the others."""
+    from napari_sparse3d.cases.case import Case
+    from napari_sparse3d.cases.read import read_source
+    from napari_sparse3d.cases.sources import file_of_row
+    from napari_sparse3d.io.layers import layer_of
+
+    mask, value = file_of_row(table or Path(), str(row["mask"]), as_given=True).absolute(), str(row.get("value") or "")
+    name = f"{case_name(dict(row))} · label {value}" if value else case_name(dict(row))
+    shape = read_source(Case(name, mask, "mask", value, mask=mask), AS_SAVED)
+    assert isinstance(shape, Volume)
+    content = row.get("content")
+    changed = bool(content) and content_of_volume(shape) != content
+    data, about, kind = layer_of(replace(shape, meta={"labels": True}), name)
+    if value:
+        about["metadata"][LABEL] = value
+    return LoadedCase((data, about, kind), replace(case, part=part_of(mask, value)), changed=changed, file=mask)
 
 
 def _series_of(

@@ -62,11 +62,11 @@ class MapSection(QWidget):
         self.by.addItems(list(METHODS))
         grey_out(self.by, tsne_missing())  # the last of them
         self.pause = QPushButton("Pause")
-        self.pause.setToolTip("Hold t-SNE, and go on later")
+        self.pause.setToolTip("Pause t-SNE and continue later")
         self.pause.setCheckable(True)
         self.stop = QPushButton("Stop")
-        self.stop.setToolTip("End t-SNE and keep the map as it is")
-        self.colour = combo("Which column gives the colour")
+        self.stop.setToolTip("Stop t-SNE and keep the map as it is")
+        self.colour = combo("The column that gives the colour")
         self._show_converging(False)
         self._lay_out()
         self._connect()
@@ -160,9 +160,9 @@ class MapSection(QWidget):
     def draw(self, *, only_pca: bool = False) -> None:
         """PCA at once; t-SNE after it, where that is chosen."""
         cohort = self._state.cohort
+        self.maker.stop()  # whatever it draws is of other cases
         if cohort is None or not len(cohort):
             return
-        self.maker.stop()
         self.moving.emit()
         self.view.set_positions(pca(cohort.embeddings))
         self.view.show_only(self._state.shown)
@@ -187,7 +187,7 @@ class MapSection(QWidget):
     def _converge(self, cohort: Cohort) -> None:
         self._show_converging(True)
         self._say(
-            "t-SNE: its process is still being started, a few seconds once in a session …"
+            "t-SNE: starting its process, a few seconds once per session …"
             if self.maker.preparing
             else "t-SNE: looking for neighbours …"
         )
@@ -200,7 +200,7 @@ class MapSection(QWidget):
 
     def _hold(self, on: bool) -> None:
         self.maker.hold(on)
-        self.pause.setText("Go on" if on else "Pause")
+        self.pause.setText("Continue" if on else "Pause")
 
     def _converging_ended(self) -> None:
         self._show_converging(False)

@@ -33,13 +33,13 @@ class Selection(QWidget):
         super().__init__()
         self._panel, self._state = panel, state
         self.lasso = QPushButton("Lasso")
-        self.lasso.setToolTip("Draw around cases to select them; with Shift they come to those selected")
+        self.lasso.setToolTip("Draw around cases to select them; hold Shift to add to the selection")
         self.lasso.setCheckable(True)
         self.lasso.toggled.connect(self.lassoing)
         self.tag_button = QPushButton("Tag…")
         self.tag_button.clicked.connect(self._ask_tag)
         self.undo_button = QPushButton("Undo tag")
-        self.undo_button.setToolTip("Take back the last tag (Ctrl+Z)")
+        self.undo_button.setToolTip("Undo the last tag (Ctrl+Z)")
         self.undo_button.clicked.connect(self.undo)
         # no key event: a combo box takes each key for the beginning of a name; a box with text undoes its typing
         undo = QShortcut(QKeySequence(QKeySequence.StandardKey.Undo), panel)
@@ -61,7 +61,7 @@ class Selection(QWidget):
         n_selected = len(self._state.selected)
         self.tag_button.setEnabled(n_selected > 0)
         self.tag_button.setToolTip(
-            "A word of your own for the selected cases, in the column tag; their labels stay"
+            "Give the selected cases a word of your own, in the column tag; their labels stay as they are"
             if n_selected
             else "Select cases first, with the lasso or in the table"
         )

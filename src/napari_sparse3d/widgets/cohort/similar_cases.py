@@ -34,7 +34,7 @@ class SimilarCases(QWidget):
         super().__init__()
         self.indices: list[int] = []
         row = Flow()
-        self.button = QPushButton("Who is like it?")
+        self.button = QPushButton("Find similar cases")
         self.button.clicked.connect(lambda: self.asked.emit(self.k.value()))
         self.k = QSpinBox()
         self.k.setRange(1, 50)

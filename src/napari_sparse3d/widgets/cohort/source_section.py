@@ -15,14 +15,11 @@ from napari_sparse3d.widgets.toolbox.flow import Flow
 from napari_sparse3d.widgets.toolbox.layout import form, small_label, stacked
 from napari_sparse3d.widgets.workbench import Workbench
 
-AT_WORK = "Cases are being embedded; wait for them, or cancel, then choose others."
+AT_WORK = "Cases are being embedded; wait or cancel, then choose others."
 _FOLDER_TIP = (
-    "Every scan and voxel set below it comes to the cases that are here, each once; "
-    "with one sub-folder a class, labels are taken"
+    "Adds every scan and voxel set in the folder to these cases, each once; sub-folders, one per class, give the labels"
 )
-_TABLE_TIP = (
-    "In place of the cases that are here: a CSV or Parquet table with a column 'path'; or one that is embedded already"
-)
+_TABLE_TIP = "Replaces these cases: a CSV or Parquet table with a column 'path', or one that is already embedded"
 
 
 class SourceSection(QWidget):
@@ -57,7 +54,7 @@ class SourceSection(QWidget):
         for button, tip in ((self.add_folder, _FOLDER_TIP), (self.open_table, _TABLE_TIP)):
             button.setEnabled(not at_work)
             button.setToolTip(AT_WORK if at_work else tip)
-        self.menu.set_enabled("Cases are being embedded; wait for them, or cancel." if at_work else "")
+        self.menu.set_enabled("Cases are being embedded; wait or cancel." if at_work else "")
         model = self._workbench.model
         untrained = model in ARCHITECTURES
         random = "⚠ Random weights: nothing was learned; choose a trained model" if untrained else ""
@@ -72,11 +69,9 @@ class SourceSection(QWidget):
             return ""
         cases, models = words.count(len(state.cohort), "cases"), ", ".join(state.models())
         if by is None:
-            return (
-                f"The {cases} shown are by {models}; should {chosen} be another model, Embed embeds all of them anew."
-            )
+            return f"The {cases} shown were embedded by {models}; if {chosen} is another model, Embed embeds all of them again."
         return (
-            f"⚠ The {cases} shown are by {models}, and stay so until Embed embeds all of them anew by {chosen}. "
+            f"⚠ The {cases} shown were embedded by {models}; Embed embeds all of them again by {chosen}. "
             "Embeddings of two models are never compared."
         )
 

@@ -38,13 +38,16 @@ class LoadedCase:
     made : ScanVoxels or None
         Its voxels, if it is a voxel set.
     changed : bool
-        It is not what was embedded: its file has changed since.
+        Its file has changed since it was embedded.
+    file : Path or None
+        What was read, where that is not the case's own place: the label map that draws a thing in a scan.
     """
 
     data: Any
     case: CaseIdentity
     made: ScanVoxels | None = None
     changed: bool = False
+    file: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -266,7 +269,7 @@ def nearest(cohort: Cohort, ran: NetworkRun, k: int) -> Nearest:
     n_same = groups.count(SAME)
     said = [
         f"⚠ {uncertain[:1].upper()}{uncertain[1:]}. " if uncertain else "",
-        f"{words.count(n_same, 'cases')} left out: itself, or of its patient. " if n_same else "",
+        f"{words.count(n_same, 'cases')} left out: the open case itself, or others of its patient. " if n_same else "",
         words.RESEARCH_ONLY,
     ]
     return Nearest(found, [float(each) for each in distances[0][: len(found)]], "".join(said))

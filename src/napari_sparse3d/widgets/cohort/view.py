@@ -82,7 +82,7 @@ class CohortPanel(Panel):
 
     def _build_links(self) -> None:
         self.copy_command, self.copy_python = self.add_copy_links(
-            "The line that makes this map, or finds these cases",
+            "The line that reproduces this map, or finds these cases",
             lambda: self.lines().command,
             lambda: self.lines().python,
         )
@@ -94,8 +94,6 @@ class CohortPanel(Panel):
     def _connect(self) -> None:
         self.follow(self.saving)
         self.files.saved.connect(self._show_parts)
-        for changed in (self.embedding.started, self.embedding.ended):
-            changed.connect(lambda *_: self._show_parts())
         self.saving.finished.connect(lambda text: self.say(text))
         self.drawn.clicked.connect(self.open_case)
         self.open_cases.chosen.connect(self.drawn.mark_open)
@@ -104,6 +102,10 @@ class CohortPanel(Panel):
         self.workbench.result_changed.connect(self._result_changed)
         for changed in (self.workbench.result_changed, self.workbench.model_changed):
             changed.connect(lambda _: self._show_parts())
+
+    def works_changed(self) -> None:
+        """While cases are embedded no others are chosen."""
+        self._show_parts()
 
     def _show_parts(self) -> None:
         state = self.state
@@ -129,8 +131,8 @@ class CohortPanel(Panel):
         if not state.sources:
             return "Add a folder or open a table first"
         if state.added and state.cohort is not None and not state.replaces:
-            return "Embed the cases that were added; by another model, all cases anew"
-        return "Embed all cases" if state.added else "Embed all cases anew"
+            return "Embed the cases that were added; with another model, all cases again"
+        return "Embed all cases" if state.added else "Embed all cases again"
 
     def _result_changed(self, ran: NetworkRun | None) -> None:
         self.likeness.forget()
@@ -186,11 +188,11 @@ class CohortPanel(Panel):
         state, added = self.state, named(self.state.added)
         self.say("")
         if self.cohort is None:
-            text = f"{added}: press Embed. Cases are looked for and embedded in the background."
+            text = f"{added}: press Embed to find and embed its cases in the background."
         elif state.replaces:
-            text = f"{added}: press Embed. Its cases take the place of those shown."
+            text = f"{added}: press Embed. Its cases replace those shown."
         else:
-            text = f"{cohort_words(self.cohort)}\n{added}: press Embed, and its cases come to these."
+            text = f"{cohort_words(self.cohort)}\n{added}: press Embed to add its cases to these."
         self.about.setText(text)
         self._show_parts()
 
@@ -208,7 +210,7 @@ class CohortPanel(Panel):
             n_cases = words.count(len(self.cohort or ()), "cases")
             self._say_added()
             self.say(
-                f"Cancelled; the map shows the {n_cases} embedded until then. Save table… keeps them, Embed goes on."
+                f"Cancelled; the map shows the {n_cases} embedded so far. Save table… keeps them, Embed continues."
             )
 
     def _take(self, cohort: Cohort, *, final: bool) -> None:
@@ -254,15 +256,15 @@ class CohortPanel(Panel):
             if kept is not None:
                 self.set_source(kept)
         if ran is None:
-            self.say("Run a model on the open case first (Network); then its like can be found.", warning=True)
+            self.say("Run a model on the open case first (Network); then similar cases can be found.", warning=True)
         elif self.cohort is not None:
             self.find_similar()
             self.area.ensureWidgetVisible(self.similar)
         else:
             self.state.asked = True
             self.about.setText(
-                "Like which cases? Add a folder of scans, or open a table of them; "
-                "the most similar ones are then listed."
+                "Similar among which cases? Add a folder of scans, or open a table of them; "
+                "the most similar are then listed."
             )
 
     def find_similar(self) -> None:

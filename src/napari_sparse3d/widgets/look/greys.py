@@ -75,4 +75,4 @@ def said_of(layer: Any, greys: Greys, limits: tuple[float, float]) -> str:
         return f"{greys.title}: {low:g} to {high:g} HU (level {(low + high) / 2:g}, width {high - low:g})"
     unit = layer.metadata.get("unit", "a.u.") if in_patient(layer) else "a.u."
     first, last = greys.percent
-    return f"{low:.4g} to {high:.4g} {unit}: {first:g} to {last:g} % of its values, which have no scale of their own"
+    return f"{low:.4g} to {high:.4g} {unit}: {first:g} to {last:g} % of its values"

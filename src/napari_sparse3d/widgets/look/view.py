@@ -12,10 +12,9 @@ from napari_sparse3d.widgets.look.planes import LinkedPlanes
 from napari_sparse3d.widgets.opening.nothing_open import NothingOpen
 from napari_sparse3d.widgets.toolbox.cursor_line import cursor_line
 from napari_sparse3d.widgets.toolbox.flow import Flow
-from napari_sparse3d.widgets.toolbox.layers import volume_layer, volumes
+from napari_sparse3d.widgets.toolbox.layers import follow_layers, scans, volume_layer
 from napari_sparse3d.widgets.toolbox.layout import combo, form, small_label
 from napari_sparse3d.widgets.toolbox.panel import Panel
-from napari_sparse3d.widgets.toolbox.sources import is_volume
 
 _SOURCE = "The usual windows of a CT, as Radiopaedia lists them (Windowing (CT))"
 
@@ -23,14 +22,14 @@ _SOURCE = "The usual windows of a CT, as Radiopaedia lists them (Windowing (CT))
 class LookPanel(Panel):
     """Window a scan in one click."""
 
-    primary_text = "Greys as it was opened"
+    primary_text = "Reset greys"
 
     def build(self) -> None:
         """Lay out the controls, and connect them with the viewer."""
         self._opened: dict[str, tuple[float, float]] = {}
         self.empty = NothingOpen(self.viewer, self, self.say, sample="chest_ct")
         self.body.addWidget(self.empty)
-        self.scan = combo("Whose greys are set; no other layer changes")
+        self.scan = combo("The scan whose grey levels are set; no other layer changes")
         top = form()
         top.addRow("Scan", self.scan)
         top.addRow(cursor_line(self.viewer, self._layer))
@@ -56,9 +55,7 @@ class LookPanel(Panel):
         self.body.addWidget(self.three)
         self.body.addStretch(1)
         self.planes: LinkedPlanes | None = None
-        events = self.viewer.layers.events
-        for event in (events.inserted, events.removed):
-            event.connect(self._layers_changed)
+        follow_layers(self.viewer, self._layers_changed)
         self.viewer.layers.selection.events.active.connect(self._follow_active)
         self.scan.currentIndexChanged.connect(self._show_choices)
         self._layers_changed()
@@ -70,7 +67,7 @@ class LookPanel(Panel):
         chosen = self.scan.currentData()
         self.scan.blockSignals(True)
         self.scan.clear()
-        for layer in volumes(self.viewer):
+        for layer in scans(self.viewer):
             identifier = str(layer.unique_id)
             self.scan.addItem(layer.name, identifier)
             low, high = layer.contrast_limits
@@ -83,7 +80,7 @@ class LookPanel(Panel):
     def _follow_active(self, _event: object = None) -> None:
         """The layer that is selected is meant, where it is a scan."""
         active = self.viewer.layers.selection.active
-        if active is not None and is_volume(active):
+        if active in scans(self.viewer):
             self.scan.setCurrentIndex(self.scan.findData(str(active.unique_id)))
 
     def _show_choices(self, _event: object = None) -> None:
@@ -101,9 +98,9 @@ class LookPanel(Panel):
             if greys.limits is not None:
                 button.setToolTip(f"{greys.limits[0]:g} to {greys.limits[1]:g} HU. {_SOURCE}")
             else:
-                button.setToolTip("A part of this scan's own values: it has no unit by which windows are the same")
+                button.setToolTip("A range of this scan's own values: without a unit there are no standard windows")
         if not is_ct(layer):
-            self.text.setText("Not in HU: its greys are set by parts of its own values.")
+            self.text.setText("Not in HU: grey levels are percentiles of its own values.")
 
     def _press(self, number: int) -> None:
         layer = self._layer()
@@ -137,4 +134,4 @@ class LookPanel(Panel):
         layer = self._layer()
         if layer is not None:
             low, high = layer.contrast_limits = self._opened[str(layer.unique_id)]
-            self.text.setText(f"{low:.4g} to {high:.4g}, as it was opened")
+            self.text.setText(f"{low:.4g} to {high:.4g}, as opened")

@@ -16,7 +16,7 @@ from napari_sparse3d.widgets.toolbox.failures import Failure
 from napari_sparse3d.widgets.toolbox.panel import Panel
 from napari_sparse3d.widgets.toolbox.work import Work
 
-CLOSED = "The scan was closed; open it again and run, to see layers over it."
+CLOSED = "The scan was closed; open it again and run the model to see layers over it."
 
 
 class OverScan(QObject):

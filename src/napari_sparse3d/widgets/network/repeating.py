@@ -11,7 +11,7 @@ from napari_sparse3d.errors import InputError
 from napari_sparse3d.widgets import repeat
 from napari_sparse3d.widgets.network import jobs
 from napari_sparse3d.widgets.network.state import NetworkRun, NetworkState
-from napari_sparse3d.widgets.toolbox.layers import volume_layer
+from napari_sparse3d.widgets.toolbox.layers import mark_of, volume_layer
 from napari_sparse3d.widgets.toolbox.panel import Panel, saving
 from napari_sparse3d.widgets.toolbox.sources import source_of
 from napari_sparse3d.widgets.toolbox.work import Work
@@ -27,12 +27,12 @@ class Repeating(QObject):
         panel.follow(self.saving)
         self.saving.finished.connect(panel.say)
         self.copy_command, self.copy_python = panel.add_copy_links(
-            "The line that gives this table; and that of the attribution, where there is one",
+            "The line that reproduces this table, and the attribution if there is one",
             lambda: repeat.network_command(self._ran_again(), state.drove),
             lambda: repeat.network_python(self._ran_again(), state.drove),
         )
         self.export = panel.add_link(
-            "Export table…", "As CSV; or the chart as SVG or PNG, by the name's ending", self._export
+            "Export table…", "As CSV, or the chart as SVG or PNG, by the ending of the file name", self._export
         )
         tip = "Recipe, hashes, versions, table, chart and the line, in one folder"
         self.session = panel.add_session_link(tip, self.save_session_to)
@@ -43,12 +43,17 @@ class Repeating(QObject):
         Raises
         ------
         InputError
-            If nothing was run, the scan was closed, or it was not opened from a file.
+            If nothing was run, the scan was closed, it was not opened from a file, or a part of it was run.
         """
         ran = self._shown()
         layer = volume_layer(self.panel.viewer, ran.volume_id)
         if layer is None:
             raise InputError("the scan was closed; open it again and run")
+        if mark_of(layer) is not None:
+            raise InputError(
+                "this was cut out of a scan: the line in Click a nodule cuts it out again, and its session there has "
+                "it as a voxel set (.npz), which every command takes"
+            )
         return source_of(layer, ran.made.frame)
 
     def _shown(self) -> NetworkRun:

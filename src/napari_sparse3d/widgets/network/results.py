@@ -32,21 +32,21 @@ class Results(QWidget):
         self.in_3d = QPushButton("3D")
         self.in_3d.setCheckable(True)
         self.in_3d.setToolTip("See the layers in 3D, or by slices")
-        self.colour_by = combo("What a site's colour means")
+        self.colour_by = combo("What the colour of a site shows")
         self.colour_by.addItem("norm", "norm")
         self.colour_by.addItem("channel", "channel")
         self.channel = _channel()
         self.sites_text = small_label(CLICK_A_ROW)
         self.colours = ColourBar()
-        self.target = combo("For which class")
+        self.target = combo("The class to explain")
         self.bars.chosen.connect(self.target.setCurrentIndex)
-        self.method = combo("How it is computed")
+        self.method = combo("How the attribution is computed")
         for each in ATTRIBUTIONS.values():
             self.method.addItem(each.title, each.name)
             grey_out(self.method, each.missing)
         self.attribute_button = QPushButton("What drove it?")
         self.attribute_button.setToolTip("Which voxels spoke for the class (red) and which against it (blue)")
-        self.like_button = QPushButton("Who is like it? ▸")
+        self.like_button = QPushButton("Similar cases ▸")
         self.like_button.setToolTip("Open the Cohort panel and list the most similar cases of a cohort")
         self._lay_out()
 
@@ -95,7 +95,7 @@ class Results(QWidget):
 
     def show_owner(self, title: str, *, stale: bool) -> None:
         """Say whose result it is; one that is not of what is chosen is dim, and leads to nothing."""
-        self.title.setText(f"⚠ Not of what is chosen now: {title}" if stale else title)
+        self.title.setText(f"⚠ Not for the current selection: {title}" if stale else title)
         self._dimmed.setEnabled(stale)
         self.looks.setEnabled(not stale)
         if stale:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from napari_sparse3d.voxels import centre_offset
 from napari_sparse3d.widgets.child.records import Attributed, Sites
 from napari_sparse3d.widgets.network.state import NetworkRun
-from napari_sparse3d.widgets.toolbox.layers import Mark, ours, put_image, set_visible, volume_layer
+from napari_sparse3d.widgets.toolbox.layers import Mark, mark_of, ours, put_image, set_visible, volume_layer
 from napari_sparse3d.widgets.toolbox.sources import field_affine, placement
 from napari_sparse3d.widgets.toolbox.theme import signed_colormap
 from napari_sparse3d.widgets.toolbox.viewers import view_stays
@@ -98,6 +98,8 @@ def _put(
             layer.rendering = look["rendering"]
         if first:
             _show_colour_bar(layer)
+        if mark_of(scan) is not None:  # what was cut out is no scan to look at, but covers one
+            set_visible(scan, False)
         for other in ("voxels", "preview", *(each for each in LOOKS if each != role)):
             for each in ours(viewer, other, ran.volume_id):
                 set_visible(each, False)

@@ -68,16 +68,19 @@ class NetworkState:
         The attribution of it that was asked for last.
     models : dict
         What can be run, by what ``load_model`` takes.
+    edited : bool
+        Whether the scan that was run has other voxels by now.
     """
 
     ran: NetworkRun | None = None
+    edited: bool = False
     sites: Sites | None = None
     drove: Attributed | None = None
     models: dict[str, ModelInfo] = field(default_factory=dict)
 
     def show(self, ran: NetworkRun | None) -> None:
         """Another run, or none: nothing of the last one's layers is left."""
-        self.ran, self.sites, self.drove = ran, None, None
+        self.ran, self.sites, self.drove, self.edited = ran, None, None, False
 
 
 @dataclass(frozen=True, eq=False)

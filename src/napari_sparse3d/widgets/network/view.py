@@ -20,7 +20,16 @@ from napari_sparse3d.widgets.network.results import Results
 from napari_sparse3d.widgets.network.sites_layer import remove_sites
 from napari_sparse3d.widgets.network.state import Choice, NetworkRun, NetworkState, engine_words
 from napari_sparse3d.widgets.opening.nothing_open import NothingOpen
-from napari_sparse3d.widgets.toolbox.layers import frame_of, made_of, mark_of, ours, volume_layer, volumes
+from napari_sparse3d.widgets.toolbox.layers import (
+    Edits,
+    follow_layers,
+    frame_of,
+    ground_of,
+    made_of,
+    volume_layer,
+    volumes,
+    voxel_layers,
+)
 from napari_sparse3d.widgets.toolbox.layout import combo, form, small_label
 from napari_sparse3d.widgets.toolbox.notes import read_words
 from napari_sparse3d.widgets.toolbox.panel import Panel
@@ -42,6 +51,7 @@ class NetworkPanel(Panel):
     def build(self) -> None:
         """Lay out the controls, and connect them with the viewer and the other panels."""
         self.state = NetworkState()
+        self._edits, self._n_edits, self._n_before = Edits(self._edited), 0, 0
         self._untouched = tuple(camera_of(self.viewer).angles)  # nobody has turned the camera yet
         self.running = Work(self, interrupt=self.workbench.network_child.stop)
         self.listing, self.hashing = Work(self), Work(self)
@@ -74,10 +84,10 @@ class NetworkPanel(Panel):
         self.empty = NothingOpen(self.viewer, self, self.say)
         self.empty_text, self.open_button, self.sample_button = self.empty.text, self.empty.folder, self.empty.sample
         self.body.addWidget(self.empty)
-        self.voxels = combo("A voxel set, or a volume of which the model makes voxels by its own recipe")
+        self.voxels = combo("A voxel set, or a volume from which the model makes voxels by its own recipe")
         self.choice = ModelChoice(self, self.workbench)
         self.model, self.about = self.choice.box, self.choice.about
-        self.engine = combo("What runs the network; auto takes the graphics card where there is one")
+        self.engine = combo("What runs the network; auto uses the graphics card if there is one")
         self.engine.addItem("auto", "auto")
         for info in ENGINES.values():
             self.engine.addItem(info.title, info.name)
@@ -105,22 +115,21 @@ class NetworkPanel(Panel):
 
     def _connect(self) -> None:
         self.follow(self.running)
-        for work in (self.running, self.attributing, self.saving):
-            work.started.connect(lambda _: self._show_parts())
-            work.ended.connect(self._show_parts)
         self.running.finished.connect(self._show)
         self.running.failed.connect(lambda _: self._run_failed())
         self.listing.finished.connect(self._listed)
         self.listing.failed.connect(self.fail)
-        events = self.viewer.layers.events
-        for event in (events.inserted, events.removed):
-            event.connect(self._layers_changed)
+        follow_layers(self.viewer, self._layers_changed)
         self.viewer.dims.events.ndisplay.connect(self._ndisplay_changed)
         self.viewer.dims.events.current_step.connect(self._time_moved)
         self.voxels.currentIndexChanged.connect(self._check_owner)
         self.workbench.model_changed.connect(self._check_owner)
         self.workbench.voxels_changed.connect(self._voxels_made)
         self.workbench.models_changed.connect(self._list_models)
+
+    def works_changed(self) -> None:
+        """While something is at work nothing else begins."""
+        self._show_parts()
 
     def _show_parts(self) -> None:
         self.results.setVisible(self.ran is not None)
@@ -137,13 +146,14 @@ class NetworkPanel(Panel):
         layer = self._chosen_layer()
         if layer is None:
             return self.voxels.count() == 0 and self.ran.result.request.model == self.workbench.model
-        return self.ran.is_of(self._choice_of(layer), self.workbench.model)
+        chosen = self._choice_of(layer)
+        return self.ran.is_of(chosen, self.workbench.model) and (chosen.made is not None or not self.state.edited)
 
     def _choice_of(self, layer: Layer) -> Choice:
-        mark, made = mark_of(layer), made_of(layer)
-        if mark is None or made is None:
+        made = made_of(layer)
+        if made is None:
             return Choice(str(layer.unique_id), frame_of(self.viewer, layer))
-        return Choice(mark.volume_id, made.frame, made)
+        return Choice(ground_of(layer), made.frame, made)
 
     def _check_owner(self, _event: object = None) -> None:
         """A result belongs to its case, voxels and model: where these are others it is dim, and no panel has it."""
@@ -161,6 +171,12 @@ class NetworkPanel(Panel):
         layer = self._chosen_layer()
         if layer is not None and layer.ndim == 4:
             self._check_owner()
+
+    def _edited(self) -> None:
+        """The scan's voxels are others: what its model's recipe made of it is not what it would make now."""
+        self._n_edits += 1
+        self.state.edited = True
+        self._check_owner()
 
     def _run_failed(self) -> None:
         """What was shown is not what was asked for."""
@@ -189,7 +205,7 @@ class NetworkPanel(Panel):
         current = self.voxels.currentData()
         self.voxels.blockSignals(True)
         self.voxels.clear()
-        for layer in reversed(list(ours(self.viewer, "voxels"))):
+        for layer in voxel_layers(self.viewer):
             self.voxels.addItem(layer.name, str(layer.unique_id))
         for layer in volumes(self.viewer):
             self.voxels.addItem(f"{layer.name}, by the model's recipe", str(layer.unique_id))
@@ -202,7 +218,7 @@ class NetworkPanel(Panel):
         self.primary.setEnabled(something or self.running.running)
         self._check_owner()
         if self.ran is not None and volume_layer(self.viewer, self.ran.volume_id) is None:
-            self.results.say_of_picture("The scan of this result was closed; its numbers stay.")
+            self.results.say_of_picture("The scan of this result was closed; its numbers remain.")
 
     def _voxels_made(self, layer: Layer) -> None:
         place = self.voxels.findData(str(layer.unique_id))
@@ -229,8 +245,10 @@ class NetworkPanel(Panel):
         """The primary button: run the chosen model on the chosen voxels."""
         layer = self._chosen_layer()
         if layer is None:
-            self.say("The chosen voxels are not in the viewer any more; make them again.", warning=True)
+            self.say("The chosen voxels are no longer in the viewer; make them again.", warning=True)
             return
+        self._n_before = self._n_edits
+        self._edits.follow(layer)
         self.over_scan.drop_fetches()  # what is shown stays what it is until the run has ended, which may be cancelled
         model, engine = self.workbench.model, self.engine.currentData()
         child, chosen = self.workbench.network_child, self._choice_of(layer)
@@ -257,6 +275,7 @@ class NetworkPanel(Panel):
         self.over_scan.drop()
         remove_sites(self.viewer, {each.volume_id for each in (self.ran, ran) if each is not None})
         self.state.show(ran)
+        self.state.edited = self._n_edits != self._n_before  # while it ran
         self.say("")
         volume = ran.made.volume
         notes = [f"⚠ {note}" for note in read_words(volume.meta, volume.unit)]

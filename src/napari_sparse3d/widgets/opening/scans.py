@@ -122,6 +122,7 @@ def _start(
     work.stepped.connect(lambda step: say(step.text) if isinstance(step, Step) else None)
     work.failed.connect(lambda failure: _tell(failure, parent, say))
     work.finished.connect(show)
+    work.ended.connect(work.deleteLater)
     work.start(job, title)
 
 

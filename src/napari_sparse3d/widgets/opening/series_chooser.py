@@ -162,10 +162,10 @@ def _main_window() -> QWidget | None:
 
 def _question(found: Sequence[SeriesInfo]) -> str:
     if len(found) != 1:
-        return f"{len(found)} series are here. Which one is to be opened?"
+        return f"{len(found)} series are here. Which one should be opened?"
     if found[0].status == "repair":
-        return "One series is here, and it needs a repair. Is it to be opened so?"
-    return "One series is here. Is it to be opened?"
+        return "One series is here, and it needs a repair. Open it that way?"
+    return "One series is here. Open it?"
 
 
 def needed_repair(info: SeriesInfo) -> str | None:

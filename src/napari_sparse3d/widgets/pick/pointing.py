@@ -8,11 +8,12 @@ from napari.viewer import Viewer
 from numpy.typing import NDArray
 
 from napari_sparse3d.errors import InputError
+from napari_sparse3d.volume import Volume
 from napari_sparse3d.widgets.pick.state import Target
 from napari_sparse3d.widgets.repeat import Pointed
 from napari_sparse3d.widgets.toolbox.layers import frame_of
-from napari_sparse3d.widgets.toolbox.length import converted, in_units_of
-from napari_sparse3d.widgets.toolbox.sources import OWN, label_volume, place_of, volume_of_layer
+from napari_sparse3d.widgets.toolbox.length import converted, in_units_of, mm_in
+from napari_sparse3d.widgets.toolbox.sources import OWN, case_of, in_patient, label_volume, place_of, volume_of_layer
 
 
 def is_drawn(layer: Layer | None) -> bool:
@@ -47,7 +48,7 @@ def by_drawing(viewer: Viewer, scan: Layer | None, drawn: Layer) -> Target:
     if isinstance(drawn, Labels):
         frame = frame_of(viewer, drawn)
         pointed = Pointed(label=int(drawn.selected_label))
-        return Target(label_volume(drawn, frame), str(drawn.unique_id), drawn.name, frame, pointed)
+        return _of_layer(drawn, label_volume(drawn, frame), frame, pointed)
     if scan is None:
         raise InputError("open a CT, and choose it above")
     if drawn.ndim < 3:
@@ -76,7 +77,14 @@ def _target(
 ) -> Target:
     frame = frame_of(viewer, scan)
     pointed = Pointed(place_of(scan, frame, index), box_mm)
-    return Target(volume_of_layer(scan, frame), str(scan.unique_id), scan.name, frame, pointed)
+    return _of_layer(scan, volume_of_layer(scan, frame), frame, pointed)
+
+
+def _of_layer(layer: Layer, volume: Volume, frame: int, pointed: Pointed) -> Target:
+    known = in_patient(layer)
+    measured = known or None not in [mm_in(unit) for unit in tuple(layer.units)[-3:]]
+    own_mm = volume.spacing_mm if measured else None
+    return Target(volume, str(layer.unique_id), layer.name, frame, pointed, case_of(layer), own_mm, known)
 
 
 def _index_in(scan: Layer, drawn: Layer, point: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -9,6 +9,7 @@ from qtpy.QtWidgets import (
     QAbstractItemView,
     QGraphicsOpacityEffect,
     QHeaderView,
+    QPushButton,
     QTableWidget,
     QTableWidgetItem,
     QWidget,
@@ -36,8 +37,8 @@ _TIPS = (
     "The largest extent of the nodule, in millimetres",
 )
 SOURCE = (
-    "Known: {n:,} nodules of LIDC-IDRI (TCIA), CC BY 3.0, as rated by radiologists, not as proven. PCA of the "
-    "embeddings; + is this one, rings are the nearest."
+    "Reference: {n:,} nodules of LIDC-IDRI (TCIA), CC BY 3.0, with radiologists' ratings, not proven diagnoses. "
+    "PCA of the embeddings; + is this one, rings are the most similar."
 )
 
 
@@ -54,6 +55,10 @@ class PickResults(QWidget):
         self.legend = small_label()
         self.legend.setTextFormat(Qt.TextFormat.RichText)  # its dots are coloured
         self.source = small_label()
+        self.inside_button = QPushButton("Look inside ▸")
+        self.inside_button.setToolTip(
+            "Open the Network panel and run the same model there: its layers, and what drove the class"
+        )
         self._map: MapView | None = None
         self._known: Known | None = None
         self._look: Colours | None = None
@@ -61,7 +66,8 @@ class PickResults(QWidget):
         whole.addWidget(self.title)
         whole.addWidget(self.looks)
         self._column = stacked(self.looks)
-        for part in (self.bars, self.measured, self.notes, self.honest, self.table, self.legend, self.source):
+        parts: tuple[QWidget, ...] = (self.bars, self.measured, self.notes, self.honest, self.inside_button)
+        for part in (*parts, self.table, self.legend, self.source):
             self._column.addWidget(part)
         self._dimmed = QGraphicsOpacityEffect(self.looks)
         self._dimmed.setOpacity(_DIM)
@@ -101,14 +107,15 @@ class PickResults(QWidget):
         if self._map is not None or has:
             self.map.setVisible(has)
         if answer.known is None:
-            self.source.setText(f"No known cases are shipped with {model.name}; Cohort compares with your own.")
+            self.source.setText(answer.unknown)
         else:
             self._draw(answer.known, answer)
 
     def show_owner(self, title: str, *, stale: bool) -> None:
         """Say whose result it is; one that is not of what is chosen is dim."""
-        self.title.setText(f"⚠ Not of what is chosen now: {title}" if stale else title)
+        self.title.setText(f"⚠ Not for the current selection: {title}" if stale else title)
         self._dimmed.setEnabled(stale)
+        self.inside_button.setEnabled(not stale)
 
     def _draw(self, known: Known, answer: Answer) -> None:
         if self._known is not known:
@@ -123,7 +130,8 @@ class PickResults(QWidget):
         self._ring()
 
     def _ring(self) -> None:
-        self.map.mark(self.table.chosen())
+        if self._map is not None:
+            self._map.mark(self.table.chosen())
 
 
 class LikeTable(QTableWidget):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_sparse3d.cases.finding import Finding
+from napari_sparse3d.cases.identity import CaseIdentity
 from napari_sparse3d.cohort.pick import shipped_cohort
 from napari_sparse3d.cohort.tables import Cohort
 from napari_sparse3d.measure.maps import pca
@@ -17,7 +18,10 @@ from napari_sparse3d.volume import Volume
 from napari_sparse3d.widgets.child.records import NetworkResult
 from napari_sparse3d.widgets.repeat import Pointed
 from napari_sparse3d.widgets.toolbox import words
+from napari_sparse3d.widgets.toolbox.scan_voxels import ScanVoxels
 
+K = 5
+"""How many known cases are listed."""
 KNOWN_RATINGS = ("malignancy", "spiculation", "lobulation", "calcification")
 """Of those that a known nodule has: what is said of it under the mouse."""
 
@@ -37,6 +41,12 @@ class Target:
     frame : int
         The time point, where it has several.
     pointed : Pointed
+    case : CaseIdentity
+        Which case the layer is.
+    own_mm : tuple of float or None
+        The spacing (z, y, x); None where the layer's has no unit of length.
+    in_patient : bool
+        Whether it is known where the layer lies in the patient.
     """
 
     volume: Volume
@@ -44,6 +54,9 @@ class Target:
     name: str
     frame: int
     pointed: Pointed
+    case: CaseIdentity
+    own_mm: tuple[float, float, float] | None
+    in_patient: bool
 
     @property
     def title(self) -> str:
@@ -62,9 +75,15 @@ class Answer:
     ----------
     target : Target
     finding : Finding
+    made : ScanVoxels
+        The thing as the voxel set on which the model was run.
     result : NetworkResult
+    spacing_mm : float or None
+        The size of a voxel that was asked for; None: the model's, or the scan's.
     known : Known or None
         The cases that are shipped with the model.
+    unknown : str
+        Why there are none to compare with.
     like : list of dict
         Those most like this one, the nearest first.
     here : ndarray or None
@@ -73,19 +92,23 @@ class Answer:
 
     target: Target
     finding: Finding
+    made: ScanVoxels
     result: NetworkResult
-    known: Known | None
-    like: list[dict[str, Any]]
-    here: NDArray[np.float32] | None
+    spacing_mm: float | None
+    known: Known | None = None
+    like: list[dict[str, Any]] = field(default_factory=list)
+    here: NDArray[np.float32] | None = None
+    unknown: str = ""
 
     @property
     def title(self) -> str:
         """Whose result this is."""
         return f"{self.target.title} · {self.result.model.name}"
 
-    def is_of(self, layer_id: str, model: str) -> bool:
-        """Whether scan and model are those that are chosen."""
-        return (self.target.layer_id, self.result.request.model) == (layer_id, model)
+    def is_of(self, layer_id: str, frame: int, model: str, spacing_mm: float | None) -> bool:
+        """Whether scan, time point, model and the size of its voxels are those that are chosen."""
+        own = (self.target.layer_id, self.target.frame, self.result.request.model, self.spacing_mm)
+        return own == (layer_id, frame, model, spacing_mm)
 
 
 @dataclass(frozen=True, eq=False)

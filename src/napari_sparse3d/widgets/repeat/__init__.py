@@ -19,7 +19,7 @@ from napari_sparse3d.widgets.repeat.network import (
     voxelize_command,
     voxelize_python,
 )
-from napari_sparse3d.widgets.repeat.pick import Pointed, pick_command, pick_python
+from napari_sparse3d.widgets.repeat.pick import Asked, Pointed, pick_command, pick_python
 from napari_sparse3d.widgets.repeat.source import (
     DATA,
     SCAN,
@@ -36,6 +36,7 @@ __all__ = [
     "DATA",
     "SCAN",
     "TABLE",
+    "Asked",
     "Pointed",
     "Query",
     "Ran",

@@ -27,21 +27,38 @@ class Pointed:
     label: int | None = None
 
 
-def pick_command(source: Source, pointed: Pointed, model: str, k: int, engine: str = "auto") -> str:
+@dataclass(frozen=True)
+class Asked:
+    """What was asked of which model: ``k`` known cases are listed, ``spacing_mm`` is where it was chosen."""
+
+    source: Source
+    pointed: Pointed
+    model: str
+    k: int
+    engine: str = "auto"
+    spacing_mm: float | None = None
+
+
+def pick_command(asked: Asked) -> str:
     """``napari-sparse3d pick ...``; every digit of a place is written, so that it is the same place."""
+    pointed, engine = asked.pointed, asked.engine
     # with "=", since the first number may be negative and would be taken for an option
     where = [f"--at={_ras(pointed.at_mm)}"] if pointed.at_mm is not None else []
     where += [f"--box={_ras(pointed.box_mm)}"] if pointed.box_mm is not None else []
     where += ["--label-value", str(pointed.label)] if pointed.label is not None else []
-    chosen = [] if engine == "auto" else ["--engine", engine]
-    scan = replace(source, label=None)  # which label is said by what was pointed at
-    return line(["pick", str(source.path), *scan.options(), *where, "--model", model, "-k", str(k), *chosen])
+    chosen = [] if asked.spacing_mm is None else ["--spacing", repr(float(asked.spacing_mm))]
+    chosen += [] if engine == "auto" else ["--engine", engine]
+    scan = replace(asked.source, label=None)  # which label is said by what was pointed at
+    return line(
+        ["pick", str(asked.source.path), *scan.options(), *where, "--model", asked.model, "-k", str(asked.k), *chosen]
+    )
 
 
-def pick_python(source: Source, pointed: Pointed, model: str, k: int, engine: str = "auto") -> str:
+def pick_python(asked: Asked) -> str:
     """The same in Python."""
-    given = {"at_mm": pointed.at_mm, "box_mm": pointed.box_mm, "label": pointed.label}
-    words = [f"{name}={value!r}" for name, value in given.items() if value is not None] + [f"k={k}"]
+    pointed, engine = asked.pointed, asked.engine
+    given = {"at_mm": pointed.at_mm, "box_mm": pointed.box_mm, "label": pointed.label, "spacing_mm": asked.spacing_mm}
+    words = [f"{name}={value!r}" for name, value in given.items() if value is not None] + [f"k={asked.k}"]
     words += [] if engine == "auto" else [f"engine={engine!r}"]
     order = "  # (s, a, r): mm toward the head, the front and the right" if pointed.at_mm is not None else ""
     return "\n".join(
@@ -49,8 +66,8 @@ def pick_python(source: Source, pointed: Pointed, model: str, k: int, engine: st
             "from napari_sparse3d.cohort.pick import pick",
             "from napari_sparse3d.io import read_volume",
             "",
-            f"volume = {replace(source, label=None).python()}",
-            f"picked = pick(volume, {model!r}, {', '.join(words)}){order}",
+            f"volume = {replace(asked.source, label=None).python()}",
+            f"picked = pick(volume, {asked.model!r}, {', '.join(words)}){order}",
             "print(picked.result.label, picked.result.probabilities, *picked.finding.notes, sep='\\n')",
             "for row in picked.like:",
             "    print(row)",

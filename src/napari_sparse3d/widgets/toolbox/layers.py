@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from weakref import ref
 
 import numpy as np
 from napari.layers import Image, Labels, Layer, Points
@@ -16,12 +17,15 @@ from napari_sparse3d.cases.identity import CASE, CaseIdentity
 from napari_sparse3d.io.layers import GEOMETRY_KEYS
 from napari_sparse3d.widgets.toolbox.length import in_units_of
 from napari_sparse3d.widgets.toolbox.scan_voxels import ScanVoxels
-from napari_sparse3d.widgets.toolbox.sources import OWN, Placement, is_volume
+from napari_sparse3d.widgets.toolbox.sources import OWN, Placement, is_labels, is_volume
+
+VOXELS, FINDING = "voxels", "finding"
+"""Roles of the layers that show a voxel set: of a whole scan, and of a single thing that was cut out of one."""
 
 
 @dataclass(frozen=True)
 class Mark:
-    """What one of our layers is: ``role`` (voxels, preview, activation, attribution) of which volume's layer."""
+    """What one of our layers is: ``role`` (as ``voxels``, ``preview``, ``attribution``) of which volume's layer."""
 
     role: str
     volume_id: str
@@ -41,6 +45,20 @@ def made_of(layer: Layer) -> ScanVoxels | None:
     return made if isinstance(made, ScanVoxels) else None
 
 
+def voxel_layers(viewer: Viewer) -> list[Layer]:
+    """The layers that show a voxel set, the topmost first."""
+    return [layer for layer in reversed(viewer.layers) if made_of(layer) is not None]
+
+
+def ground_of(layer: Layer) -> str:
+    """The id of the layer on whose grid the voxel set of a layer lies: of its scan, or of its own where it was cut out.
+
+    What was cut out has a grid of its own, which its layer holds.
+    """
+    mark = mark_of(layer)
+    return str(layer.unique_id) if mark is None or mark.role == FINDING else mark.volume_id
+
+
 def frame_of(viewer: Viewer, layer: Layer) -> int:
     """Which time point of a layer the viewer shows; 0 where there is no time."""
     if layer.ndim != 4:
@@ -50,8 +68,13 @@ def frame_of(viewer: Viewer, layer: Layer) -> int:
 
 
 def volumes(viewer: Viewer) -> list[Layer]:
-    """The layers that can be scans, the topmost first."""
+    """The layers that can be volumes, label maps among them, the topmost first."""
     return [layer for layer in reversed(viewer.layers) if is_volume(layer)]
+
+
+def scans(viewer: Viewer) -> list[Layer]:
+    """Those of them that hold values and no labels, the topmost first."""
+    return [layer for layer in volumes(viewer) if not is_labels(layer)]
 
 
 def ours(viewer: Viewer, role: str, volume_id: str | None = None) -> Iterator[Layer]:
@@ -84,9 +107,42 @@ def from_file(
     layer.metadata = {**layer.metadata, **{name: value for name, value in given.items() if value is not None}}
 
 
+def follow_layers(viewer: Viewer, changed: Callable[..., None]) -> None:
+    """Call a method, which is not kept alive by that, whenever there are other layers, or one has another name."""
+    events = viewer.layers.events
+    for event in (events.inserted, events.removed, events.renamed):
+        event.connect(changed)
+
+
 def edit_events(layer: Layer) -> list[Any]:
     """What a layer emits when its voxels are others: painted, or put anew."""
     return [getattr(layer.events, name) for name in ("data", "paint", "labels_update") if hasattr(layer.events, name)]
+
+
+class Edits:
+    """Follows the edits of one layer after the other, and keeps none of them alive.
+
+    Parameters
+    ----------
+    seen : callable
+        Called when the voxels of the followed layer are others.
+    """
+
+    def __init__(self, seen: Callable[[], None]) -> None:
+        self._seen = seen
+        self._layer: Callable[[], Layer | None] = lambda: None
+
+    def follow(self, layer: Layer | None) -> None:
+        """From now on this one; None: none."""
+        before = self._layer()
+        for event in () if before is None else edit_events(before):
+            event.disconnect(self._edited)
+        for event in () if layer is None else edit_events(layer):
+            event.connect(self._edited)
+        self._layer = (lambda: None) if layer is None else ref(layer)
+
+    def _edited(self, _event: object = None) -> None:
+        self._seen()
 
 
 def set_visible(layer: Layer, visible: bool) -> None:

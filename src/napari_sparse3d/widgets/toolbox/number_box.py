@@ -100,13 +100,13 @@ class NumberBox(QDoubleSpinBox):
         return self._number(plain) or 0.0
 
     def validate(self, text: str | None, place: int) -> Any:
-        """Anything can be typed; what is no number is not entered."""
+        """Anything can be typed; what is not a number is not entered."""
         known = self._number(self._plain(text)) is not None
         return (QValidator.State.Acceptable if known else QValidator.State.Intermediate), text or "", place
 
     def fixup(self, text: str | None) -> str:
-        """What was typed is no number: the one before stands, and that is said."""
-        self._say(f"“{self._plain(text)}” is no number")
+        """What was typed is not a number: the one before stands, and that is said."""
+        self._say(f"“{self._plain(text)}” is not a number")
         return self.prefix() + self.textFromValue(self.value()) + self.suffix()
 
     def _plain(self, text: str | None) -> str:
@@ -125,7 +125,7 @@ class NumberBox(QDoubleSpinBox):
             return
         with QSignalBlocker(self):
             super().setValue(self._stands)
-        self._say(f"{self.textFromValue(value)} is not taken: {self.accessibleName()} {reason}")
+        self._say(f"{self.textFromValue(value)} was not accepted: {self.accessibleName()} {reason}")
 
     def _why_not(self, value: float) -> str:
         if self._low is not None and (value < self._low or (self._above and value == self._low)):
@@ -143,4 +143,4 @@ class NumberBox(QDoubleSpinBox):
             above = above.parentWidget()
         if above is not None:
             stands = self.textFromValue(self._stands)
-            above.say(f"{why}; it stays {stands}{self.suffix()}.", warning=True)
+            above.say(f"{why}; it stays at {stands}{self.suffix()}.", warning=True)

@@ -101,6 +101,9 @@ class Panel(QWidget, metaclass=OneInViewer):
     def run(self) -> None:
         """What the primary button starts."""
 
+    def works_changed(self) -> None:
+        """Work that is followed has begun or has ended: :attr:`busy` says whether any goes on."""
+
     def cancelled_text(self) -> str:
         """What is said after *Cancel*."""
         return "Cancelled; nothing was changed."
@@ -197,15 +200,17 @@ class Panel(QWidget, metaclass=OneInViewer):
         clipboard = QApplication.clipboard()
         if clipboard is not None:
             clipboard.setText(text)
-        self.say(f"{what} copied: it repeats what is shown here.")
+        self.say(f"{what} copied: it reproduces what is shown here.")
 
     def press(self, name: str) -> None:
         """Press one of the panel's buttons, from the command palette; say so where it cannot be pressed yet."""
         button: QPushButton = getattr(self, name)
         if name == "primary" and self._working is not None:
-            self.say("This is still at work; Cancel stops it.", warning=True)
+            self.say("This is still running; Cancel stops it.", warning=True)
         elif not (button.isVisibleTo(self) and button.isEnabled()):
-            self.say(button.toolTip() or "There is nothing to do this with yet: begin at the top.", warning=True)
+            self.say(
+                button.toolTip() or "There is nothing to do this with yet; start at the top of the panel.", warning=True
+            )
         else:
             button.click()
 
@@ -245,7 +250,7 @@ class Panel(QWidget, metaclass=OneInViewer):
 
         menu = others_menu(self, show)
         if menu is not None:
-            self.add_link("More panels", "Panels that other packages bring", lambda: None).setMenu(menu)
+            self.add_link("More panels", "Panels from other packages", lambda: None).setMenu(menu)
 
     @property
     def busy(self) -> bool:
@@ -269,6 +274,7 @@ class Panel(QWidget, metaclass=OneInViewer):
         self._works = [*(each for each in self._works if each is not work), work]
         self.say_meanwhile(f"{title[:1].upper()}{title[1:]} …")
         self.foot.begin()
+        self.works_changed()
 
     def _stepped(self, step: object) -> None:
         if isinstance(step, Step):
@@ -282,6 +288,7 @@ class Panel(QWidget, metaclass=OneInViewer):
             self.foot.step(0, 0)  # how far the other one is comes with its next step
         else:
             self.foot.rest()
+        self.works_changed()
 
     def _show_details(self, _link: str) -> None:
         if self.failure is not None:

@@ -21,6 +21,8 @@ from napari_sparse3d.widgets.toolbox.length import mm_in
 
 Point = tuple[float, float, float]
 
+LABEL = "label_value"
+"""Key of ``layer.metadata``: the label that a layer shows alone, of the label map that its file holds."""
 OWN = "napari_sparse3d"
 """Key of ``layer.metadata`` under which our own layers say what they are."""
 
@@ -241,7 +243,8 @@ def source_of(layer: Any, frame: int, label: int | None = None) -> repeat.Source
     """
     path = source_path(layer)
     series, repair = layer.metadata.get("series"), layer.metadata.get("repair")
-    of_labels = ("all" if label is None else str(label)) if is_labels(layer) else None
+    shown = layer.metadata.get(LABEL, "all")
+    of_labels = (shown if label is None or shown != "all" else str(label)) if is_labels(layer) else None
     time = frame if layer.ndim == 4 else None
     found = None if path is None else repeat.Source(path, series, time, repair, of_labels)
     return repeat.require_source(found)
@@ -257,7 +260,7 @@ def placement(layer: Any, volume: Volume, affine: NDArray[np.float64]) -> Placem
     volume : Volume
         The volume that was made from it.
     affine : ndarray
-        (4, 4), index of the other grid to world mm, as ``VoxelSet.affine``: along the same axes as the scan's.
+        (4, 4), index of the other grid to world mm, as ``VoxelSet.affine``: along the scan's axes, in any order.
 
     Returns
     -------
@@ -266,6 +269,9 @@ def placement(layer: Any, volume: Volume, affine: NDArray[np.float64]) -> Placem
     """
     to_scan = np.linalg.inv(volume.affine) @ affine
     ratio, first = np.diag(to_scan)[:3], to_scan[:3, 3]
+    in_place = replace(volume, affine=affine) if in_patient(layer) else None
+    if not np.allclose(to_scan[:3, :3], np.diag(np.abs(ratio)), rtol=0, atol=1e-6 * float(np.abs(to_scan).max())):
+        return _by_matrix(layer, to_scan, in_place)
     scale = np.asarray(layer.scale, dtype=np.float64)[-3:]
     rotate = np.asarray(layer.rotate, dtype=np.float64)[-3:, -3:]
     shear = _shear_matrix(layer)
@@ -281,8 +287,18 @@ def placement(layer: Any, volume: Volume, affine: NDArray[np.float64]) -> Placem
         world,
         tuple(layer.units)[-3:],
         tuple(layer.axis_labels)[-3:],
-        replace(volume, affine=affine) if in_patient(layer) else None,
+        in_place,
     )
+
+
+def _by_matrix(layer: Any, to_scan: NDArray[np.float64], volume: Volume | None) -> Placement:
+    """Of a grid whose axes are the layer's in another order or direction: napari's scale and shear cannot say that."""
+    linear, origin = world_of(layer)
+    scan = np.eye(4)
+    scan[:3, :3], scan[:3, 3] = linear, origin
+    unit, still = np.eye(3), (0.0, 0.0, 0.0)
+    names = tuple(layer.axis_labels)[-3:]
+    return Placement((1.0, 1.0, 1.0), still, unit, unit, scan @ to_scan, tuple(layer.units)[-3:], names, volume)
 
 
 def _shear_matrix(layer: Any) -> NDArray[np.float64]:

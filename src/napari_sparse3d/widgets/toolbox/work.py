@@ -1,9 +1,14 @@
-"""Work off the main thread: one job at a time, cancelled at once, and late results dropped."""
+"""Work off the main thread: one job at a time, cancelled at once, and late results dropped.
+
+A worker outlives its window where it is in the middle of a step. What it still sends reaches nobody then, and the
+process does not end before it: a thread that wakes up in an interpreter that is being taken apart aborts the process.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
+from threading import Event
 from typing import Any
 
 from napari.qt.threading import GeneratorWorker, create_worker
@@ -118,6 +123,25 @@ class _Life:
 class _ClosingWorker(GeneratorWorker):  # type: ignore[misc]  # napari gives its workers no types
     """Closes its generator in its own thread as soon as it is told to quit, so that the job can clean up at once."""
 
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        self.begun, self.over = Event(), Event()
+        """A thread has taken it, and has nothing more to do with it."""
+
+    def start(self) -> None:
+        """Begin; from now on the process does not end before it."""
+        _at_work.add(self)
+        super().start()
+
+    def run(self) -> None:
+        """Work and send, in the thread."""
+        self.begun.set()
+        try:
+            super().run()
+        finally:
+            _at_work.discard(self)
+            self.over.set()
+
     def work(self) -> Any:
         """Run, then close.
 
@@ -133,6 +157,28 @@ class _ClosingWorker(GeneratorWorker):  # type: ignore[misc]  # napari gives its
             self._gen.close()
             if pool is not None:
                 pool.reserveThread()
+
+
+_at_work: set[_ClosingWorker] = set()
+_BEGINS_S = 0.5
+"""In which the pool, once it has a thread for a worker, has begun it."""
+
+
+def end_all() -> None:
+    """Tell every worker to quit, and wait until each has: at its next step, or when what it waits for is gone.
+
+    For the end of the process, after child processes were stopped. There is no limit: a file that is being written is
+    written to its end.
+    """
+    pool = QThreadPool.globalInstance()
+    for worker in (at_work := list(_at_work)):
+        worker.quit()
+        if pool is not None and pool.tryTake(worker):
+            worker.over.set()
+    for worker in at_work:
+        # one that is to be started by an event loop which is over never begins
+        if worker.over.is_set() or worker.begun.wait(_BEGINS_S):
+            worker.over.wait()
 
 
 def _guarded(job: Job) -> Generator[Any, None, Any]:

@@ -19,7 +19,7 @@ from napari_sparse3d.widgets.toolbox.fields import Field
 from napari_sparse3d.widgets.toolbox.layout import combo, form, grey_out, stacked
 from napari_sparse3d.widgets.train.more_settings import MoreSettings
 
-_EPOCHS = Field("epochs", "whole", 30, low=1, high=10_000, tip="Times that every case is seen")
+_EPOCHS = Field("epochs", "whole", 30, low=1, high=10_000, tip="How often every case is seen")
 
 
 @dataclass(frozen=True)

@@ -72,7 +72,7 @@ class GoneOn:
 
     def words(self) -> str:
         """As of :class:`Started`."""
-        return f"{self.called}: {self.data.name} · going on to {self.planned} epochs"
+        return f"{self.called}: {self.data.name} · continuing to {self.planned} epochs"
 
 
 @dataclass

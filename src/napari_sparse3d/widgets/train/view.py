@@ -57,16 +57,16 @@ class TrainPanel(Panel):
 
     def _build_data(self) -> None:
         self.folder_button = QPushButton("Folder per class…")
-        self.folder_button.setToolTip("One sub-folder a class, with the scans or voxel sets of that class in it")
+        self.folder_button.setToolTip("One sub-folder per class, with the scans or voxel sets of that class in it")
         self.folder_button.clicked.connect(self._choose_folder)
         self.table_button = QPushButton("Table…")
-        self.table_button.setToolTip("Columns path, label, and perhaps patient and split; or MedMNIST's .npz")
+        self.table_button.setToolTip("Columns path, label and, optionally, patient and split; or a MedMNIST .npz")
         self.table_button.clicked.connect(self._choose_table)
         row = QHBoxLayout()
         row.addWidget(self.folder_button)
         row.addWidget(self.table_button)
         self.body.addLayout(row)
-        self.about = small_label("No data yet: choose a folder with one sub-folder a class, or a table.")
+        self.about = small_label("No data yet: choose a folder with one sub-folder per class, or a table.")
         self.check_text = small_label()
         self.check_text.hide()
         self.body.addWidget(self.about)
@@ -103,7 +103,7 @@ class TrainPanel(Panel):
 
     def _build_links(self) -> None:
         self.copy_command, self.copy_python = self.add_copy_links(
-            "What trains this model; while one is trained, with its own settings",
+            "The line that trains this model; during a training, with the settings of that run",
             lambda: repeat.line(self.arguments()),
             self.python,
         )
@@ -139,7 +139,13 @@ class TrainPanel(Panel):
         """Take a labelled set; it is checked before the first epoch."""
         self.state.data = path
         self.about.setText(data_words(path))
+        self._show_check()
         self._show_parts()
+
+    def _show_check(self) -> None:
+        """What was found in the data of a run stands below those data alone."""
+        run = self.state.started
+        self.check_text.setVisible(bool(self.check_text.text()) and run is not None and run.data == self.state.data)
 
     # -- the process ---------------------------------------------------------------------------------------------------
 
@@ -169,9 +175,9 @@ class TrainPanel(Panel):
     def resume_run(self, run: str) -> None:
         """Go on with a run of the list, on the data that are chosen: its settings are those in its folder."""
         if self.process is not None:
-            self.say("A training is at work; wait for it, or cancel it.", warning=True)
+            self.say("A training is running; wait for it, or cancel it.", warning=True)
         elif self.state.data is None:
-            self.say("Choose the data that it was trained on first.", warning=True)
+            self.say("First choose the data that it was trained on.", warning=True)
         else:
             row = next(row for row in self.runs.rows if row["run"] == run)
             called, planned = row.get("title") or run, int(row.get("epochs") or 0)
@@ -204,7 +210,8 @@ class TrainPanel(Panel):
         self.state.begin(started, anew=anew)
         self.results.begin(started.words())
         self._draw()
-        self.check_text.hide()
+        self.check_text.setText("")
+        self._show_check()
         arguments = [*started.arguments(), *(["--resume", resume] if resume else []), "--json-lines"]
         self.guard.watch()
         self.training.start(arguments if "--runs" in arguments else [*arguments, "--runs", str(self.runs_folder)])
@@ -218,7 +225,7 @@ class TrainPanel(Panel):
 
     def cancelled_text(self) -> str:
         """What is said after *Cancel*."""
-        return f"Cancelled.{' Resume goes on after its last epoch.' if self.state.run_name else ''}"
+        return f"Cancelled.{' Resume continues after its last epoch.' if self.state.run_name else ''}"
 
     def stop(self) -> None:
         """Ask the run to end after this epoch and to keep its best model."""
@@ -241,7 +248,7 @@ class TrainPanel(Panel):
         if kind == "check":
             self.state.checked(event)
             self.check_text.setText(check_words(event))
-            self.check_text.show()
+            self._show_check()
         elif kind == "epoch":
             self.state.epoch_done(event)
             self._draw()

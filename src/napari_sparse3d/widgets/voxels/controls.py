@@ -17,15 +17,13 @@ class Controls(QWidget):
 
     def __init__(self, at_cursor: QLabel) -> None:
         super().__init__()
-        self.volume = combo("The scan to take voxels from")
-        self.label = combo("Which label is the shape")
+        self.volume = combo("The scan or label map to make voxels of")
+        self.label = combo("Which label to use")
         self.about = small_label()
         self.about.setAccessibleName("About the scan")
         self.at_cursor = at_cursor
         self.straighten = QPushButton("Straighten")
-        self.straighten.setToolTip(
-            "Resample the scan onto the patient's axes, as a layer of its own, drawn where it is"
-        )
+        self.straighten.setToolTip("Resample the scan onto the patient's axes, as a new layer in its true place")
         self.straighten.hide()
         self.form = RecipeForm()
         self.show_as = combo(f"How the set is drawn. Points: up to {MAX_POINTS:,} voxels; above that it is labels.")
@@ -33,7 +31,7 @@ class Controls(QWidget):
             self.show_as.addItem(title, kind)
         self.preview = QCheckBox("Preview")
         self.preview.setToolTip(
-            "The voxels of the set in the slice shown; while an end is moved, before the largest parts are chosen"
+            "Show the set's voxels in the current slice; while you drag the range, smaller parts are still in it"
         )
         self.preview.setChecked(bool(preference("voxels.preview")))
         self.numbers = small_label()
@@ -72,4 +70,3 @@ class Controls(QWidget):
         """Another volume: nothing is said of the last one."""
         self.next_button.hide()
         self.numbers.setText("")
-        self.cost.setText("")

@@ -26,8 +26,13 @@ class CostLine:
     def reckon(self, ready: ReadySet) -> None:
         """Of this set."""
         model = self._workbench.model
-        self._label.setText(f"{Path(model).stem}: reckoning the work…")
+        self._label.setText(f"{Path(model).stem}: measuring the cost …")
         self._work.start(partial(reckon_cost, self._workbench.network_child, ready, model), f"work of {model}")
+
+    def forget(self) -> None:
+        """The set is another one: nothing is said of it until it is asked about, nor what still comes of the last."""
+        self._work.drop()
+        self._label.setText("")
 
     def another_model(self) -> None:
         """Of the set that is there, if one is."""

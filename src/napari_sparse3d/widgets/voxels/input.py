@@ -16,7 +16,7 @@ from napari_sparse3d.voxels.body import Mask
 from napari_sparse3d.voxels.plane import Planes, RangePlanes, SetPlanes
 from napari_sparse3d.voxels.recipe import Threshold
 from napari_sparse3d.voxels.threshold import plain
-from napari_sparse3d.widgets.toolbox.layers import edit_events, frame_of
+from napari_sparse3d.widgets.toolbox.layers import Edits, frame_of
 from napari_sparse3d.widgets.toolbox.sources import is_labels, volume_of_layer
 from napari_sparse3d.widgets.voxels.state import Key, VoxelsState
 
@@ -32,12 +32,12 @@ class Input:
     label : QComboBox
         Chooses among the labels of a label map; no data: all of them.
     edited : callable
-        Called when voxels of the followed layer are others; a method, which is not kept alive by that.
+        Called when voxels of the followed layer are others: labels are painted, other data can be put into a layer.
     """
 
-    def __init__(self, viewer: Viewer, state: VoxelsState, label: QComboBox, edited: Callable[[Any], None]) -> None:
-        self._viewer, self._state, self._label, self._edited = viewer, state, label, edited
-        self._followed: Layer | None = None
+    def __init__(self, viewer: Viewer, state: VoxelsState, label: QComboBox, edited: Callable[[], None]) -> None:
+        self._viewer, self._state, self._label = viewer, state, label
+        self.edits = Edits(edited)
 
     @property
     def label(self) -> int | None:
@@ -68,14 +68,6 @@ class Input:
         """Which set a recipe makes of a layer."""
         of_label = f" of label {self.label}" if is_labels(layer) else ""
         return str(layer.unique_id), self.frame(layer), recipe.to_json() + of_label
-
-    def follow(self, layer: Layer | None) -> None:
-        """Labels are painted, and other data can be put into a layer: from now on, of this one."""
-        for event in () if self._followed is None else edit_events(self._followed):
-            event.disconnect(self._edited)
-        for event in () if layer is None else edit_events(layer):
-            event.connect(self._edited)
-        self._followed = layer
 
     # -- its body, and its planes --------------------------------------------------------------------------------------
 

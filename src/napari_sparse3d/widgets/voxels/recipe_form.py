@@ -51,7 +51,9 @@ class RecipeForm(QWidget):
         super().__init__()
         self._recipe = Recipe.named("mri-110")
         self._unit = "a.u."
-        self.recipe_box = combo("What becomes a voxel. A recipe sets everything below, a preset the range alone.")
+        self.recipe_box = combo(
+            "What becomes a voxel. A recipe is made for a network; a preset is a range on the scan's own grid."
+        )
         self.recipe_box.activated.connect(self._chosen)
         self.histogram = RangeHistogram()
         self.histogram.changed.connect(self._range_moved)
@@ -61,7 +63,7 @@ class RecipeForm(QWidget):
             kinds_of(Threshold, without=("low", "high", "unit")),
             THRESHOLD_TITLES,
             THRESHOLD_BEGIN,
-            "How it is decided which values are active; a range by the histogram",
+            "Which values become active; a range is set in the histogram",
             {"name": PRESET_TITLES},
         )
         self._threshold.changed.connect(self._threshold_edited)
@@ -69,14 +71,14 @@ class RecipeForm(QWidget):
             kinds_of(Resample, units={"voxels": "voxels"}),
             RESAMPLE_TITLES,
             RESAMPLE_BEGIN,
-            "Another grid over the same box, by linear interpolation",
+            "Resample to another grid over the same box (linear interpolation)",
         )
         self._resample.changed.connect(self._resample_edited)
         self._region = KindForm(
             kinds_of(Region, without=("above_hu", "thinner_than_mm")),
             REGION_TITLES,
             {},
-            "Where voxels may lie: the body of a CT is told from couch and head holder; arms are the body's",
+            "Where voxels may lie. In a CT, the body leaves out the couch and the head holder and keeps the arms",
         )
         self._region.changed.connect(self._region_edited)
         (keep,) = fields_of(Components, without=("connectivity",))

@@ -21,9 +21,9 @@ PRESET_TITLES: Mapping[Any, str] = {name: info.title for name, info in THRESHOLD
 THRESHOLD_TITLES = {
     "range": "range",
     "preset": "preset",
-    "otsu": "Otsu's",
+    "otsu": "Otsu",
     "percentile": "percentile",
-    "fraction_of_max": "part of max",
+    "fraction_of_max": "fraction of max",
 }
 THRESHOLD_BEGIN: Mapping[str, Mapping[str, Any]] = {
     "percentile": {"percentile": 95.0},

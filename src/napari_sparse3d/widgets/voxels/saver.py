@@ -78,7 +78,7 @@ class Saver:
         """
         made = self._panel.state.made(self._panel.key_of(layer))
         if made is None:
-            raise InputError("the set of these settings is not made yet; press Make voxel set, then save it")
+            raise InputError("there is no set for these settings yet; press Make voxel set, then save it")
         if made.voxels.n_active == 0:
-            raise InputError("no voxel is active by these settings; there is nothing to save")
+            raise InputError("no voxel is active with these settings; there is nothing to save")
         return made

@@ -131,7 +131,7 @@ def range_words(histogram: Histogram, low: float, high: float) -> str:
     about = "" if histogram.integer else "about "  # values with a fraction are counted in bins, and sampled
     return (
         f"{about}{words.count(inside, 'voxels')} of the scan in the range · {words.percent(100 * inside / total)}\n"
-        "on the scan's own grid, all parts; let go for the numbers of the set"
+        "on the scan's own grid, all parts; release for the numbers of the set"
     )
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
+import numpy as np
 from qtpy.QtWidgets import QPushButton
 
 from napari_sparse3d.widgets.toolbox import words
 from napari_sparse3d.widgets.toolbox.layers import made_of, ours
 from napari_sparse3d.widgets.toolbox.scan_voxels import ScanVoxels
-from napari_sparse3d.widgets.toolbox.sources import is_labels
 from napari_sparse3d.widgets.voxels.history import History
 from napari_sparse3d.widgets.voxels.jobs import make_ready
 from napari_sparse3d.widgets.voxels.state import short_name
@@ -24,7 +24,7 @@ class Undo:
 
     def __init__(self, panel: VoxelsPanel) -> None:
         self._panel, self._history, self._undoing = panel, History(), False
-        self.link: QPushButton = panel.add_link("Undo", "Bring back the voxel set before this one", self.undo)
+        self.link: QPushButton = panel.add_link("Undo", "Restore the previous voxel set", self.undo)
         self.link.hide()
 
     def forget_all_but(self, volume_ids: set[str]) -> None:
@@ -38,7 +38,7 @@ class Undo:
         earlier = None if shown is None else made_of(shown)
         if self._undoing:
             self._history.take(volume_id)
-            self._panel.say(f"The set before is back: {_named(made)}.")
+            self._panel.say(f"The previous set is back: {_named(made)}.")
         elif earlier is not None and not earlier.same_as(made):
             self._history.replaced(volume_id, earlier)
         self.offer()
@@ -52,7 +52,7 @@ class Undo:
         earlier = self._earlier()
         self.link.setVisible(earlier is not None)
         if earlier is not None:
-            self.link.setToolTip(f"Bring back the voxel set before this one: {_named(earlier)}")
+            self.link.setToolTip(f"Restore the previous voxel set: {_named(earlier)}")
 
     def undo(self) -> None:
         """Bring it back."""
@@ -60,17 +60,18 @@ class Undo:
         if layer is None or earlier is None:
             return
         if earlier.frame != panel.frame_of(layer):
-            panel.say(f"The set before is of time {earlier.frame}: go there, then undo.", warning=True)
+            panel.say(f"The previous set belongs to time {earlier.frame}: go there, then undo.", warning=True)
             return
         panel.stop_settling()
         panel.form.take(earlier.recipe)
         panel.state.run_next, panel.state.asked_for, self._undoing = False, True, True
         key = panel.key_of(layer)
-        if is_labels(layer) and earlier.volume is not panel.volume_of(layer):  # of another label, or painted since
+        if not np.may_share_memory(earlier.volume.data, panel.volume_of(layer).data):
+            # of another label, or edited since: the controls would make another set of what is there now
             key = (*key[:2], f"{key[2]} as it was")
         kind = str(panel.show_as.currentData())
         job = partial(make_ready, key, earlier.volume, earlier.recipe, earlier.frame, kind, earlier, earlier.case)
-        panel.making.start(job, "bringing back the set before")
+        panel.making.start(job, "restoring the previous set")
 
     def _earlier(self) -> ScanVoxels | None:
         layer = self._panel.layer
