@@ -12,10 +12,9 @@ from napari_sparse3d.widgets.look.planes import LinkedPlanes
 from napari_sparse3d.widgets.opening.nothing_open import NothingOpen
 from napari_sparse3d.widgets.toolbox.cursor_line import cursor_line
 from napari_sparse3d.widgets.toolbox.flow import Flow
-from napari_sparse3d.widgets.toolbox.layers import volume_layer, volumes
+from napari_sparse3d.widgets.toolbox.layers import scans, volume_layer
 from napari_sparse3d.widgets.toolbox.layout import combo, form, small_label
 from napari_sparse3d.widgets.toolbox.panel import Panel
-from napari_sparse3d.widgets.toolbox.sources import is_volume
 
 _SOURCE = "The usual windows of a CT, as Radiopaedia lists them (Windowing (CT))"
 
@@ -70,7 +69,7 @@ class LookPanel(Panel):
         chosen = self.scan.currentData()
         self.scan.blockSignals(True)
         self.scan.clear()
-        for layer in volumes(self.viewer):
+        for layer in scans(self.viewer):
             identifier = str(layer.unique_id)
             self.scan.addItem(layer.name, identifier)
             low, high = layer.contrast_limits
@@ -83,7 +82,7 @@ class LookPanel(Panel):
     def _follow_active(self, _event: object = None) -> None:
         """The layer that is selected is meant, where it is a scan."""
         active = self.viewer.layers.selection.active
-        if active is not None and is_volume(active):
+        if active in scans(self.viewer):
             self.scan.setCurrentIndex(self.scan.findData(str(active.unique_id)))
 
     def _show_choices(self, _event: object = None) -> None:

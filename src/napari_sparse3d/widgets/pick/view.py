@@ -21,7 +21,7 @@ from napari_sparse3d.widgets.pick.results import PickResults
 from napari_sparse3d.widgets.pick.state import Answer, Target
 from napari_sparse3d.widgets.toolbox.clicks import Clicks
 from napari_sparse3d.widgets.toolbox.cursor_line import cursor_line
-from napari_sparse3d.widgets.toolbox.layers import Mark, volume_layer, volumes
+from napari_sparse3d.widgets.toolbox.layers import Mark, scans, volume_layer
 from napari_sparse3d.widgets.toolbox.layout import combo, form, small_label
 from napari_sparse3d.widgets.toolbox.panel import Panel
 from napari_sparse3d.widgets.toolbox.preferences import preference
@@ -122,7 +122,7 @@ class PickPanel(Panel):
         chosen = self.scan.currentData()
         self.scan.blockSignals(True)
         self.scan.clear()
-        for layer in volumes(self.viewer):
+        for layer in scans(self.viewer):
             self.scan.addItem(layer.name, str(layer.unique_id))
         self.scan.setCurrentIndex(max(self.scan.findData(chosen), 0) if self.scan.count() else -1)
         self.scan.blockSignals(False)

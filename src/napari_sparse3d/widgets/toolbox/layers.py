@@ -50,8 +50,13 @@ def frame_of(viewer: Viewer, layer: Layer) -> int:
 
 
 def volumes(viewer: Viewer) -> list[Layer]:
-    """The layers that can be scans, the topmost first."""
+    """The layers that voxels can be made of, scans and labels, the topmost first."""
     return [layer for layer in reversed(viewer.layers) if is_volume(layer)]
+
+
+def scans(viewer: Viewer) -> list[Layer]:
+    """Those of intensities alone, the topmost first."""
+    return [layer for layer in volumes(viewer) if isinstance(layer, Image)]
 
 
 def ours(viewer: Viewer, role: str, volume_id: str | None = None) -> Iterator[Layer]:
