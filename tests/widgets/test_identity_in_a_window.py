@@ -17,12 +17,12 @@ from persons import BORN, NAME, content, planted_series, traces_in
 pytestmark = pytest.mark.gui
 
 WAIT_MS = 900_000
-PANELS = ("Sparse voxels", "Network", "Cohort", "Train")
+PANELS = ("Sparse voxels", "Network", "Click a nodule", "Cohort", "Window and planes", "Train")
 
 
 @pytest.fixture
 def window(make_napari_viewer: Any, one_child: Any, qtbot: Any) -> Any:
-    """A viewer, and its four panels by their names in the menu."""
+    """A viewer, and its six panels by their names in the menu."""
     from napari_sparse3d.widgets.toolbox.work import Work
 
     viewer = make_napari_viewer(show=True)
@@ -30,6 +30,7 @@ def window(make_napari_viewer: Any, one_child: Any, qtbot: Any) -> Any:
     yield viewer, panels
     panels["Train"].cancel()
     panels["Cohort"].mapping.drop()
+    panels["Window and planes"].three.setChecked(False)
     for work in (work for panel in panels.values() for work in vars(panel).values() if isinstance(work, Work)):
         qtbot.waitUntil(lambda work=work: not work.running, timeout=WAIT_MS)
 
@@ -99,11 +100,14 @@ def saved(qtbot: Any, panel: Any, folder: Path) -> Path:
 
 
 def sessions_of_all_panels(window: Any, qtbot: Any, opened: Path, cases: Path, out: Path) -> None:
-    """One scan is opened, made voxels of and run; a folder of cases is embedded and trained on."""
+    """One scan is opened, looked at, pointed at, made voxels of, run; a folder of cases is embedded and trained on."""
     viewer, panels = window
-    voxels, network, cohort, train = (panels[name] for name in PANELS)
+    voxels, network, pick, cohort, look, train = (panels[name] for name in PANELS)
     network.workbench.set_model("residual")
-    viewer.open(str(opened), plugin="napari-sparse3d")
+    (scan,) = viewer.open(str(opened), plugin="napari-sparse3d")
+    quiet(qtbot, panels)
+    look_at_it(look)
+    point_at_it(viewer, scan, pick, qtbot)
     quiet(qtbot, panels)
     click(qtbot, voxels.primary)
     quiet(qtbot, panels)
@@ -127,6 +131,28 @@ def sessions_of_all_panels(window: Any, qtbot: Any, opened: Path, cases: Path, o
     qtbot.waitUntil(lambda: train.process is None, timeout=WAIT_MS)
     assert train.model_path is not None, train.message.text()
     saved(qtbot, train, out / "train")
+
+
+def look_at_it(look: Any) -> None:
+    for button in look.buttons:
+        button.click()
+        assert button.text()
+        assert look.text.text()
+    look.three.setChecked(True)
+    assert look.planes is not None
+
+
+def point_at_it(viewer: Any, scan: Any, pick: Any, qtbot: Any) -> None:
+    """A label is painted on what is bright, and classified."""
+    bright = (np.asarray(scan.data) > np.asarray(scan.data).max() / 2).astype(np.uint8)
+    viewer.add_labels(bright, name="painted", affine=scan.affine, scale=scan.scale, translate=scan.translate,
+                      units=scan.units)  # fmt: skip
+    assert pick.primary.text() == "Classify the chosen label"
+    click(qtbot, pick.primary)
+    qtbot.waitUntil(lambda: pick.answer is not None or "⚠" in pick.message.text(), timeout=WAIT_MS)
+    assert pick.answer is not None, pick.message.text()
+    viewer.layers.remove("painted")
+    viewer.layers.selection.active = scan
 
 
 def cases_below(root: Path, label: str, case: str) -> Path:

@@ -157,6 +157,23 @@ def test_labels_have_no_greys_and_a_scan_keeps_its_new_name(window: Any) -> None
     assert panel.scan.currentText() == "as it is called now"
 
 
+def test_labels_are_no_scan(window: Any) -> None:
+    """Neither their greys are set nor are clicks theirs: those that lie above a scan, and those that come later."""
+    from napari_sparse3d.widgets.show import show_panel
+
+    viewer, add, open_panel = window
+    chest = add(scan())
+    viewer.add_labels(np.asarray(chest.data) // 500, name="before")
+    look, pick = open_panel(), show_panel("pick", viewer)
+    viewer.add_labels(np.asarray(chest.data) // 700, name="after")
+    viewer.layers.selection.active = viewer.layers["before"]
+    for panel in (look, pick):
+        assert [panel.scan.itemText(k) for k in range(panel.scan.count())] == ["chest"]
+        assert panel.scan.currentText() == "chest"
+    look.buttons[0].click()
+    assert tuple(chest.contrast_limits) == (-500, 1300)
+
+
 def test_planes_need_a_scan(window: Any) -> None:
     from napari_sparse3d.errors import InputError
     from napari_sparse3d.widgets.look.planes import LinkedPlanes
