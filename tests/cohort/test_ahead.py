@@ -279,7 +279,7 @@ def test_a_scan_is_in_memory_once(tmp_path, model, monkeypatch, kind):
     tracemalloc.stop()
     assert ready.error is None
     assert held < 0.1 * data.nbytes  # the voxel set
-    assert peak < 1.2 * data.nbytes
+    assert peak < 1.05 * data.nbytes + (3 << 20)  # and the blocks in which it is read, of whatever size it is
 
 
 @given(

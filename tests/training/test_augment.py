@@ -178,3 +178,77 @@ def test_jitter_moves_by_one():
     distance = (made - indices[kept[:, 0].long()]).abs().sum(1)
     assert set(distance.tolist()) == {0, 1}
     assert 0.4 < (distance == 1).float().mean() < 0.6
+
+
+def all_at_once(indices, features, side, batch_size, how, random):
+    """The batch's columns in one go, each row with its own volume's number: what volume by volume must give."""
+    batch, z, y, x = indices.long().unbind(1)
+    rows = Rows(batch, (z.float(), y.float(), x.float()), features)
+
+    def uniform(limit, *shape):
+        return (torch.rand(*shape, batch_size, generator=random) * 2 - 1) * limit
+
+    if how.turns != "none":
+        rows = turn(rows, side, torch.randint(len(turns(how.turns)), (batch_size,), generator=random), how.turns)
+    if how.rotate_degrees:
+        rows = rotate(rows, side, uniform(how.rotate_degrees * np.pi / 180, 3))
+    if how.scale:
+        rows = scale(rows, side, (1 + how.scale) ** uniform(1.0, 3))
+    for axis, slope in enumerate(uniform(how.shear, 3) if how.shear else ()):
+        rows = shear(rows, side, axis, (axis + 1) % 3, slope)
+    z, y, x = rows.zyx
+    if how.shift:
+        z, y, x = (each + by[rows.volume] for each, by in zip(rows.zyx, uniform(how.shift * side, 3).round()))
+    features = rows.features
+    placed = torch.stack([rows.volume.float(), z, y, x], 1)
+    if how.drop:
+        share = torch.rand(batch_size, generator=random) * how.drop
+        stays = torch.rand(len(placed), generator=random) >= share[rows.volume]
+        placed, features = placed[stays], features[stays]
+    inside = ((placed[:, 1:] >= 0) & (placed[:, 1:] < side)).all(1)
+    return placed[inside].int(), features[inside]
+
+
+@given(
+    seed=st.integers(0, 2**31),
+    sizes=st.lists(st.sampled_from([0, 1, 30, 400]), min_size=1, max_size=5),
+    how=st.builds(
+        Augmentation,
+        turns=st.sampled_from(["none", "mirror", "all"]),
+        rotate_degrees=st.sampled_from([0, 25]),
+        scale=st.sampled_from([0, 0.2]),
+        shear=st.sampled_from([0, 0.15]),
+        shift=st.sampled_from([0, 0.3]),
+        drop=st.sampled_from([0, 0.4]),
+    ),
+    threads=st.sampled_from([1, 2]),
+)
+def test_volume_by_volume_is_the_batch_at_once_to_the_bit(seed, sizes, how, threads):
+    drawn = np.random.default_rng(seed)
+    indices, side = [], 12
+    for volume, size in enumerate(sizes):
+        cells = np.sort(drawn.permutation(side**3)[:size])
+        indices.append(np.stack([np.full(size, volume), *np.unravel_index(cells, (side,) * 3)], 1))
+    indices = torch.from_numpy(np.concatenate(indices)).int()
+    features = torch.from_numpy(drawn.random((len(indices), 2), np.float32))
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        batch = indices, features, side, len(sizes), how
+        made, kept = augment(*batch, torch.Generator().manual_seed(seed))
+        whole, whole_kept = all_at_once(*batch, torch.Generator().manual_seed(seed))
+    finally:
+        torch.set_num_threads(before)
+    assert made.dtype == torch.int32
+    assert made.is_contiguous()
+    assert torch.equal(made, whole)
+    assert torch.equal(kept, whole_kept)
+
+
+def test_rows_of_volumes_may_be_mixed():
+    indices, features = batch_of(ball(4), ball(6))
+    mixed = torch.randperm(len(indices), generator=torch.Generator().manual_seed(0))
+    made, kept = augment(indices[mixed], features[mixed], SIDE, 2, Augmentation(turns="all"), torch.Generator())
+    same, _ = augment(indices, features, SIDE, 2, Augmentation(turns="all"), torch.Generator())
+    assert sorted(map(tuple, made.tolist())) == sorted(map(tuple, same.tolist()))
+    assert len(kept) == len(made)

@@ -9,9 +9,10 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from time import monotonic, process_time
-from typing import Any, Protocol, cast
+from typing import Any, NamedTuple, Protocol, cast
 
 import numpy as np
 import torch
@@ -28,6 +29,7 @@ from napari_sparse3d.models.fine_tuning import take_weights
 from napari_sparse3d.models.model import Model
 from napari_sparse3d.models.network import Network
 from napari_sparse3d.sparse import SparseTensor, use_engine
+from napari_sparse3d.training.ahead import one_ahead
 from napari_sparse3d.training.augment import augment
 from napari_sparse3d.training.checkpoint import Progress, load_checkpoint, save_checkpoint, save_weights
 from napari_sparse3d.training.config import Training
@@ -103,6 +105,19 @@ class EpochReport:
     seconds: float
     seconds_left: float
     bounds: dict[str, float] = field(default_factory=dict)
+
+
+class _Batch(NamedTuple):
+    """What a step is made of."""
+
+    x: SparseTensor | None
+    """None where this process has no case of it."""
+    labels: Tensor
+    seed: int
+    random: torch.Generator
+    """What has been drawn by it for ``x`` is behind it: the loss goes on from there."""
+    part: float
+    """Of the whole batch."""
 
 
 def accuracy_alone(
@@ -255,16 +270,18 @@ class Trainer:
             while self.progress.epoch < self.config.epochs and not self._out_of_patience():
                 epoch = self.progress.epoch
                 batches = epoch_batches(self.train_labels.tolist(), self.config, epoch)
-                for step in range(self.progress.step, len(batches)):
-                    self._step(batches[step], epoch, step, len(batches))
-                    on_step(epoch + 1, step + 1, len(batches))
-                    if self.processes.any(should_stop()):
-                        self.was_stopped = True
-                        save()
-                        return
-                    if monotonic() - saved > self.config.checkpoint_seconds:
-                        save()
-                        saved = monotonic()
+                steps = range(self.progress.step, len(batches))
+                with one_ahead(partial(self._batch, batches, epoch), steps) as made:
+                    for step, batch in zip(steps, made, strict=True):
+                        self._step(batch, epoch, step, len(batches))
+                        on_step(epoch + 1, step + 1, len(batches))
+                        if self.processes.any(should_stop()):
+                            self.was_stopped = True
+                            save()
+                            return
+                        if monotonic() - saved > self.config.checkpoint_seconds:
+                            save()
+                            saved = monotonic()
                 report = self._finish_epoch(len(batches), before + monotonic() - started)
                 if best is not None and report.improved and self.processes.is_main:
                     # before the checkpoint: killed between the two, the epoch is trained again and gives the same
@@ -286,11 +303,8 @@ class Trainer:
                 device=self.device,
             )
 
-    def _step(self, chosen: NDArray[np.int64], epoch: int, step: int, steps: int) -> None:
-        sequence = np.random.SeedSequence(self.processes.seed(self.config.seed, epoch, step))
-        seed = int(sequence.generate_state(1, np.uint64)[0] >> 1)
-        random = torch.Generator().manual_seed(seed)
-        torch.manual_seed(seed)  # dropout draws from the global generator
+    def _step(self, batch: _Batch, epoch: int, step: int, steps: int) -> None:
+        torch.manual_seed(batch.seed)  # dropout draws from the global generator
         rate = learning_rate(self.config, epoch + step / steps)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
@@ -298,15 +312,14 @@ class Trainer:
                 group["momentum"] = momentum(self.config, epoch + step / steps)
         self.network.train()
         self.optimizer.zero_grad(set_to_none=True)
-        mine = self.processes.shard(chosen)
         value = 0.0
-        if len(mine):
-            loss = self._loss(mine, random)
+        if batch.x is not None:
+            loss = self._loss(batch.x, batch.labels, batch.random)
             self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
             value = float(loss.detach())
         else:
             self.scaler.scale(torch.zeros((), device=self.device))  # so that it knows its scale
-        part = len(mine) / len(chosen)
+        part = batch.part
         value = self.processes.sum(value * part)
         if not np.isfinite(value):
             raise InputError(
@@ -326,22 +339,30 @@ class Trainer:
         self.progress.loss_sum += value
         self.average.update(self.network, self.progress.updates)
 
-    def _loss(self, chosen: NDArray[np.int64], random: torch.Generator) -> Tensor:
-        x, label = self._batch(chosen, random)
+    def _loss(self, x: SparseTensor, labels: Tensor, random: torch.Generator) -> Tensor:
+        x, labels = x.to(self.device), labels.to(self.device)
         network = cast(Network, self.network)
         with torch.autocast(torch.device(self.device).type, self.half, enabled=self.half is not None):
             described = network.describe(x)
             logits = network.logits(described)
-        loss: Tensor = self.criterion(functional.normalize(described.float()), logits.float(), label, random)
+        loss: Tensor = self.criterion(functional.normalize(described.float()), logits.float(), labels, random)
         return loss
 
-    def _batch(self, chosen: NDArray[np.int64], random: torch.Generator) -> tuple[SparseTensor, Tensor]:
+    def _batch(self, batches: Sequence[NDArray[np.int64]], epoch: int, step: int) -> _Batch:
+        """This process' shard of a step's batch, a function of (seed, epoch, step) alone, on the CPU."""
+        chosen = batches[step]
+        sequence = np.random.SeedSequence(self.processes.seed(self.config.seed, epoch, step))
+        seed = int(sequence.generate_state(1, np.uint64)[0] >> 1)
+        random = torch.Generator().manual_seed(seed)
+        mine = self.processes.shard(chosen)
+        labels, part = torch.from_numpy(self.train_labels[mine]), len(mine) / len(chosen)
+        if not len(mine):
+            return _Batch(None, labels, seed, random, part)
         side = cast(Network, self.network).field
-        sets = [self.store.get(self.train_cases[index]) for index in chosen]
+        sets = [self.store.get(self.train_cases[index]) for index in mine]
         plain = SparseTensor.from_voxels(sets, side)
         indices, features = augment(plain.indices, plain.features, side, len(sets), self.config.augment, random)
-        x = SparseTensor(features, indices, side, len(sets), plain.background)
-        return x.to(self.device), torch.from_numpy(self.train_labels[chosen]).to(self.device)
+        return _Batch(SparseTensor(features, indices, side, len(sets), plain.background), labels, seed, random, part)
 
     def _finish_epoch(self, steps: int, seconds: float) -> EpochReport:
         report = self._report(steps, seconds) if self.processes.is_main else None
