@@ -69,7 +69,10 @@ class SourceSection(QWidget):
             return ""
         cases, models = words.count(len(state.cohort), "cases"), ", ".join(state.models())
         if by is None:
-            return f"The {cases} shown were embedded by {models}; if {chosen} is another model, Embed embeds all of them again."
+            return (
+                f"The {cases} shown were embedded by {models}; if {chosen} is another model, Embed embeds all of them "
+                "again."
+            )
         return (
             f"⚠ The {cases} shown were embedded by {models}; Embed embeds all of them again by {chosen}. "
             "Embeddings of two models are never compared."
