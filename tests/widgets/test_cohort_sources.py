@@ -109,8 +109,8 @@ def test_a_folder_comes_to_the_cases_that_are_there(panel: Any, qtbot: Any, tmp_
     # another model: what becomes of these is said, then all are embedded anew; they keep their tags
     by_one = panel.cohort.embeddings.copy()
     choose(two)
-    assert "The 5 cases shown are by small" in panel.model_text.text()
-    assert "embeds all of them anew" in panel.model_text.text()
+    assert "The 5 cases shown were embedded by small" in panel.model_text.text()
+    assert "embeds all of them again" in panel.model_text.text()
     make_sets(second, 8)
     add(second)
     embed()
@@ -121,7 +121,7 @@ def test_a_folder_comes_to_the_cases_that_are_there(panel: Any, qtbot: Any, tmp_
     assert panel.model_text.text() == ""
     assert "⚠" not in panel.drawn.title.text()
     choose(one)
-    assert "⚠ The 6 cases shown are by small, and stay so" in panel.model_text.text()
+    assert "⚠ The 6 cases shown were embedded by small; Embed embeds" in panel.model_text.text()
     assert "not the chosen model" in panel.drawn.title.text()
     assert panel.map.box.opacity() < 1
     # cancelled: nothing was changed

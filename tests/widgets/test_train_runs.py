@@ -234,12 +234,12 @@ def test_a_run_of_the_list_goes_on_with_its_own_settings(
     click(qtbot, panel.runs.heading)
     panel.runs.table.selectRow(0)
     click(qtbot, panel.runs.go_on)
-    assert "Choose the data" in panel.message.text()
+    assert "choose the data" in panel.message.text()
     assert runs_a_process == []
     panel.set_data(shapes)
     click(qtbot, panel.runs.go_on)
     assert runs_a_process == [["train", str(shapes), "--resume", run, "--runs", str(panel.runs_folder), "--json-lines"]]
-    assert "yesterday: shapes · going on to 12 epochs" in panel.results.title.text()
+    assert "yesterday: shapes · continuing to 12 epochs" in panel.results.title.text()
     click(qtbot, panel.copy_python)
     compile(copied(), "script", "exec")
     assert f"run = RunStore(Path({str(panel.runs_folder)!r})), {run!r}" in copied()

@@ -9,7 +9,7 @@ from napari_sparse3d.cohort.tables import Cohort
 from napari_sparse3d.widgets.cohort.case_filter import matching, shown_columns
 from napari_sparse3d.widgets.cohort.state import CohortState
 from napari_sparse3d.widgets.toolbox import words
-from napari_sparse3d.widgets.toolbox.flow import Flow
+from napari_sparse3d.widgets.toolbox.fit import Row
 from napari_sparse3d.widgets.toolbox.layout import NARROW, combo, later, small_label, stacked
 
 _ANY = "any"
@@ -37,7 +37,7 @@ class FilterRow(QWidget):
         self.typed.setMinimumWidth(NARROW)
         self.text = small_label()
         self.text.hide()
-        row = Flow()
+        row = Row()
         row.add(self.column, self.typed)
         column = stacked(self)
         column.addLayout(row)

@@ -18,7 +18,7 @@ from napari_sparse3d.widgets.cohort.colour_bar import ColourBar
 from napari_sparse3d.widgets.cohort.colours import Colouring
 from napari_sparse3d.widgets.cohort.map_maker import MapMaker, tsne_missing
 from napari_sparse3d.widgets.cohort.state import CohortState
-from napari_sparse3d.widgets.toolbox.flow import Flow
+from napari_sparse3d.widgets.toolbox.fit import Row
 from napari_sparse3d.widgets.toolbox.layout import combo, form, grey_out, small_label, stacked
 from napari_sparse3d.widgets.toolbox.panel import Panel
 from napari_sparse3d.widgets.toolbox.plain_text import as_html
@@ -72,8 +72,7 @@ class MapSection(QWidget):
         self._connect()
 
     def _lay_out(self) -> None:
-        converging, chosen = Flow(), form()
-        chosen.setRowWrapPolicy(chosen.RowWrapPolicy.WrapLongRows)
+        converging, chosen = Row(), form()
         converging.add(self.pause, self.stop)
         chosen.addRow("Map by", self.by)
         chosen.addRow(converging)

@@ -14,7 +14,7 @@ from napari_sparse3d.widgets.cohort.state import CohortState
 from napari_sparse3d.widgets.cohort.table_files import KINDS, write_table
 from napari_sparse3d.widgets.cohort.tags import known_tags
 from napari_sparse3d.widgets.toolbox import words
-from napari_sparse3d.widgets.toolbox.flow import Flow
+from napari_sparse3d.widgets.toolbox.fit import Row
 from napari_sparse3d.widgets.toolbox.layout import small_label, stacked
 from napari_sparse3d.widgets.toolbox.panel import Panel
 
@@ -49,7 +49,7 @@ class Selection(QWidget):
         self.export_button.setToolTip("Write the selected cases (or all) as a table")
         self.export_button.clicked.connect(self._ask_file)
         self.text = small_label()
-        row = Flow()
+        row = Row()
         row.add(self.lasso, self.export_button, self.tag_button, self.undo_button)
         column = stacked(self)
         column.addLayout(row)

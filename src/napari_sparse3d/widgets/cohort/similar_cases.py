@@ -11,7 +11,7 @@ from qtpy.QtWidgets import QListWidget, QListWidgetItem, QPushButton, QSpinBox, 
 from napari_sparse3d.cohort.tables import Cohort
 from napari_sparse3d.widgets.cohort.case_words import case_name, thumbnail_image
 from napari_sparse3d.widgets.toolbox import words
-from napari_sparse3d.widgets.toolbox.flow import Flow
+from napari_sparse3d.widgets.toolbox.fit import Row
 from napari_sparse3d.widgets.toolbox.layout import small_label, stacked
 from napari_sparse3d.widgets.toolbox.plain_text import plain_tip
 
@@ -33,7 +33,7 @@ class SimilarCases(QWidget):
     def __init__(self) -> None:
         super().__init__()
         self.indices: list[int] = []
-        row = Flow()
+        row = Row()
         self.button = QPushButton("Find similar cases")
         self.button.clicked.connect(lambda: self.asked.emit(self.k.value()))
         self.k = QSpinBox()

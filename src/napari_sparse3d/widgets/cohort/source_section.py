@@ -11,7 +11,7 @@ from napari_sparse3d.catalog import ARCHITECTURES
 from napari_sparse3d.widgets.cohort.model_menu import ModelMenu
 from napari_sparse3d.widgets.cohort.state import CohortState
 from napari_sparse3d.widgets.toolbox import words
-from napari_sparse3d.widgets.toolbox.flow import Flow
+from napari_sparse3d.widgets.toolbox.fit import Row
 from napari_sparse3d.widgets.toolbox.layout import form, small_label, stacked
 from napari_sparse3d.widgets.workbench import Workbench
 
@@ -35,13 +35,12 @@ class SourceSection(QWidget):
         self.add_folder.clicked.connect(self._choose_folder)
         self.open_table = QPushButton("Open table…")
         self.open_table.clicked.connect(self._choose_table)
-        row = Flow()
+        row = Row()
         row.add(self.add_folder, self.open_table)
         self.about = small_label("No cases yet: add a folder of scans, or open a table of them.")
         self.menu = ModelMenu(self, workbench)
         self.model_text = small_label()
         chosen = form()
-        chosen.setRowWrapPolicy(chosen.RowWrapPolicy.WrapLongRows)
         chosen.addRow("Model", self.menu.box)
         column = stacked(self)
         column.addLayout(row)

@@ -11,7 +11,7 @@ from napari_sparse3d.widgets.look.greys import OF_HU, Greys, choices_for, is_ct,
 from napari_sparse3d.widgets.look.planes import LinkedPlanes
 from napari_sparse3d.widgets.opening.nothing_open import NothingOpen
 from napari_sparse3d.widgets.toolbox.cursor_line import cursor_line
-from napari_sparse3d.widgets.toolbox.flow import Flow
+from napari_sparse3d.widgets.toolbox.fit import Row
 from napari_sparse3d.widgets.toolbox.layers import follow_layers, scans, volume_layer
 from napari_sparse3d.widgets.toolbox.layout import combo, form, small_label
 from napari_sparse3d.widgets.toolbox.panel import Panel
@@ -40,7 +40,7 @@ class LookPanel(Panel):
             button = QPushButton()
             button.clicked.connect(partial(self._press, number))
             self.buttons.append(button)
-        beside = Flow()
+        beside = Row()
         beside.add(*self.buttons)
         self._windows.setLayout(beside)
         self.body.addWidget(self._windows)

@@ -13,13 +13,13 @@ from qtpy.QtCore import QObject, Signal  # type: ignore[attr-defined]
 from qtpy.QtWidgets import (
     QCheckBox,
     QComboBox,
-    QHBoxLayout,
     QLineEdit,
     QWidget,
 )
 
 from napari_sparse3d.errors import InputError
 from napari_sparse3d.widgets.toolbox.fields import Field
+from napari_sparse3d.widgets.toolbox.fit import Row
 from napari_sparse3d.widgets.toolbox.layout import NARROW, shrink, stacked
 from napari_sparse3d.widgets.toolbox.number_box import NumberBox
 from napari_sparse3d.widgets.toolbox.plain_text import plain_tip
@@ -157,18 +157,13 @@ class Control(QObject):
 
     def _subset(self) -> QWidget:
         inside = QWidget()
-        rows = stacked(inside)
-        rows.setSpacing(2)
-        row = QHBoxLayout()
-        for number, name in enumerate(self.field.choices):
+        row = Row(spacing=2)
+        inside.setLayout(row)
+        for name in self.field.choices:
             box = self._box(name, {"annotation": bool})
             box.setToolTip(self._titles.get(name, self.field.tip))
             box.setAccessibleName(name)
-            if number % 2 == 0:
-                row = QHBoxLayout()
-                row.setSpacing(0)
-                rows.addLayout(row)
-            row.addWidget(box, 1)
+            row.add(box)
         return inside
 
     def _title(self, value: Any) -> str:

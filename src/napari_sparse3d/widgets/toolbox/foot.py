@@ -9,7 +9,7 @@ from __future__ import annotations
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QLabel, QProgressBar, QPushButton, QSizePolicy, QVBoxLayout, QWidget
 
-from napari_sparse3d.widgets.toolbox.flow import Flow
+from napari_sparse3d.widgets.toolbox.fit import Row
 from napari_sparse3d.widgets.toolbox.layout import SPACE
 from napari_sparse3d.widgets.toolbox.theme import Colours, link_style, primary_style
 
@@ -51,7 +51,7 @@ class Foot(QWidget):
         layout.setSpacing(SPACE // 2)
         for widget in (self.message, self.progress, self.primary):
             layout.addWidget(widget)
-        self._links = Flow(spacing=SPACE // 2)
+        self._links = Row(spacing=SPACE // 2)
         layout.addLayout(self._links)
 
     # -- the sentence, as HTML -----------------------------------------------------------------------------------------

@@ -42,7 +42,6 @@ def form() -> Form:
     layout.setHorizontalSpacing(SPACE)
     layout.setVerticalSpacing(SPACE)
     layout.setLabelAlignment(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter)
-    layout.setRowWrapPolicy(QFormLayout.RowWrapPolicy.WrapLongRows)  # in a large font, below their label
     layout.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
     # with large letters a control goes below its label; otherwise Qt lays it over the label
     layout.setRowWrapPolicy(QFormLayout.RowWrapPolicy.WrapLongRows)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from qtpy.QtWidgets import QHBoxLayout, QPushButton, QWidget
+from qtpy.QtWidgets import QPushButton, QWidget
 
 from napari_sparse3d.pictures.palette import CLASS_COLOURS
+from napari_sparse3d.widgets.toolbox.fit import Row
 from napari_sparse3d.widgets.toolbox.layout import small_label, stacked
 from napari_sparse3d.widgets.train.confusion import Confusion
 from napari_sparse3d.widgets.train.curve import Curve
@@ -25,9 +26,8 @@ class Progress(QWidget):
         self.stop_button.setToolTip("End after this epoch; the model of the best epoch is kept")
         self.resume_button = QPushButton("Resume")
         self.resume_button.setToolTip("Continue where the last run stopped")
-        row = QHBoxLayout()
-        row.addWidget(self.stop_button)
-        row.addWidget(self.resume_button)
+        row = Row()
+        row.add(self.stop_button, self.resume_button)
         layout = stacked(self)
         for widget in (self.title, self.loss_plot, self.measure_plot, self.text, self.matrix):
             layout.addWidget(widget)

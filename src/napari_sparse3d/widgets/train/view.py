@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from qtpy.QtCore import QProcess
-from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QPushButton
+from qtpy.QtWidgets import QFileDialog, QPushButton
 
 from napari_sparse3d.errors import InputError
 from napari_sparse3d.widgets import repeat
 from napari_sparse3d.widgets.toolbox.failures import Failure
+from napari_sparse3d.widgets.toolbox.fit import Row
 from napari_sparse3d.widgets.toolbox.layout import small_label
 from napari_sparse3d.widgets.toolbox.panel import Panel, saving
 from napari_sparse3d.widgets.toolbox.session_folder import Lines
@@ -62,9 +63,8 @@ class TrainPanel(Panel):
         self.table_button = QPushButton("Table…")
         self.table_button.setToolTip("Columns path, label and, optionally, patient and split; or a MedMNIST .npz")
         self.table_button.clicked.connect(self._choose_table)
-        row = QHBoxLayout()
-        row.addWidget(self.folder_button)
-        row.addWidget(self.table_button)
+        row = Row()
+        row.add(self.folder_button, self.table_button)
         self.body.addLayout(row)
         self.about = small_label("No data yet: choose a folder with one sub-folder per class, or a table.")
         self.check_text = small_label()

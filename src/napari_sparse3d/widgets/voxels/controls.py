@@ -24,7 +24,6 @@ class Controls(QWidget):
         self.at_cursor = at_cursor
         self.straighten = QPushButton("Straighten")
         self.straighten.setToolTip("Resample the scan onto the patient's axes, as a new layer in its true place")
-        self.straighten.hide()
         self.form = RecipeForm()
         self.show_as = combo(f"How the set is drawn. Points: up to {MAX_POINTS:,} voxels; above that it is labels.")
         for kind, title in KINDS.items():
@@ -50,12 +49,17 @@ class Controls(QWidget):
         top.addRow(self.about)
         top.addRow(self.straighten)
         top.addRow(self.at_cursor)
+        self.offer_straighten(False)
         below.addRow("Show as", self.show_as)
         layout.addLayout(top)
         layout.addWidget(self.form)
         layout.addLayout(below)
         for widget in (self.preview, self.numbers, self.cost, self.next_button):
             layout.addWidget(widget)
+
+    def offer_straighten(self, on: bool) -> None:
+        """Whether the scan is drawn without an obliqueness that it has."""
+        self._top.setRowVisible(self.straighten, on)
 
     def offer_labels(self, labels: Sequence[int], chosen: int | None) -> None:
         """Offer the labels of a label map; of anything else, none."""

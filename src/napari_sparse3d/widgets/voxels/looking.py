@@ -43,7 +43,7 @@ class Looking:
         with panel.telling():
             volume = panel.volume_of(layer)
             self._say_about(layer, volume)
-            panel.straighten.setVisible("drawn" in layer.metadata and not is_labels(layer))
+            panel.filled.offer_straighten("drawn" in layer.metadata and not is_labels(layer))
             panel.form.set_volume(
                 volume.unit, Recipe.named(TRAINING_RECIPE) if is_labels(layer) else default_recipe(volume)
             )

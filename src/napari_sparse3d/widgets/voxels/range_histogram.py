@@ -8,10 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 from qtpy.QtCore import QRectF, Qt, Signal  # type: ignore[attr-defined]
 from qtpy.QtGui import QColor, QPainter, QPaintEvent
-from qtpy.QtWidgets import QHBoxLayout, QLabel, QSizePolicy, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QLabel, QSizePolicy, QVBoxLayout, QWidget
 from superqt import QDoubleRangeSlider
 
 from napari_sparse3d.measure.histogram import Histogram
+from napari_sparse3d.widgets.toolbox.fit import Row
 from napari_sparse3d.widgets.toolbox.number_box import NumberBox
 from napari_sparse3d.widgets.toolbox.styled import Painted
 from napari_sparse3d.widgets.toolbox.theme import ORANGE
@@ -38,10 +39,9 @@ class RangeHistogram(QWidget):
         self.high = _number("the highest active value", self._why_not_high)
         self.unit = QLabel()
         self.unit.setAlignment(Qt.AlignmentFlag.AlignCenter)
-        ends = QHBoxLayout()
-        ends.addWidget(self.low, 1)
-        ends.addWidget(self.unit)
-        ends.addWidget(self.high, 1)
+        self.unit.setSizePolicy(QSizePolicy.Policy.Maximum, QSizePolicy.Policy.Preferred)
+        ends = Row(most=3)
+        ends.add(self.low, self.unit, self.high)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(4)

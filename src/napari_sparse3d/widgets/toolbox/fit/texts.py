@@ -1,4 +1,4 @@
-"""Nothing is cut in a narrow dock or with a large font: rows fold, long buttons break, boxes say the rest on hover."""
+"""Long buttons break, boxes are as wide as what stands in them, or say the rest on hover."""
 
 from __future__ import annotations
 
@@ -9,10 +9,7 @@ from qtpy.QtGui import QFontMetrics
 from qtpy.QtWidgets import (
     QAbstractButton,
     QAbstractSpinBox,
-    QBoxLayout,
     QComboBox,
-    QFormLayout,
-    QLayout,
     QScrollArea,
     QStyle,
     QStyleOptionComboBox,
@@ -21,7 +18,6 @@ from qtpy.QtWidgets import (
 
 _TIP = "sparse3d-tip"
 """Property of a box: its tooltip without the text that is cut."""
-_ACROSS, _DOWN = QBoxLayout.Direction.LeftToRight, QBoxLayout.Direction.TopToBottom
 _LEAST = "sparse3d-least"
 """Property of a box: its own minimum width."""
 _FRAME = 12
@@ -59,7 +55,7 @@ class Fit(QObject):
         inside, bar = self._area.widget(), self._area.verticalScrollBar()
         if inside is None or bar is None or not self._area.isVisible():
             return
-        # with the scroll bar, whether it is there or not: what folds decides about it, and must not depend on it
+        # with the scroll bar, whether it is there or not: what breaks decides about it, and must not depend on it
         rooms = ((inside, self._area.width() - bar.sizeHint().width()), (self._foot, self._foot.width()))
         asked = [what for root, room in rooms for what in (room, *_texts(root))]
         if asked == self._fitted:
@@ -71,28 +67,11 @@ class Fit(QObject):
             room -= margins.left() + margins.right()
             for button in root.findChildren(QAbstractButton):
                 break_text(button, room)
-            for form in root.findChildren(QFormLayout):
-                form.setRowWrapPolicy(QFormLayout.RowWrapPolicy.WrapLongRows)
             for box in root.findChildren(QComboBox):
                 _widen(box, _width(box.fontMetrics(), box.currentText()) + _ARROW, room)
                 tell_rest(box)
             for number in root.findChildren(QAbstractSpinBox):
                 _widen(number, _width(number.fontMetrics(), number.text()) + _AIR, room)
-            for row in list(root.findChildren(QBoxLayout)):
-                fold(row, room)
-
-
-def fold(row: QBoxLayout, room: int) -> None:
-    """Lay a row's widgets below each other where they do not fit beside each other, and back where they do."""
-    folded = row.property("sparse3d-folded") is True
-    if row.direction() != _ACROSS and not folded:
-        return
-    needs = [_needed(item) for item in _items(row)]
-    spacing = max(row.spacing(), 0) * max(len(needs) - 1, 0)
-    fits = sum(needs) + spacing <= room
-    if fits == folded:
-        row.setProperty("sparse3d-folded", not fits)
-        row.setDirection(_ACROSS if fits else _DOWN)
 
 
 def break_text(button: QAbstractButton, room: int) -> None:
@@ -142,24 +121,6 @@ def _widen(box: QWidget, needed: int, room: int) -> None:
     width = min(max(least, needed), room - _FRAME)
     if box.minimumWidth() != width:
         box.setMinimumWidth(width)
-
-
-def _needed(item: QWidget | QLayout) -> int:
-    if isinstance(item, QWidget):
-        return item.minimumWidth() or item.minimumSizeHint().width()
-    return item.minimumSize().width()
-
-
-def _items(row: QBoxLayout) -> Iterator[QWidget | QLayout]:
-    for number in range(row.count()):
-        item = row.itemAt(number)
-        if item is None:
-            continue
-        widget, layout = item.widget(), item.layout()
-        if widget is not None and not widget.isHidden():
-            yield widget
-        elif layout is not None:
-            yield layout
 
 
 def _width(metrics: QFontMetrics, text: str) -> int:

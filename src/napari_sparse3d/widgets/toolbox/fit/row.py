@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from qtpy.QtCore import QRect, QSize, Qt
-from qtpy.QtWidgets import QLayout, QLayoutItem, QWidget
+from qtpy.QtWidgets import QLayout, QLayoutItem, QSizePolicy, QWidget
 
 from napari_sparse3d.widgets.toolbox.layout import SPACE
 
 
-class Flow(QLayout):
-    """Fills lines from the left; the controls of a line share its width, each as wide as it needs at least.
+class Row(QLayout):
+    """Fills lines from the left; the controls of a line share its width alike, each as wide as it needs at least.
+
+    What does not grow (a unit between two numbers, by its size policy) takes what it needs and no more.
 
     Parameters
     ----------
@@ -87,17 +89,33 @@ class Flow(QLayout):
                 line.append(shown.pop(0))
             height = max(item.sizeHint().height() for item in line)
             if move:
-                spare = max(rect.width() - self._width(line), 0) // len(line)
                 left = rect.left()
-                for item in line:
-                    width = min(_needs(item) + spare, rect.width())
+                for item, width in zip(line, self._shares(line, rect.width()), strict=True):
                     item.setGeometry(QRect(left, top, width, height))
                     left += width + self.spacing()
             top += height + (self.spacing() if shown else 0)
         return top - rect.top()
 
+    def _shares(self, line: list[QLayoutItem], room: int) -> list[int]:
+        """The width of each control of a line."""
+        needs = [_needs(item) for item in line]
+        growing = [_grows(item) for item in line]
+        left = room - self.spacing() * (len(line) - 1)
+        rest = left - sum(need for need, grows in zip(needs, growing, strict=True) if not grows)
+        alike = rest // max(sum(growing), 1)
+        if all(need <= alike for need, grows in zip(needs, growing, strict=True) if grows):
+            return [alike if grows else need for need, grows in zip(needs, growing, strict=True)]
+        spare = max(left - sum(needs), 0) // max(sum(growing), 1)
+        return [min(need + spare * grows, room) for need, grows in zip(needs, growing, strict=True)]
+
     def _width(self, line: list[QLayoutItem]) -> int:
         return sum(map(_needs, line)) + self.spacing() * (len(line) - 1)
+
+
+def _grows(item: QLayoutItem) -> bool:
+    widget = item.widget()
+    policies = (QSizePolicy.Policy.Fixed, QSizePolicy.Policy.Maximum)
+    return widget is None or widget.sizePolicy().horizontalPolicy() not in policies
 
 
 def _needs(item: QLayoutItem) -> int:
