@@ -274,7 +274,7 @@ def test_what_is_being_embedded_is_not_lost(
     assert not panel.open_table.isEnabled()
     assert "cancel" in panel.open_table.toolTip()
     panel.set_source(table)
-    assert "wait for them, or cancel" in panel.message.text()
+    assert "wait or cancel" in panel.message.text()
     few_at_a_time["n"] = 6
     qtbot.waitUntil(lambda: panel.cohort is not None and len(panel.cohort) == 5, timeout=WAIT_MS)
     panel.state.selected = np.array([4])

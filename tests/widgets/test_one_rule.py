@@ -180,7 +180,7 @@ def test_a_moved_case_is_known_by_its_content_and_a_changed_file_is_said(panels:
     network.viewer.layers.clear()
     cohort.open_case(beside)
     qtbot.waitUntil(lambda: len(network.viewer.layers) == 1, timeout=WAIT_MS)
-    assert "not what was embedded" in cohort.message.text()
+    assert "has changed since it was embedded" in cohort.message.text()
     # a series that came before it moves the numbers of the others: the scan of the row is opened all the same
     for file in (place / "scans" / "ct").glob("1_*"):
         file.unlink()
