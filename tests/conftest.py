@@ -7,6 +7,7 @@ import random
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,11 @@ if "PYTEST_XDIST_WORKER_COUNT" in os.environ:
     os.environ.setdefault("OMP_NUM_THREADS", str(threads))
     if displays.can_be_had():
         displays.take_one()
+
+# A process that drew by software OpenGL cannot load triton any more, which torch's CUDA builds bring and its optimizers
+# load: one test draws, another one trains, so it is loaded first.
+if find_spec("triton"):
+    import_module("triton")
 
 # Other programs may hold the processor, so the time an example takes says nothing about the code.
 _UNTIMED: dict[str, Any] = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
